@@ -1,0 +1,369 @@
+/* One group commit, from first to last in the commit thread:
+ *
+ * plan   each member's updates (of several on a key the last counts); full: refused here
+ * write  place large values, checksum and write all values
+ * judge  in order: asserts against committed state and what earlier members did
+ * build  index batch: values, frees of what they replace, slab records, usage
+ * flush  fdatasync of each slab written, then the index batch, synced
+ * publish the frees
+ *
+ * - no space for a value: that member gets ERR_FULL, its ranges are freed in this batch;
+ * - failed assert: that member gets it, when the batch is durable;
+ * - anything else that fails: every member gets ERR_FAILED and the store is out of service. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "asd/commit_private.h"
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+
+/* ---- plan ---- */
+
+static bool plan_needs_room(const struct asd_apply *what)
+{
+    static const uint8_t next_msg_id[6] = {'p', 0, 0, 0, 0, 'm'};
+
+    for (uint32_t i = 0; i < what->update_count; i++) {
+        if (!what->updates[i].is_delete) {
+            return !slice_eq(what->updates[i].key, slice_of(next_msg_id, sizeof(next_msg_id)));
+        }
+    }
+    return false;
+}
+
+static bool is_refused_full(const struct commit_batch *b, const struct asd_apply *what)
+{
+    if (!plan_needs_room(what)) {
+        return false;
+    }
+    if ((what->flags & ASD_APPLY_RESERVE) != 0) {
+        return b->used_bytes >= b->commit->full_reserve_at_bytes;
+    }
+    return b->commit->full || b->used_bytes >= b->commit->full_at_bytes;
+}
+
+/* Only the last update on a key counts. */
+static void plan_member(struct commit_member *m, const struct asd_apply *what)
+{
+    struct commit_change *seen = NULL;
+
+    m->changes = mem_array(what->update_count, sizeof(m->changes[0]));
+    for (uint32_t i = what->update_count; i-- > 0;) {
+        const struct asd_update *update = &what->updates[i];
+        struct commit_change *later;
+
+        HASH_FIND(hh, seen, update->key.data, update->key.len, later);
+        if (later == NULL) {
+            m->changes[i].update = update;
+            HASH_ADD_KEYPTR(hh, seen, update->key.data, update->key.len, &m->changes[i]);
+        }
+    }
+    HASH_CLEAR(hh, seen);
+}
+
+/* ---- write ---- */
+
+static int write_change(struct commit_batch *b, struct commit_change *c, struct err *e)
+{
+    struct slice value = c->update->value;
+    int rc;
+
+    c->crc = crc32c(0, value.data, value.len);
+    if (value.len <= ASD_STORE_INLINE_BYTES_MAX) {
+        return 0;
+    }
+    rc = asd_space_place(&b->store->space, (uint32_t)value.len, &c->place, e);
+    if (rc == 0) {
+        rc = asd_space_write(&b->store->space, &c->place, value.data, (uint32_t)value.len, e);
+        b->slab_write_bytes += value.len;
+    }
+    return rc;
+}
+
+/* 0, or why the store is out of service. */
+static int write_member(struct commit_batch *b, struct commit_member *m, struct err *e)
+{
+    const struct asd_apply *what = m->apply->what;
+
+    for (uint32_t i = 0; i < what->update_count; i++) {
+        struct commit_change *c = &m->changes[i];
+        int rc = 0;
+
+        if (c->update != NULL && !c->update->is_delete) {
+            b->used_bytes += asd_value_cost(c->update->key.len,
+                                            c->update->value.len > ASD_STORE_INLINE_BYTES_MAX,
+                                            (uint32_t)c->update->value.len);
+            rc = write_change(b, c, e);
+        }
+        if (rc == -ENOSPC) {
+            m->apply->op.rc = err_set(&m->apply->op.err, ERR_FULL, "%s", e->msg);
+            return 0;
+        }
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* ---- build ---- */
+
+static int build_free(struct commit_batch *b, uint64_t slab, uint64_t offset, uint64_t bytes,
+                      bool named, struct err *e)
+{
+    struct asd_internal_key key = asd_key_free(slab, offset);
+    struct asd_free_record record = {.bytes = bytes};
+    int rc = asd_space_free(&b->store->space, slab, offset, bytes, named, &b->frees, e);
+
+    if (rc == 0) {
+        b->record.len = 0;
+        asd_free_record_put(&b->record, asd_internal_slice(&key), &record);
+        asd_index_batch_put(&b->index, asd_internal_slice(&key), slice_buf(&b->record),
+                            slice_of(NULL, 0));
+        asd_count(&b->store->counters.frees, 1);
+    }
+    return rc;
+}
+
+static void build_value(struct commit_batch *b, const struct commit_change *c)
+{
+    const struct asd_update *u = c->update;
+    struct slice key = commit_index_key(b, u->key);
+    struct asd_value_record record = {.in_slab = c->place.slab != NULL,
+                                      .assertable = u->assertable,
+                                      .checksum = u->checksum,
+                                      .bytes = (uint32_t)u->value.len,
+                                      .crc = c->crc};
+
+    if (record.in_slab) {
+        record.slab = c->place.slab->number;
+        record.offset = c->place.offset;
+        asd_space_name(&b->store->space, &c->place);
+    }
+    b->record.len = 0;
+    asd_value_record_put(&b->record, key, &record);
+    asd_index_batch_put(&b->index, key, slice_buf(&b->record),
+                        record.in_slab ? slice_of(NULL, 0) : u->value);
+    b->used_bytes += asd_value_cost(u->key.len, record.in_slab, record.bytes);
+}
+
+static int build_key(struct commit_batch *b, const struct commit_key *state, struct err *e)
+{
+    const struct asd_value_record *old = &state->old;
+    int rc = 0;
+
+    if (state->exists && !state->damaged) {
+        uint64_t cost = asd_value_cost(state->key.len, old->in_slab, old->bytes);
+
+        b->used_bytes -= cost < b->used_bytes ? cost : b->used_bytes;
+        if (old->in_slab) {
+            rc = build_free(b, old->slab, old->offset, asd_slab_align(old->bytes), true, e);
+        }
+    }
+    if (state->now->update->is_delete) {
+        if (state->exists) {
+            asd_index_batch_delete(&b->index, commit_index_key(b, state->key));
+        }
+    } else {
+        build_value(b, state->now);
+    }
+    return rc;
+}
+
+/* Ranges that were placed and that no value came to name. */
+static int build_unnamed(struct commit_batch *b, const struct commit_member *m, struct err *e)
+{
+    for (uint32_t i = 0; i < m->apply->what->update_count; i++) {
+        const struct commit_change *c = &m->changes[i];
+        struct commit_key *state;
+        int rc;
+
+        if (c->place.slab == NULL) {
+            continue;
+        }
+        HASH_FIND(hh, b->keys, c->update->key.data, c->update->key.len, state);
+        if (state != NULL && state->now == c) {
+            continue;
+        }
+        rc = build_free(b, c->place.slab->number, c->place.offset, c->place.bytes, false, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static void build_records(struct commit_batch *b)
+{
+    struct asd_internal_key usage_key = asd_key_of(ASD_KEY_USAGE);
+    struct asd_usage_record usage = {.used_bytes = b->used_bytes,
+                                     .next_slab = b->store->space.next_slab,
+                                     .commit = b->commit->number + 1};
+
+    LIST_FOR_EACH (it, &b->store->space.changed) {
+        struct asd_slab *slab = container_of(it, struct asd_slab, changed);
+        struct asd_internal_key key = asd_key_slab(slab->number);
+        struct asd_slab_record record = asd_slab_record_of(slab);
+
+        b->record.len = 0;
+        asd_slab_record_put(&b->record, asd_internal_slice(&key), &record);
+        asd_index_batch_put(&b->index, asd_internal_slice(&key), slice_buf(&b->record),
+                            slice_of(NULL, 0));
+    }
+    b->record.len = 0;
+    asd_usage_record_put(&b->record, asd_internal_slice(&usage_key), &usage);
+    asd_index_batch_put(&b->index, asd_internal_slice(&usage_key), slice_buf(&b->record),
+                        slice_of(NULL, 0));
+}
+
+static int build(struct commit_batch *b, struct err *e)
+{
+    struct commit_key *state;
+    struct commit_key *next;
+    int rc;
+
+    b->used_bytes = b->commit->used_bytes;
+    HASH_ITER (hh, b->keys, state, next) {
+        rc = state->now != NULL ? build_key(b, state, e) : 0;
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    for (size_t i = 0; i < b->member_count; i++) {
+        rc = build_unnamed(b, &b->members[i], e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (b->index.change_count != 0) {
+        build_records(b);
+    }
+    return 0;
+}
+
+/* ---- all of it ---- */
+
+static int batch_flush(struct commit_batch *b, struct err *e)
+{
+    struct asd_counters *counters = &b->store->counters;
+    struct asd_index *index = b->store->index;
+    uint64_t flushes = 0;
+    int rc = asd_space_flush(&b->store->space, &flushes, e);
+
+    asd_count(&counters->fdatasyncs, flushes);
+    if (rc != 0) {
+        return rc;
+    }
+    asd_count(&counters->index_syncs, 1);
+    asd_count(&counters->index_write_bytes, b->index.bytes.len + b->index.body_bytes);
+    rc = index->ops->write(index, &b->index, true, e);
+    if (rc != 0) {
+        return rc;
+    }
+    b->commit->used_bytes = b->used_bytes;
+    b->commit->number++;
+    atomic_store_explicit(&counters->used_bytes, b->used_bytes, memory_order_relaxed);
+    asd_space_publish(&b->store->space, &b->frees);
+    return 0;
+}
+
+static int batch_run(struct commit_batch *b, struct err *e)
+{
+    int rc;
+
+    for (size_t i = 0; i < b->member_count; i++) {
+        struct commit_member *m = &b->members[i];
+        struct asd_store_op *op = &m->apply->op;
+
+        plan_member(m, m->apply->what);
+        if (is_refused_full(b, m->apply->what)) {
+            op->rc = err_set(&op->err, ERR_FULL, "%" PRIu64 " bytes used", b->used_bytes);
+            continue;
+        }
+        rc = write_member(b, m, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    for (size_t i = 0; i < b->member_count; i++) {
+        struct asd_store_op *op = &b->members[i].apply->op;
+
+        if (op->rc == 0) {
+            op->rc = commit_judge(b, &b->members[i]);
+        }
+    }
+    rc = build(b, e);
+    if (rc == 0 && b->index.change_count != 0) {
+        rc = batch_flush(b, e);
+    }
+    return rc;
+}
+
+static void batch_init(struct commit_batch *b, struct asd_store *store)
+{
+    struct asd_commit *commit = &store->commit;
+
+    *b = (struct commit_batch){.store = store, .commit = commit, .used_bytes = commit->used_bytes};
+    list_init(&b->frees);
+    LIST_FOR_EACH (it, &commit->members) {
+        b->member_count++;
+    }
+    b->members = mem_array(b->member_count, sizeof(b->members[0]));
+    size_t i = 0;
+    LIST_FOR_EACH (it, &commit->members) {
+        b->members[i].apply = container_of(it, struct asd_store_apply, op.link);
+        b->members[i].apply->op.rc = 0;
+        i++;
+    }
+}
+
+static void batch_release(struct commit_batch *b)
+{
+    struct commit_key *state;
+    struct commit_key *next;
+    struct list *link;
+
+    HASH_ITER (hh, b->keys, state, next) {
+        HASH_DELETE(hh, b->keys, state);
+        free(state);
+    }
+    while ((link = list_pop(&b->frees)) != NULL) { /* only after a failure */
+        asd_space_free_done(&b->store->space, container_of(link, struct asd_free, link));
+    }
+    for (size_t i = 0; i < b->member_count; i++) {
+        free(b->members[i].changes);
+    }
+    free(b->members);
+    asd_index_batch_release(&b->index);
+    buf_release(&b->scratch);
+    buf_release(&b->record);
+}
+
+void asd_commit_run(struct asd_store *store)
+{
+    struct asd_commit *commit = &store->commit;
+    struct commit_batch b;
+
+    batch_init(&b, store);
+    commit->rc = batch_run(&b, &commit->err);
+    if (commit->rc != 0) {
+        err_wrap(&commit->err, "commit");
+        for (size_t i = 0; i < b.member_count; i++) {
+            struct asd_store_op *op = &b.members[i].apply->op;
+
+            op->rc = err_set(&op->err, ERR_FAILED, "%s", commit->err.msg);
+        }
+    }
+    asd_count(&store->counters.batches, 1);
+    asd_count(&store->counters.slab_write_bytes, b.slab_write_bytes);
+    for (size_t i = 0; i < b.member_count; i++) {
+        const struct asd_store_apply *apply = b.members[i].apply;
+
+        asd_count(&store->counters.updates, apply->op.rc == 0 ? apply->what->update_count : 0);
+        asd_count(&store->counters.asserts_failed, apply->op.rc == ERR_ASSERT_FAILED);
+        asd_count(&store->counters.refused_full, apply->op.rc == ERR_FULL);
+    }
+    batch_release(&b);
+}

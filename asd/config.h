@@ -1,0 +1,31 @@
+/* Configuration of alba-asd. One thread. */
+#ifndef ASD_CONFIG_H
+#define ASD_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+
+struct asd_config {
+    struct config_strings ips; /* empty: every interface */
+    int64_t port;              /* 0: the kernel picks one */
+    char *home;
+    char *node_id;
+    char *asd_id; /* NULL: as the home has it, or a fresh one */
+    char *log_level;
+    int64_t limit_percent;
+    int64_t capacity_bytes;    /* CONFIG_NONE: the file system's size */
+    int64_t block_cache_bytes; /* CONFIG_NONE: a default */
+    int64_t http_port;         /* CONFIG_NONE: no HTTP */
+    struct config_strings http_ips;
+
+    bool sync; /* these have one allowed value each */
+    bool write_blobs;
+    char *transport;
+    struct json_t *tls;
+};
+
+extern const struct config_key asd_config_keys[];
+
+#endif

@@ -1,0 +1,278 @@
+/* The index on RocksDB. The only file that knows its C API. */
+#include "asd/index.h"
+
+#include <errno.h>
+#include <rocksdb/c.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+
+enum {
+    BLOCK_CACHE_BYTES_DEFAULT = 32 * 1048576,
+    WRITE_BUFFER_BYTES = 64 * 1048576,
+    WRITE_BUFFERS = 3,
+    BLOCK_BYTES = 8192,
+    BLOOM_BITS_PER_KEY = 10,
+    OPEN_FILES_MAX = 256,
+    INFO_LOG_FILES = 4,
+    INFO_LOG_BYTES = 4 * 1048576,
+    RECOVERY_POINT_IN_TIME = 2, /* a torn, un-synced tail of the log must not stop us */
+    MULTI_GET_KEYS = 64,        /* looked up together */
+};
+
+#if defined(__SANITIZE_THREAD__)
+/* The library is not instrumented, so that its own synchronisation is not seen. */
+const char *__tsan_default_suppressions(void);
+__attribute__((weak)) const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:librocksdb.so\nrace:librocksdb.so\n";
+}
+#endif
+
+struct rocks {
+    struct asd_index index;
+    rocksdb_t *db;
+    rocksdb_column_family_handle_t *family;
+    rocksdb_options_t *options;
+    rocksdb_cache_t *cache;
+    rocksdb_readoptions_t *read;
+    rocksdb_writeoptions_t *write;
+    rocksdb_writeoptions_t *write_sync;
+};
+
+static struct rocks *rocks_of(struct asd_index *index)
+{
+    return container_of(index, struct rocks, index);
+}
+
+/* Takes over `text`. RocksDB tells its errors apart by text only. */
+static int rocks_error(char *text, const char *what, struct err *e)
+{
+    int rc = -EIO;
+
+    if (strncmp(text, "Corruption", 10) == 0) {
+        rc = ERR_CORRUPT;
+    } else if (strstr(text, "No space left") != NULL) {
+        rc = -ENOSPC;
+    }
+    err_set(e, rc, "index %s: %s", what, text);
+    rocksdb_free(text);
+    return rc;
+}
+
+static int rocks_get(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
+                     struct err *e)
+{
+    struct rocks *r = rocks_of(index);
+    char *error = NULL;
+    size_t bytes = 0;
+    rocksdb_pinnableslice_t *found =
+        rocksdb_get_pinned(r->db, r->read, (const char *)key.data, key.len, &error);
+
+    if (error != NULL) {
+        return rocks_error(error, "get", e);
+    }
+    if (found == NULL) {
+        return ERR_NOT_FOUND;
+    }
+    const char *data = rocksdb_pinnableslice_value(found, &bytes);
+    *ret_value = (struct asd_index_value){.bytes = slice_of(data, bytes), .handle = found};
+    return 0;
+}
+
+static void multi_get_some(struct rocks *r, size_t count, const struct slice *keys,
+                           struct asd_index_value *ret_values, int *ret_rcs, struct err *e)
+{
+    const char *data[MULTI_GET_KEYS];
+    size_t bytes[MULTI_GET_KEYS];
+    rocksdb_pinnableslice_t *found[MULTI_GET_KEYS] = {NULL};
+    char *errors[MULTI_GET_KEYS] = {NULL};
+
+    for (size_t i = 0; i < count; i++) {
+        data[i] = (const char *)keys[i].data;
+        bytes[i] = keys[i].len;
+    }
+    rocksdb_batched_multi_get_cf(r->db, r->read, r->family, count, data, bytes, found, errors,
+                                 false);
+    for (size_t i = 0; i < count; i++) {
+        if (errors[i] != NULL) {
+            ret_rcs[i] = rocks_error(errors[i], "get", e);
+        } else if (found[i] == NULL) {
+            ret_rcs[i] = ERR_NOT_FOUND;
+        } else {
+            size_t value_bytes = 0;
+            const char *value = rocksdb_pinnableslice_value(found[i], &value_bytes);
+
+            ret_values[i] =
+                (struct asd_index_value){.bytes = slice_of(value, value_bytes), .handle = found[i]};
+            ret_rcs[i] = 0;
+        }
+    }
+}
+
+static void rocks_multi_get(struct asd_index *index, size_t count, const struct slice *keys,
+                            struct asd_index_value *ret_values, int *ret_rcs, struct err *e)
+{
+    for (size_t i = 0; i < count; i += MULTI_GET_KEYS) {
+        size_t some = count - i < MULTI_GET_KEYS ? count - i : MULTI_GET_KEYS;
+
+        multi_get_some(rocks_of(index), some, keys + i, ret_values + i, ret_rcs + i, e);
+    }
+}
+
+static void rocks_release(struct asd_index *index, struct asd_index_value *value)
+{
+    (void)index;
+    if (value->handle != NULL) {
+        rocksdb_pinnableslice_destroy(value->handle);
+    }
+    *value = (struct asd_index_value){0};
+}
+
+static int rocks_iterate(struct asd_index *index, struct slice from, struct slice to, bool reverse,
+                         asd_index_visit_cb visit, void *ctx, struct err *e)
+{
+    struct rocks *r = rocks_of(index);
+    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    rocksdb_iterator_t *it;
+    char *error = NULL;
+
+    rocksdb_readoptions_set_iterate_lower_bound(read, (const char *)from.data, from.len);
+    rocksdb_readoptions_set_iterate_upper_bound(read, (const char *)to.data, to.len);
+    it = rocksdb_create_iterator(r->db, read);
+    if (reverse) {
+        rocksdb_iter_seek_to_last(it);
+    } else {
+        rocksdb_iter_seek_to_first(it);
+    }
+    while (rocksdb_iter_valid(it)) {
+        size_t key_bytes;
+        size_t value_bytes;
+        const char *key = rocksdb_iter_key(it, &key_bytes);
+        const char *value = rocksdb_iter_value(it, &value_bytes);
+
+        if (!visit(ctx, slice_of(key, key_bytes), slice_of(value, value_bytes))) {
+            break;
+        }
+        if (reverse) {
+            rocksdb_iter_prev(it);
+        } else {
+            rocksdb_iter_next(it);
+        }
+    }
+    rocksdb_iter_get_error(it, &error);
+    rocksdb_iter_destroy(it);
+    rocksdb_readoptions_destroy(read);
+    return error != NULL ? rocks_error(error, "iterate", e) : 0;
+}
+
+static int rocks_write(struct asd_index *index, const struct asd_index_batch *batch, bool sync,
+                       struct err *e)
+{
+    struct rocks *r = rocks_of(index);
+    rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
+    char *error = NULL;
+
+    for (size_t i = 0; i < batch->change_count; i++) {
+        struct slice key = asd_index_change_key(batch, i);
+        struct slice head = asd_index_change_head(batch, i);
+        struct slice body = batch->changes[i].body;
+        const char *key_data = (const char *)key.data;
+
+        if (batch->changes[i].is_delete) {
+            rocksdb_writebatch_delete(wb, key_data, key.len);
+        } else {
+            const char *parts[2] = {(const char *)head.data, (const char *)body.data};
+            size_t part_bytes[2] = {head.len, body.len};
+
+            rocksdb_writebatch_putv(wb, 1, &key_data, &key.len, body.len != 0 ? 2 : 1, parts,
+                                    part_bytes);
+        }
+    }
+    rocksdb_write(r->db, sync ? r->write_sync : r->write, wb, &error);
+    rocksdb_writebatch_destroy(wb);
+    return error != NULL ? rocks_error(error, "write", e) : 0;
+}
+
+static void rocks_close(struct asd_index *index)
+{
+    struct rocks *r = rocks_of(index);
+
+    if (r->family != NULL) {
+        rocksdb_column_family_handle_destroy(r->family);
+    }
+    if (r->db != NULL) {
+        rocksdb_close(r->db);
+    }
+    rocksdb_writeoptions_destroy(r->write_sync);
+    rocksdb_writeoptions_destroy(r->write);
+    rocksdb_readoptions_destroy(r->read);
+    rocksdb_options_destroy(r->options);
+    rocksdb_cache_destroy(r->cache);
+    free(r);
+}
+
+static const struct asd_index_ops rocks_ops = {.get = rocks_get,
+                                               .multi_get = rocks_multi_get,
+                                               .release = rocks_release,
+                                               .iterate = rocks_iterate,
+                                               .write = rocks_write,
+                                               .close = rocks_close};
+
+static void set_options(struct rocks *r, const struct asd_index_rocksdb_options *options)
+{
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    uint64_t cache_bytes = options->block_cache_bytes;
+
+    r->cache = rocksdb_cache_create_lru(cache_bytes != 0 ? cache_bytes : BLOCK_CACHE_BYTES_DEFAULT);
+    rocksdb_block_based_options_set_block_cache(table, r->cache);
+    rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
+    rocksdb_block_based_options_set_filter_policy(
+        table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS_PER_KEY));
+    /* Index and filter blocks count against the cache, so that memory stays bounded. */
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+
+    r->options = rocksdb_options_create();
+    rocksdb_options_set_block_based_table_factory(r->options, table);
+    rocksdb_block_based_options_destroy(table);
+    rocksdb_options_set_create_if_missing(r->options, options->create);
+    rocksdb_options_set_paranoid_checks(r->options, 1);
+    rocksdb_options_set_max_open_files(r->options, OPEN_FILES_MAX);
+    rocksdb_options_set_write_buffer_size(r->options, WRITE_BUFFER_BYTES);
+    rocksdb_options_set_max_write_buffer_number(r->options, WRITE_BUFFERS);
+    rocksdb_options_set_compression(r->options, rocksdb_no_compression);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(r->options, 1);
+    rocksdb_options_set_wal_recovery_mode(r->options, RECOVERY_POINT_IN_TIME);
+    rocksdb_options_set_keep_log_file_num(r->options, INFO_LOG_FILES);
+    rocksdb_options_set_max_log_file_size(r->options, INFO_LOG_BYTES);
+
+    r->read = rocksdb_readoptions_create();
+    r->write = rocksdb_writeoptions_create();
+    r->write_sync = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(r->write_sync, 1);
+}
+
+int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_options *options,
+                           struct asd_index **ret_index, struct err *e)
+{
+    struct rocks *r = mem_zalloc(sizeof(*r));
+    const char *names[1] = {"default"};
+    char *error = NULL;
+
+    *ret_index = NULL;
+    r->index.ops = &rocks_ops;
+    set_options(r, options);
+    const rocksdb_options_t *families[1] = {r->options};
+    r->db = rocksdb_open_column_families(r->options, path, 1, names, families, &r->family, &error);
+    if (error != NULL) {
+        int rc = rocks_error(error, "open", e);
+
+        rocks_close(&r->index);
+        return rc;
+    }
+    *ret_index = &r->index;
+    return 0;
+}

@@ -1,0 +1,328 @@
+/* alba-asd: the daemon of one disk.
+ *
+ * Start: lock the home, open index and store, listen. Stop: HTTP closes, the server answers
+ * what runs, then the store closes. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "asd/config.h"
+#include "asd/home.h"
+#include "asd/index.h"
+#include "asd/server.h"
+#include "asd/store.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/daemon.h"
+#include "daemon/http.h"
+#include "daemon/metrics.h"
+#include "loop/run.h"
+
+enum {
+    ADDRS_MAX = 16,
+    PUNCH_DELAY_MS = 1000, /* one flush of a slab gives back the space of a second's deletes */
+};
+
+struct asd {
+    struct asd_home home;
+    int lock_fd;
+    struct asd_store *store;
+    struct asd_server *server;
+    struct http_server *http;
+    struct metrics metrics;
+    struct metric_collector collector;
+};
+
+/* ---- figures ---- */
+
+static void put_counter(struct buf *out, const char *name, uint64_t value, const char *help)
+{
+    metrics_put_family(out, name, METRIC_COUNTER, help);
+    metrics_put_sample(out, name, NULL, (double)value);
+}
+
+static void put_gauge(struct buf *out, const char *name, uint64_t value, const char *help)
+{
+    metrics_put_family(out, name, METRIC_GAUGE, help);
+    metrics_put_sample(out, name, NULL, (double)value);
+}
+
+static void collect(struct metric_collector *collector, struct buf *out)
+{
+    struct asd *asd = container_of(collector, struct asd, collector);
+    struct asd_store_stats s = asd_store_stats(asd->store);
+
+    put_gauge(out, "asd_used_bytes", s.used_bytes, "What all values cost.");
+    put_gauge(out, "asd_capacity_bytes", s.capacity_bytes, "What may be used.");
+    put_gauge(out, "asd_slabs", s.slab_count, "Slab files.");
+    put_gauge(out, "asd_frees_pending", s.frees_pending, "Freed ranges not punched yet.");
+    put_gauge(out, "asd_failed", asd_store_failed(asd->store, NULL), "1: out of service.");
+    put_gauge(out, "asd_connections", asd_server_connections(asd->server), "Open connections.");
+    put_gauge(out, "asd_requests_running", asd_server_requests(asd->server), "In flight.");
+    put_counter(out, "asd_applies_total", s.applies, "Transactions done.");
+    put_counter(out, "asd_asserts_failed_total", s.asserts_failed, "Refused by an assert.");
+    put_counter(out, "asd_refused_full_total", s.refused_full, "Refused for want of space.");
+    put_counter(out, "asd_commits_total", s.batches, "Group commits.");
+    put_counter(out, "asd_fdatasyncs_total", s.fdatasyncs, "Slab flushes.");
+    put_counter(out, "asd_index_syncs_total", s.index_syncs, "Synced index batches.");
+    put_counter(out, "asd_slab_write_bytes_total", s.slab_write_bytes, "Written to slabs.");
+    put_counter(out, "asd_index_write_bytes_total", s.index_write_bytes, "Written to the index.");
+    put_counter(out, "asd_read_bytes_total", s.read_bytes, "Values read.");
+    put_counter(out, "asd_bad_values_total", s.bad_values, "Values that failed their checksum.");
+    put_counter(out, "asd_punched_bytes_total", s.punched_bytes, "Space given back.");
+}
+
+static json_t *status(void *ctx)
+{
+    struct asd *asd = ctx;
+    struct asd_store_stats s = asd_store_stats(asd->store);
+    struct err why = {0};
+    bool failed = asd_store_failed(asd->store, &why);
+    json_t *o =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:I, s:b}", "asd_id", asd->home.asd_id, "node_id",
+                  asd->home.node_id, "used_bytes", (json_int_t)s.used_bytes, "capacity_bytes",
+                  (json_int_t)s.capacity_bytes, "slabs", (json_int_t)s.slab_count, "connections",
+                  (int)asd_server_connections(asd->server), "bad_values", (json_int_t)s.bad_values,
+                  "failed", failed);
+
+    if (failed) {
+        json_object_set_new(o, "failure", json_string(why.msg));
+    }
+    return o;
+}
+
+static int healthy(void *ctx, struct err *why)
+{
+    return asd_store_failed(((struct asd *)ctx)->store, why) ? why->code : 0;
+}
+
+/* ---- start ---- */
+
+/* The home is there. */
+static int capacity(const struct asd_config *config, uint64_t *ret_bytes, struct err *e)
+{
+    struct statvfs fs;
+
+    if (config->capacity_bytes != CONFIG_NONE) {
+        *ret_bytes = (uint64_t)config->capacity_bytes;
+        return 0;
+    }
+    if (statvfs(config->home, &fs) != 0) {
+        return err_set(e, -errno, "size of the file system of %s", config->home);
+    }
+    *ret_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+    return 0;
+}
+
+/* A descriptor for each connection and each slab. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int make_home(const char *path, struct err *e)
+{
+    struct io *io = io_real();
+    int rc = io->ops->mkdir(io, path);
+
+    return rc == 0 || rc == -EEXIST ? 0 : err_set(e, rc, "home %s", path);
+}
+
+static int open_store(struct asd *asd, uv_loop_t *loop, const struct asd_config *config,
+                      struct err *e)
+{
+    struct asd_index_rocksdb_options options = {
+        .block_cache_bytes =
+            config->block_cache_bytes != CONFIG_NONE ? (uint64_t)config->block_cache_bytes : 0};
+    struct asd_store_options store = {.home = &asd->home,
+                                      .limit_percent = (unsigned)config->limit_percent,
+                                      .punch_delay_ms = PUNCH_DELAY_MS};
+    int rc = make_home(config->home, e);
+
+    raise_descriptor_limit();
+    rc = rc != 0 ? rc : capacity(config, &store.capacity_bytes, e);
+    rc = rc != 0 ? rc : asd_home_lock(config->home, &asd->lock_fd, e);
+    rc = rc != 0 ? rc
+                 : asd_home_open(io_real(), config->home, config->asd_id, config->node_id,
+                                 &asd->home, e);
+    if (rc != 0) {
+        return rc;
+    }
+    options.create = asd->home.fresh;
+    rc = asd_index_rocksdb_open(asd->home.db_path, &options, &store.index, e);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = asd_store_open(loop, &store, &asd->store, e);
+    if (rc != 0) {
+        store.index->ops->close(store.index);
+    }
+    return rc;
+}
+
+/* `ips` with one port each; none: every interface. */
+static int make_addrs(const struct config_strings *ips, uint16_t port, struct net_addr *ret_addrs,
+                      unsigned *ret_count, struct err *e)
+{
+    int rc = 0;
+
+    if (ips->count > ADDRS_MAX) {
+        return err_say(e, ERR_CONFIG, "at most %d addresses", ADDRS_MAX);
+    }
+    *ret_count = ips->count != 0 ? ips->count : 1;
+    for (unsigned i = 0; rc == 0 && i < *ret_count; i++) {
+        rc = net_addr_tcp(&ret_addrs[i], ips->count != 0 ? ips->items[i] : "::", port, e);
+    }
+    return rc;
+}
+
+static int start_http(struct asd *asd, uv_loop_t *loop, const struct asd_config *config,
+                      struct err *e)
+{
+    struct net_addr addrs[ADDRS_MAX];
+    struct http_options options = {
+        .addrs = addrs, .metrics = &asd->metrics, .status = status, .healthy = healthy, .ctx = asd};
+    int rc;
+
+    metrics_init(&asd->metrics);
+    asd->collector.collect = collect;
+    metrics_collector(&asd->metrics, &asd->collector);
+    asd_server_metrics(asd->server, &asd->metrics);
+    if (config->http_port == CONFIG_NONE) {
+        return 0;
+    }
+    rc = make_addrs(&config->http_ips, (uint16_t)config->http_port, addrs, &options.addr_count, e);
+    return rc != 0 ? rc : http_server_new(loop, &options, &asd->http, e);
+}
+
+static void nothing(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* Undo what a failed start had opened. */
+static void abandon(struct asd *asd, uv_loop_t *loop)
+{
+    bool done = asd->server == NULL;
+
+    if (asd->server != NULL) {
+        asd_server_close(asd->server, nothing, &done);
+    }
+    loop_run_until(loop, &done);
+    done = asd->store == NULL;
+    if (asd->store != NULL) {
+        asd_store_close(asd->store, nothing, &done);
+    }
+    loop_run_until(loop, &done);
+    asd_home_release(&asd->home);
+    if (asd->lock_fd >= 0) {
+        close(asd->lock_fd);
+    }
+}
+
+static int start(struct daemon *d, struct err *e)
+{
+    struct asd *asd = daemon_ctx(d);
+    const struct asd_config *config = daemon_config(d);
+    struct asd_server_options options = {0};
+    struct net_addr addrs[ADDRS_MAX];
+    int rc = open_store(asd, daemon_loop(d), config, e);
+
+    if (rc == 0) {
+        rc = make_addrs(&config->ips, (uint16_t)config->port, addrs, &options.addr_count, e);
+    }
+    if (rc == 0) {
+        options.store = asd->store;
+        options.asd_id = asd->home.asd_id;
+        options.addrs = addrs;
+        rc = asd_server_new(daemon_loop(d), &options, &asd->server, e);
+    }
+    if (rc == 0) {
+        rc = start_http(asd, daemon_loop(d), config, e);
+    }
+    if (rc != 0) {
+        abandon(asd, daemon_loop(d));
+        return rc;
+    }
+    log_info("asd", "serving", "asd_id=%s node_id=%s home=%s port=%u", asd->home.asd_id,
+             asd->home.node_id, config->home, asd_server_port(asd->server, 0));
+    daemon_ready(d, "serving");
+    return 0;
+}
+
+/* ---- stop ---- */
+
+static void on_store_closed(void *ctx)
+{
+    struct asd *asd = daemon_ctx(ctx);
+
+    asd_home_release(&asd->home);
+    close(asd->lock_fd);
+    daemon_stopped(ctx);
+}
+
+static void on_server_closed(void *ctx)
+{
+    struct asd *asd = daemon_ctx(ctx);
+
+    asd_store_close(asd->store, on_store_closed, ctx);
+}
+
+static void on_http_closed(void *ctx)
+{
+    struct asd *asd = daemon_ctx(ctx);
+
+    asd_server_close(asd->server, on_server_closed, ctx);
+}
+
+static void stop(struct daemon *d)
+{
+    struct asd *asd = daemon_ctx(d);
+
+    if (asd->http != NULL) {
+        http_server_close(asd->http, on_http_closed, d);
+    } else {
+        on_http_closed(d);
+    }
+}
+
+static void reload(struct daemon *d, const void *old)
+{
+    struct asd *asd = daemon_ctx(d);
+    const struct asd_config *config = daemon_config(d);
+
+    uint64_t bytes;
+    struct err e;
+
+    (void)old;
+    if (capacity(config, &bytes, &e) != 0) {
+        log_error("asd", "limits not changed", "error=\"%s\"", e.msg);
+        return;
+    }
+    asd_store_set_limits(asd->store, bytes, (unsigned)config->limit_percent);
+}
+
+int main(int argc, char **argv)
+{
+    struct asd asd = {.lock_fd = -1};
+    const struct daemon_options options = {.name = "alba-asd",
+                                           .summary = "the daemon of one disk",
+                                           .keys = asd_config_keys,
+                                           .config_bytes = sizeof(struct asd_config),
+                                           .ctx = &asd,
+                                           .start = start,
+                                           .stop = stop,
+                                           .reload = reload};
+
+    return daemon_main(&options, argc, argv);
+}

@@ -1,0 +1,18 @@
+/* Shared by read.c and read_range.c. */
+#ifndef ASD_READ_PRIVATE_H
+#define ASD_READ_PRIVATE_H
+
+#include "asd/store_read.h"
+#include "loop/pool.h"
+
+struct asd_found;
+
+/* Run `run` in the read pool, then asd_read_done() and so `cb` with op->rc. */
+int asd_read_submit(struct asd_store *store, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
+                    asd_store_cb cb);
+void asd_read_done(struct pool_work *work, int rc);
+/* The whole value into a fresh buffer. */
+int asd_read_value(struct asd_store *store, const struct asd_found *found,
+                   struct asd_store_value *ret_value, struct err *e);
+
+#endif

@@ -1,0 +1,222 @@
+/* Ranges: the keys first, in one look at the index, then, where asked for, the values one
+ * by one. A key that is gone by then is left out. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "asd/read_private.h"
+#include "asd/store_private.h"
+#include "asd/value.h"
+#include "base/check.h"
+#include "base/mem.h"
+
+struct keys_seen {
+    struct buf *bytes;
+    size_t *ends; /* of each key in bytes */
+    uint32_t count;
+    uint32_t max; /* takes one more, to tell what comes next */
+};
+
+static bool see_key(void *ctx, struct slice key, struct slice value)
+{
+    struct keys_seen *seen = ctx;
+
+    (void)value;
+    buf_put(seen->bytes, key.data + 1, key.len - 1);
+    seen->ends[seen->count++] = seen->bytes->len;
+    return seen->count <= seen->max;
+}
+
+/* An index key as a bound: `behind` makes it the first one behind the key itself. */
+static void bound_put(struct buf *b, struct slice client_key, bool behind)
+{
+    asd_key_value_put(b, client_key);
+    if (behind) {
+        buf_put_u8(b, 0);
+    }
+}
+
+static void range_bounds(const struct asd_range *range, struct buf *ret_from, struct buf *ret_to)
+{
+    if (!range->reverse) {
+        bound_put(ret_from, range->first, !range->first_included);
+        if (range->has_last) {
+            bound_put(ret_to, range->last, range->last_included);
+        } else {
+            buf_put_u8(ret_to, ASD_KEY_VALUE + 1);
+        }
+    } else {
+        bound_put(ret_to, range->first, range->first_included);
+        if (range->has_last) {
+            bound_put(ret_from, range->last, !range->last_included);
+        } else {
+            buf_put_u8(ret_from, ASD_KEY_VALUE);
+        }
+    }
+}
+
+static int range_keys(struct asd_store_range *r, struct err *e)
+{
+    const struct asd_range *range = r->range;
+    uint32_t max =
+        range->max < 0 || range->max > ASD_RANGE_MAX ? ASD_RANGE_MAX : (uint32_t)range->max;
+    struct keys_seen seen = {.bytes = r->keys, .max = max};
+    struct asd_index *index = r->op.store->index;
+    struct buf from = {0};
+    struct buf to = {0};
+    int rc = 0;
+
+    seen.ends = mem_array((size_t)max + 1, sizeof(seen.ends[0]));
+    range_bounds(range, &from, &to);
+    if (slice_cmp(slice_buf(&from), slice_buf(&to)) < 0) {
+        rc = index->ops->iterate(index, slice_buf(&from), slice_buf(&to), range->reverse, see_key,
+                                 &seen, e);
+    }
+    if (rc == 0) {
+        size_t start = 0;
+
+        r->entries = mem_array(seen.count, sizeof(r->entries[0]));
+        for (uint32_t i = 0; i < seen.count; i++) {
+            r->entries[i].key = slice_of(r->keys->data + start, seen.ends[i] - start);
+            start = seen.ends[i];
+        }
+        r->more = seen.count > max;
+        r->entry_count = r->more ? max : seen.count;
+        if (r->more) {
+            r->next = r->entries[max].key;
+        }
+    }
+    buf_release(&from);
+    buf_release(&to);
+    free(seen.ends);
+    return rc;
+}
+
+/* ---- values ---- */
+
+static bool client_checksum_ok(const struct checksum *c, const struct asd_found *found,
+                               const uint8_t *data)
+{
+    uint8_t sha1[EVP_MAX_MD_SIZE];
+    unsigned bytes = 0;
+
+    switch (c->algo) {
+    case CHECKSUM_CRC32C:
+        return c->crc32c == found->record.crc; /* which `data` was found to have */
+    case CHECKSUM_SHA1:
+        return EVP_Digest(data, found->record.bytes, sha1, &bytes, EVP_sha1(), NULL) == 1 &&
+               bytes == CHECKSUM_SHA1_BYTES && memcmp(sha1, c->sha1, CHECKSUM_SHA1_BYTES) == 0;
+    default:
+        return true;
+    }
+}
+
+static void entry_check(struct asd_store_range *r, struct asd_store_entry *entry,
+                        const struct asd_found *found, struct err *e)
+{
+    const struct asd_value_record *record = &found->record;
+    struct asd_store *store = r->op.store;
+    struct asd_store_value read = {0};
+
+    entry->in_slab = record->in_slab;
+    entry->value.bytes = record->bytes;
+    entry->value.checksum = record->checksum;
+    entry->there = record->in_slab && asd_space_check(&store->space, found->pin.slab,
+                                                      record->offset + record->bytes, e) == 0;
+    if (r->kind == ASD_STORE_VERIFY) {
+        entry->value.rc = asd_read_value(store, found, &read, e);
+        entry->verified =
+            entry->value.rc == 0 && client_checksum_ok(&record->checksum, found, read.data);
+        free(read.data);
+    }
+}
+
+/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. */
+static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, uint64_t bytes_max,
+                      struct err *e)
+{
+    struct asd_store *store = r->op.store;
+    struct asd_found found;
+    struct buf key = {0};
+    int rc;
+
+    asd_key_value_put(&key, entry->key);
+    rc = asd_value_find(store, slice_buf(&key), &found, e);
+    if (rc == 0 && found.record.bytes > bytes_max) {
+        rc = ERR_TOO_LARGE;
+    } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES) {
+        entry->value.rc = asd_read_value(store, &found, &entry->value, e);
+    } else if (rc == 0) {
+        entry_check(r, entry, &found, e);
+    } else if (rc != ERR_NOT_FOUND) {
+        entry->value.rc = rc; /* damaged: told for this key */
+        rc = 0;
+    }
+    asd_value_found_release(store, &found);
+    buf_release(&key);
+    return rc;
+}
+
+/* Stops where the values get too many bytes; the first is given whatever its size. */
+static void range_values(struct asd_store_range *r, struct err *e)
+{
+    uint64_t bytes_max = r->kind == ASD_STORE_ENTRIES  ? ASD_STORE_ENTRIES_BYTES_MAX
+                         : r->kind == ASD_STORE_VERIFY ? ASD_STORE_VALIDATE_BYTES_MAX
+                                                       : UINT64_MAX;
+    uint64_t bytes = 0;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < r->entry_count; i++) {
+        struct asd_store_entry entry = r->entries[i];
+        uint64_t left = bytes < bytes_max ? bytes_max - bytes : 0;
+        int rc = entry_fill(r, &entry, kept == 0 ? UINT64_MAX : left, e);
+
+        if (rc == ERR_TOO_LARGE) {
+            r->more = true;
+            r->next = entry.key;
+            break;
+        }
+        if (rc == 0) {
+            bytes += entry.value.bytes;
+            r->entries[kept++] = entry;
+        }
+    }
+    r->entry_count = kept;
+}
+
+static void range_work(struct pool_work *work)
+{
+    struct asd_store_op *op = container_of(work, struct asd_store_op, work);
+    struct asd_store_range *r = container_of(op, struct asd_store_range, op);
+
+    r->keys = mem_zalloc(sizeof(*r->keys));
+    op->rc = range_keys(r, &op->err);
+    if (op->rc == 0 && r->kind != ASD_STORE_KEYS) {
+        range_values(r, &op->err);
+    }
+}
+
+int asd_store_range(struct asd_store *store, struct asd_store_range *request,
+                    const struct asd_range *range, enum asd_store_range_kind kind, uint8_t prio,
+                    asd_store_cb cb)
+{
+    *request = (struct asd_store_range){.range = range, .kind = kind};
+    return asd_read_submit(store, &request->op, prio, range_work, cb);
+}
+
+void asd_store_range_release(struct asd_store_range *request)
+{
+    for (uint32_t i = 0; i < request->entry_count; i++) {
+        free(request->entries[i].value.data);
+    }
+    free(request->entries);
+    if (request->keys != NULL) {
+        buf_release(request->keys);
+    }
+    free(request->keys);
+    request->entries = NULL;
+    request->entry_count = 0;
+    request->keys = NULL;
+}

@@ -1,0 +1,44 @@
+/* The server of one ASD: sessions of both protocol versions in front of a store.
+ *
+ * Version 1: one request at a time on a connection. Version 2: up to
+ * ASD_SERVER_REQUESTS_MAX, answered in any order; then reading stops until some have
+ * ended. Loop thread only. Protocol: client/wire/PROTOCOL.md. */
+#ifndef ASD_SERVER_H
+#define ASD_SERVER_H
+
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "asd/store.h"
+#include "base/err.h"
+#include "net/addr.h"
+
+enum {
+    ASD_SERVER_REQUESTS_MAX = 256, /* in flight on one connection */
+    ASD_SERVER_CONNECTIONS_MAX = 4096,
+    ASD_SERVER_DRAIN_MS = 5000
+};
+
+struct asd_server;
+struct metrics;
+
+struct asd_server_options {
+    struct asd_store *store; /* borrowed, outlives the server */
+    const char *asd_id;      /* borrowed */
+    const struct net_addr *addrs;
+    unsigned addr_count;
+};
+
+/* Listens. On failure *ret_server is NULL and *e names the address. */
+int asd_server_new(uv_loop_t *loop, const struct asd_server_options *options,
+                   struct asd_server **ret_server, struct err *e);
+uint16_t asd_server_port(const struct asd_server *server, unsigned index);
+/* Requests that run are answered (for ASD_SERVER_DRAIN_MS), then `cb`; the server is freed. */
+void asd_server_close(struct asd_server *server, void (*cb)(void *ctx), void *ctx);
+/* asd_requests_total, asd_request_seconds and the like. */
+void asd_server_metrics(struct asd_server *server, struct metrics *metrics);
+unsigned asd_server_connections(const struct asd_server *server);
+unsigned asd_server_requests(const struct asd_server *server); /* in flight */
+
+#endif

@@ -1,0 +1,337 @@
+/* Slab files as seen by start-up and by the commit thread. */
+#include "asd/space.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "asd/space_file.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { SLAB_NAME_CHARS = 16 };
+
+void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t slab_bytes,
+                    asd_space_ready_cb on_ready, void *ready_ctx)
+{
+    *s = (struct asd_space){.io = home->io,
+                            .home = home,
+                            .slab_bytes = asd_slab_align(slab_bytes),
+                            .on_ready = on_ready,
+                            .ready_ctx = ready_ctx};
+    list_init(&s->changed);
+    list_init(&s->ready);
+    list_init(&s->dead);
+    CHECK(uv_mutex_init(&s->lock) == 0);
+    CHECK(uv_mutex_init(&s->open_lock) == 0);
+}
+
+static void frees_drop(struct asd_space *s, struct list *frees)
+{
+    struct list *link;
+
+    while ((link = list_pop(frees)) != NULL) {
+        asd_space_free_done(s, container_of(link, struct asd_free, link));
+    }
+}
+
+void asd_space_release(struct asd_space *s)
+{
+    struct asd_slab *slab;
+    struct asd_slab *next;
+
+    frees_drop(s, &s->ready);
+    HASH_ITER (hh, s->slabs, slab, next) {
+        CHECK(slab->pins[0] + slab->pins[1] == 0);
+        frees_drop(s, &slab->gathering);
+        frees_drop(s, &slab->waiting);
+        asd_space_forget(s, slab);
+    }
+    uv_mutex_destroy(&s->open_lock);
+    uv_mutex_destroy(&s->lock);
+}
+
+/* ---- start-up ---- */
+
+static struct asd_slab *slab_add(struct asd_space *s, uint64_t number,
+                                 const struct asd_slab_record *r)
+{
+    struct asd_slab *slab = mem_zalloc(sizeof(*slab));
+
+    slab->number = number;
+    slab->size_bytes = r->size_bytes;
+    slab->tail = r->tail;
+    slab->live_bytes = r->live_bytes;
+    slab->sealed = r->sealed;
+    slab->fd = -1;
+    slab->refs = 1;
+    CHECK(uv_mutex_init(&slab->flush_lock) == 0);
+    list_init(&slab->changed);
+    list_init(&slab->gathering);
+    list_init(&slab->waiting);
+    list_init(&slab->link);
+    uv_mutex_lock(&s->lock);
+    HASH_ADD(hh, s->slabs, number, sizeof(slab->number), slab);
+    uv_mutex_unlock(&s->lock);
+    return slab;
+}
+
+int asd_space_load_slab(struct asd_space *s, uint64_t number, const struct asd_slab_record *r,
+                        struct err *e)
+{
+    struct asd_slab *slab;
+
+    if (!r->sealed && s->active != NULL) {
+        return err_set(e, ERR_CORRUPT, "slabs %" PRIu64 " and %" PRIu64 " are both open",
+                       s->active->number, number);
+    }
+    slab = slab_add(s, number, r);
+    if (!r->sealed) {
+        s->active = slab;
+    } else if (r->live_bytes == 0) {
+        asd_space_bury(s, slab);
+    }
+    return 0;
+}
+
+int asd_space_load_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64_t bytes,
+                        struct err *e)
+{
+    struct asd_slab *slab = asd_space_find(s, number);
+
+    if (slab == NULL || offset < ASD_SLAB_HEADER_BYTES || offset % ASD_SLAB_ALIGN_BYTES != 0 ||
+        bytes == 0 || bytes % ASD_SLAB_ALIGN_BYTES != 0 || offset > slab->tail ||
+        bytes > slab->tail - offset) {
+        return err_set(e, ERR_CORRUPT,
+                       "free record of slab %" PRIu64 ": %" PRIu64 " bytes at %" PRIu64, number,
+                       bytes, offset);
+    }
+    list_push(&s->ready, &asd_space_free_new(s, slab, offset, bytes)->link);
+    return 0;
+}
+
+struct orphans {
+    struct asd_space *space;
+    uint64_t *numbers;
+    size_t count;
+    size_t cap;
+};
+
+static int slab_name_parse(const char *name, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+
+    if (strlen(name) != SLAB_NAME_CHARS || strspn(name, "0123456789abcdef") != SLAB_NAME_CHARS) {
+        return -EINVAL;
+    }
+    for (const char *p = name; *p != '\0'; p++) {
+        number = number << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+    }
+    *ret_number = number;
+    return 0;
+}
+
+static bool see_name(void *ctx, const char *name)
+{
+    struct orphans *o = ctx;
+    uint64_t number;
+
+    if (slab_name_parse(name, &number) != 0) {
+        log_warn("asd", "unknown name in slabs directory", "name=%s", name);
+    } else if (asd_space_find(o->space, number) == NULL) {
+        if (o->count == o->cap) {
+            o->cap = o->cap == 0 ? 16 : o->cap * 2;
+            o->numbers = mem_realloc(o->numbers, o->cap * sizeof(o->numbers[0]));
+        }
+        o->numbers[o->count++] = number;
+    }
+    return true;
+}
+
+static int unlink_orphans(struct asd_space *s, struct err *e)
+{
+    struct orphans o = {.space = s};
+    int rc = s->io->ops->list_dir(s->io, s->home->slabs_path, see_name, &o);
+
+    if (rc != 0) {
+        err_set(e, rc, "%s", s->home->slabs_path);
+    }
+    if (rc == 0 && s->home->fresh && o.count != 0) {
+        rc = err_set(e, ERR_IDENTITY, "%s holds slabs, but there is no identity",
+                     s->home->slabs_path);
+    }
+    for (size_t i = 0; i < o.count && rc == 0; i++) {
+        rc = asd_space_unlink(s, o.numbers[i], e);
+        if (o.numbers[i] >= s->next_slab) {
+            s->next_slab = o.numbers[i] + 1;
+        }
+    }
+    free(o.numbers);
+    return rc;
+}
+
+static int punch_behind_tail(struct asd_space *s, struct err *e)
+{
+    struct asd_slab *slab = s->active;
+    int rc;
+
+    if (slab == NULL || slab->tail == slab->size_bytes) {
+        return 0;
+    }
+    rc = asd_space_punch(s, slab, slab->tail, slab->size_bytes - slab->tail, e);
+    if (rc == ERR_CORRUPT) {
+        /* The file is gone or damaged: its values are lost, the other slabs are not. */
+        log_error("asd", "open slab is unusable", "slab=%" PRIu64 " error=%s", slab->number,
+                  e->msg);
+        slab->sealed = true;
+        s->active = NULL;
+        asd_space_change(s, slab);
+        return 0;
+    }
+    return rc;
+}
+
+int asd_space_recover(struct asd_space *s, struct err *e)
+{
+    int rc = unlink_orphans(s, e);
+
+    return rc == 0 ? punch_behind_tail(s, e) : rc;
+}
+
+/* ---- commit thread ---- */
+
+/* The file, whole and durable, before any record names it. */
+static int slab_create(struct asd_space *s, uint64_t number, uint64_t size_bytes, struct err *e)
+{
+    struct asd_slab_header h = {.number = number, .size_bytes = size_bytes};
+    uint8_t *header = mem_alloc(ASD_SLAB_HEADER_BYTES);
+    char *path = asd_space_path(s, number);
+    int fd;
+    int rc;
+
+    memcpy(h.store_id, s->home->store_id, ASD_STORE_ID_BYTES);
+    asd_slab_header_encode(header, &h);
+    fd = s->io->ops->open(s->io, path, IO_OPEN_WRITE | IO_OPEN_CREATE | IO_OPEN_EXCLUSIVE);
+    rc = fd < 0 ? fd : s->io->ops->truncate(s->io, fd, size_bytes);
+    rc = rc == 0 ? io_write_full(s->io, fd, header, ASD_SLAB_HEADER_BYTES, 0) : rc;
+    rc = rc == 0 ? s->io->ops->fdatasync(s->io, fd) : rc;
+    rc = rc == 0 ? s->io->ops->sync_dir(s->io, s->home->slabs_path) : rc;
+    if (fd >= 0) {
+        s->io->ops->close(s->io, fd);
+    }
+    if (rc != 0 && fd >= 0) {
+        s->io->ops->unlink(s->io, path); /* else start-up does it */
+    }
+    free(header);
+    free(path);
+    return rc == 0 ? 0 : err_set(e, rc, "new slab %" PRIu64, number);
+}
+
+static int roll(struct asd_space *s, uint64_t bytes, struct err *e)
+{
+    uint64_t need = ASD_SLAB_HEADER_BYTES + bytes;
+    struct asd_slab_record r = {.size_bytes = need > s->slab_bytes ? need : s->slab_bytes,
+                                .tail = ASD_SLAB_HEADER_BYTES};
+    uint64_t number = s->next_slab;
+    int rc;
+
+    s->next_slab++; /* also when it fails: what is left of the file is an orphan */
+    rc = slab_create(s, number, r.size_bytes, e);
+    if (rc != 0) {
+        return rc;
+    }
+    if (s->active != NULL) {
+        s->active->sealed = true;
+        asd_space_change(s, s->active);
+    }
+    s->active = slab_add(s, number, &r);
+    asd_space_change(s, s->active);
+    return 0;
+}
+
+int asd_space_place(struct asd_space *s, uint32_t bytes, struct asd_place *ret_place, struct err *e)
+{
+    uint64_t aligned = asd_slab_align(bytes);
+    int rc = 0;
+
+    if (s->active == NULL || aligned > s->active->size_bytes - s->active->tail) {
+        rc = roll(s, aligned, e);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    *ret_place = (struct asd_place){.slab = s->active, .offset = s->active->tail, .bytes = aligned};
+    s->active->tail += aligned;
+    asd_space_change(s, s->active);
+    return 0;
+}
+
+int asd_space_write(struct asd_space *s, const struct asd_place *place, const void *data,
+                    uint32_t bytes, struct err *e)
+{
+    int fd = -1;
+    int rc = asd_space_fd(s, place->slab, &fd, e);
+
+    if (rc == 0) {
+        place->slab->dirty = true;
+        rc = io_write_full(s->io, fd, data, bytes, place->offset);
+        if (rc != 0) {
+            err_set(e, rc, "write at %" PRIu64, place->offset);
+        }
+    }
+    return rc == 0 ? 0 : err_wrap(e, "slab %" PRIu64, place->slab->number);
+}
+
+int asd_space_flush(struct asd_space *s, uint64_t *count, struct err *e)
+{
+    LIST_FOR_EACH (it, &s->changed) {
+        struct asd_slab *slab = container_of(it, struct asd_slab, changed);
+        int rc;
+
+        if (!slab->dirty) {
+            continue;
+        }
+        rc = asd_space_flush_slab(s, slab, e);
+        if (rc != 0) {
+            return rc;
+        }
+        slab->dirty = false;
+        (*count)++;
+    }
+    return 0;
+}
+
+void asd_space_name(struct asd_space *s, const struct asd_place *place)
+{
+    place->slab->live_bytes += place->bytes;
+    asd_space_change(s, place->slab);
+}
+
+int asd_space_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64_t bytes,
+                   bool named, struct list *frees, struct err *e)
+{
+    struct asd_slab *slab = asd_space_find(s, number);
+
+    if (slab == NULL || (named && bytes > slab->live_bytes) || offset > slab->tail ||
+        bytes > slab->tail - offset) {
+        return err_set(e, ERR_CORRUPT,
+                       "slab %" PRIu64 ": a value names %" PRIu64 " bytes at %" PRIu64, number,
+                       bytes, offset);
+    }
+    if (named) {
+        slab->live_bytes -= bytes;
+    }
+    asd_space_change(s, slab);
+    list_push(frees, &asd_space_free_new(s, slab, offset, bytes)->link);
+    return 0;
+}
+
+struct asd_slab_record asd_slab_record_of(const struct asd_slab *slab)
+{
+    return (struct asd_slab_record){.size_bytes = slab->size_bytes,
+                                    .tail = slab->tail,
+                                    .live_bytes = slab->live_bytes,
+                                    .sealed = slab->sealed};
+}

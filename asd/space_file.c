@@ -1,0 +1,205 @@
+#include "asd/space_file.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number)
+{
+    struct asd_slab *slab;
+
+    uv_mutex_lock(&s->lock);
+    HASH_FIND(hh, s->slabs, &number, sizeof(number), slab);
+    uv_mutex_unlock(&s->lock);
+    return slab;
+}
+
+char *asd_space_path(const struct asd_space *s, uint64_t number)
+{
+    return mem_printf("%s/%016" PRIx64, s->home->slabs_path, number);
+}
+
+void asd_space_change(struct asd_space *s, struct asd_slab *slab)
+{
+    if (list_empty(&slab->changed)) {
+        list_push(&s->changed, &slab->changed);
+    }
+}
+
+static int header_check(struct asd_space *s, const struct asd_slab *slab, int fd, struct err *e)
+{
+    uint8_t *data = mem_alloc(ASD_SLAB_HEADER_BYTES);
+    struct asd_slab_header h;
+    uint64_t size_bytes = 0;
+    int rc = io_read_full(s->io, fd, data, ASD_SLAB_HEADER_BYTES, 0);
+
+    if (rc != 0) {
+        err_set(e, rc, "header");
+        goto out;
+    }
+    rc = asd_slab_header_decode(data, &h, e);
+    if (rc != 0) {
+        goto out;
+    }
+    if (memcmp(h.store_id, s->home->store_id, ASD_STORE_ID_BYTES) != 0 ||
+        h.number != slab->number || h.size_bytes != slab->size_bytes) {
+        rc = err_set(e, ERR_CORRUPT, "header: it is another store's, or another slab's");
+        goto out;
+    }
+    rc = s->io->ops->size(s->io, fd, &size_bytes);
+    if (rc != 0) {
+        err_set(e, rc, "size");
+    } else if (size_bytes < slab->size_bytes) {
+        rc = err_set(e, ERR_CORRUPT, "file of %" PRIu64 " bytes, not %" PRIu64, size_bytes,
+                     slab->size_bytes);
+    }
+
+out:
+    free(data);
+    return rc;
+}
+
+static int slab_open(struct asd_space *s, const struct asd_slab *slab, int *ret_fd, struct err *e)
+{
+    char *path = asd_space_path(s, slab->number);
+    int fd = s->io->ops->open(s->io, path, IO_OPEN_WRITE);
+    int rc = 0;
+
+    free(path);
+    if (fd == -ENOENT) {
+        return err_set(e, ERR_CORRUPT, "file is missing");
+    }
+    if (fd < 0) {
+        return err_set(e, fd, "open");
+    }
+    rc = header_check(s, slab, fd, e);
+    if (rc != 0) {
+        s->io->ops->close(s->io, fd);
+        return rc;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int fd_now(struct asd_space *s, const struct asd_slab *slab)
+{
+    int fd;
+
+    uv_mutex_lock(&s->lock);
+    fd = slab->fd;
+    uv_mutex_unlock(&s->lock);
+    return fd;
+}
+
+int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e)
+{
+    int fd = fd_now(s, slab);
+    int rc = 0;
+
+    if (fd >= 0) {
+        *ret_fd = fd;
+        return 0;
+    }
+    uv_mutex_lock(&s->open_lock);
+    fd = fd_now(s, slab);
+    if (fd < 0) {
+        rc = slab_open(s, slab, &fd, e);
+        if (rc == 0) {
+            uv_mutex_lock(&s->lock);
+            slab->fd = fd;
+            uv_mutex_unlock(&s->lock);
+        }
+    }
+    uv_mutex_unlock(&s->open_lock);
+    if (rc == 0) {
+        *ret_fd = fd;
+    }
+    return rc;
+}
+
+int asd_space_read(struct asd_space *s, struct asd_slab *slab, uint64_t offset, void *ret_data,
+                   size_t bytes, struct err *e)
+{
+    int fd = -1;
+    int rc = asd_space_fd(s, slab, &fd, e);
+
+    if (rc == 0) {
+        rc = io_read_full(s->io, fd, ret_data, bytes, offset);
+        if (rc != 0) {
+            err_set(e, rc, "read of %zu bytes at %" PRIu64, bytes, offset);
+        }
+    }
+    return rc == 0 ? 0 : err_wrap(e, "slab %" PRIu64, slab->number);
+}
+
+int asd_space_check(struct asd_space *s, struct asd_slab *slab, uint64_t end, struct err *e)
+{
+    int fd = -1;
+    int rc = asd_space_fd(s, slab, &fd, e);
+
+    if (rc == 0 && end > slab->size_bytes) {
+        rc = err_set(e, ERR_CORRUPT, "a value ends at %" PRIu64, end);
+    }
+    return rc == 0 ? 0 : err_wrap(e, "slab %" PRIu64, slab->number);
+}
+
+int asd_space_punch(struct asd_space *s, struct asd_slab *slab, uint64_t offset, uint64_t bytes,
+                    struct err *e)
+{
+    int fd = -1;
+    int rc = asd_space_fd(s, slab, &fd, e);
+
+    if (rc == 0) {
+        rc = s->io->ops->allocate(s->io, fd, IO_PUNCH_HOLE, offset, bytes);
+        if (rc != 0) {
+            err_set(e, rc, "punch %" PRIu64 " bytes at %" PRIu64, bytes, offset);
+        }
+    }
+    return rc == 0 ? 0 : err_wrap(e, "slab %" PRIu64, slab->number);
+}
+
+/* After a failed fdatasync() the kernel may count lost pages as clean, so that a second call
+ * reports success for bytes that are gone. The commit and the reclaim thread may both flush
+ * a slab: they take turns, and after one failure nobody asks again. */
+static int flush_once(struct asd_space *s, struct asd_slab *slab, int fd, struct err *e)
+{
+    int rc;
+
+    uv_mutex_lock(&slab->flush_lock);
+    if (slab->flush_failed) {
+        rc = err_set(e, ERR_FAILED, "fdatasync");
+    } else {
+        rc = s->io->ops->fdatasync(s->io, fd);
+        if (rc != 0) {
+            slab->flush_failed = true;
+            err_set(e, rc, "fdatasync");
+            rc = -EIO; /* whatever it was, it is fatal: no space, too */
+        }
+    }
+    uv_mutex_unlock(&slab->flush_lock);
+    return rc;
+}
+
+int asd_space_flush_slab(struct asd_space *s, struct asd_slab *slab, struct err *e)
+{
+    int fd = -1;
+    int rc = asd_space_fd(s, slab, &fd, e);
+
+    if (rc == 0) {
+        rc = flush_once(s, slab, fd, e);
+    }
+    return rc == 0 ? 0 : err_wrap(e, "slab %" PRIu64, slab->number);
+}
+
+int asd_space_unlink(struct asd_space *s, uint64_t number, struct err *e)
+{
+    char *path = asd_space_path(s, number);
+    int rc = s->io->ops->unlink(s->io, path);
+
+    free(path);
+    rc = rc == -ENOENT ? 0 : rc;
+    return rc == 0 ? 0 : err_set(e, rc, "slab %" PRIu64 ": unlink", number);
+}

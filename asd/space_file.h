@@ -1,0 +1,24 @@
+/* What the parts of the space share: finding, opening and forgetting slabs. Private to
+ * space*.c. */
+#ifndef ASD_SPACE_FILE_H
+#define ASD_SPACE_FILE_H
+
+#include "asd/space.h"
+
+/* NULL when there is none. The caller knows why the slab stays: it is pinned, or the caller is
+ * the commit thread and a committed value lies in it. */
+struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number);
+char *asd_space_path(const struct asd_space *s, uint64_t number); /* free() it */
+/* Opens the file at first use and checks its header. */
+int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e);
+int asd_space_unlink(struct asd_space *s, uint64_t number, struct err *e);
+/* Its record goes into the batch being made. Commit thread. */
+void asd_space_change(struct asd_space *s, struct asd_slab *slab);
+struct asd_free *asd_space_free_new(struct asd_space *s, struct asd_slab *slab, uint64_t offset,
+                                    uint64_t bytes);
+/* Sealed and nothing lives in it: to be dropped. Under lock, or at start-up. */
+void asd_space_bury(struct asd_space *s, struct asd_slab *slab);
+/* Take it out of the table and drop the table's reference. */
+void asd_space_forget(struct asd_space *s, struct asd_slab *slab);
+
+#endif

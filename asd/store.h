@@ -1,0 +1,103 @@
+/* The store of one ASD: keys, values, and one way to change them, the transaction.
+ *
+ * One loop thread owns a store and calls everything here; work runs in the store's own
+ * threads. A transaction is durable once its callback reports 0, and not before; one that
+ * reports ERR_FAILED or ERR_CANCELED may have happened, wholly, or not at all. Reads see
+ * durable transactions only and never wait for a commit. After a failed write, flush or index
+ * write every apply gets ERR_FAILED until the process starts anew; reads go on.
+ * Bytes on disk and what a crash leaves: FORMAT.md. */
+#ifndef ASD_STORE_H
+#define ASD_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "loop/pool.h"
+#include "wire/asd_request.h"
+
+enum {
+    ASD_STORE_INLINE_BYTES_MAX = 16383, /* longer values go to a slab */
+    ASD_STORE_KEY_BYTES_MAX = ASD_KEY_BYTES_MAX,
+    ASD_STORE_VALUE_BYTES_MAX = 72 * 1048576,
+    ASD_STORE_ITEMS_MAX = 65536,               /* keys, parts, asserts or updates of one request */
+    ASD_STORE_APPLIES_MAX = 4096,              /* waiting or running; more get ERR_BUSY */
+    ASD_STORE_APPLY_BYTES_MAX = 512 * 1048576, /* values in them; more: ERR_BUSY */
+    ASD_STORE_RESERVE_PERCENT = 2
+};
+
+struct io;
+struct asd_home;
+struct asd_index;
+struct asd_store;
+struct asd_store_op;
+typedef void (*asd_store_cb)(struct asd_store_op *op, int rc);
+typedef void (*asd_store_close_cb)(void *ctx);
+
+struct asd_store_options {
+    struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
+    struct asd_index *index; /* closed with the store, not when open fails */
+    uint64_t capacity_bytes;
+    unsigned limit_percent;  /* full at this part of the capacity */
+    uint64_t slab_bytes;     /* of new slab files; 0: 4 GiB */
+    unsigned read_threads;   /* 0: 8 */
+    unsigned punch_delay_ms; /* gather frees this long; 0: punch at once */
+};
+
+/* Opens, and settles what a crash left. Blocks; call it before the loop serves anybody.
+ * On failure *ret_store is NULL and *e names the file. */
+int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
+                   struct asd_store **ret_store, struct err *e);
+/* Applies that wait get ERR_CANCELED, so do reads; what runs finishes; then `cb`, and the
+ * store, its index included, is gone. */
+void asd_store_close(struct asd_store *store, asd_store_close_cb cb, void *ctx);
+
+/* Head of every request. The caller owns a request and everything it points to again in
+ * the callback, which runs exactly once, later, if the submit returned 0. */
+struct asd_store_op {
+    struct err err; /* out: says why, if rc != 0 */
+
+    struct asd_store *store; /* private from here on */
+    struct list link;
+    struct pool_work work;
+    asd_store_cb cb;
+    int rc;
+};
+
+struct asd_store_apply {
+    struct asd_store_op op;
+    struct slice failed_key; /* out, for ERR_ASSERT_FAILED and ERR_CORRUPT: borrowed from `what` */
+
+    const struct asd_apply *what; /* private from here on */
+    uint64_t bytes;
+    bool low;
+};
+
+/* `prio` is an enum asd_prio; 0 is high. Errors: ERR_BUSY, ERR_FAILED, ERR_TOO_LARGE at once;
+ * ERR_ASSERT_FAILED (once everything it was judged by is durable), ERR_FULL, ERR_FAILED,
+ * ERR_CANCELED, ERR_CORRUPT (an asserted value fails its checks) in the callback. */
+int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
+                    const struct asd_apply *what, uint8_t prio, asd_store_cb cb);
+
+/* ---- settings and figures ---- */
+
+void asd_store_set_full(struct asd_store *store, bool full); /* until told otherwise or restart */
+void asd_store_set_limits(struct asd_store *store, uint64_t capacity_bytes, unsigned limit_percent);
+/* True once a write, flush or index write has failed; *ret_err (may be NULL) says which. */
+bool asd_store_failed(const struct asd_store *store, struct err *ret_err);
+
+struct asd_store_stats {
+    uint64_t used_bytes, capacity_bytes, slab_count;
+    uint64_t applies, asserts_failed, refused_full, updates;
+    uint64_t batches, fdatasyncs, index_syncs;
+    uint64_t slab_write_bytes, index_write_bytes;
+    uint64_t reads, read_bytes, bad_values;
+    uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
+};
+struct asd_store_stats asd_store_stats(struct asd_store *store);
+
+#endif

@@ -1,0 +1,97 @@
+/* Reading from the store: values, parts of values, ranges of keys.
+ *
+ * Same rules as store.h. Results belong to the request; release it in the callback or
+ * later. A caller that wants to keep a buffer takes the pointer and sets it to NULL. */
+#ifndef ASD_STORE_READ_H
+#define ASD_STORE_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "asd/store.h"
+#include "base/slice.h"
+#include "wire/asd_request.h"
+#include "wire/checksum.h"
+
+enum {
+    ASD_STORE_RESULT_BYTES_MAX = 72 * 1048576, /* all values of one read; more: ERR_TOO_LARGE */
+    ASD_STORE_ENTRIES_BYTES_MAX = 8 * 1048576, /* a range of entries stops early, `more` set */
+    ASD_STORE_VALIDATE_BYTES_MAX = 268435456,  /* same for a range that is verified */
+    ASD_STORE_READS_MAX = 8192,                /* waiting or running; more get ERR_BUSY */
+};
+
+struct buf;
+
+struct asd_store_value {
+    int rc; /* 0, ERR_NOT_FOUND, ERR_CORRUPT, or what the read returned: this key only */
+    uint32_t bytes;
+    uint8_t *data; /* owned by the request until taken; NULL for no bytes */
+    struct checksum checksum;
+};
+
+struct asd_store_get {
+    struct asd_store_op op;
+    struct asd_store_value *values; /* out: one per key, in order */
+    bool *exists;                   /* out of asd_store_exists() */
+
+    const struct slice *keys; /* private from here on */
+    uint32_t key_count;
+};
+
+int asd_store_get(struct asd_store *store, struct asd_store_get *get, const struct slice *keys,
+                  uint32_t key_count, uint8_t prio, asd_store_cb cb);
+int asd_store_exists(struct asd_store *store, struct asd_store_get *get, const struct slice *keys,
+                     uint32_t key_count, uint8_t prio, asd_store_cb cb);
+void asd_store_get_release(struct asd_store_get *get);
+
+struct asd_store_partial {
+    struct asd_store_op op;
+    uint8_t *data; /* out: the parts back to back; owned by the request until taken */
+    size_t data_bytes;
+
+    struct slice key; /* private from here on */
+    const struct asd_part *parts;
+    uint32_t part_count;
+};
+
+/* Parts are not verified here: who reads slices has its own trailer for that.
+ * ERR_NOT_FOUND; -ERANGE for a part beyond the value; ERR_TOO_LARGE. */
+int asd_store_partial(struct asd_store *store, struct asd_store_partial *partial, struct slice key,
+                      const struct asd_part *parts, uint32_t part_count, uint8_t prio,
+                      asd_store_cb cb);
+void asd_store_partial_release(struct asd_store_partial *partial);
+
+enum asd_store_range_kind {
+    ASD_STORE_KEYS,
+    ASD_STORE_ENTRIES,
+    ASD_STORE_CHECK,  /* is the value where the index says? */
+    ASD_STORE_VERIFY, /* read it, too, and compare our checksum and the client's */
+};
+
+struct asd_store_entry {
+    struct slice key;             /* in memory of the request */
+    struct asd_store_value value; /* ENTRIES, CHECK and VERIFY (without data) */
+    bool in_slab;                 /* CHECK, VERIFY */
+    bool there;                   /* CHECK, VERIFY: in_slab and within its file */
+    bool verified;                /* VERIFY: both checksums are right */
+};
+
+struct asd_store_range {
+    struct asd_store_op op;
+    struct asd_store_entry *entries; /* out */
+    uint32_t entry_count;
+    bool more;         /* the limit stopped it */
+    struct slice next; /* if more: the next key there is */
+
+    const struct asd_range *range; /* private from here on */
+    enum asd_store_range_kind kind;
+    struct buf *keys;
+};
+
+int asd_store_range(struct asd_store *store, struct asd_store_range *request,
+                    const struct asd_range *range, enum asd_store_range_kind kind, uint8_t prio,
+                    asd_store_cb cb);
+void asd_store_range_release(struct asd_store_range *request);
+
+#endif

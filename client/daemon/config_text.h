@@ -1,0 +1,21 @@
+/* How configuration keys are written and read by people: private to config.c. Any thread. */
+#ifndef DAEMON_CONFIG_TEXT_H
+#define DAEMON_CONFIG_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+
+struct json_t;
+
+/* "an integer from 0 to 65535", "one of debug, info" */
+void config_expected(const struct config_key *key, char *ret_text, size_t bytes);
+/* "a string", "null", "the string \"x\"" */
+const char *config_json_kind(const struct json_t *value);
+/* The key that `name` was probably meant to be, or NULL. */
+const char *config_nearest(const struct config_key *keys, const char *name);
+/* "4096", "64MiB", "1 TiB": 0, or -EINVAL. */
+int config_parse_size(const char *text, int64_t *ret_bytes);
+
+#endif

@@ -1,0 +1,28 @@
+/* What the operating system says about this process. Any thread; reads /proc. */
+#ifndef DAEMON_PROCESS_H
+#define DAEMON_PROCESS_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct process_usage {
+    double cpu_s;        /* user and system */
+    double start_time_s; /* since 1970 */
+    uint64_t resident_bytes;
+    uint64_t virtual_bytes;
+    unsigned threads;
+    unsigned open_fds;
+    unsigned max_fds;
+};
+
+/* What cannot be read is 0. */
+struct process_usage process_usage(void);
+/* process_cpu_seconds_total, process_resident_memory_bytes, …, albacore_build_info. */
+void process_print_metrics(struct buf *out);
+
+/* Large buffers come and go all the time: keep their memory instead of asking the kernel for
+ * zeroed pages each time. Call first in main(). */
+void process_tune_malloc(void);
+
+#endif

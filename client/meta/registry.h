@@ -1,0 +1,96 @@
+/* The registry of one alba: what exists and who owns it. Keys: KEYS.md.
+ *
+ * A struct registry keeps the latest snapshot (registry_view.h) and makes changes. Each change
+ * is one transaction on exactly the snapshot it was decided on, tried again when
+ * another change came first, and recognised when its reply was lost; so an answer of
+ * ERR_IN_DOUBT is rare and real. Loop thread only; every call is answered once, later.
+ * After success the current view shows the change. Arguments are copied.
+ *
+ * Codes beside those of kv.h: ERR_EXISTS, ERR_NOT_FOUND, ERR_CONFIG (bad argument), ERR_BUSY (in
+ * use, or too much contention). The message names the thing. */
+#ifndef META_REGISTRY_H
+#define META_REGISTRY_H
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "meta/kv.h"
+#include "meta/registry_view.h"
+
+struct registry;
+struct nsm;
+
+typedef void (*registry_cb)(void *ctx, int rc, const struct err *e);
+typedef void (*registry_close_cb)(void *ctx);
+
+/* Takes `kv` over: it is closed with the registry. */
+struct registry *registry_new(struct kv *kv);
+/* The latest snapshot: NULL before the first refresh. Hold it to keep it beyond this callback. */
+const struct registry_view *registry_view(const struct registry *registry);
+/* Bring the view up to date: one get when nothing changed. ERR_NOT_FOUND when the
+ * store holds no registry (not initialised). */
+void registry_refresh(struct registry *registry, registry_cb cb, void *ctx);
+/* Refresh by itself every `interval_ms`; `on_change` (may be NULL) runs after the view was
+ * replaced, whatever replaced it. */
+void registry_poll(struct registry *registry, unsigned interval_ms, void (*on_change)(void *ctx),
+                   void *ctx);
+/* Everything open is answered with ERR_CANCELED, then `cb`; *registry is freed. */
+void registry_close(struct registry *registry, registry_close_cb cb, void *ctx);
+
+struct kv *registry_kv(const struct registry *registry);
+/* Namespace manager of a host in the current view; opened on first use, closed with the
+ * registry. ERR_NOT_FOUND for an unknown host; ERR_CONFIG for a bad URL. */
+int registry_nsm(struct registry *registry, const char *host_id, struct nsm **ret_nsm,
+                 struct err *e);
+
+/* Make the store (kv_prepare) and the registry: alba id, NSM host "registry" on the same engine,
+ * preset "default". Again on a whole registry: nothing changes, 0. */
+void registry_init(struct registry *registry, registry_cb cb, void *ctx);
+
+/* ---- OSDs ---- */
+
+/* From `osd`: long_id, ips, port, use_tls, node_id, datacenter, capacity_bytes. ERR_EXISTS. */
+void registry_osd_add(struct registry *registry, const struct registry_osd *osd, registry_cb cb,
+                      void *ctx);
+/* The same fields, and is_decommissioned; the claim stays as it is. ERR_NOT_FOUND. */
+void registry_osd_update(struct registry *registry, const struct registry_osd *osd, registry_cb cb,
+                         void *ctx);
+/* Forget an OSD that is not claimed. ERR_BUSY when it is. */
+void registry_osd_remove(struct registry *registry, const char *long_id, registry_cb cb, void *ctx);
+/* Claim it on the OSD itself, then give it an osd id. 0 also when it was ours already. ERR_EXISTS
+ * names the owner; the metadata store is refused this way, too. */
+void registry_osd_claim(struct registry *registry, const char *long_id, registry_cb cb, void *ctx);
+
+/* ---- presets ---- */
+
+void registry_preset_create(struct registry *registry, const struct preset *preset, registry_cb cb,
+                            void *ctx);
+/* Replaces policies and fragment size; version + 1. */
+void registry_preset_update(struct registry *registry, const struct preset *preset, registry_cb cb,
+                            void *ctx);
+/* ERR_BUSY while namespaces use it. */
+void registry_preset_delete(struct registry *registry, const char *name, registry_cb cb, void *ctx);
+void registry_preset_set_default(struct registry *registry, const char *name, registry_cb cb,
+                                 void *ctx);
+
+/* ---- NSM hosts ---- */
+
+void registry_nsm_host_add(struct registry *registry, const char *id, const char *url,
+                           registry_cb cb, void *ctx);
+void registry_nsm_host_update(struct registry *registry, const char *id, const char *url,
+                              bool is_lost, registry_cb cb, void *ctx);
+
+/* ---- namespaces ---- */
+
+/* `preset` NULL or "": the default. On 0 it is active. ERR_EXISTS; ERR_NOT_FOUND: preset. A name
+ * left `creating` by a crash is finished and then reported as ERR_EXISTS. */
+void registry_namespace_create(struct registry *registry, const char *name, const char *preset,
+                               registry_cb cb, void *ctx);
+/* The name is free at once and no put commits any more (if the NSM host does not answer: once
+ * maintenance has fenced it); space comes back by maintenance. */
+void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,
+                               void *ctx);
+/* For maintenance, when nothing is left of a removed namespace: drop its record. */
+void registry_namespace_forget(struct registry *registry, uint64_t id, registry_cb cb, void *ctx);
+
+#endif

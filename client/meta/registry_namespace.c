@@ -1,0 +1,288 @@
+/* Namespaces of the registry.
+ *
+ * create: record `creating` -> first gc epoch at the NSM host -> record `active`
+ * delete: record moved to removed/ -> gc epochs ended at the NSM host
+ *
+ * Stopped between the steps: KEYS.md, "Crash states". */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "meta/nsm_gc.h"
+#include "meta/registry_impl.h"
+
+struct ns_op {
+    struct reg_op op; /* number: namespace id; flag: it was there before */
+    char *preset;
+    char *host;
+    struct registry *registry;
+};
+
+static struct ns_op *ns_of(struct change *c)
+{
+    return container_of(container_of(c, struct reg_op, change), struct ns_op, op);
+}
+
+static void ns_done(struct change *change, int rc)
+{
+    struct ns_op *n = ns_of(change);
+
+    free(n->preset);
+    free(n->host);
+    reg_op_done(change, rc);
+}
+
+static void ns_fail(struct ns_op *n, const struct err *e)
+{
+    struct change *c = &n->op.change;
+
+    err_copy(&c->err, e);
+    ns_done(c, c->err.code);
+}
+
+static struct ns_op *ns_new(struct registry *registry, const char *name, const char *preset,
+                            registry_cb cb, void *ctx)
+{
+    struct ns_op *n = mem_zalloc(sizeof *n);
+
+    n->registry = registry;
+    n->op.name = mem_strdup(name);
+    n->preset = mem_strdup(preset != NULL ? preset : "");
+    n->op.cb = cb;
+    n->op.ctx = ctx;
+    return n;
+}
+
+/* ---- create ---- */
+
+static const struct registry_nsm_host *least_loaded(const struct registry_view *view)
+{
+    const struct registry_nsm_host *best = NULL;
+    size_t best_load = SIZE_MAX;
+
+    for (size_t i = 0; i < registry_view_nsm_host_count(view); i++) {
+        const struct registry_nsm_host *host = registry_view_nsm_host(view, i);
+        size_t load = registry_view_nsm_host_load(view, host->id);
+
+        if (!host->is_lost && load < best_load) {
+            best = host;
+            best_load = load;
+        }
+    }
+    return best;
+}
+
+static int build_create(struct change *c, const struct registry_view *view)
+{
+    struct ns_op *n = ns_of(c);
+    const struct registry_namespace *old =
+        registry_view_namespace_find(view, n->op.name, strlen(n->op.name));
+    const struct preset *preset = registry_view_preset_find(view, n->preset);
+    const struct registry_nsm_host *host = least_loaded(view);
+    struct registry_namespace ns;
+
+    if (old != NULL) {
+        if (old->state == REGISTRY_NS_ACTIVE) {
+            return err_set(&c->err, ERR_EXISTS, "namespace '%s'", n->op.name);
+        }
+        n->op.flag = true; /* somebody began; go on for them */
+        n->op.number = old->id;
+        n->host = mem_strdup(old->nsm_host);
+        return 1;
+    }
+    if (preset == NULL) {
+        return err_set(&c->err, ERR_NOT_FOUND, "preset '%s'",
+                       n->preset[0] != '\0' ? n->preset : "default");
+    }
+    if (host == NULL) {
+        return err_set(&c->err, ERR_NOT_FOUND, "no NSM host that is not lost");
+    }
+    free(n->host);
+    n->host = mem_strdup(host->id);
+    n->op.number = change_take_id(c, view, NEXT_NAMESPACE);
+    ns = (struct registry_namespace){.id = n->op.number,
+                                     .name = n->op.name,
+                                     .preset = preset->name,
+                                     .nsm_host = host->id,
+                                     .state = REGISTRY_NS_CREATING,
+                                     .created_us = clock_wall_us()};
+    change_put_new(c, REG_NAMESPACE, n->op.name, record_namespace_json(&ns));
+    return 0;
+}
+
+static int build_activate(struct change *c, const struct registry_view *view)
+{
+    struct ns_op *n = ns_of(c);
+    const struct registry_namespace *ns =
+        registry_view_namespace_find(view, n->op.name, strlen(n->op.name));
+    struct registry_namespace active;
+
+    if (ns == NULL || ns->id != n->op.number) {
+        return err_set(&c->err, ERR_NOT_FOUND, "namespace '%s' was deleted meanwhile", n->op.name);
+    }
+    if (ns->state == REGISTRY_NS_ACTIVE) {
+        return 1;
+    }
+    active = *ns;
+    active.state = REGISTRY_NS_ACTIVE;
+    change_put_new(c, REG_NAMESPACE, n->op.name, record_namespace_json(&active));
+    return 0;
+}
+
+static void activated(struct change *c, int rc)
+{
+    struct ns_op *n = ns_of(c);
+
+    if (rc == 0 && n->op.flag) {
+        rc = err_set(&c->err, ERR_EXISTS, "namespace '%s'", n->op.name);
+    }
+    ns_done(c, rc);
+}
+
+static void on_setup(void *ctx, int rc, struct nsm_reply *reply)
+{
+    struct ns_op *n = ctx;
+
+    if (rc != 0) {
+        ns_fail(n, &reply->err);
+        return;
+    }
+    if (n->registry->closing) {
+        struct err e;
+
+        err_set(&e, ERR_CANCELED, "namespace '%s'", n->op.name);
+        ns_fail(n, &e);
+        return;
+    }
+    change_start(n->registry, &n->op.change, build_activate, activated);
+}
+
+static void created(struct change *c, int rc)
+{
+    struct ns_op *n = ns_of(c);
+    struct nsm *nsm;
+    struct err e;
+
+    if (rc != 0) {
+        ns_done(c, rc);
+    } else if (registry_nsm(n->registry, n->host, &nsm, &e) != 0) {
+        ns_fail(n, &e);
+    } else {
+        nsm_namespace_setup(nsm, n->op.number, on_setup, n);
+    }
+}
+
+static void on_refused(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct ns_op *n = ctx;
+
+    (void)reply;
+    ns_done(&n->op.change, rc);
+}
+
+void registry_namespace_create(struct registry *registry, const char *name, const char *preset,
+                               registry_cb cb, void *ctx)
+{
+    struct ns_op *n = ns_new(registry, name, preset, cb, ctx);
+    struct err *e = &n->op.change.err;
+
+    if (record_check_name("namespace name", name, REGISTRY_NAME_BYTES_MAX, e) != 0 ||
+        (n->preset[0] != '\0' &&
+         record_check_name("preset name", n->preset, PRESET_NAME_BYTES_MAX, e) != 0)) {
+        kv_fail(registry->kv, e, on_refused, n);
+        return;
+    }
+    change_start(registry, &n->op.change, build_create, created);
+}
+
+/* ---- delete ---- */
+
+static int build_delete(struct change *c, const struct registry_view *view)
+{
+    struct ns_op *n = ns_of(c);
+    const struct registry_namespace *ns =
+        registry_view_namespace_find(view, n->op.name, strlen(n->op.name));
+    struct registry_namespace removed;
+    char id[RECORD_ID_TEXT_BYTES];
+
+    if (ns == NULL) {
+        return err_set(&c->err, ERR_NOT_FOUND, "namespace '%s'", n->op.name);
+    }
+    removed = *ns;
+    removed.state = REGISTRY_NS_REMOVING;
+    removed.removed_at_us = clock_wall_us();
+    n->op.number = ns->id;
+    free(n->host);
+    n->host = mem_strdup(ns->nsm_host);
+    record_id_text(ns->id, id);
+    change_delete(c, REG_NAMESPACE, n->op.name);
+    change_put_new(c, REG_REMOVED, id, record_namespace_json(&removed));
+    return 0;
+}
+
+/* The namespace is deleted whatever comes of it: maintenance fences again. */
+static void on_fenced(void *ctx, int rc, struct nsm_reply *reply)
+{
+    struct ns_op *n = ctx;
+
+    if (rc != 0) {
+        log_warn("registry", "deleted namespace not fenced yet", "id=%" PRIu64 " why=\"%s\"",
+                 n->op.number, reply->err.msg);
+    }
+    ns_done(&n->op.change, 0);
+}
+
+static void deleted(struct change *c, int rc)
+{
+    struct ns_op *n = ns_of(c);
+    struct nsm *nsm;
+    struct err e;
+
+    if (rc != 0 || registry_nsm(n->registry, n->host, &nsm, &e) != 0) {
+        ns_done(c, rc);
+        return;
+    }
+    nsm_namespace_fence(nsm, n->op.number, on_fenced, n);
+}
+
+void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,
+                               void *ctx)
+{
+    struct ns_op *n = ns_new(registry, name, NULL, cb, ctx);
+
+    if (record_check_name("namespace name", name, REGISTRY_NAME_BYTES_MAX, &n->op.change.err) !=
+        0) {
+        kv_fail(registry->kv, &n->op.change.err, on_refused, n);
+        return;
+    }
+    change_start(registry, &n->op.change, build_delete, deleted);
+}
+
+static int build_forget(struct change *c, const struct registry_view *view)
+{
+    struct reg_op *op = container_of(c, struct reg_op, change);
+    const struct registry_namespace *ns = registry_view_namespace_by_id(view, op->number);
+    char id[RECORD_ID_TEXT_BYTES];
+
+    if (ns == NULL) {
+        return 1; /* another agent was faster */
+    }
+    if (ns->state != REGISTRY_NS_REMOVING) {
+        return err_set(&c->err, ERR_BUSY, "namespace '%s' is not removed", ns->name);
+    }
+    record_id_text(op->number, id);
+    change_delete(c, REG_REMOVED, id);
+    return 0;
+}
+
+void registry_namespace_forget(struct registry *registry, uint64_t id, registry_cb cb, void *ctx)
+{
+    struct reg_op *op = reg_op_new(NULL, NULL, cb, ctx);
+
+    op->number = id;
+    change_start(registry, &op->change, build_forget, reg_op_done);
+}

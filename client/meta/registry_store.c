@@ -1,0 +1,162 @@
+#include "meta/registry_store.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "meta/registry_impl.h"
+
+struct json_op {
+    registry_json_cb cb;
+    void *ctx;
+    bool list; /* an array of what was read; else the one value */
+};
+
+static void on_read(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct json_op *op = ctx;
+    json_t *result = op->list ? json_array() : NULL;
+    struct err e = {0};
+
+    for (size_t i = 0; rc == 0 && i < reply->count; i++) {
+        const struct kv_item *item = &reply->items[i];
+        json_t *json = NULL;
+
+        if (!item->found) {
+            char text[KEY_TEXT_BYTES];
+
+            key_text(item->key, text);
+            rc = err_set(&e, ERR_NOT_FOUND, "%s", text);
+        } else if (value_open_json(item->key, item->value, &json, &e) != 0) {
+            rc = e.code;
+        } else if (op->list) {
+            json_array_append_new(result, json);
+        } else {
+            result = json;
+        }
+    }
+    op->cb(op->ctx, rc, e.code != 0 ? &e : reply->err, rc == 0 ? result : NULL);
+    json_decref(result);
+    free(op);
+}
+
+static struct json_op *json_op_new(registry_json_cb cb, void *ctx, bool list)
+{
+    struct json_op *op = mem_zalloc(sizeof *op);
+
+    *op = (struct json_op){.cb = cb, .ctx = ctx, .list = list};
+    return op;
+}
+
+/* ---- configuration ---- */
+
+static void on_bad_key(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct json_op *op = ctx;
+
+    op->cb(op->ctx, rc, reply->err, NULL);
+    free(op);
+}
+
+void registry_config_get(struct registry *registry, const char *key, registry_json_cb cb, void *ctx)
+{
+    struct json_op *op = json_op_new(cb, ctx, false);
+    struct key full;
+    struct slice k;
+    struct err e;
+
+    if (record_check_name("configuration key", key, REGISTRY_ID_BYTES_MAX, &e) != 0) {
+        kv_fail(registry->kv, &e, on_bad_key, op);
+        return;
+    }
+    k = reg_key(&full, REG_CONFIG, key);
+    kv_get(registry->kv, &k, 1, 0, on_read, op);
+}
+
+/* The last writer wins; nothing is decided on it. */
+static void on_config_set(void *ctx, int rc, const struct kv_commit_result *result)
+{
+    struct reg_op *op = ctx;
+
+    err_copy(&op->change.err, result->err);
+    kv_txn_release(&op->change.txn);
+    reg_op_done(&op->change, rc);
+}
+
+void registry_config_set(struct registry *registry, const char *key, json_t *json, registry_cb cb,
+                         void *ctx)
+{
+    struct reg_op *op = reg_op_new(key, NULL, cb, ctx);
+    struct buf value = {0};
+    struct key full;
+    struct slice k;
+
+    if (record_check_name("configuration key", key, REGISTRY_ID_BYTES_MAX, &op->change.err) != 0) {
+        reg_op_refuse(registry, op);
+        return;
+    }
+    k = reg_key(&full, REG_CONFIG, key);
+    value_make_json(&value, k, json);
+    kv_txn_put(&op->change.txn, k, slice_buf(&value));
+    buf_release(&value);
+    kv_commit(registry->kv, &op->change.txn, clock_mono_ms() + KV_TIMEOUT_DEFAULT_MS, on_config_set,
+              op);
+}
+
+/* ---- work items ---- */
+
+static int build_add(struct change *c, const struct registry_view *view)
+{
+    struct reg_op *op = container_of(c, struct reg_op, change);
+    uint64_t number = change_take_id(c, view, NEXT_WORK);
+    char id[RECORD_ID_TEXT_BYTES];
+
+    record_id_text(number, id);
+    json_object_set_new(op->json, "id", json_integer((json_int_t)number));
+    change_put(c, REG_WORK, id, op->json);
+    return 0;
+}
+
+void registry_work_add(struct registry *registry, json_t *item, registry_cb cb, void *ctx)
+{
+    struct reg_op *op = reg_op_new(NULL, json_deep_copy(item), cb, ctx);
+
+    CHECK(json_is_object(op->json));
+    change_start(registry, &op->change, build_add, reg_op_done);
+}
+
+void registry_work_list(struct registry *registry, uint64_t after, size_t limit,
+                        registry_json_cb cb, void *ctx)
+{
+    char id[RECORD_ID_TEXT_BYTES];
+    struct key low, high;
+
+    record_id_text(after, id);
+    reg_key(&low, REG_WORK, id);
+    key_next(&low);
+    reg_key(&high, REG_WORK, "");
+    key_prefix_end(&high);
+    kv_range(registry->kv,
+             &(struct kv_range){.low = slice_key(&low), .high = slice_key(&high), .limit = limit},
+             0, on_read, json_op_new(cb, ctx, true));
+}
+
+static int build_remove(struct change *c, const struct registry_view *view)
+{
+    struct reg_op *op = container_of(c, struct reg_op, change);
+    char id[RECORD_ID_TEXT_BYTES];
+
+    (void)view;
+    record_id_text(op->number, id);
+    change_delete(c, REG_WORK, id);
+    return 0;
+}
+
+void registry_work_remove(struct registry *registry, uint64_t id, registry_cb cb, void *ctx)
+{
+    struct reg_op *op = reg_op_new(NULL, NULL, cb, ctx);
+
+    op->number = id;
+    change_start(registry, &op->change, build_remove, reg_op_done);
+}

@@ -1,0 +1,39 @@
+/* Making a view: start empty or from another view, apply items, seal. Inside of meta/. */
+#ifndef META_REGISTRY_VIEW_IMPL_H
+#define META_REGISTRY_VIEW_IMPL_H
+
+#include "meta/registry_record.h"
+
+struct record_list {
+    struct record **items; /* held, in order of id */
+    size_t count, cap;
+};
+
+struct registry_view {
+    atomic_uint refs;
+    uint64_t version;
+    char commit[33];          /* id of the change that made it: tells histories apart */
+    struct buf version_value; /* as stored: asserted by the next change */
+    char alba_id[REGISTRY_ALBA_ID_BYTES];
+    char *default_preset; /* owned; "" when there is none */
+    uint64_t next_osd_id, next_namespace_id, next_work_id;
+    struct record_list lists[RECORD_KINDS];
+
+    struct record **osds_by_id; /* borrowed from the lists; claimed ones */
+    size_t osd_by_id_count;
+    struct record **namespaces_by_id; /* live and removed */
+    size_t namespace_by_id_count;
+};
+
+struct registry_view *registry_view_new(void);
+/* A copy that may be changed. */
+struct registry_view *registry_view_clone(const struct registry_view *view);
+/* Does a view show what lies under /alba/v1/reg/ + `tail`? */
+bool registry_view_shows(struct slice tail);
+/* What is stored under `key` now (nothing, unless `found`). */
+int registry_view_apply(struct registry_view *view, struct slice key, struct slice value,
+                        bool found, struct err *e);
+/* No changes from here on. */
+void registry_view_seal(struct registry_view *view);
+
+#endif

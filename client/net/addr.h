@@ -1,0 +1,33 @@
+/* Where a peer listens: "tcp://1.2.3.4:8000", "tcp://[::1]:8000", "unix:///run/x.sock".
+ *
+ * Names other than "localhost" are not resolved on a loop: hosts are IP literals.
+ * Any thread. */
+#ifndef NET_ADDR_H
+#define NET_ADDR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/err.h"
+
+enum { NET_ADDR_TEXT_MAX = 160 };
+
+struct net_addr {
+    bool is_unix;
+    struct sockaddr_storage sockaddr; /* tcp */
+    char path[108];                   /* unix */
+    char text[NET_ADDR_TEXT_MAX];     /* as it is printed in messages */
+};
+
+/* -EINVAL with the offending text in *e. */
+int net_addr_parse(struct net_addr *ret_addr, const char *uri, struct err *e);
+/* `host` is an IP literal or "localhost". */
+int net_addr_tcp(struct net_addr *ret_addr, const char *host, uint16_t port, struct err *e);
+/* As the kernel gave it; -EAFNOSUPPORT unless IPv4 or IPv6. */
+int net_addr_of_sockaddr(struct net_addr *ret_addr, const struct sockaddr *sockaddr);
+uint16_t net_addr_port(const struct net_addr *addr); /* 0 for unix */
+/* True for unix sockets and 127.0.0.0/8, ::1. */
+bool net_addr_is_local(const struct net_addr *addr);
+
+#endif

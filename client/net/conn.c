@@ -1,0 +1,353 @@
+/* Life of a connection: accept -> preamble -> frames ... -> ending -> closed -> freed.
+ *
+ * `ending` lets queued replies leave; then, or at once when the stream is down, the stream
+ * is closed. on_close runs when that is over; the struct goes when nobody holds it. */
+
+#include "net/conn.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "wire/gather.h"
+
+enum { LOG_EVERY_MS = 1000 };
+
+struct reply {
+    struct net_out out;
+    struct gather gather;
+    struct iovec iov; /* of `copy` */
+    void (*sent)(void *ctx);
+    void *ctx;
+    uint8_t copy[];
+};
+
+static struct net_conn *conn_of(struct net_stream *s)
+{
+    return container_of(s, struct net_conn, stream);
+}
+
+static void log_dropped(struct net_conn *conn, const char *why)
+{
+    unsigned long skipped;
+
+    if (log_limit_pass(&conn->server->dropped_log, LOG_EVERY_MS, &skipped)) {
+        log_warn("net", "connection dropped", "peer=%s why=\"%s\" skipped=%lu", conn->peer.text,
+                 why, skipped);
+    }
+}
+
+/* Close when nothing keeps it open any more. */
+static void conn_settle(struct net_conn *conn)
+{
+    struct net_server *server = conn->server;
+    bool idle = net_stream_unsent_bytes(&conn->stream) == 0;
+
+    if (conn->closed) {
+        return;
+    }
+    if (conn->ending && (idle || conn->stream.down)) {
+        net_stream_close(&conn->stream);
+    } else if (server->closing && idle && conn->holds == 0) {
+        net_stream_close(&conn->stream);
+    }
+}
+
+static void conn_end(struct net_conn *conn)
+{
+    if (!conn->ending) {
+        conn->ending = true;
+        conn->end_at_ms = uv_now(conn->server->hub.loop) + NET_CONN_LINGER_MS;
+        net_stream_pause(&conn->stream, true);
+    }
+    conn_settle(conn);
+}
+
+/* ---- stream callbacks ---- */
+
+static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
+{
+    struct net_conn *conn = conn_of(ctx);
+    int taken = conn->server->options.ops->on_preamble(conn, data, bytes);
+
+    if (taken < 0) {
+        conn_end(conn); /* an answer may still leave */
+        return (int)bytes;
+    }
+    return taken;
+}
+
+static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
+{
+    struct net_conn *conn = conn_of(ctx);
+
+    conn->server->options.ops->on_frame(conn, frame, bytes);
+}
+
+static void on_begin(void *ctx, uint32_t bytes)
+{
+    struct net_conn *conn = conn_of(ctx);
+
+    if (conn->server->options.ops->on_frame_begin != NULL) {
+        conn->server->options.ops->on_frame_begin(conn, bytes);
+    }
+}
+
+static void on_down(struct net_stream *s, int rc)
+{
+    struct net_conn *conn = conn_of(s);
+
+    if (rc != UV_EOF && rc != UV_ECONNRESET && rc != UV_EPIPE && !conn->refused) {
+        log_dropped(conn, err_text(rc));
+    }
+    conn_end(conn);
+}
+
+static void on_written(struct net_stream *s)
+{
+    conn_settle(conn_of(s));
+}
+
+static void conn_free_if_unused(struct net_conn *conn)
+{
+    struct net_server *server = conn->server;
+
+    if (conn->closed && conn->holds == 0) {
+        free(conn);
+        net_server_conn_gone(server);
+    }
+}
+
+static void on_closed(struct net_stream *s)
+{
+    struct net_conn *conn = conn_of(s);
+
+    list_remove(&conn->link);
+    conn->closed = true;
+    if (!conn->refused) {
+        conn->server->conn_count--;
+        conn->holds++;
+        conn->server->options.ops->on_close(conn);
+        conn->holds--;
+    }
+    conn_free_if_unused(conn);
+}
+
+static const struct net_stream_ops stream_ops = {
+    .framer = {.on_raw = on_raw, .on_begin = on_begin, .on_frame = on_frame},
+    .on_down = on_down,
+    .on_written = on_written,
+    .on_closed = on_closed};
+
+/* ---- accepting ---- */
+
+static void note_peer(struct net_conn *conn, const struct net_listener *listener)
+{
+    struct sockaddr_storage sa;
+    int bytes = sizeof sa;
+
+    conn->peer = listener->listen.addr;
+    if (!conn->peer.is_unix &&
+        uv_tcp_getpeername(&conn->stream.uv.tcp, (struct sockaddr *)&sa, &bytes) == 0) {
+        net_addr_of_sockaddr(&conn->peer, (struct sockaddr *)&sa);
+    }
+}
+
+void net_conn_accept(struct net_listener *listener)
+{
+    struct net_server *server = listener->server;
+    struct net_stream_options options = {.ops = &stream_ops,
+                                         .frame_bytes_max = server->options.frame_bytes_max,
+                                         .write_bytes_max = NET_CONN_WRITE_BYTES_MAX,
+                                         .expect_raw = true,
+                                         .is_unix = listener->listen.addr.is_unix};
+    struct net_conn *conn = mem_zalloc(sizeof *conn);
+    unsigned long skipped;
+
+    conn->server = server;
+    list_init(&conn->link);
+    CHECK(net_stream_init(&conn->stream, &server->hub, &options) == 0);
+    server->shell_count++;
+    if (net_stream_accept(&conn->stream, &listener->uv.stream) != 0) {
+        conn->refused = true;
+        net_stream_close(&conn->stream);
+        return;
+    }
+    if (server->conn_count >= server->options.connections_max || server->closing) {
+        if (log_limit_pass(&server->refused_log, LOG_EVERY_MS, &skipped)) {
+            log_warn("net", "too many connections", "address=%s max=%u skipped=%lu",
+                     listener->listen.addr.text, server->options.connections_max, skipped);
+        }
+        conn->refused = true;
+        net_stream_close(&conn->stream);
+        return;
+    }
+    server->conn_count++;
+    list_push(&server->conns, &conn->link);
+    note_peer(conn, listener);
+    net_stream_start(&conn->stream);
+    net_server_conn_opened(server);
+}
+
+void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
+{
+    const struct net_server_options *o = &conn->server->options;
+    const struct net_stream *s = &conn->stream;
+    bool framing = s->framer.framing;
+    uint64_t read_max_ms = framing ? o->frame_timeout_ms : o->preamble_timeout_ms;
+
+    if (conn->ending) {
+        if (now_ms >= conn->end_at_ms) {
+            net_stream_close(&conn->stream);
+        }
+        return;
+    }
+    if (conn->server->closing && now_ms >= conn->server->drain_until_ms) {
+        net_stream_close(&conn->stream);
+    } else if (s->read_since_ms != 0 && now_ms - s->read_since_ms > read_max_ms) {
+        log_dropped(conn, framing ? "frame not whole in time" : "no preamble in time");
+        net_stream_close(&conn->stream);
+    } else if (s->write_since_ms != 0 && now_ms - s->write_since_ms > o->frame_timeout_ms) {
+        log_dropped(conn, "peer takes no replies");
+        net_stream_close(&conn->stream);
+    }
+}
+
+void net_conn_drain(struct net_conn *conn)
+{
+    net_stream_pause(&conn->stream, true);
+    conn_settle(conn);
+}
+
+/* ---- for the owner ---- */
+
+void *net_conn_server_ctx(const struct net_conn *conn)
+{
+    return conn->server->options.ctx;
+}
+
+void net_conn_set_user(struct net_conn *conn, void *user)
+{
+    conn->user = user;
+}
+
+void *net_conn_user(const struct net_conn *conn)
+{
+    return conn->user;
+}
+
+const struct net_addr *net_conn_peer(const struct net_conn *conn)
+{
+    return &conn->peer;
+}
+
+void net_conn_hold(struct net_conn *conn)
+{
+    conn->holds++;
+}
+
+void net_conn_drop(struct net_conn *conn)
+{
+    CHECK(conn->holds > 0);
+    conn->holds--;
+    if (conn->closed) {
+        conn_free_if_unused(conn);
+    } else {
+        conn_settle(conn);
+    }
+}
+
+bool net_conn_is_closed(const struct net_conn *conn)
+{
+    return conn->closed || conn->ending;
+}
+
+bool net_conn_peer_left(const struct net_conn *conn)
+{
+    struct pollfd poll_fd = {.events = POLLRDHUP};
+
+    if (net_conn_is_closed(conn)) {
+        return true;
+    }
+    return uv_fileno((const uv_handle_t *)&conn->stream.uv, &poll_fd.fd) != 0 ||
+           (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+}
+
+static void reply_done(struct net_out *out, int rc)
+{
+    struct reply *reply = container_of(out, struct reply, out);
+
+    (void)rc;
+    if (reply->sent != NULL) {
+        reply->sent(reply->ctx);
+    }
+    gather_release(&reply->gather);
+    free(reply);
+}
+
+static void conn_send(struct net_conn *conn, struct reply *reply)
+{
+    reply->out.done = reply_done;
+    if (net_conn_is_closed(conn)) {
+        list_push(&conn->server->unsendable, &reply->out.link);
+        net_hub_schedule(&conn->server->hub, &conn->server->task);
+        return;
+    }
+    net_stream_write(&conn->stream, &reply->out);
+}
+
+void net_conn_run_unsendable(struct net_server *server)
+{
+    struct list *link;
+
+    while ((link = list_pop(&server->unsendable)) != NULL) {
+        reply_done(container_of(link, struct net_out, link), ERR_CANCELED);
+    }
+}
+
+void net_conn_write(struct net_conn *conn, const void *data, size_t bytes)
+{
+    struct reply *reply;
+
+    if (bytes == 0) {
+        return;
+    }
+    reply = mem_alloc(sizeof *reply + bytes);
+    *reply = (struct reply){.iov = {.iov_base = reply->copy, .iov_len = bytes}};
+    memcpy(reply->copy, data, bytes);
+    reply->out.iov = &reply->iov;
+    reply->out.iov_count = 1;
+    conn_send(conn, reply);
+}
+
+void net_conn_write_gather(struct net_conn *conn, struct gather *g, void (*sent)(void *ctx),
+                           void *ctx)
+{
+    struct reply *reply = mem_zalloc(sizeof *reply);
+    size_t bytes;
+
+    CHECK(gather_bytes(g) != 0);
+    reply->gather = *g;
+    *g = (struct gather){0};
+    reply->sent = sent;
+    reply->ctx = ctx;
+    gather_finish(&reply->gather, &reply->out.iov, &reply->out.iov_count, &bytes);
+    conn_send(conn, reply);
+}
+
+void net_conn_pause(struct net_conn *conn, bool paused)
+{
+    if (!net_conn_is_closed(conn) && !conn->server->closing) {
+        net_stream_pause(&conn->stream, paused);
+    }
+}
+
+void net_conn_close(struct net_conn *conn)
+{
+    if (!conn->closed) {
+        conn_end(conn);
+    }
+}

@@ -1,0 +1,68 @@
+/* A connection of a server: private to server.c and conn.c. */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "base/log.h"
+#include "net/hub.h"
+#include "net/listen.h"
+#include "net/server.h"
+#include "net/stream.h"
+
+struct net_listener {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    struct net_server *server;
+    struct net_listen listen;
+};
+
+struct net_server {
+    struct net_hub hub;
+    struct net_server_options options;
+    struct net_listener *listeners;
+    unsigned listeners_open; /* handles */
+    struct list conns;
+    unsigned conn_count;
+    unsigned shell_count;   /* conn structs, held ones included */
+    struct list unsendable; /* replies of closed connections, `sent` still to run */
+    struct net_task task;
+    uv_timer_t timer;
+    unsigned tick_ms;
+    struct log_limit refused_log;
+    struct log_limit dropped_log;
+    bool closing;
+    bool handles_closing;
+    uint64_t drain_until_ms;
+    void (*close_cb)(void *ctx);
+    void *close_ctx;
+};
+
+struct net_conn {
+    struct net_stream stream;
+    struct net_server *server;
+    struct net_addr peer;
+    void *user;
+    struct list link; /* in net_server.conns */
+    unsigned holds;
+    bool refused; /* over the limit: the owner never heard of it */
+    bool ending;  /* net_conn_close(), or the stream is down */
+    bool closed;
+    uint64_t end_at_ms; /* if ending */
+};
+
+/* One more connection waits at `listener`. */
+void net_conn_accept(struct net_listener *listener);
+/* Look at the deadlines. */
+void net_conn_tick(struct net_conn *conn, uint64_t now_ms);
+/* The server drains: no more frames. */
+void net_conn_drain(struct net_conn *conn);
+/* Runs `sent` of the replies on net_server.unsendable. */
+void net_conn_run_unsendable(struct net_server *server);
+/* The struct of a connection was freed. */
+void net_server_conn_gone(struct net_server *server);
+void net_server_conn_opened(struct net_server *server);
+
+#endif

@@ -1,0 +1,228 @@
+#include "net/framer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/err.h"
+#include "base/mem.h"
+
+void net_framer_init(struct net_framer *f, const struct net_framer_ops *ops, void *ctx,
+                     uint32_t frame_bytes_max, bool expect_raw)
+{
+    *f = (struct net_framer){
+        .frame_bytes_max = frame_bytes_max, .ops = ops, .ctx = ctx, .framing = !expect_raw};
+}
+
+void net_framer_release(struct net_framer *f)
+{
+    free(f->frame);
+    free(f->stash);
+    f->frame = NULL;
+    f->stash = NULL;
+    f->stash_bytes = 0;
+}
+
+static void keep(struct net_framer *f, const uint8_t *data, size_t bytes)
+{
+    CHECK(f->stash == NULL);
+    if (bytes != 0) {
+        f->stash = mem_dup(data, bytes);
+        f->stash_bytes = bytes;
+    }
+}
+
+/* A peer may claim frame_bytes_max and send nothing: memory that is not written to costs
+ * nothing, but the claim may be more than the system grants, and that is not our mistake. */
+static int frame_begin(struct net_framer *f, uint32_t bytes)
+{
+    if (bytes > f->frame_bytes_max) {
+        return ERR_TOO_LARGE;
+    }
+    f->frame = malloc(bytes != 0 ? bytes : 1);
+    if (f->frame == NULL) {
+        return ERR_BUSY;
+    }
+    f->frame_bytes = bytes;
+    f->frame_have = 0;
+    f->tail_done = false;
+    if (f->ops->on_begin != NULL && bytes >= NET_FRAMER_DIRECT_BYTES_MIN) {
+        f->ops->on_begin(f->ctx, bytes);
+    }
+    return 0;
+}
+
+static int frame_add_tail(struct net_framer *f)
+{
+    uint32_t more = 0;
+    uint8_t *longer;
+    int rc;
+
+    f->tail_done = true;
+    if (f->ops->frame_tail == NULL) {
+        return 0;
+    }
+    rc = f->ops->frame_tail(f->ctx, f->frame, f->frame_bytes, &more);
+    if (rc != 0 || more == 0) {
+        return rc;
+    }
+    if (more > f->frame_bytes_max - f->frame_bytes) {
+        return ERR_TOO_LARGE;
+    }
+    longer = realloc(f->frame, f->frame_bytes + more);
+    if (longer == NULL) {
+        return ERR_BUSY;
+    }
+    f->frame = longer;
+    f->frame_bytes += more;
+    return 0;
+}
+
+/* The frame has all its bytes: ask for a tail or hand it over. */
+static int frame_whole(struct net_framer *f)
+{
+    uint8_t *frame;
+
+    if (!f->tail_done) {
+        int rc = frame_add_tail(f);
+
+        if (rc != 0 || f->frame_have < f->frame_bytes) {
+            return rc;
+        }
+    }
+    frame = f->frame;
+    f->frame = NULL;
+    f->whole_count++;
+    f->ops->on_frame(f->ctx, frame, f->frame_bytes);
+    return 0;
+}
+
+static int parse_raw(struct net_framer *f, const uint8_t *data, size_t bytes, size_t *ret_taken)
+{
+    int taken = f->ops->on_raw(f->ctx, data, bytes);
+
+    if (taken < 0) {
+        return taken;
+    }
+    if (taken == 0) {
+        return bytes >= NET_FRAMER_RAW_BYTES_MAX ? ERR_PROTOCOL : 0;
+    }
+    CHECK((size_t)taken <= bytes);
+    f->framing = true;
+    f->whole_count++;
+    *ret_taken = (size_t)taken;
+    return 0;
+}
+
+static int parse_frame(struct net_framer *f, const uint8_t *data, size_t bytes, size_t *ret_taken)
+{
+    size_t taken = 0;
+    size_t part;
+
+    if (f->frame == NULL) {
+        int rc;
+
+        if (bytes < NET_FRAMER_LENGTH_BYTES) {
+            return 0;
+        }
+        rc = frame_begin(f, get_u32le(data));
+        if (rc != 0) {
+            return rc;
+        }
+        taken = NET_FRAMER_LENGTH_BYTES;
+    }
+    part = f->frame_bytes - f->frame_have;
+    if (part > bytes - taken) {
+        part = bytes - taken;
+    }
+    if (part != 0) {
+        memcpy(f->frame + f->frame_have, data + taken, part);
+        f->frame_have += (uint32_t)part;
+    }
+    *ret_taken = taken + part;
+    return f->frame_have == f->frame_bytes ? frame_whole(f) : 0;
+}
+
+/* Stops at the first thing that is not whole and keeps it, as well as all that comes after
+ * a callback has set `blocked`. */
+static int parse(struct net_framer *f, const uint8_t *data, size_t bytes)
+{
+    while (bytes != 0 && !f->blocked) {
+        size_t taken = 0;
+        int rc =
+            f->framing ? parse_frame(f, data, bytes, &taken) : parse_raw(f, data, bytes, &taken);
+
+        if (rc != 0) {
+            return rc;
+        }
+        if (taken == 0) {
+            break;
+        }
+        data += taken;
+        bytes -= taken;
+    }
+    keep(f, data, bytes);
+    return 0;
+}
+
+uint8_t *net_framer_buffer(const struct net_framer *f, size_t *ret_bytes)
+{
+    size_t rest;
+
+    if (f->frame == NULL) {
+        return NULL;
+    }
+    rest = f->frame_bytes - f->frame_have;
+    if (rest < NET_FRAMER_DIRECT_BYTES_MIN) {
+        return NULL;
+    }
+    *ret_bytes = rest;
+    return f->frame + f->frame_have;
+}
+
+int net_framer_filled(struct net_framer *f, size_t bytes)
+{
+    f->frame_have += (uint32_t)bytes;
+    return f->frame_have == f->frame_bytes ? frame_whole(f) : 0;
+}
+
+int net_framer_feed(struct net_framer *f, uint8_t *data, size_t bytes)
+{
+    if (f->stash_bytes > NET_FRAMER_RAW_BYTES_MAX) { /* kept while blocked, not resumed yet */
+        f->stash = mem_realloc(f->stash, f->stash_bytes + bytes);
+        memcpy(f->stash + f->stash_bytes, data, bytes);
+        f->stash_bytes += bytes;
+        return net_framer_resume(f);
+    }
+    if (f->stash != NULL) {
+        data -= f->stash_bytes;
+        bytes += f->stash_bytes;
+        memcpy(data, f->stash, f->stash_bytes);
+        free(f->stash);
+        f->stash = NULL;
+        f->stash_bytes = 0;
+    }
+    return parse(f, data, bytes);
+}
+
+int net_framer_resume(struct net_framer *f)
+{
+    uint8_t *data = f->stash;
+    size_t bytes = f->stash_bytes;
+    int rc;
+
+    if (data == NULL) {
+        return 0;
+    }
+    f->stash = NULL;
+    f->stash_bytes = 0;
+    rc = parse(f, data, bytes);
+    free(data);
+    return rc;
+}
+
+bool net_framer_is_partial(const struct net_framer *f)
+{
+    return f->frame != NULL || f->stash != NULL || !f->framing;
+}

@@ -1,0 +1,67 @@
+/* Cuts a byte stream into a preamble and length-prefixed frames. No I/O.
+ *
+ * Bytes arrive in the owner's read buffer (small frames are copied out of it, one
+ * allocation each) or, for the rest of a large frame, straight in the frame: ask
+ * net_framer_buffer() where the next read should go. A length above frame_bytes_max is
+ * refused before anything is allocated. Loop thread only. */
+#ifndef NET_FRAMER_H
+#define NET_FRAMER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    NET_FRAMER_RAW_BYTES_MAX = 1024,     /* a preamble must be whole within */
+    NET_FRAMER_DIRECT_BYTES_MIN = 16384, /* less is cheaper to copy than to read apart */
+    NET_FRAMER_LENGTH_BYTES = 4
+};
+
+struct net_framer_ops {
+    /* Bytes before the first frame. As net_server_ops.on_preamble. */
+    int (*on_raw)(void *ctx, const uint8_t *data, size_t bytes);
+    /* A frame of NET_FRAMER_DIRECT_BYTES_MIN or more has begun; the rest of it is still to be
+     * read. May be NULL. */
+    void (*on_begin)(void *ctx, uint32_t bytes);
+    /* Bytes that follow this whole frame outside its length and belong to it. 0 or a
+     * negative code. May be NULL: there are none. */
+    int (*frame_tail)(void *ctx, const uint8_t *frame, uint32_t bytes, uint32_t *ret_more);
+    /* Ownership of `frame` passes. */
+    void (*on_frame)(void *ctx, uint8_t *frame, uint32_t bytes);
+};
+
+struct net_framer {
+    uint32_t frame_bytes_max;
+    bool blocked; /* owner: no callbacks until this is false again; input is kept */
+
+    uint64_t whole_count; /* preambles and frames handed over so far */
+
+    const struct net_framer_ops *ops; /* private from here on */
+    void *ctx;
+    bool framing;   /* the preamble is over */
+    bool tail_done; /* frame_tail() was asked about `frame` */
+    uint8_t *frame; /* under way, or NULL */
+    uint32_t frame_bytes;
+    uint32_t frame_have;
+    uint8_t *stash; /* input not looked at yet */
+    size_t stash_bytes;
+};
+
+void net_framer_init(struct net_framer *f, const struct net_framer_ops *ops, void *ctx,
+                     uint32_t frame_bytes_max, bool expect_raw);
+void net_framer_release(struct net_framer *f);
+
+/* Where the next bytes should be read to: the frame under way, or NULL for the owner's
+ * buffer (*ret_bytes is then untouched). */
+uint8_t *net_framer_buffer(const struct net_framer *f, size_t *ret_bytes);
+/* `bytes` were read into what net_framer_buffer() gave. 0 or a negative code. */
+int net_framer_filled(struct net_framer *f, size_t bytes);
+/* `bytes` were read into a buffer that has NET_FRAMER_RAW_BYTES_MAX writable bytes before
+ * `data`. Calls back for everything that is whole. 0 or a negative code. */
+int net_framer_feed(struct net_framer *f, uint8_t *data, size_t bytes);
+/* After `blocked` went back to false: look at what was kept. */
+int net_framer_resume(struct net_framer *f);
+/* Something began and is not whole. */
+bool net_framer_is_partial(const struct net_framer *f);
+
+#endif

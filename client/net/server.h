@@ -1,0 +1,98 @@
+/* A framed server: listens on TCP addresses and unix sockets, reads the protocol's
+ * preamble, then length-prefixed frames, and writes replies.
+ *
+ * One loop thread owns a server and its connections. Limits: connections_max
+ * (excess ones are closed at once), frame_bytes_max (a longer frame closes the
+ * connection before anything is allocated), deadlines for the preamble, for a frame that
+ * began and for a peer that takes no replies, and back-pressure: no frames are read or
+ * handed over while a connection is paused by its owner or holds more than
+ * NET_CONN_WRITE_BYTES_MAX of unsent replies. Replies queued in one turn of the loop leave
+ * together at its end. */
+#ifndef NET_SERVER_H
+#define NET_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "net/addr.h"
+
+enum {
+    NET_CONN_WRITE_BYTES_MAX = 8 * 1048576,
+    NET_PREAMBLE_BYTES_MAX = 1024,
+    NET_PREAMBLE_TIMEOUT_MS = 10000,
+    NET_FRAME_TIMEOUT_MS = 30000,
+    NET_CONN_LINGER_MS = 1000 /* net_conn_close() waits so long for replies to leave */
+};
+
+struct gather;
+struct net_server;
+struct net_conn;
+
+struct net_server_ops {
+    /* All bytes of the preamble so far, called again when more came. Returns how many bytes it
+     * takes (> 0; framing starts behind them), 0 for "not whole yet", negative to close. It may
+     * net_conn_write() an answer. */
+    int (*on_preamble)(struct net_conn *conn, const uint8_t *data, size_t bytes);
+    /* A large frame has begun; most of it is still to be read, which net_conn_pause() puts off.
+     * on_frame or on_close follows. May be NULL. */
+    void (*on_frame_begin)(struct net_conn *conn, uint32_t bytes);
+    /* A whole frame body (without its 4 length bytes). Ownership of `frame` (free())
+     * passes to the callee. */
+    void (*on_frame)(struct net_conn *conn, uint8_t *frame, uint32_t bytes);
+    /* The connection is gone and freed after this returns; cancel what it asked for.
+     * Called once for each connection, whoever closed it. */
+    void (*on_close)(struct net_conn *conn);
+};
+
+struct net_server_options {
+    const struct net_addr *addrs;
+    unsigned addr_count;
+    const struct net_server_ops *ops;
+    void *ctx; /* net_conn_server_ctx() */
+    unsigned connections_max;
+    uint32_t frame_bytes_max;
+    unsigned frame_timeout_ms;    /* 0: the default. Also: without progress in sending */
+    unsigned preamble_timeout_ms; /* 0: the default */
+};
+
+/* Binds and listens. On failure *ret_server is NULL and *e names the address. */
+int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
+                   struct net_server **ret_server, struct err *e);
+/* Port of the i-th address (for port 0), 0 for unix. */
+uint16_t net_server_port(const struct net_server *server, unsigned index);
+unsigned net_server_connections(const struct net_server *server);
+/* No new connections, no new frames; connections that are held or have unsent replies get
+ * `drain_ms`; then all are closed. When the last held one was dropped: `cb`, then the
+ * server is freed. */
+void net_server_close(struct net_server *server, unsigned drain_ms, void (*cb)(void *ctx),
+                      void *ctx);
+
+void *net_conn_server_ctx(const struct net_conn *conn);
+void net_conn_set_user(struct net_conn *conn, void *user); /* state of the session */
+void *net_conn_user(const struct net_conn *conn);
+const struct net_addr *net_conn_peer(const struct net_conn *conn);
+/* Keeps the struct alive past on_close for a request still running: a held
+ * connection that is closed ignores writes. Balance with net_conn_drop(). */
+void net_conn_hold(struct net_conn *conn);
+void net_conn_drop(struct net_conn *conn);
+bool net_conn_is_closed(const struct net_conn *conn);
+/* The peer has closed its side: told by the kernel, so also while reading is paused. */
+bool net_conn_peer_left(const struct net_conn *conn);
+
+/* Queue bytes as they are (preamble answers; raw bytes behind a version 1 frame). */
+void net_conn_write(struct net_conn *conn, const void *data, size_t bytes); /* copied */
+/* Queue a reply assembled by wire/gather.h, as it is. Takes over the gather's own bytes
+ * (*reply becomes {0}); borrowed bytes must stay until `sent` runs (exactly once, later,
+ * also when the connection dies; may be NULL when nothing is borrowed). */
+void net_conn_write_gather(struct net_conn *conn, struct gather *reply, void (*sent)(void *ctx),
+                           void *ctx);
+/* Owner's back-pressure: no on_frame until unpaused, even for what was already read. */
+void net_conn_pause(struct net_conn *conn, bool paused);
+/* What is queued may leave, then on_close; later. Writes from here on are ignored. */
+void net_conn_close(struct net_conn *conn);
+
+#endif

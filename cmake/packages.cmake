@@ -1,0 +1,27 @@
+# The Debian packages we build on. A missing one is named, with the command that installs it.
+find_package(PkgConfig REQUIRED)
+
+function(need target module package)
+  pkg_check_modules(${target} QUIET IMPORTED_TARGET GLOBAL ${module})
+  if(NOT ${target}_FOUND)
+    message(FATAL_ERROR "${module} is missing: apt-get install ${package}")
+  endif()
+endfunction()
+
+need(uv libuv libuv1-dev)
+need(rocksdb rocksdb librocksdb-dev)
+need(isal libisal libisal-dev)
+need(sodium libsodium libsodium-dev)
+need(crypto libcrypto libssl-dev)
+need(ssl libssl libssl-dev)
+need(lz4 liblz4 liblz4-dev)
+need(snappy snappy libsnappy-dev)
+need(jansson jansson libjansson-dev)
+need(microhttpd libmicrohttpd libmicrohttpd-dev)
+need(curl libcurl libcurl4-openssl-dev)
+need(cmocka cmocka libcmocka-dev)
+
+find_path(UTHASH_INCLUDE uthash.h)
+if(NOT UTHASH_INCLUDE)
+  message(FATAL_ERROR "uthash.h is missing: apt-get install uthash-dev")
+endif()

@@ -1,0 +1,205 @@
+#include "policy/fragment.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "policy/fragment_footer.h"
+#include "policy/fragment_read.h"
+
+enum { PLAIN_BLOCK_BYTES = 4096, COMPRESSED_BLOCK_BYTES = 32768 };
+
+struct fragment_id fragment_id_of(const uint8_t object_id[FRAGMENT_OBJECT_ID_BYTES], uint32_t chunk,
+                                  uint32_t fragment, uint32_t k)
+{
+    struct fragment_id id = {.chunk = chunk, .fragment = k == 1 ? 0 : fragment};
+
+    memcpy(id.object_id, object_id, FRAGMENT_OBJECT_ID_BYTES);
+    return id;
+}
+
+struct fragment_shape fragment_shape_of(uint32_t raw_bytes, enum compress_codec codec)
+{
+    return (struct fragment_shape){.raw_bytes = raw_bytes,
+                                   .block_bytes = codec == COMPRESS_NONE ? PLAIN_BLOCK_BYTES
+                                                                         : COMPRESSED_BLOCK_BYTES,
+                                   .codec = codec,
+                                   .cipher = FRAGMENT_CIPHER_NONE};
+}
+
+uint32_t fragment_block_count(const struct fragment_shape *shape)
+{
+    return shape->raw_bytes / shape->block_bytes + (shape->raw_bytes % shape->block_bytes != 0);
+}
+
+uint32_t fragment_trailer_bytes(const struct fragment_shape *shape)
+{
+    return fragment_block_count(shape) * FRAGMENT_ENTRY_BYTES + FRAGMENT_FOOTER_BYTES;
+}
+
+uint32_t fragment_stored_max(const struct fragment_shape *shape)
+{
+    return shape->raw_bytes + fragment_trailer_bytes(shape);
+}
+
+bool fragment_is_plain(const struct fragment_shape *shape)
+{
+    return shape->codec == COMPRESS_NONE && shape->cipher == FRAGMENT_CIPHER_NONE;
+}
+
+int fragment_ref_check(const struct fragment_ref *ref, struct err *e)
+{
+    uint32_t least;
+    int rc = fragment_shape_check(&ref->shape, e);
+
+    if (rc != 0) {
+        return err_wrap(e, "manifest: fragment");
+    }
+    least =
+        fragment_trailer_bytes(&ref->shape) +
+        (fragment_is_plain(&ref->shape) ? ref->shape.raw_bytes : fragment_block_count(&ref->shape));
+    if (ref->stored_bytes < least || ref->stored_bytes > fragment_stored_max(&ref->shape)) {
+        return err_set(e, ERR_CORRUPT,
+                       "manifest: fragment of %" PRIu32 " raw bytes stored as %" PRIu32,
+                       ref->shape.raw_bytes, ref->stored_bytes);
+    }
+    return 0;
+}
+
+void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id,
+                         const struct fragment_shape *shape,
+                         const uint8_t salt[FRAGMENT_SALT_BYTES], uint8_t *payload,
+                         uint8_t *trailer)
+{
+    struct err e;
+
+    CHECK(fragment_shape_check(shape, &e) == 0);
+    CHECK(payload != NULL || fragment_is_plain(shape));
+
+    *p = (struct fragment_packer){.id = *id,
+                                  .shape = *shape,
+                                  .payload = payload,
+                                  .trailer = trailer,
+                                  .salt_crc = crc32c(0, salt, FRAGMENT_SALT_BYTES)};
+    memcpy(p->salt, salt, FRAGMENT_SALT_BYTES);
+}
+
+static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
+{
+    uint8_t *to = p->payload != NULL ? p->payload + p->payload_bytes : NULL;
+    uint8_t *entry = p->trailer + (size_t)p->block_index * FRAGMENT_ENTRY_BYTES;
+    const uint8_t *stored = to;
+    uint32_t length, crc;
+
+    length = compress_block(p->shape.codec, to, raw, bytes);
+    if (length != 0) {
+        put_u32le(entry, length);
+    } else {
+        length = bytes;
+        put_u32le(entry, length | FRAGMENT_RAW_BIT);
+        if (to == NULL) {
+            stored = raw;
+        } else if (to != raw) {
+            memcpy(to, raw, bytes);
+        }
+    }
+    crc = crc32c(0, stored, length);
+    put_u32le(entry + 4, crc ^ fragment_check_mask(p->salt_crc, p->block_index));
+
+    p->payload_crc = crc32c(p->payload_crc, stored, length);
+    p->payload_bytes += length;
+    p->raw_done += bytes;
+    p->block_index++;
+}
+
+void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
+{
+    CHECK(bytes <= p->shape.raw_bytes - p->raw_done);
+
+    while (bytes != 0) {
+        uint32_t n = fragment_block_bytes(&p->shape, p->block_index);
+
+        CHECK(bytes >= n);
+        pack_block(p, raw, n);
+        raw += n;
+        bytes -= n;
+    }
+}
+
+void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc)
+{
+    uint32_t entries_bytes = p->block_index * FRAGMENT_ENTRY_BYTES;
+    struct fragment_footer footer = {.id = p->id,
+                                     .shape = p->shape,
+                                     .payload_bytes = p->payload_bytes,
+                                     .block_count = p->block_index,
+                                     .entries_crc = crc32c(0, p->trailer, entries_bytes)};
+
+    CHECK(p->raw_done == p->shape.raw_bytes);
+
+    memcpy(footer.salt, p->salt, FRAGMENT_SALT_BYTES);
+    fragment_footer_put(p->trailer + entries_bytes, &footer);
+    *ret_payload_bytes = p->payload_bytes;
+    *ret_crc = crc32c(p->payload_crc, p->trailer, entries_bytes + FRAGMENT_FOOTER_BYTES);
+}
+
+uint32_t fragment_pack(const struct fragment_id *id, const struct fragment_shape *shape,
+                       const uint8_t salt[FRAGMENT_SALT_BYTES], const uint8_t *raw, uint8_t *image,
+                       uint32_t *ret_crc)
+{
+    uint8_t *trailer = image + shape->raw_bytes; /* moved when the payload is shorter */
+    uint32_t trailer_bytes = fragment_trailer_bytes(shape);
+    struct fragment_packer p;
+    uint32_t payload_bytes;
+
+    fragment_pack_start(&p, id, shape, salt, image, trailer);
+    fragment_pack_add(&p, raw, shape->raw_bytes);
+    fragment_pack_end(&p, &payload_bytes, ret_crc);
+    memmove(image + payload_bytes, trailer, trailer_bytes);
+    return payload_bytes + trailer_bytes;
+}
+
+int fragment_unpack(const struct fragment_ref *ref, const uint8_t *stored, uint32_t stored_bytes,
+                    uint8_t *ret_raw, struct err *e)
+{
+    struct fragment_index index = {0};
+    struct fragment_range trailer;
+    int rc;
+
+    rc = fragment_ref_check(ref, e);
+    if (rc != 0) {
+        return rc;
+    }
+    if (stored_bytes != ref->stored_bytes) {
+        return err_set(e, ERR_CORRUPT, "fragment: %" PRIu32 " bytes, manifest says %" PRIu32,
+                       stored_bytes, ref->stored_bytes);
+    }
+    trailer = fragment_trailer_range(ref);
+    rc = fragment_index_init(&index, ref, stored + trailer.offset, trailer.bytes, e);
+    if (rc == 0) {
+        rc = fragment_index_unpack(&index, 0, ref->shape.raw_bytes, stored, index.payload_bytes,
+                                   ret_raw, e);
+    }
+    fragment_index_release(&index);
+    return rc;
+}
+
+int fragment_describe(struct fragment_ref *ref, const uint8_t *footer, struct err *e)
+{
+    struct fragment_footer f;
+    struct fragment_ref found = {.stored_bytes = ref->stored_bytes};
+    int rc = fragment_footer_parse(&f, footer, e);
+
+    if (rc == 0) {
+        found.id = f.id;
+        found.shape = f.shape;
+        rc = fragment_footer_match(&f, &found, e);
+    }
+    if (rc != 0) {
+        return err_wrap(e, "fragment");
+    }
+    *ref = found;
+    return 0;
+}

@@ -1,0 +1,110 @@
+/* Fragment format 1: pack a raw fragment into the value an OSD stores, and read all
+ * or parts of it back, verified. Bytes: policy/FORMAT.md.
+ *
+ * No I/O here. Stored bytes and what a manifest says about them may be hostile; every
+ * reader checks them against each other and answers ERR_CORRUPT (ERR_VERSION for a
+ * newer format). Any thread; one thread per struct. For ranges: fragment_read.h. */
+#ifndef POLICY_FRAGMENT_H
+#define POLICY_FRAGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "policy/compress.h"
+#include "policy/preset.h"
+
+enum {
+    FRAGMENT_OBJECT_ID_BYTES = 32,
+    FRAGMENT_SALT_BYTES = 16,
+    FRAGMENT_ENTRY_BYTES = 8,
+    FRAGMENT_FOOTER_BYTES = 128,
+    FRAGMENT_RAW_BYTES_MAX = PRESET_FRAGMENT_BYTES_MAX,
+    FRAGMENT_BLOCK_BYTES_MIN = 4096,
+    FRAGMENT_BLOCK_BYTES_MAX = COMPRESS_BLOCK_BYTES_MAX,
+    FRAGMENT_CIPHER_NONE = 1 /* as the manifest's tags */
+};
+
+/* Whose bytes these are. */
+struct fragment_id {
+    uint8_t object_id[FRAGMENT_OBJECT_ID_BYTES];
+    uint32_t chunk;
+    uint32_t fragment; /* 0 when k = 1 */
+};
+
+struct fragment_shape {
+    uint32_t raw_bytes;   /* <= FRAGMENT_RAW_BYTES_MAX */
+    uint32_t block_bytes; /* power of two within the limits */
+    uint32_t codec;       /* enum compress_codec */
+    uint32_t cipher;      /* FRAGMENT_CIPHER_NONE */
+};
+
+/* All that a manifest says about one stored fragment. */
+struct fragment_ref {
+    struct fragment_id id;
+    struct fragment_shape shape;
+    uint32_t stored_bytes; /* packed_len */
+};
+
+/* Sets fragment to 0 when k = 1. */
+struct fragment_id fragment_id_of(const uint8_t object_id[FRAGMENT_OBJECT_ID_BYTES], uint32_t chunk,
+                                  uint32_t fragment, uint32_t k);
+/* Default block size for the codec (an enum compress_codec), no cipher. */
+struct fragment_shape fragment_shape_of(uint32_t raw_bytes, enum compress_codec codec);
+
+uint32_t fragment_block_count(const struct fragment_shape *shape);
+uint32_t fragment_trailer_bytes(const struct fragment_shape *shape);
+/* The most that a fragment of this shape can take when stored. */
+uint32_t fragment_stored_max(const struct fragment_shape *shape);
+
+/* For references out of a manifest: limits, known codec and cipher, possible
+ * stored_bytes. The readers below do it themselves. */
+int fragment_ref_check(const struct fragment_ref *ref, struct err *e);
+
+/* ---- writing ---- */
+
+/* Streams raw bytes in, payload and trailer out; stored value = payload, trailer. */
+struct fragment_packer {
+    struct fragment_id id; /* private from here */
+    struct fragment_shape shape;
+    uint8_t salt[FRAGMENT_SALT_BYTES];
+    uint8_t *payload; /* borrowed, or NULL */
+    uint8_t *trailer; /* borrowed */
+    uint32_t raw_done;
+    uint32_t payload_bytes;
+    uint32_t block_index;
+    uint32_t payload_crc;
+    uint32_t salt_crc;
+};
+
+/* `shape` is valid (our own). `payload` has room for shape->raw_bytes, `trailer` for
+ * fragment_trailer_bytes(). payload = NULL is allowed for COMPRESS_NONE: the raw
+ * bytes are the payload and are sent from where they are. */
+void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id,
+                         const struct fragment_shape *shape,
+                         const uint8_t salt[FRAGMENT_SALT_BYTES], uint8_t *payload,
+                         uint8_t *trailer);
+/* The next raw bytes, borrowed during the call: whole blocks, except at the end of the
+ * fragment. Give it slices that are still in the CPU cache. For COMPRESS_NONE they may
+ * stand in `payload` already. */
+void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes);
+/* All raw bytes were added. *ret_crc = CRC32C of payload and trailer. */
+void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc);
+
+/* In one call, into `image` with room for fragment_stored_max(). Returns the stored
+ * length; *ret_crc = CRC32C of all of it. */
+uint32_t fragment_pack(const struct fragment_id *id, const struct fragment_shape *shape,
+                       const uint8_t salt[FRAGMENT_SALT_BYTES], const uint8_t *raw, uint8_t *image,
+                       uint32_t *ret_crc);
+
+/* ---- reading everything ---- */
+
+/* `ret_raw` gets ref->shape.raw_bytes bytes. */
+int fragment_unpack(const struct fragment_ref *ref, const uint8_t *stored, uint32_t stored_bytes,
+                    uint8_t *ret_raw, struct err *e);
+
+/* What a value says about itself, when there is no manifest (recovery, dump tools).
+ * `footer` is its last FRAGMENT_FOOTER_BYTES; ref->stored_bytes must be set. */
+int fragment_describe(struct fragment_ref *ref, const uint8_t *footer, struct err *e);
+
+#endif

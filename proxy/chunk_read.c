@@ -1,0 +1,311 @@
+/* Read what costs least, at first exactly as much as is needed:
+ *
+ * - a range: its own fragment. When that fails, the k cheapest others;
+ * - a chunk: the k cheapest fragments, data before parity as long as the OSDs are well.
+ *
+ * A fragment that fails is replaced by the next cheapest. With k good ones that are not all
+ * data, the missing data is decoded. None left to ask: ERR_NOT_ENOUGH. */
+#include "proxy/chunk_read.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+
+enum { ALL = UINT32_MAX };
+
+/* What a parity fragment costs more than a data fragment: decoding. Less than an OSD being
+ * far or set aside (osd_read_cost). */
+static const double parity_cost = 2e6;
+
+static void step(struct chunk_read *r);
+
+static bool is_wanted(const struct chunk_read *r, uint32_t fragment)
+{
+    return r->wanted == ALL ? fragment < r->readable->k : fragment == r->wanted;
+}
+
+static enum chunk_part_state state_of(const struct chunk_read *r, uint32_t fragment)
+{
+    return r->parts[fragment] == NULL ? CHUNK_PART_IDLE : r->parts[fragment]->state;
+}
+
+/* ---- end ---- */
+
+static void finish(struct chunk_read *r, int rc)
+{
+    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+        free(r->parts[i]);
+        free(r->scratch[i]);
+        r->parts[i] = NULL;
+        r->scratch[i] = NULL;
+    }
+    r->cb(r, rc);
+}
+
+/* ---- fragments ---- */
+
+static uint8_t *place_of(struct chunk_read *r, uint32_t fragment)
+{
+    if (r->readable->k == 1 || fragment == r->wanted) {
+        return r->dest; /* every replica is the data */
+    }
+    if (r->wanted == ALL && fragment < r->readable->k) {
+        return r->dest + (size_t)fragment * r->bytes;
+    }
+    r->scratch[fragment] = mem_aligned(64, r->bytes);
+    return r->scratch[fragment];
+}
+
+static void on_fetched(struct fetch *fetch, int rc)
+{
+    struct chunk_part *part = container_of(fetch, struct chunk_part, fetch);
+    struct chunk_read *r = part->read;
+
+    r->reading--;
+    if (rc == 0) {
+        part->state = CHUNK_PART_GOOD;
+        r->good++;
+    } else {
+        part->state = CHUNK_PART_BAD;
+        err_copy(&r->err, &fetch->err);
+    }
+    step(r);
+}
+
+static void start_part(struct chunk_read *r, uint32_t fragment)
+{
+    struct chunk_part *part = mem_alloc(sizeof(*part));
+
+    part->read = r;
+    part->state = CHUNK_PART_READING;
+    part->bytes = place_of(r, fragment);
+    r->parts[fragment] = part;
+    r->reading++;
+    fetch_start(&part->fetch, r->engine, r->readable, r->chunk, fragment, r->offset, r->bytes,
+                part->bytes, on_fetched);
+}
+
+/* Of those not yet asked; -1: none left. */
+static int cheapest(const struct chunk_read *r)
+{
+    double best_cost = 0;
+    int best = -1;
+
+    for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
+        const struct manifest_fragment *f = readable_fragment(r->readable, r->chunk, i);
+        const struct osd *osd;
+        double cost;
+
+        if (state_of(r, i) != CHUNK_PART_IDLE || !f->has_osd) {
+            continue;
+        }
+        osd = osds_find(r->engine->osds, f->osd_id);
+        if (osd == NULL) {
+            continue;
+        }
+        cost = osd_read_cost(osd) + (is_wanted(r, i) || r->readable->k == 1 ? 0 : parity_cost);
+        if (best < 0 || cost < best_cost) {
+            best = (int)i;
+            best_cost = cost;
+        }
+    }
+    return best;
+}
+
+/* ---- decoding ---- */
+
+/* Pool or loop thread: uses the parts and the decoder, which rest meanwhile. */
+static void decode(struct chunk_read *r)
+{
+    const uint8_t *have[PRESET_K_MAX];
+    uint8_t *want[PRESET_M_MAX];
+
+    for (uint32_t i = 0; i < r->decoder.k; i++) {
+        have[i] = r->parts[r->decoder.have[i]]->bytes;
+    }
+    for (uint32_t i = 0; i < r->decoder.want_count; i++) {
+        want[i] = r->wanted == ALL ? r->dest + (size_t)r->decoder.want[i] * r->bytes : r->dest;
+    }
+    erasure_decode(&r->decoder, r->bytes, have, want);
+}
+
+static void decode_run(struct pool_work *work)
+{
+    decode(container_of(work, struct chunk_read, work));
+}
+
+static void decode_done(struct pool_work *work, int rc)
+{
+    struct chunk_read *r = container_of(work, struct chunk_read, work);
+
+    r->is_decoding = false;
+    finish(r, rc != 0 ? err_set(&r->err, rc, "decoding") : 0);
+}
+
+/* k good ones are there. Returns false when nothing is missing. */
+static bool prepare_decoder(struct chunk_read *r)
+{
+    uint32_t k = r->readable->k;
+    uint8_t have[PRESET_K_MAX], want[PRESET_K_MAX];
+    uint32_t have_count = 0, want_count = 0;
+
+    if (k == 1) {
+        return false;
+    }
+    for (uint32_t i = 0; i < k + r->readable->m; i++) {
+        bool good = state_of(r, i) == CHUNK_PART_GOOD;
+
+        if (good && have_count < k) {
+            have[have_count++] = (uint8_t)i;
+        }
+        if (!good && is_wanted(r, i)) {
+            want[want_count++] = (uint8_t)i;
+        }
+    }
+    if (want_count == 0) {
+        return false;
+    }
+    CHECK(have_count == k && want_count <= r->readable->m);
+    erasure_decoder_init(&r->decoder, erasure_get(k, r->readable->m), have, want, want_count);
+    return true;
+}
+
+static void finish_good(struct chunk_read *r)
+{
+    int rc;
+
+    if (!prepare_decoder(r)) {
+        finish(r, 0);
+        return;
+    }
+    r->engine->stats.totals.reconstructed++;
+    if (r->bytes <= FETCH_INLINE_BYTES) {
+        decode(r);
+        finish(r, 0);
+        return;
+    }
+    rc = pool_submit(r->engine->pool, &r->work, r->readable->low_priority ? POOL_LOW : POOL_HIGH,
+                     decode_run, decode_done);
+    if (rc != 0) {
+        finish(r, err_set(&r->err, rc, "decoding"));
+        return;
+    }
+    r->is_decoding = true;
+}
+
+/* ---- drive ---- */
+
+static bool is_satisfied(const struct chunk_read *r)
+{
+    if (r->wanted != ALL && state_of(r, r->wanted) == CHUNK_PART_GOOD) {
+        return true;
+    }
+    return r->good >= r->readable->k;
+}
+
+static void give_up(struct chunk_read *r)
+{
+    char why[160];
+
+    snprintf(why, sizeof(why), "%.150s", r->err.msg);
+    finish(r, err_set(&r->err, ERR_NOT_ENOUGH,
+                      "chunk %" PRIu32 ": %" PRIu32 " of %" PRIu32 " fragments (%s)", r->chunk,
+                      r->good, r->readable->k, why));
+}
+
+/* How many must be under way: k, or just the one as long as it has not failed. */
+static uint32_t needed(const struct chunk_read *r)
+{
+    bool direct = r->wanted != ALL && r->good == 0 &&
+                  (state_of(r, r->wanted) == CHUNK_PART_READING ||
+                   (r->reading == 0 && cheapest(r) == (int)r->wanted));
+
+    return direct ? 1 : r->readable->k;
+}
+
+static void step(struct chunk_read *r)
+{
+    if (is_satisfied(r) || r->canceled) {
+        if (r->reading > 0) {
+            return; /* those still borrow our memory */
+        }
+        if (r->canceled) {
+            finish(r, err_set(&r->err, ERR_CANCELED, "read"));
+        } else {
+            finish_good(r);
+        }
+        return;
+    }
+    while (r->good + r->reading < needed(r)) {
+        int next = cheapest(r);
+
+        if (next < 0) {
+            break;
+        }
+        start_part(r, (uint32_t)next);
+    }
+    if (r->reading == 0) {
+        give_up(r);
+    }
+}
+
+static void on_start(struct later_item *item)
+{
+    step(container_of(item, struct chunk_read, later));
+}
+
+static void start(struct chunk_read *r, struct engine *engine, const struct readable *readable,
+                  uint32_t chunk, uint8_t *dest, chunk_read_cb cb)
+{
+    r->err = (struct err){0};
+    r->engine = engine;
+    r->readable = readable;
+    r->chunk = chunk;
+    r->dest = dest;
+    r->cb = cb;
+    r->canceled = false;
+    r->is_decoding = false;
+    r->reading = 0;
+    r->good = 0;
+    memset(r->parts, 0, sizeof(r->parts));
+    memset(r->scratch, 0, sizeof(r->scratch));
+    later_run(&engine->later, &r->later, on_start);
+}
+
+void chunk_read_all(struct chunk_read *r, struct engine *engine, const struct readable *readable,
+                    uint32_t chunk, uint8_t *dest, chunk_read_cb cb)
+{
+    r->wanted = ALL;
+    r->offset = 0;
+    r->bytes = layout_fragment_bytes(&readable->layout, chunk);
+    CHECK(r->bytes > 0);
+    start(r, engine, readable, chunk, dest, cb);
+}
+
+void chunk_read_range(struct chunk_read *r, struct engine *engine, const struct readable *readable,
+                      uint32_t chunk, uint32_t fragment, uint32_t offset, uint32_t bytes,
+                      uint8_t *dest, chunk_read_cb cb)
+{
+    CHECK(bytes > 0 && fragment < readable->k);
+    r->wanted = fragment;
+    r->offset = offset;
+    r->bytes = bytes;
+    start(r, engine, readable, chunk, dest, cb);
+}
+
+void chunk_read_cancel(struct chunk_read *r)
+{
+    if (r->canceled) {
+        return;
+    }
+    r->canceled = true;
+    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+        if (state_of(r, i) == CHUNK_PART_READING) {
+            fetch_cancel(&r->parts[i]->fetch);
+        }
+    }
+}

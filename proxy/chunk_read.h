@@ -1,0 +1,60 @@
+/* A range of raw bytes of one chunk, whatever k of its fragments are left.
+ *
+ * Two kinds: the whole chunk (all k data fragments), or a range of one data fragment. What
+ * cannot be had directly is computed from the same range of k other fragments: byte i of a
+ * fragment depends only on byte i of those. Loop thread only; decoding of more than
+ * FETCH_INLINE_BYTES runs in the pool. */
+#ifndef PROXY_CHUNK_READ_H
+#define PROXY_CHUNK_READ_H
+
+#include "policy/erasure.h"
+#include "proxy/fetch.h"
+
+struct chunk_read;
+typedef void (*chunk_read_cb)(struct chunk_read *read, int rc);
+
+enum chunk_part_state { CHUNK_PART_IDLE, CHUNK_PART_READING, CHUNK_PART_GOOD, CHUNK_PART_BAD };
+
+/* One fragment's share in the read. */
+struct chunk_part {
+    struct chunk_read *read;
+    enum chunk_part_state state;
+    uint8_t *bytes; /* where it goes: in dest, or scratch */
+    struct fetch fetch;
+};
+
+/* Embedded or on the heap, left alone until the callback. */
+struct chunk_read {
+    struct err err; /* out: why, if rc != 0: that of the last fragment that failed */
+    void *user;     /* the caller's */
+
+    struct engine *engine; /* private from here on */
+    const struct readable *readable;
+    uint32_t chunk;
+    uint32_t offset; /* in every raw fragment */
+    uint32_t bytes;
+    uint32_t wanted; /* the one fragment; or all data fragments: ALL */
+    uint8_t *dest;   /* borrowed */
+    chunk_read_cb cb;
+    bool canceled;
+    bool is_decoding;
+    uint32_t reading;
+    uint32_t good;
+    struct chunk_part *parts[PRESET_FRAGMENTS_MAX]; /* NULL until used */
+    uint8_t *scratch[PRESET_FRAGMENTS_MAX];         /* owned */
+    struct erasure_decoder decoder;
+    struct pool_work work;
+    struct later_item later;
+};
+
+/* The whole chunk into `dest`: k * fragment bytes, padding included; > 0. */
+void chunk_read_all(struct chunk_read *read, struct engine *engine, const struct readable *readable,
+                    uint32_t chunk, uint8_t *dest, chunk_read_cb cb);
+/* `bytes` (> 0) bytes of data fragment `fragment` from `offset` on. */
+void chunk_read_range(struct chunk_read *read, struct engine *engine,
+                      const struct readable *readable, uint32_t chunk, uint32_t fragment,
+                      uint32_t offset, uint32_t bytes, uint8_t *dest, chunk_read_cb cb);
+/* Callbacks: 0, ERR_NOT_ENOUGH (fewer than k fragments can be had), ERR_CANCELED. */
+void chunk_read_cancel(struct chunk_read *read); /* a wish */
+
+#endif

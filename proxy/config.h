@@ -1,0 +1,37 @@
+/* Configuration of alba-proxy. One thread. */
+#ifndef PROXY_CONFIG_H
+#define PROXY_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+
+struct proxy_config {
+    char *registry_url; /* engine URL or the path of a file that holds one */
+    struct config_strings ips;
+    int64_t port; /* CONFIG_NONE: no TCP */
+    char *socket; /* NULL: no unix socket */
+    struct config_strings fs_dirs;
+    char *log_level;
+    int64_t manifest_cache_bytes;
+    int64_t index_cache_bytes;
+    int64_t memory_bytes;
+    int64_t connections_max;
+    double osd_timeout_s;
+    double upload_slack;
+    double refresh_s;
+    struct config_strings near_nodes;
+    int64_t http_port; /* CONFIG_NONE: no HTTP */
+    struct config_strings http_ips;
+
+    char *transport; /* these have one allowed value each */
+    struct json_t *tls;
+};
+
+extern const struct config_key proxy_config_keys[];
+
+/* What the table cannot say: at least one way in. */
+int proxy_config_check(const void *config, struct err *e);
+
+#endif

@@ -1,0 +1,168 @@
+#include "proxy/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "base/rnd.h"
+#include "policy/erasure.h"
+
+enum { SLICE_BYTES_MIN = 32768 };
+
+struct work {
+    struct encode *x;
+    const struct erasure *erasure;
+    uint32_t slice_bytes; /* whole blocks */
+    uint8_t *scratch;     /* k + m slices: padded data, parity */
+    uint8_t *trailers[PRESET_FRAGMENTS_MAX];
+    uint32_t data_crcs[PRESET_K_MAX]; /* of the object's bytes in the fragment */
+    struct fragment_packer packers[PRESET_FRAGMENTS_MAX];
+};
+
+static uint32_t image_count(const struct encode *x)
+{
+    return x->k == 1 ? 1 : x->k + x->m;
+}
+
+size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
+                           enum compress_codec codec)
+{
+    struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec);
+    size_t images = k == 1 ? 1 : k + m;
+
+    return images * ((size_t)fragment_stored_max(&shape) + SLICE_BYTES_MIN);
+}
+
+static void start(struct work *w)
+{
+    struct encode *x = w->x;
+    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec);
+    uint8_t salts[PRESET_FRAGMENTS_MAX][FRAGMENT_SALT_BYTES];
+    uint32_t count = image_count(x);
+
+    w->slice_bytes = shape.block_bytes > SLICE_BYTES_MIN ? shape.block_bytes : SLICE_BYTES_MIN;
+    w->scratch = mem_aligned(64, (size_t)count * w->slice_bytes);
+    rnd_bytes(salts, count * FRAGMENT_SALT_BYTES);
+    for (uint32_t i = 0; i < count; i++) {
+        struct fragment_id id = fragment_id_of(x->object_id, x->chunk, i, x->k);
+
+        x->images[i] = mem_aligned(64, fragment_stored_max(&shape));
+        w->trailers[i] = x->images[i] + x->fragment_bytes;
+        fragment_pack_start(&w->packers[i], &id, &shape, salts[i], x->images[i], w->trailers[i]);
+    }
+}
+
+/* `bytes` raw bytes of data fragment i from `offset` on: in place, or copied and padded. */
+static const uint8_t *data_slice(struct work *w, uint32_t i, uint32_t offset, uint32_t bytes)
+{
+    const struct encode *x = w->x;
+    uint64_t at = (uint64_t)i * x->fragment_bytes + offset;
+    uint32_t have = at >= x->data_bytes ? 0 : x->data_bytes - (uint32_t)at;
+    const uint8_t *slice;
+
+    if (have >= bytes) {
+        have = bytes;
+        slice = x->data + at;
+    } else {
+        uint8_t *padded = w->scratch + (size_t)i * w->slice_bytes;
+
+        if (have > 0) {
+            memcpy(padded, x->data + at, have);
+        }
+        memset(padded + have, 0, bytes - have);
+        slice = padded;
+    }
+    w->data_crcs[i] = crc32c(w->data_crcs[i], slice, have);
+    return slice;
+}
+
+static void encode_slice(struct work *w, uint32_t offset, uint32_t bytes)
+{
+    struct encode *x = w->x;
+    const uint8_t *data[PRESET_K_MAX];
+    uint8_t *parity[PRESET_M_MAX];
+
+    for (uint32_t i = 0; i < x->k; i++) {
+        data[i] = data_slice(w, i, offset, bytes);
+        fragment_pack_add(&w->packers[i], data[i], bytes);
+    }
+    if (image_count(x) == x->k) {
+        return;
+    }
+    for (uint32_t j = 0; j < x->m; j++) {
+        parity[j] = w->scratch + (size_t)(x->k + j) * w->slice_bytes;
+    }
+    erasure_encode(w->erasure, bytes, data, parity);
+    for (uint32_t j = 0; j < x->m; j++) {
+        fragment_pack_add(&w->packers[x->k + j], parity[j], bytes);
+    }
+}
+
+/* The trailer stood behind where the payload could have ended. */
+static void finish(struct work *w)
+{
+    struct encode *x = w->x;
+
+    for (uint32_t i = 0; i < image_count(x); i++) {
+        uint32_t trailer_bytes = fragment_trailer_bytes(&w->packers[i].shape);
+        uint32_t payload_bytes;
+
+        fragment_pack_end(&w->packers[i], &payload_bytes, &x->crcs[i]);
+        memmove(x->images[i] + payload_bytes, w->trailers[i], trailer_bytes);
+        x->stored_bytes[i] = payload_bytes + trailer_bytes;
+    }
+    for (uint32_t i = image_count(x); i < x->k + x->m; i++) {
+        x->images[i] = x->images[0];
+        x->stored_bytes[i] = x->stored_bytes[0];
+        x->crcs[i] = x->crcs[0];
+    }
+}
+
+static void combine_crcs(struct work *w)
+{
+    struct encode *x = w->x;
+
+    x->data_crc = 0;
+    for (uint32_t i = 0; i < x->k; i++) {
+        uint64_t at = (uint64_t)i * x->fragment_bytes;
+        uint64_t left = at >= x->data_bytes ? 0 : x->data_bytes - at;
+
+        x->data_crc = crc32c_combine(x->data_crc, w->data_crcs[i],
+                                     left < x->fragment_bytes ? left : x->fragment_bytes);
+    }
+}
+
+void encode_run(struct encode *x)
+{
+    struct work *w = mem_zalloc(sizeof(*w));
+
+    CHECK(x->k >= 1 && x->k <= PRESET_K_MAX && x->m <= PRESET_M_MAX);
+    CHECK(x->data_bytes <= (uint64_t)x->k * x->fragment_bytes);
+    w->x = x;
+    w->erasure = erasure_get(x->k, x->m);
+    start(w);
+    for (uint32_t at = 0; at < x->fragment_bytes; at += w->slice_bytes) {
+        uint32_t left = x->fragment_bytes - at;
+
+        encode_slice(w, at, left < w->slice_bytes ? left : w->slice_bytes);
+    }
+    finish(w);
+    combine_crcs(w);
+    free(w->scratch);
+    free(w);
+}
+
+void encode_release(struct encode *x)
+{
+    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+        if (i == 0 || x->images[i] != x->images[0]) {
+            free(x->images[i]);
+        }
+        if (i > 0) {
+            x->images[i] = NULL;
+        }
+    }
+    x->images[0] = NULL;
+}

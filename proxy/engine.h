@@ -1,0 +1,81 @@
+/* The object engine: what every put and get of one process shares.
+ *
+ * Loop thread only; encoding, decoding and files run in `pool`. The registry is borrowed
+ * and outlives the engine; its owner polls it and tells the engine of changes. */
+#ifndef PROXY_ENGINE_H
+#define PROXY_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/rnd.h"
+#include "loop/pool.h"
+#include "meta/registry.h"
+#include "meta/usage.h"
+#include "proxy/budget.h"
+#include "proxy/epochs.h"
+#include "proxy/index_cache.h"
+#include "proxy/later.h"
+#include "proxy/manifest_cache.h"
+#include "proxy/osd_call.h"
+#include "proxy/stats.h"
+#include "proxy/tags.h"
+
+enum {
+    ENGINE_POOL_QUEUE_MAX = 65536,
+    ENGINE_REQUEST_TIMEOUT_MS = 120000 /* of a request that names no deadline */
+};
+
+struct engine_options {
+    size_t memory_bytes; /* of all transfers together; 0: 384 MiB */
+    size_t manifest_cache_bytes;
+    size_t index_cache_bytes; /* fragment trailers */
+    unsigned osd_timeout_ms;  /* 0: 10 s */
+    double upload_slack;      /* share of the time so far to wait for stragglers */
+    unsigned threads;         /* of the pool; 0: 4 */
+    const char *const *near_nodes;
+    unsigned near_node_count;
+};
+
+struct engine {
+    uv_loop_t *loop;
+    struct engine_options options; /* without near_nodes */
+    struct registry *registry;     /* borrowed */
+    struct osds *osds;
+    struct pool *pool;
+    struct later later;
+    struct budget budget;
+    struct rnd rnd; /* placement */
+    struct manifest_cache manifests;
+    struct index_cache indexes;
+    struct epochs epochs;
+    struct stats stats;
+    struct usage *usage; /* puts add; maintenance subtracts what it deletes */
+    struct tags tags;
+    struct log_limit corrupt_limit; /* of messages about bad fragments */
+
+    uv_timer_t timer; /* private from here on; for what is done lazily */
+    unsigned busy;
+    bool closing;
+    unsigned open;
+    void (*close_cb)(void *ctx);
+    void *close_ctx;
+};
+
+/* The registry must have been refreshed once. NULL: threads could not be made. */
+struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
+                          const struct engine_options *options);
+/* The on_change callback of registry_poll(); `engine` is a struct engine. */
+void engine_registry_changed(void *engine);
+/* What must end before the engine does: everything that holds a call, a timer or a buffer. */
+void engine_hold(struct engine *engine);
+void engine_drop(struct engine *engine);
+/* Waits for all that hold it, then ends; `cb` when it is freed. */
+void engine_close(struct engine *engine, void (*cb)(void *ctx), void *ctx);
+
+#endif

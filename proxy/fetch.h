@@ -1,0 +1,84 @@
+/* Raw bytes of one stored fragment, verified: the unit that every read is made of.
+ *
+ * Loop thread only; unpacking of more than FETCH_INLINE_BYTES runs in the pool. One round
+ * trip when the fragment is plain, its trailer is cached, or most of it is wanted anyway; else
+ * two. Bytes that fail a check are never given out. */
+#ifndef PROXY_FETCH_H
+#define PROXY_FETCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "policy/fragment_read.h"
+#include "policy/layout.h"
+#include "proxy/engine.h"
+#include "wire/gather.h"
+
+enum {
+    FETCH_INLINE_BYTES = 65536,
+    FETCH_WHOLE_BYTES = 32768 /* a fragment up to this is always fetched whole */
+};
+
+/* An object that is read: its manifest, checked once. */
+struct readable {
+    struct object *object; /* borrowed */
+    bool low_priority;     /* the reader gives way; set by it */
+    struct layout layout;
+    uint32_t k;
+    uint32_t m;
+};
+
+/* Does the manifest make sense, and can this program read what it describes? ERR_CORRUPT,
+ * ERR_VERSION. */
+int readable_init(struct readable *ret_readable, struct object *object, struct err *e);
+const struct manifest_fragment *readable_fragment(const struct readable *readable, uint32_t chunk,
+                                                  uint32_t fragment);
+
+struct fetch;
+typedef void (*fetch_cb)(struct fetch *fetch, int rc);
+
+enum fetch_state {
+    FETCH_PLAIN,   /* blocks, their entries and the footer in one request */
+    FETCH_ALL,     /* the whole value */
+    FETCH_TRAILER, /* of a compressed fragment, to find the blocks */
+    FETCH_BLOCKS
+};
+
+/* Embedded by the caller, left alone until the callback. */
+struct fetch {
+    struct err err; /* out: why, if rc != 0 */
+
+    struct engine *engine; /* private from here on */
+    const struct readable *readable;
+    uint32_t chunk;
+    uint32_t fragment;
+    uint32_t offset; /* in the raw fragment */
+    uint32_t bytes;
+    uint8_t *dest; /* borrowed */
+    fetch_cb cb;
+
+    enum fetch_state state;
+    bool is_calling;
+    bool canceled;
+    int rc;
+    struct osd *osd;
+    struct fragment_ref ref;
+    struct shared_index *index;
+    struct osd_call call;
+    struct gather request;
+    uint8_t *reply; /* owned, while it is unpacked */
+    struct slice data;
+    struct pool_work work;
+    struct later_item later;
+};
+
+/* Fill `dest` with raw [offset, offset + bytes) of a fragment; bytes > 0, within it. The
+ * callback comes once, later: 0, ERR_CORRUPT, ERR_NOT_FOUND (the OSD does not have it), or why
+ * the OSD could not be asked. */
+void fetch_start(struct fetch *fetch, struct engine *engine, const struct readable *readable,
+                 uint32_t chunk, uint32_t fragment, uint32_t offset, uint32_t bytes, uint8_t *dest,
+                 fetch_cb cb);
+void fetch_cancel(struct fetch *fetch); /* a wish */
+
+#endif

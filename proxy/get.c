@@ -1,0 +1,278 @@
+/* NAMESPACE -> LOOKUP -> CHECK -> MEMORY -> READ -> (whole: DIGEST) -> end.
+ *
+ * An object whose fragments are not there is READ again with a manifest from the namespace
+ * manager: the one at hand may be old, or repair moved the fragments meanwhile. When the object
+ * has changed, its slices are checked and its place in the reply is made anew. */
+#include "proxy/get.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proxy/get_internal.h"
+#include "proxy/rc.h"
+
+const struct err *get_err(const struct get *g)
+{
+    return &g->err;
+}
+
+int32_t get_proxy_rc(const struct get *g)
+{
+    return g->proxy_rc;
+}
+
+uint64_t get_ns_id(const struct get *g)
+{
+    return g->use.ns->id;
+}
+
+struct object *get_object(const struct get *g, size_t index)
+{
+    return g->objects[index].object;
+}
+
+struct slice get_data(const struct get *g, size_t index)
+{
+    return slice_of(g->objects[index].data, g->objects[index].bytes);
+}
+
+struct slice get_all_data(const struct get *g)
+{
+    return slice_of(g->data, g->data_bytes);
+}
+
+/* g->err is set. */
+void get_fail(struct get *g, int rc, int32_t proxy_rc)
+{
+    if (g->rc != 0) {
+        return;
+    }
+    g->rc = rc;
+    g->proxy_rc = proxy_rc;
+    if (g->share.state == BUDGET_WAITING || g->share.state == BUDGET_GRANTED) {
+        budget_give(&g->share);
+        g->pending--;
+    }
+    for (size_t i = 0; i < g->spec.count && g->state == GET_READ; i++) {
+        if (g->objects[i].is_reading) {
+            object_read_cancel(&g->objects[i].read);
+        }
+    }
+    g->state = GET_END;
+}
+
+/* ---- the whole request ---- */
+
+static void on_memory(struct budget_share *share)
+{
+    struct get *g = container_of(share, struct get, share);
+    uint8_t *at;
+
+    g->pending--;
+    g->data = mem_aligned(64, g->data_bytes + 64);
+    at = g->data;
+    for (size_t i = 0; i < g->spec.count; i++) {
+        g->objects[i].data = at;
+        at += g->objects[i].bytes;
+    }
+    g->state = GET_READ;
+    get_step(g);
+}
+
+static int32_t check_all(struct get *g)
+{
+    for (size_t i = 0; i < g->spec.count; i++) {
+        struct get_object *o = &g->objects[i];
+        int32_t proxy_rc;
+
+        o->object = g->lookup.objects[i];
+        g->lookup.objects[i] = NULL;
+        proxy_rc = get_object_check(g, o);
+        if (proxy_rc != PROXY_RC_OK) {
+            return proxy_rc;
+        }
+        if (o->bytes > GET_BYTES_MAX - g->data_bytes) {
+            err_set(&g->err, ERR_TOO_LARGE, "a reply of more than %d bytes", GET_BYTES_MAX);
+            return PROXY_RC_TOO_LARGE;
+        }
+        g->data_bytes += o->bytes;
+    }
+    return PROXY_RC_OK;
+}
+
+static void on_looked_up(struct lookup *lookup, int rc)
+{
+    struct get *g = container_of(lookup, struct get, lookup);
+    size_t scratch = 0;
+    int32_t proxy_rc;
+
+    g->pending--;
+    if (g->rc == 0 && rc != 0) {
+        err_copy(&g->err, &lookup->err);
+        get_fail(g, rc, rc_of(rc));
+    }
+    if (g->rc == 0) {
+        proxy_rc = check_all(g);
+        if (proxy_rc != PROXY_RC_OK) {
+            get_fail(g, g->err.code, proxy_rc);
+        }
+    }
+    lookup_release(lookup);
+    if (g->rc == 0) {
+        for (size_t i = 0; i < g->spec.count; i++) {
+            size_t bytes =
+                g->objects[i].bytes == 0 ? 0 : object_read_scratch_bytes(&g->objects[i].readable);
+
+            bytes = bytes < g->objects[i].bytes ? bytes : g->objects[i].bytes;
+            scratch = bytes > scratch ? bytes : scratch;
+        }
+        g->state = GET_MEMORY;
+        g->pending++;
+        budget_take(&g->engine->budget, &g->share, g->data_bytes + scratch, on_memory);
+    }
+    get_step(g);
+}
+
+static void on_namespace(void *ctx, int rc, const struct err *e)
+{
+    struct get *g = ctx;
+
+    g->pending--;
+    if (g->rc == 0 && rc != 0) {
+        err_copy(&g->err, e);
+        get_fail(g, rc, rc == ERR_NOT_FOUND ? PROXY_RC_NAMESPACE_NOT_FOUND : rc_of(rc));
+    }
+    if (g->rc == 0) {
+        g->state = GET_LOOKUP;
+        g->pending++;
+        lookup_start(&g->lookup, g->engine, &g->use, g->names, g->spec.count, g->spec.consistent,
+                     g->spec.should_cache, on_looked_up);
+    }
+    get_step(g);
+}
+
+static void count_end(struct get *g)
+{
+    struct engine *engine = g->engine;
+    struct proxy_ns_stats *sums = stats_of(&engine->stats, g->spec.ns);
+    double seconds = (double)(clock_mono_ms() - g->start_ms) / 1000.0;
+    size_t slices = 0;
+
+    if (g->rc != 0) {
+        engine->stats.totals.get_failures++;
+        return;
+    }
+    engine->stats.totals.gets += g->spec.count;
+    engine->stats.totals.get_bytes += g->data_bytes;
+    for (size_t i = 0; i < g->spec.count; i++) {
+        slices += g->spec.items[i].slice_count;
+    }
+    if (!g->spec.is_partial) {
+        stat_sum_add(&sums->download, seconds);
+    } else if (g->data_bytes == 0) {
+        stat_sum_add(&sums->empty_partial_read_count, (double)slices);
+        stat_sum_add(&sums->empty_partial_read_time, seconds);
+        stat_sum_add(&sums->empty_partial_read_objects, (double)g->spec.count);
+    } else {
+        stat_sum_add(&sums->partial_read_bytes, (double)g->data_bytes);
+        stat_sum_add(&sums->partial_read_count, (double)slices);
+        stat_sum_add(&sums->partial_read_time, seconds);
+        stat_sum_add(&sums->partial_read_objects, (double)g->spec.count);
+    }
+}
+
+static void step_read(struct get *g)
+{
+    size_t done = 0, active = 0;
+
+    for (size_t i = 0; i < g->spec.count && g->rc == 0; i++) {
+        struct get_object *o = &g->objects[i];
+
+        if (!o->is_started && active < GET_OBJECTS_AT_ONCE) {
+            o->is_started = true;
+            o->is_done = o->object == NULL || o->bytes == 0;
+            if (!o->is_done) {
+                get_object_read(o);
+            }
+        }
+        done += o->is_done;
+        active += o->is_started && !o->is_done;
+    }
+    if (done == g->spec.count) {
+        g->state = GET_END;
+    }
+}
+
+void get_step(struct get *g)
+{
+    if (g->state == GET_READ) {
+        step_read(g);
+    }
+    if (g->state == GET_END && g->pending == 0) {
+        g->pending = UINT32_MAX; /* nothing more comes */
+        count_end(g);
+        g->cb(g->ctx, g, g->rc);
+    }
+}
+
+struct get *get_start(struct engine *engine, const struct get_spec *spec, get_cb cb, void *ctx)
+{
+    struct get *g = mem_zalloc(sizeof(*g));
+
+    CHECK(spec->count <= GET_OBJECTS_MAX);
+    g->engine = engine;
+    g->spec = *spec;
+    g->cb = cb;
+    g->ctx = ctx;
+    g->start_ms = clock_mono_ms();
+    g->names = mem_array(spec->count + 1, sizeof(*g->names));
+    g->objects = mem_array(spec->count + 1, sizeof(*g->objects));
+    for (size_t i = 0; i < spec->count; i++) {
+        g->names[i] = spec->items[i].name;
+        g->objects[i].get = g;
+        g->objects[i].item = &spec->items[i];
+    }
+    engine_hold(engine);
+    g->pending = 1;
+    ns_open(&g->open, engine, spec->ns, spec->consistent, &g->use, on_namespace, g);
+    return g;
+}
+
+static void on_canceled(struct later_item *item)
+{
+    struct get *g = container_of(item, struct get, later);
+
+    g->pending--;
+    get_step(g);
+}
+
+void get_cancel(struct get *g)
+{
+    if (g->state == GET_END) {
+        return;
+    }
+    err_set(&g->err, ERR_CANCELED, "get");
+    get_fail(g, ERR_CANCELED, PROXY_RC_UNKNOWN);
+    g->pending++;
+    later_run(&g->engine->later, &g->later, on_canceled);
+}
+
+void get_free(struct get *g)
+{
+    struct engine *engine = g->engine;
+
+    for (size_t i = 0; i < g->spec.count; i++) {
+        object_drop(g->objects[i].object);
+        free(g->objects[i].ranges);
+    }
+    budget_give(&g->share);
+    ns_drop(&g->use);
+    free(g->data);
+    free(g->names);
+    free(g->objects);
+    free(g);
+    engine_drop(engine);
+}

@@ -1,0 +1,62 @@
+/* What get.c and get_object.c share; nobody else includes this. */
+#ifndef PROXY_GET_INTERNAL_H
+#define PROXY_GET_INTERNAL_H
+
+#include "proxy/get.h"
+
+enum get_state { GET_NAMESPACE, GET_LOOKUP, GET_MEMORY, GET_READ, GET_END };
+
+/* One object. */
+struct get_object {
+    struct get *get;
+    const struct get_item *item;
+    struct object *object; /* a reference; NULL: none */
+    struct readable readable;
+    struct object_read_range *ranges; /* owned */
+    uint8_t *data;                    /* in get->data */
+    uint64_t bytes;
+    bool is_started;
+    bool is_reading;
+    bool is_done;
+    bool was_fresh; /* the manifest came from the namespace manager, for this read */
+    bool has_retried;
+    struct object_read read;
+    struct lookup again;
+    struct pool_work digest;
+    struct checksum checksum;
+};
+
+struct get {
+    struct engine *engine;
+    struct get_spec spec;
+    get_cb cb;
+    void *ctx;
+    enum get_state state;
+    struct err err;
+    int rc;
+    int32_t proxy_rc;
+    unsigned pending;
+    uint64_t start_ms;
+    struct ns_open open;
+    struct ns_use use;
+    struct slice *names;
+    struct lookup lookup;
+    bool is_looking;
+    struct get_object *objects;
+    struct budget_share share;
+    uint8_t *data;
+    uint64_t data_bytes;
+    struct later_item later;
+};
+
+/* get.c */
+void get_step(struct get *g);
+void get_fail(struct get *g, int rc, int32_t proxy_rc); /* g->err is set */
+
+/* get_object.c */
+/* Everything about it that can be refused before it is read. Sets o->bytes. */
+int32_t get_object_check(struct get *g, struct get_object *o);
+/* Into o->data; o->is_done when it is there, or the whole get fails. */
+void get_object_read(struct get_object *o);
+
+#endif

@@ -1,0 +1,104 @@
+#include "proxy/lookup.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+
+enum { BATCH_MAX = 256 }; /* nsm_get() */
+
+static void ask_next(struct lookup *lookup);
+
+static void take(struct lookup *lookup, size_t index, struct nsm_object *found)
+{
+    struct engine *engine = lookup->engine;
+
+    if (!found->found) {
+        manifest_cache_remove(&engine->manifests, lookup->use->ns->id, lookup->names[index]);
+        return;
+    }
+    lookup->objects[index] = object_new(lookup->use->ns->id, &found->manifest);
+    if (lookup->should_cache) {
+        manifest_cache_put(&engine->manifests, lookup->objects[index]);
+    }
+}
+
+static void on_got(void *ctx, int rc, struct nsm_reply *reply)
+{
+    struct lookup *lookup = ctx;
+
+    if (rc != 0) {
+        err_copy(&lookup->err, &reply->err);
+        lookup->cb(lookup, rc);
+        return;
+    }
+    for (size_t i = 0; i < lookup->batch && i < reply->count; i++) {
+        take(lookup, lookup->missing[lookup->asked + i], &reply->objects[i]);
+    }
+    lookup->asked += lookup->batch;
+    ask_next(lookup);
+}
+
+static void ask_next(struct lookup *lookup)
+{
+    struct slice names[BATCH_MAX];
+    size_t left = lookup->missing_count - lookup->asked;
+
+    if (left == 0) {
+        lookup->cb(lookup, 0);
+        return;
+    }
+    lookup->batch = left < BATCH_MAX ? left : BATCH_MAX;
+    for (size_t i = 0; i < lookup->batch; i++) {
+        names[i] = lookup->names[lookup->missing[lookup->asked + i]];
+    }
+    nsm_get(lookup->use->nsm, lookup->use->ns->id, names, lookup->batch, on_got, lookup);
+}
+
+static void on_later(struct later_item *item)
+{
+    ask_next(container_of(item, struct lookup, later));
+}
+
+void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_use *use,
+                  const struct slice *names, size_t count, bool consistent, bool should_cache,
+                  lookup_cb cb)
+{
+    struct proxy_ns_stats *sums = stats_of(&engine->stats, slice_str(use->ns->name));
+
+    *lookup = (struct lookup){.engine = engine,
+                              .use = use,
+                              .names = names,
+                              .count = count,
+                              .should_cache = should_cache || !consistent,
+                              .cb = cb};
+    lookup->objects = mem_array(count + 1, sizeof(*lookup->objects));
+    lookup->from_cache = mem_array(count + 1, sizeof(*lookup->from_cache));
+    lookup->missing = mem_array(count + 1, sizeof(*lookup->missing));
+    for (size_t i = 0; i < count; i++) {
+        if (!consistent) {
+            lookup->objects[i] = manifest_cache_get(&engine->manifests, use->ns->id, names[i]);
+            lookup->from_cache[i] = lookup->objects[i] != NULL;
+        }
+        if (lookup->objects[i] == NULL) {
+            lookup->missing[lookup->missing_count++] = i;
+        }
+    }
+    sums->manifest_cached += (int32_t)(count - lookup->missing_count);
+    sums->manifest_from_nsm += (int32_t)lookup->missing_count;
+    later_run(&engine->later, &lookup->later, on_later);
+}
+
+void lookup_release(struct lookup *lookup)
+{
+    for (size_t i = 0; i < lookup->count; i++) {
+        object_drop(lookup->objects[i]);
+    }
+    free(lookup->objects);
+    free(lookup->from_cache);
+    free(lookup->missing);
+    lookup->objects = NULL;
+    lookup->from_cache = NULL;
+    lookup->missing = NULL;
+    lookup->count = 0;
+}

@@ -1,0 +1,42 @@
+/* Manifests of some names: from the cache when that will do, else from the namespace manager.
+ *
+ * Loop thread only. */
+#ifndef PROXY_LOOKUP_H
+#define PROXY_LOOKUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "proxy/namespace.h"
+
+struct lookup;
+typedef void (*lookup_cb)(struct lookup *lookup, int rc);
+
+/* Embedded by the caller, left alone until the callback. */
+struct lookup {
+    struct err err;          /* out: why, if rc != 0 */
+    struct object **objects; /* out: one per name, NULL: no such object; lookup_release() */
+    bool *from_cache;        /* out */
+
+    struct engine *engine; /* private from here on */
+    const struct ns_use *use;
+    const struct slice *names;
+    size_t count;
+    bool should_cache;
+    size_t *missing; /* indexes of names to ask for */
+    size_t missing_count;
+    size_t asked;
+    size_t batch;
+    lookup_cb cb;
+    struct later_item later;
+};
+
+/* `use` and `names` are borrowed until the callback. `consistent`: as the namespace manager has
+ * it now; what was found is cached if should_cache, and always on a miss otherwise. */
+void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_use *use,
+                  const struct slice *names, size_t count, bool consistent, bool should_cache,
+                  lookup_cb cb);
+void lookup_release(struct lookup *lookup); /* accepts {0} */
+
+#endif

@@ -1,0 +1,311 @@
+/* alba-proxy: objects for clients, fragments for ASDs.
+ *
+ * Start: registry (asked until it answers) -> engine -> server -> ready. Stop: the same
+ * backwards, HTTP first. */
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/daemon.h"
+#include "daemon/http.h"
+#include "daemon/metrics.h"
+#include "loop/run.h"
+#include "meta/connect.h"
+#include "meta/registry.h"
+#include "proxy/config.h"
+#include "proxy/engine.h"
+#include "proxy/figures.h"
+#include "proxy/server.h"
+
+enum { ADDRS_MAX = 16, FS_DIRS_MAX = 16 };
+
+struct proxy {
+    struct daemon *daemon;
+    struct registry *registry;
+    struct engine *engine;
+    struct proxy_server *server;
+    struct http_server *http;
+    struct metrics metrics;
+    struct metric_collector collector;
+    char *fs_dirs[FS_DIRS_MAX];
+    struct connect connect;
+    bool connected; /* `connect` is to be closed */
+};
+
+/* ---- figures ---- */
+
+static void put(struct buf *out, const char *name, enum metric_type type, uint64_t value,
+                const char *help)
+{
+    metrics_put_family(out, name, type, help);
+    metrics_put_sample(out, name, NULL, (double)value);
+}
+
+static void collect(struct metric_collector *collector, struct buf *out)
+{
+    struct proxy *p = container_of(collector, struct proxy, collector);
+
+    if (p->engine == NULL || p->server == NULL) {
+        return;
+    }
+    put(out, "proxy_connections", METRIC_GAUGE, proxy_server_connections(p->server),
+        "Open connections.");
+    put(out, "proxy_requests_running", METRIC_GAUGE, p->server->running, "In flight.");
+    figures_print(p->engine, "proxy", out);
+}
+
+static json_t *status(void *ctx)
+{
+    const struct proxy *p = ctx;
+    json_t *o = json_pack("{s:b}", "ready", p->server != NULL);
+
+    if (p->server != NULL) {
+        const char *alba_id = registry_view_alba_id(registry_view(p->registry));
+
+        json_object_set_new(o, "alba_id", json_string(alba_id));
+        json_object_set_new(o, "connections",
+                            json_integer((json_int_t)proxy_server_connections(p->server)));
+        json_object_set_new(o, "requests_running", json_integer((json_int_t)p->server->running));
+        figures_status(p->engine, o);
+    }
+    return o;
+}
+
+static int ready(void *ctx, struct err *why)
+{
+    const struct proxy *p = ctx;
+
+    return p->server != NULL ? 0 : err_say(why, ERR_BUSY, "the registry does not answer yet");
+}
+
+/* ---- start ---- */
+
+/* `ips` with one port each; none: every interface. */
+static int add_addrs(const struct config_strings *ips, int64_t port, struct net_addr *addrs,
+                     unsigned *count, struct err *e)
+{
+    unsigned n = ips->count != 0 ? ips->count : 1;
+    int rc = 0;
+
+    if (port == CONFIG_NONE) {
+        return 0;
+    }
+    if (*count + n > ADDRS_MAX) {
+        return err_say(e, ERR_CONFIG, "at most %d addresses", ADDRS_MAX);
+    }
+    for (unsigned i = 0; rc == 0 && i < n; i++) {
+        rc = net_addr_tcp(&addrs[(*count)++],
+                          ips->count != 0 ? ips->items[i] : "::", (uint16_t)port, e);
+    }
+    return rc;
+}
+
+static int add_socket(const char *path, struct net_addr *addrs, unsigned *count, struct err *e)
+{
+    char *uri;
+    int rc;
+
+    if (path == NULL) {
+        return 0;
+    }
+    uri = mem_printf("unix://%s", path);
+    rc = net_addr_parse(&addrs[(*count)++], uri, e);
+    free(uri);
+    return rc;
+}
+
+static int check_fs_dirs(struct proxy *p, const struct proxy_config *config, struct err *e)
+{
+    int rc = config->fs_dirs.count <= FS_DIRS_MAX
+                 ? 0
+                 : err_say(e, ERR_CONFIG, "at most %d fs_dirs", FS_DIRS_MAX);
+
+    for (unsigned i = 0; rc == 0 && i < config->fs_dirs.count; i++) {
+        rc = fs_dir_check(config->fs_dirs.items[i], &p->fs_dirs[i], e);
+    }
+    return rc;
+}
+
+static int start_server(struct proxy *p, const struct proxy_config *config, struct err *e)
+{
+    struct net_addr addrs[ADDRS_MAX + 1];
+    struct proxy_server_options options = {
+        .addrs = addrs,
+        .connections_max = (unsigned)config->connections_max,
+        .fs = {.dirs = (const char *const *)p->fs_dirs, .dir_count = config->fs_dirs.count}};
+    int rc = add_addrs(&config->ips, config->port, addrs, &options.addr_count, e);
+
+    rc = rc != 0 ? rc : add_socket(config->socket, addrs, &options.addr_count, e);
+    return rc != 0 ? rc : proxy_server_new(p->engine, &options, &p->server, e);
+}
+
+static int start_engine(struct proxy *p, const struct proxy_config *config, struct err *e)
+{
+    struct engine_options options = {.memory_bytes = (size_t)config->memory_bytes,
+                                     .manifest_cache_bytes = (size_t)config->manifest_cache_bytes,
+                                     .index_cache_bytes = (size_t)config->index_cache_bytes,
+                                     .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
+                                     .upload_slack = config->upload_slack,
+                                     .near_nodes = (const char *const *)config->near_nodes.items,
+                                     .near_node_count = config->near_nodes.count};
+
+    p->engine = engine_new(daemon_loop(p->daemon), p->registry, &options);
+    if (p->engine == NULL) {
+        return err_say(e, ERR_FAILED, "threads could not be made");
+    }
+    registry_poll(p->registry, (unsigned)(config->refresh_s * 1000) + 1, engine_registry_changed,
+                  p->engine);
+    return 0;
+}
+
+static void on_registry(void *ctx, int rc, const struct err *e)
+{
+    struct proxy *p = ctx;
+    const struct proxy_config *config = daemon_config(p->daemon);
+    struct err why = {0};
+
+    if (rc != 0) {
+        daemon_fail(p->daemon, e);
+        return;
+    }
+    p->registry = p->connect.registry;
+    rc = start_engine(p, config, &why);
+    rc = rc != 0 ? rc : start_server(p, config, &why);
+    if (rc != 0) {
+        daemon_fail(p->daemon, &why);
+        return;
+    }
+    log_info("proxy", "serving", "alba_id=%s port=%u socket=%s",
+             registry_view_alba_id(registry_view(p->registry)),
+             config->port != CONFIG_NONE ? proxy_server_port(p->server, 0) : 0,
+             config->socket != NULL ? config->socket : "-");
+    daemon_ready(p->daemon, "serving");
+}
+
+static int start_http(struct proxy *p, const struct proxy_config *config, struct err *e)
+{
+    struct net_addr addrs[ADDRS_MAX];
+    struct http_options options = {
+        .addrs = addrs, .metrics = &p->metrics, .status = status, .ready = ready, .ctx = p};
+    int rc = add_addrs(&config->http_ips, config->http_port, addrs, &options.addr_count, e);
+
+    metrics_init(&p->metrics);
+    p->collector.collect = collect;
+    metrics_collector(&p->metrics, &p->collector);
+    if (rc != 0 || options.addr_count == 0) {
+        return rc;
+    }
+    return http_server_new(daemon_loop(p->daemon), &options, &p->http, e);
+}
+
+static void free_fs_dirs(struct proxy *p)
+{
+    for (unsigned i = 0; i < FS_DIRS_MAX; i++) {
+        free(p->fs_dirs[i]);
+    }
+}
+
+static void on_abandoned(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* A start that failed leaves nothing open. */
+static void abandon(struct proxy *p)
+{
+    bool done = false;
+
+    connect_close(&p->connect, on_abandoned, &done);
+    loop_run_until(daemon_loop(p->daemon), &done);
+    free_fs_dirs(p);
+}
+
+static int start(struct daemon *d, struct err *e)
+{
+    struct proxy *p = daemon_ctx(d);
+    const struct proxy_config *config = daemon_config(d);
+    int rc;
+
+    p->daemon = d;
+    rc = check_fs_dirs(p, config, e);
+    rc = rc != 0
+             ? rc
+             : connect_start(&p->connect, daemon_loop(d), config->registry_url, on_registry, p, e);
+    if (rc != 0) {
+        free_fs_dirs(p);
+        return rc;
+    }
+    p->connected = true;
+    rc = start_http(p, config, e);
+    if (rc != 0) {
+        abandon(p);
+    }
+    return rc;
+}
+
+/* ---- stop: one step after the other ---- */
+
+static void stop_step(struct proxy *p);
+
+static void on_http_closed(void *ctx)
+{
+    ((struct proxy *)ctx)->http = NULL;
+    stop_step(ctx);
+}
+
+static void on_server_closed(void *ctx)
+{
+    ((struct proxy *)ctx)->server = NULL;
+    stop_step(ctx);
+}
+
+static void on_engine_closed(void *ctx)
+{
+    ((struct proxy *)ctx)->engine = NULL;
+    stop_step(ctx);
+}
+
+static void on_connect_closed(void *ctx)
+{
+    ((struct proxy *)ctx)->connected = false;
+    stop_step(ctx);
+}
+
+static void stop_step(struct proxy *p)
+{
+    if (p->http != NULL) {
+        http_server_close(p->http, on_http_closed, p);
+    } else if (p->server != NULL) {
+        proxy_server_close(p->server, on_server_closed, p);
+    } else if (p->engine != NULL) {
+        engine_close(p->engine, on_engine_closed, p);
+    } else if (p->connected) {
+        connect_close(&p->connect, on_connect_closed, p);
+    } else {
+        free_fs_dirs(p);
+        daemon_stopped(p->daemon);
+    }
+}
+
+static void stop(struct daemon *d)
+{
+    stop_step(daemon_ctx(d));
+}
+
+int main(int argc, char **argv)
+{
+    struct proxy proxy = {0};
+    const struct daemon_options options = {.name = "alba-proxy",
+                                           .summary = "objects for clients, fragments for ASDs",
+                                           .keys = proxy_config_keys,
+                                           .config_bytes = sizeof(struct proxy_config),
+                                           .ctx = &proxy,
+                                           .check = proxy_config_check,
+                                           .start = start,
+                                           .stop = stop};
+
+    return daemon_main(&options, argc, argv);
+}

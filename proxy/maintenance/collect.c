@@ -1,0 +1,405 @@
+/* Collection by gc epochs: fragments that were uploaded and never named.
+ *
+ * A namespace's epochs go like this: a fresh one begins when the current one is older than
+ * the grace time; one that has had a successor for the grace time ends (uploads that
+ * take longer are told to start again). From then on no manifest that names a fragment tagged
+ * with it can be committed, unless it already is: so its tags may be judged.
+ *
+ * - a manifest names the fragment, here and in this version: only the tag goes;
+ * - none does: fragment, recovery info and tag go, in one Apply.
+ *
+ * Each Apply asserts the tags it acts on. An agent that was frozen between judging and deleting
+ * finds its tag gone when somebody else has done the same; and a fragment that was written again
+ * since then carries a tag of a living epoch, not this one.
+ *
+ * Tags are scanned when an epoch has ended, from the oldest epoch on, so what landed late is
+ * found with the next one. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proxy/maintenance/agent_internal.h"
+#include "wire/osd_keys.h"
+
+enum { COLLECT_EVERY_MS_MAX = 600000, SWEEP_AT_ONCE = 1000 };
+
+/* ---- epochs ---- */
+
+static int get_epochs(struct agent *agent, const struct agent_ns *ns, uint64_t *ret_oldest,
+                      uint64_t *ret_current, struct err *e)
+{
+    struct agent_nsm_wait wait = {0};
+    int rc;
+
+    agent_pace(agent);
+    nsm_gc_epochs(ns->nsm, ns->record->id, agent_nsm_done, &wait);
+    rc = agent_nsm_wait(agent, &wait, e);
+    if (rc == 0 && wait.reply->count == 0) {
+        rc = err_set(e, ERR_NOT_FOUND, "namespace %s: live gc epochs", ns->record->name);
+    }
+    if (rc == 0) {
+        *ret_oldest = wait.reply->epochs[0];
+        *ret_current = wait.reply->epochs[wait.reply->count - 1];
+    }
+    agent_nsm_release(&wait);
+    return rc;
+}
+
+/* Has `epoch` begun at least the grace time ago? */
+static int is_past_grace(struct agent *agent, const struct agent_ns *ns, uint64_t epoch,
+                         bool *ret_past, struct err *e)
+{
+    struct agent_nsm_wait wait = {0};
+    uint64_t now_us = clock_wall_us();
+    int rc;
+
+    agent_pace(agent);
+    nsm_gc_began(ns->nsm, ns->record->id, epoch, agent_nsm_done, &wait);
+    rc = agent_nsm_wait(agent, &wait, e);
+    if (rc == 0) {
+        uint64_t began_us = wait.reply->count > 0 ? wait.reply->epochs[0] : 0;
+
+        *ret_past =
+            now_us > began_us && now_us - began_us >= (uint64_t)agent->options.grace_ms * 1000;
+    }
+    agent_nsm_release(&wait);
+    return rc;
+}
+
+static int advance(struct agent *agent, const struct agent_ns *ns, uint64_t current, struct err *e)
+{
+    struct agent_nsm_wait wait = {0};
+    int rc;
+
+    agent_pace(agent);
+    nsm_gc_advance(ns->nsm, ns->record->id, current, agent_nsm_done, &wait);
+    rc = agent_nsm_wait(agent, &wait, e);
+    agent_nsm_release(&wait);
+    if (rc == 0) {
+        agent_count(agent, &agent->status.counts.epochs_begun, 1);
+    }
+    return rc == ERR_STALE ? 0 : rc;
+}
+
+static int disable(struct agent *agent, const struct agent_ns *ns, uint64_t oldest, struct err *e)
+{
+    struct agent_nsm_wait wait = {0};
+    int rc;
+
+    agent_pace(agent);
+    nsm_gc_disable(ns->nsm, ns->record->id, oldest, agent_nsm_done, &wait);
+    rc = agent_nsm_wait(agent, &wait, e);
+    agent_nsm_release(&wait);
+    if (rc == 0) {
+        agent_count(agent, &agent->status.counts.epochs_ended, 1);
+    }
+    return rc;
+}
+
+/* *ret_oldest: the oldest that is still alive afterwards. */
+static int turn_epochs(struct agent *agent, const struct agent_ns *ns, uint64_t *ret_oldest,
+                       struct err *e)
+{
+    uint64_t oldest, current;
+    bool past = false;
+    int rc = get_epochs(agent, ns, &oldest, &current, e);
+
+    while (rc == 0 && oldest < current && agent_may_act(agent)) {
+        rc = is_past_grace(agent, ns, oldest + 1, &past, e);
+        if (rc != 0 || !past) {
+            break;
+        }
+        rc = disable(agent, ns, oldest, e);
+        oldest += rc == 0;
+    }
+    if (rc == 0) {
+        rc = is_past_grace(agent, ns, current, &past, e);
+    }
+    if (rc == 0 && past && agent_may_act(agent)) {
+        rc = advance(agent, ns, current, e);
+    }
+    *ret_oldest = rc == 0 ? oldest : 0;
+    return rc;
+}
+
+/* ---- judging tags ---- */
+
+struct tag {
+    struct slice key;
+    struct osd_key parsed; /* borrows from `key` */
+    bool is_named;
+    bool is_gone; /* not there any more */
+};
+
+static bool names(const struct manifest *m, const struct osd_fragment *f, uint64_t osd_id)
+{
+    const struct manifest_fragment *mf;
+
+    if (f->chunk >= m->chunk_count || f->fragment >= manifest_fragments_per_chunk(m)) {
+        return false;
+    }
+    mf = manifest_fragment_at(m, f->chunk, f->fragment);
+    return mf->has_osd && mf->osd_id == osd_id && mf->version == f->version;
+}
+
+/* Tags of one object stand together: its manifest is read once. */
+static int judge(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
+                 struct tag *tags, size_t count, struct err *e)
+{
+    struct slice *ids = mem_array(count, sizeof(*ids));
+    struct agent_nsm_wait wait = {0};
+    size_t id_count = 0;
+    int rc;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slice id = tags[i].parsed.fragment.object_id;
+
+        if (id_count == 0 || !slice_eq(ids[id_count - 1], id)) {
+            ids[id_count++] = id;
+        }
+    }
+    agent_pace(agent);
+    nsm_get_ids(ns->nsm, ns->record->id, ids, id_count, agent_nsm_done, &wait);
+    rc = agent_nsm_wait(agent, &wait, e);
+    for (size_t i = 0, at = 0; rc == 0 && i < count; i++) {
+        const struct nsm_object *object;
+
+        at += !slice_eq(ids[at], tags[i].parsed.fragment.object_id);
+        object = &wait.reply->objects[at];
+        tags[i].is_named =
+            object->found && names(&object->manifest, &tags[i].parsed.fragment, osd->id);
+    }
+    agent_nsm_release(&wait);
+    free(ids);
+    return rc;
+}
+
+/* ---- deleting ---- */
+
+static struct slice put_key(struct buf *keys, uint64_t ns_id, const struct osd_fragment *f,
+                            bool recovery)
+{
+    size_t at = keys->len;
+
+    if (recovery) {
+        osd_key_put_recovery(keys, ns_id, f);
+    } else {
+        osd_key_put_fragment(keys, ns_id, f);
+    }
+    return slice_of(keys->data + at, keys->len - at);
+}
+
+enum { KEY_BYTES_MAX = 512 };
+
+static int send_deletes(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
+                        const struct tag *tags, size_t count, struct buf *ret_failed, struct err *e)
+{
+    struct asd_assert *asserts = mem_array(count + 1, sizeof(*asserts));
+    struct asd_update *updates = mem_array(3 * count + 1, sizeof(*updates));
+    struct asd_apply apply = {.asserts = asserts, .updates = updates, .flags = ASD_APPLY_RESERVE};
+    struct buf keys = {0};
+    int rc = 0;
+
+    buf_reserve(&keys, (count + 1) * KEY_BYTES_MAX); /* slices into it stay */
+    for (size_t i = 0; i < count; i++) {
+        const struct osd_fragment *f = &tags[i].parsed.fragment;
+
+        if (tags[i].is_gone) {
+            continue;
+        }
+        asserts[apply.assert_count++] =
+            (struct asd_assert){.key = tags[i].key, .value = slice_of(NULL, 0), .has_value = true};
+        updates[apply.update_count++] = (struct asd_update){.key = tags[i].key, .is_delete = true};
+        if (!tags[i].is_named) {
+            updates[apply.update_count++] = (struct asd_update){
+                .key = put_key(&keys, ns->record->id, f, false), .is_delete = true};
+            updates[apply.update_count++] = (struct asd_update){
+                .key = put_key(&keys, ns->record->id, f, true), .is_delete = true};
+        }
+    }
+    if (apply.assert_count > 0) {
+        rc = agent_osd_apply(agent, osd, &apply, ret_failed, e);
+    }
+    buf_release(&keys);
+    free(asserts);
+    free(updates);
+    return rc;
+}
+
+static void count_deletes(struct agent *agent, const struct tag *tags, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!tags[i].is_gone) {
+            agent_count(agent, &agent->status.counts.tags_deleted, tags[i].is_named);
+            agent_count(agent, &agent->status.counts.orphans_deleted, !tags[i].is_named);
+        }
+    }
+}
+
+/* A tag that is gone fails the whole Apply: again without it. */
+static int delete_judged(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
+                         struct tag *tags, size_t count, struct err *e)
+{
+    for (size_t tries = 0; tries <= count; tries++) {
+        struct buf failed = {0};
+        int rc;
+
+        if (!agent_may_act(agent)) {
+            return err_set(e, ERR_CANCELED, "collection");
+        }
+        rc = send_deletes(agent, ns, osd, tags, count, &failed, e);
+        for (size_t i = 0; rc == ERR_ASSERT_FAILED && i < count; i++) {
+            tags[i].is_gone = tags[i].is_gone || slice_eq(tags[i].key, slice_buf(&failed));
+        }
+        buf_release(&failed);
+        if (rc != ERR_ASSERT_FAILED) {
+            if (rc == 0) {
+                count_deletes(agent, tags, count);
+            }
+            return rc;
+        }
+    }
+    return err_set(e, ERR_STALE, "tags of osd %s", osd->long_id);
+}
+
+/* ---- scanning ---- */
+
+/* `keys` are tags of epochs that have ended. */
+static int collect_keys(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
+                        const struct agent_keys *keys, struct err *e)
+{
+    struct tag *tags = mem_array(keys->count + 1, sizeof(*tags));
+    size_t count = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < keys->count; i++) {
+        struct tag *tag = &tags[count];
+
+        tag->key = keys->items[i];
+        if (osd_key_parse(tag->key, &tag->parsed) == 0 && tag->parsed.kind == OSD_KEY_GC_TAG &&
+            tag->parsed.fragment.object_id.len == NSM_OBJECT_ID_BYTES) {
+            count++;
+        }
+    }
+    if (count > 0) {
+        rc = judge(agent, ns, osd, tags, count, e);
+        rc = rc != 0 ? rc : delete_judged(agent, ns, osd, tags, count, e);
+    }
+    free(tags);
+    return rc;
+}
+
+/* `first` moves behind the page. */
+static int collect_page(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
+                        struct buf *first, struct slice last, bool *ret_more, struct err *e)
+{
+    struct agent_keys keys;
+    int rc = agent_osd_range(agent, osd, slice_buf(first), last, ASD_RANGE_MAX, &keys, e);
+
+    if (rc != 0) {
+        return rc;
+    }
+    *ret_more = keys.more && keys.count > 0;
+    if (keys.count > 0) {
+        struct slice at = keys.items[keys.count - 1];
+
+        rc = collect_keys(agent, ns, osd, &keys, e);
+        first->len = 0;
+        buf_put(first, at.data, at.len);
+        buf_put_u8(first, 0); /* the first key behind it */
+    }
+    agent_keys_release(&keys);
+    return rc;
+}
+
+/* *ret_clean: no tag of an epoch before `oldest` is left. Else the time was up. */
+static int collect_osd(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
+                       uint64_t oldest, uint64_t end_ms, bool *ret_clean, struct err *e)
+{
+    struct buf first = {0}, last = {0};
+    bool more = true;
+    int rc = 0;
+
+    osd_key_put_kind_prefix(&first, ns->record->id, OSD_KEY_GC_TAG);
+    osd_key_put_gc_epoch_prefix(&last, ns->record->id, oldest);
+    while (rc == 0 && more && agent_may_act(agent) && !agent_slice_is_over(agent, end_ms)) {
+        rc = collect_page(agent, ns, osd, &first, slice_buf(&last), &more, e);
+    }
+    *ret_clean = rc == 0 && !more;
+    buf_release(&first);
+    buf_release(&last);
+    return rc;
+}
+
+static bool collect_everywhere(struct agent *agent, const struct agent_ns *ns, uint64_t oldest,
+                               uint64_t end_ms)
+{
+    bool all_clean = true;
+    struct err e;
+
+    for (size_t i = 0; i < registry_view_osd_count(ns->view) && agent_may_act(agent); i++) {
+        const struct registry_osd *known = registry_view_osd(ns->view, i);
+        struct osd *osd = known->is_claimed ? osds_find(agent->engine->osds, known->osd_id) : NULL;
+        bool clean = !known->is_claimed;
+
+        if (osd != NULL && !osd->gone && !osd->aside &&
+            collect_osd(agent, ns, osd, oldest, end_ms, &clean, &e) != 0) {
+            agent_trouble(agent, &e);
+        }
+        all_clean = all_clean && clean;
+    }
+    return all_clean && agent_may_act(agent);
+}
+
+/* Tombstones of epochs before the oldest: what they guard against fails on the epoch by now. */
+static bool sweep(struct agent *agent, const struct agent_ns *ns, uint64_t end_ms)
+{
+    bool more = true;
+    struct err e;
+
+    while (more && agent_may_act(agent) && !agent_slice_is_over(agent, end_ms)) {
+        struct agent_nsm_wait wait = {0};
+        int rc;
+
+        agent_pace(agent);
+        nsm_gc_sweep(ns->nsm, ns->record->id, SWEEP_AT_ONCE, agent_nsm_done, &wait);
+        rc = agent_nsm_wait(agent, &wait, &e);
+        more = rc == 0 && wait.reply->has_more;
+        agent_nsm_release(&wait);
+        if (rc != 0) {
+            agent_trouble(agent, &e);
+            return false;
+        }
+    }
+    return !more;
+}
+
+void agent_collect(struct agent *agent, const struct agent_ns *ns)
+{
+    struct ns_notes *notes = ns->notes;
+    unsigned every_ms = agent->options.grace_ms / 4;
+    uint64_t oldest, end_ms;
+    struct err e;
+
+    if (clock_mono_ms() < notes->next_collect_ms) {
+        return;
+    }
+    agent_where(agent, "collecting in %.80s", ns->record->name);
+    notes->next_collect_ms =
+        clock_mono_ms() + (every_ms < COLLECT_EVERY_MS_MAX ? every_ms : COLLECT_EVERY_MS_MAX);
+    if (turn_epochs(agent, ns, &oldest, &e) != 0) {
+        agent_trouble(agent, &e);
+        return;
+    }
+    end_ms = agent_slice_end_ms(agent);
+    if (notes->collected_epoch != oldest && collect_everywhere(agent, ns, oldest, end_ms)) {
+        notes->collected_epoch = oldest;
+    }
+    if (notes->swept_epoch != oldest && sweep(agent, ns, end_ms)) {
+        notes->swept_epoch = oldest;
+    }
+    if (clock_mono_ms() >= end_ms) {
+        notes->next_collect_ms = 0; /* the time was up: go on in the next round */
+    }
+}

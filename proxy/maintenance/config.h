@@ -1,0 +1,27 @@
+/* Configuration of alba-maintenance. One thread. */
+#ifndef PROXY_MAINTENANCE_CONFIG_H
+#define PROXY_MAINTENANCE_CONFIG_H
+
+#include <stdint.h>
+
+#include "daemon/config.h"
+
+enum { MAINTENANCE_GRACE_SAFE_S = 3600 };
+
+struct maintenance_config {
+    char *registry_url; /* engine URL or the path of a file that holds one */
+    char *log_level;
+    double osd_timeout_s;
+    int64_t grace_s;
+    double pause_s;
+    int64_t rate_per_s;
+    int64_t unknown_scan_s;
+    int64_t http_port; /* CONFIG_NONE: no HTTP */
+    struct config_strings http_ips;
+
+    struct json_t *tls; /* one allowed value */
+};
+
+extern const struct config_key maintenance_config_keys[];
+
+#endif

@@ -1,0 +1,258 @@
+/* alba-maintenance: the agent that gives back space. The main thread has signals and HTTP,
+ * a second one does the work.
+ *
+ * Start: HTTP -> worker -> ready when it has reached the registry. Stop: HTTP closes, then
+ * the worker ends. */
+#include <stdlib.h>
+
+#include <jansson.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "daemon/daemon.h"
+#include "daemon/http.h"
+#include "daemon/metrics.h"
+#include "loop/run.h"
+#include "proxy/maintenance/config.h"
+#include "proxy/maintenance/worker.h"
+
+enum { ADDRS_MAX = 16 };
+
+struct maintenance {
+    struct daemon *daemon;
+    struct worker worker;
+    struct http_server *http;
+    struct metrics metrics;
+    struct metric_collector collector;
+    bool has_worker;
+    bool is_stopping;
+};
+
+/* ---- figures ---- */
+
+static void put(struct buf *out, const char *name, enum metric_type type, uint64_t value,
+                const char *help)
+{
+    metrics_put_family(out, name, type, help);
+    metrics_put_sample(out, name, NULL, (double)value);
+}
+
+static void collect(struct metric_collector *collector, struct buf *out)
+{
+    struct maintenance *m = container_of(collector, struct maintenance, collector);
+    const struct agent_counts *c;
+    struct agent_status s;
+
+    if (!m->has_worker || !worker_status(&m->worker, &s)) {
+        return;
+    }
+    c = &s.counts;
+    put(out, "maintenance_leader", METRIC_GAUGE, s.is_leader, "1: this agent works.");
+    put(out, "maintenance_obsolete_objects_left", METRIC_GAUGE, s.objects_left,
+        "Deleted objects that wait for an OSD, as of the last look.");
+    put(out, "maintenance_namespaces_left", METRIC_GAUGE, s.namespaces_left,
+        "Deleted namespaces that are not wiped yet.");
+    put(out, "maintenance_osds_aside", METRIC_GAUGE, s.osds_aside, "OSDs that do not answer.");
+    put(out, "maintenance_rounds_total", METRIC_COUNTER, c->rounds, "Rounds done.");
+    put(out, "maintenance_objects_cleaned_total", METRIC_COUNTER, c->objects_cleaned,
+        "Deleted objects whose fragments were deleted.");
+    put(out, "maintenance_fragments_deleted_total", METRIC_COUNTER, c->fragments_deleted,
+        "Fragments of deleted or updated objects.");
+    put(out, "maintenance_deleted_bytes_total", METRIC_COUNTER, c->bytes_deleted,
+        "Bytes of those fragments.");
+    put(out, "maintenance_orphans_deleted_total", METRIC_COUNTER, c->orphans_deleted,
+        "Fragments of ended gc epochs that nothing named.");
+    put(out, "maintenance_tags_deleted_total", METRIC_COUNTER, c->tags_deleted,
+        "Old gc tags of live fragments.");
+    put(out, "maintenance_gc_epochs_begun_total", METRIC_COUNTER, c->epochs_begun,
+        "GC epochs begun.");
+    put(out, "maintenance_gc_epochs_ended_total", METRIC_COUNTER, c->epochs_ended,
+        "GC epochs ended.");
+    put(out, "maintenance_namespaces_removed_total", METRIC_COUNTER, c->namespaces_removed,
+        "Deleted namespaces that were wiped.");
+    put(out, "maintenance_unknown_removed_total", METRIC_COUNTER, c->unknown_removed,
+        "Namespaces wiped because no registry knows them.");
+    put(out, "maintenance_failures_total", METRIC_COUNTER, c->failures,
+        "Steps that failed and are tried again.");
+}
+
+static void set_count(json_t *object, const char *name, uint64_t value)
+{
+    json_object_set_new(object, name, json_integer((json_int_t)value));
+}
+
+static json_t *status(void *ctx)
+{
+    struct maintenance *m = ctx;
+    const struct agent_counts *c;
+    struct agent_status s;
+    json_t *o;
+
+    if (!m->has_worker || !worker_status(&m->worker, &s)) {
+        return json_pack("{s:s}", "state", m->is_stopping ? "stopping" : "connecting");
+    }
+    c = &s.counts;
+    o = json_pack("{s:s, s:s, s:s, s:i}", "state", s.is_leader ? "working" : "standby", "now",
+                  s.where, "trouble", s.trouble, "osds_aside", (int)s.osds_aside);
+    set_count(o, "obsolete_objects_left", s.objects_left);
+    set_count(o, "namespaces_left", s.namespaces_left);
+    set_count(o, "rounds", c->rounds);
+    set_count(o, "objects_cleaned", c->objects_cleaned);
+    set_count(o, "fragments_deleted", c->fragments_deleted);
+    set_count(o, "deleted_bytes", c->bytes_deleted);
+    set_count(o, "orphans_deleted", c->orphans_deleted);
+    set_count(o, "tags_deleted", c->tags_deleted);
+    set_count(o, "gc_epochs_begun", c->epochs_begun);
+    set_count(o, "gc_epochs_ended", c->epochs_ended);
+    set_count(o, "namespaces_removed", c->namespaces_removed);
+    set_count(o, "unknown_removed", c->unknown_removed);
+    set_count(o, "failures", c->failures);
+    return o;
+}
+
+static int ready(void *ctx, struct err *why)
+{
+    struct maintenance *m = ctx;
+    struct agent_status s;
+
+    return m->has_worker && worker_status(&m->worker, &s)
+               ? 0
+               : err_say(why, ERR_BUSY, "the registry was not reached yet");
+}
+
+/* ---- start ---- */
+
+static int start_http(struct maintenance *m, const struct maintenance_config *config, struct err *e)
+{
+    struct net_addr addrs[ADDRS_MAX];
+    struct http_options options = {.addrs = addrs,
+                                   .addr_count = config->http_ips.count,
+                                   .metrics = &m->metrics,
+                                   .status = status,
+                                   .ready = ready,
+                                   .ctx = m};
+    int rc = 0;
+
+    metrics_init(&m->metrics);
+    m->collector.collect = collect;
+    metrics_collector(&m->metrics, &m->collector);
+    if (config->http_port == CONFIG_NONE) {
+        return 0;
+    }
+    if (config->http_ips.count > ADDRS_MAX) {
+        return err_say(e, ERR_CONFIG, "http_ips: at most %d addresses", ADDRS_MAX);
+    }
+    for (unsigned i = 0; rc == 0 && i < config->http_ips.count; i++) {
+        rc = net_addr_tcp(&addrs[i], config->http_ips.items[i], (uint16_t)config->http_port, e);
+    }
+    return rc != 0 ? rc : http_server_new(daemon_loop(m->daemon), &options, &m->http, e);
+}
+
+/* Both are closed one after the other, whatever ends first. */
+static void stop_step(struct maintenance *m);
+
+static void on_http_closed(void *ctx)
+{
+    ((struct maintenance *)ctx)->http = NULL;
+    stop_step(ctx);
+}
+
+static void stop_step(struct maintenance *m)
+{
+    if (m->http != NULL) {
+        http_server_close(m->http, on_http_closed, m);
+    } else if (m->has_worker) {
+        worker_stop(&m->worker);
+    } else {
+        daemon_stopped(m->daemon);
+    }
+}
+
+static void stop(struct daemon *d)
+{
+    struct maintenance *m = daemon_ctx(d);
+
+    m->is_stopping = true;
+    stop_step(m);
+}
+
+static void on_work(void *ctx)
+{
+    struct maintenance *m = ctx;
+
+    daemon_ready(m->daemon, "working");
+}
+
+static void on_worker_end(void *ctx, int rc, const struct err *e)
+{
+    struct maintenance *m = ctx;
+
+    m->has_worker = false;
+    if (!m->is_stopping) {
+        CHECK(rc != 0); /* it was not asked to end */
+        daemon_fail(m->daemon, e);
+    } else if (m->http == NULL) {
+        stop_step(m);
+    } /* else on_http_closed() goes on */
+}
+
+static void on_true(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void abandon_http(struct maintenance *m)
+{
+    bool closed = m->http == NULL;
+
+    if (m->http != NULL) {
+        http_server_close(m->http, on_true, &closed);
+    }
+    loop_run_until(daemon_loop(m->daemon), &closed);
+}
+
+static int start(struct daemon *d, struct err *e)
+{
+    struct maintenance *m = daemon_ctx(d);
+    const struct maintenance_config *config = daemon_config(d);
+    struct worker_options options = {
+        .agent = {.grace_ms = (unsigned)config->grace_s * 1000,
+                  .pause_ms = (unsigned)(config->pause_s * 1000),
+                  .rate_per_s = (unsigned)config->rate_per_s,
+                  .unknown_scan_ms = (unsigned)config->unknown_scan_s * 1000},
+        .url = config->registry_url,
+        .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
+        .on_work = on_work,
+        .on_end = on_worker_end,
+        .ctx = m};
+    int rc;
+
+    m->daemon = d;
+    if (config->grace_s < MAINTENANCE_GRACE_SAFE_S) {
+        log_warn("maintenance", "short grace: slow puts will fail", "gc_grace_seconds=%lld",
+                 (long long)config->grace_s);
+    }
+    rc = start_http(m, config, e);
+    if (rc == 0) {
+        rc = worker_start(&m->worker, daemon_loop(d), &options, e);
+        m->has_worker = rc == 0;
+        if (rc != 0) {
+            abandon_http(m);
+        }
+    }
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    static struct maintenance maintenance;
+    const struct daemon_options options = {.name = "alba-maintenance",
+                                           .summary = "gives back the space of what nobody needs",
+                                           .keys = maintenance_config_keys,
+                                           .config_bytes = sizeof(struct maintenance_config),
+                                           .ctx = &maintenance,
+                                           .start = start,
+                                           .stop = stop};
+
+    return daemon_main(&options, argc, argv);
+}

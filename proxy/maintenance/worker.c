@@ -1,0 +1,260 @@
+#include "proxy/maintenance/worker.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/rnd.h"
+#include "loop/run.h"
+
+/* How long giving back the lease may take; after that it ends with the engine. */
+enum { LEASE_END_MS = 2000 };
+
+static void until(struct worker *w, const bool *done)
+{
+    loop_run_until(&w->loop, done);
+}
+
+static void on_done(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    (void)wake; /* the loop has turned: that is all */
+}
+
+static bool is_stopping(struct worker *w)
+{
+    bool stopping;
+
+    uv_mutex_lock(&w->lock);
+    stopping = w->is_stopping;
+    uv_mutex_unlock(&w->lock);
+    return stopping;
+}
+
+/* ---- the thread ---- */
+
+/* The lease is given back; when metadata does not answer, closing its engine ends that. */
+struct lease_end {
+    uv_timer_t timer;
+    bool closed, timer_closed, late;
+};
+
+static void on_lease_late(uv_timer_t *timer)
+{
+    container_of(timer, struct lease_end, timer)->late = true;
+}
+
+static void on_lease_timer_closed(uv_handle_t *handle)
+{
+    container_of((uv_timer_t *)handle, struct lease_end, timer)->timer_closed = true;
+}
+
+static bool lease_ended(void *ctx)
+{
+    const struct lease_end *end = ctx;
+
+    return end->closed || end->late;
+}
+
+static void give_back(struct worker *w, struct lease *lease, struct lease_end *end)
+{
+    *end = (struct lease_end){0};
+    CHECK(uv_timer_init(&w->loop, &end->timer) == 0);
+    CHECK(uv_timer_start(&end->timer, on_lease_late, LEASE_END_MS, 0) == 0);
+    lease_close(lease, on_done, &end->closed);
+    loop_run_until_true(&w->loop, lease_ended, end);
+    uv_close((uv_handle_t *)&end->timer, on_lease_timer_closed);
+    until(w, &end->timer_closed);
+}
+
+static void set_agent(struct worker *w, bool has_agent)
+{
+    uv_mutex_lock(&w->lock);
+    w->has_agent = has_agent;
+    if (has_agent && w->is_stopping) {
+        agent_stop(&w->agent);
+    }
+    uv_mutex_unlock(&w->lock);
+    uv_async_send(&w->news);
+}
+
+static void run_agent(struct worker *w, struct registry *registry, struct engine *engine,
+                      struct lease_end *lease_end)
+{
+    char owner[RND_UUID_TEXT_BYTES];
+    struct lease_options options = {.name = "maintenance",
+                                    .owner = owner,
+                                    .ttl_ms = AGENT_LEASE_MS,
+                                    .renew_ms = AGENT_LEASE_MS / 4};
+    struct lease *lease;
+
+    rnd_uuid_text(owner);
+    lease = lease_new(registry_kv(registry), &options);
+    agent_init(&w->agent, registry, engine, &w->options.agent);
+    w->agent.lease = lease;
+    set_agent(w, true);
+    agent_run(&w->agent);
+    set_agent(w, false);
+    agent_release(&w->agent);
+    give_back(w, lease, lease_end);
+}
+
+static int run_engine(struct worker *w, struct registry *registry, struct lease_end *lease_end,
+                      struct err *e)
+{
+    struct engine_options options = {
+        .memory_bytes = 1 << 20, .osd_timeout_ms = w->options.osd_timeout_ms, .threads = 1};
+    struct engine *engine = engine_new(&w->loop, registry, &options);
+    bool closed = false;
+
+    if (engine == NULL) {
+        return err_say(e, UV_EAGAIN, "threads cannot be made");
+    }
+    registry_poll(registry, CONNECT_POLL_MS, engine_registry_changed, engine);
+    run_agent(w, registry, engine, lease_end);
+    engine_close(engine, on_done, &closed);
+    until(w, &closed);
+    return 0;
+}
+
+struct connecting {
+    struct worker *worker;
+    bool done;
+    int rc;
+    struct err *e;
+};
+
+static bool is_connected_or_stopping(void *ctx)
+{
+    struct connecting *c = ctx;
+
+    return c->done || is_stopping(c->worker);
+}
+
+static void on_connected(void *ctx, int rc, const struct err *e)
+{
+    struct connecting *c = ctx;
+
+    c->rc = rc != 0 ? err_copy(c->e, e) : 0;
+    c->done = true;
+}
+
+static int run(struct worker *w, struct err *e)
+{
+    struct connecting connecting = {.worker = w, .e = e};
+    struct lease_end lease_end = {.closed = true};
+    struct connect connect;
+    bool closed = false;
+    int rc = connect_start(&connect, &w->loop, w->options.url, on_connected, &connecting, e);
+
+    if (rc != 0) {
+        return err_wrap(e, "albamgr_cfg_url");
+    }
+    loop_run_until_true(&w->loop, is_connected_or_stopping, &connecting);
+    rc = connecting.rc;
+    if (rc == 0 && connecting.done && !is_stopping(w)) {
+        rc = run_engine(w, connect.registry, &lease_end, e);
+    }
+    connect_close(&connect, on_done, &closed);
+    until(w, &closed);
+    until(w, &lease_end.closed);
+    return rc;
+}
+
+static void worker_main(void *arg)
+{
+    struct worker *w = arg;
+    struct err e;
+    int rc = run(w, &e);
+
+    uv_mutex_lock(&w->lock);
+    w->has_ended = true;
+    w->rc = rc;
+    if (rc != 0) {
+        w->err = e;
+    }
+    uv_mutex_unlock(&w->lock);
+    uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&w->loop) == 0);
+    uv_async_send(&w->news);
+}
+
+/* ---- main thread ---- */
+
+static void on_news_closed(uv_handle_t *handle)
+{
+    struct worker *w = container_of((uv_async_t *)handle, struct worker, news);
+
+    uv_mutex_destroy(&w->lock);
+    w->options.on_end(w->options.ctx, w->rc, &w->err);
+}
+
+static void on_news(uv_async_t *news)
+{
+    struct worker *w = container_of(news, struct worker, news);
+    bool has_agent, has_ended;
+
+    uv_mutex_lock(&w->lock);
+    has_agent = w->has_agent;
+    has_ended = w->has_ended;
+    uv_mutex_unlock(&w->lock);
+    if (has_agent && !w->has_told_work) {
+        w->has_told_work = true;
+        w->options.on_work(w->options.ctx);
+    }
+    if (has_ended) {
+        uv_thread_join(&w->thread); /* its last wake-up may be on the way still */
+        uv_close((uv_handle_t *)news, on_news_closed);
+    }
+}
+
+int worker_start(struct worker *w, uv_loop_t *main_loop, const struct worker_options *options,
+                 struct err *e)
+{
+    int rc;
+
+    *w = (struct worker){.options = *options};
+    CHECK(uv_mutex_init(&w->lock) == 0);
+    CHECK(uv_loop_init(&w->loop) == 0);
+    CHECK(uv_async_init(&w->loop, &w->wake, on_wake) == 0);
+    CHECK(uv_async_init(main_loop, &w->news, on_news) == 0);
+    rc = uv_thread_create(&w->thread, worker_main, w);
+    if (rc == 0) {
+        return 0;
+    }
+    uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->news, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    uv_run(main_loop, UV_RUN_NOWAIT);
+    CHECK(uv_loop_close(&w->loop) == 0);
+    uv_mutex_destroy(&w->lock);
+    return err_set(e, rc, "thread of the agent");
+}
+
+void worker_stop(struct worker *w)
+{
+    uv_mutex_lock(&w->lock);
+    w->is_stopping = true;
+    if (w->has_agent) {
+        agent_stop(&w->agent);
+    } else if (!w->has_ended) {
+        uv_async_send(&w->wake);
+    }
+    uv_mutex_unlock(&w->lock);
+}
+
+bool worker_status(struct worker *w, struct agent_status *ret_status)
+{
+    bool has_agent;
+
+    uv_mutex_lock(&w->lock);
+    has_agent = w->has_agent;
+    if (has_agent) {
+        agent_status(&w->agent, ret_status);
+    }
+    uv_mutex_unlock(&w->lock);
+    return has_agent;
+}

@@ -1,0 +1,46 @@
+/* Manifests by namespace and name, bounded in bytes; the least recently used goes first.
+ *
+ * A struct object is an immutable, counted manifest: readers keep one over the life of a
+ * read, whatever the cache does. Loop thread only. */
+#ifndef PROXY_MANIFEST_CACHE_H
+#define PROXY_MANIFEST_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/slice.h"
+#include "wire/manifest.h"
+
+struct object {
+    uint64_t ns_id;
+    struct manifest manifest;
+    unsigned refs; /* private */
+};
+
+/* Takes over *manifest, which becomes {0}. One reference, the caller's. */
+struct object *object_new(uint64_t ns_id, struct manifest *take_manifest);
+struct object *object_hold(struct object *object);
+void object_drop(struct object *object); /* accepts NULL */
+
+struct manifest_cache_entry;
+
+struct manifest_cache {
+    size_t limit_bytes;
+    size_t used_bytes;
+    uint64_t count;
+
+    struct manifest_cache_entry *entries; /* private */
+    struct list recent;                   /* newest last */
+};
+
+void manifest_cache_init(struct manifest_cache *cache, size_t limit_bytes);
+/* A reference for the caller, or NULL. */
+struct object *manifest_cache_get(struct manifest_cache *cache, uint64_t ns_id, struct slice name);
+/* Replaces what the name had. The cache takes its own reference. */
+void manifest_cache_put(struct manifest_cache *cache, struct object *object);
+void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct slice name);
+void manifest_cache_remove_namespace(struct manifest_cache *cache, uint64_t ns_id);
+void manifest_cache_release(struct manifest_cache *cache);
+
+#endif

@@ -1,0 +1,167 @@
+#include "proxy/object_read.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+
+/* One chunk or one piece under way. */
+struct unit {
+    struct chunk_read read;
+    struct object_read *owner;
+    bool is_chunk;
+    uint8_t *padded; /* owned: a last chunk that is longer than the object's bytes in it */
+    uint8_t *dest;
+    uint32_t bytes;
+    struct list link;
+};
+
+static void step(struct object_read *r);
+
+size_t object_read_scratch_bytes(const struct readable *readable)
+{
+    size_t chunk = layout_chunk_bytes(&readable->layout, 0);
+
+    return chunk + (size_t)readable->m * layout_fragment_bytes(&readable->layout, 0);
+}
+
+static void on_unit(struct chunk_read *read, int rc)
+{
+    struct unit *unit = container_of(read, struct unit, read);
+    struct object_read *r = unit->owner;
+
+    list_remove(&unit->link);
+    if (unit->is_chunk) {
+        r->chunks--;
+    } else {
+        r->pieces--;
+    }
+    if (rc == 0 && unit->padded != NULL) {
+        memcpy(unit->dest, unit->padded, unit->bytes);
+    }
+    if (rc != 0 && r->rc == 0) {
+        r->rc = rc;
+        err_copy(&r->err, &read->err);
+        LIST_FOR_EACH (it, &r->units) {
+            chunk_read_cancel(&container_of(it, struct unit, link)->read);
+        }
+    }
+    free(unit->padded);
+    free(unit);
+    step(r);
+}
+
+static struct unit *unit_new(struct object_read *r, uint8_t *dest, uint32_t bytes)
+{
+    struct unit *unit = mem_zalloc(sizeof(*unit));
+
+    unit->owner = r;
+    unit->dest = dest;
+    unit->bytes = bytes;
+    list_push(&r->units, &unit->link);
+    return unit;
+}
+
+static void start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
+{
+    const struct layout *l = &r->readable->layout;
+    struct unit *unit = unit_new(r, dest, layout_chunk_data_bytes(l, chunk));
+
+    unit->is_chunk = true;
+    r->chunks++;
+    if (layout_chunk_bytes(l, chunk) != unit->bytes) {
+        unit->padded = mem_aligned(64, layout_chunk_bytes(l, chunk));
+        dest = unit->padded;
+    }
+    chunk_read_all(&unit->read, r->engine, r->readable, chunk, dest, on_unit);
+}
+
+static void start_piece(struct object_read *r, const struct layout_piece *piece, uint8_t *dest)
+{
+    struct unit *unit = unit_new(r, dest, piece->bytes);
+
+    r->pieces++;
+    chunk_read_range(&unit->read, r->engine, r->readable, piece->chunk, piece->fragment,
+                     piece->offset, piece->bytes, dest, on_unit);
+}
+
+/* Cut the next unit off the ranges; false when it has to wait, or nothing is left. */
+static bool start_next(struct object_read *r)
+{
+    const struct object_read_range *range;
+    const struct layout *l = &r->readable->layout;
+    struct layout_iter it;
+    struct layout_piece piece;
+    uint64_t at, left;
+
+    while (r->range < r->range_count && r->done == r->ranges[r->range].bytes) {
+        r->range++;
+        r->done = 0;
+    }
+    if (r->range == r->range_count) {
+        return false;
+    }
+    range = &r->ranges[r->range];
+    at = range->offset + r->done;
+    left = range->bytes - r->done;
+    it = layout_range(l, at, left);
+    CHECK(layout_next(&it, &piece));
+    if (at == layout_chunk_offset(l, piece.chunk) &&
+        left >= layout_chunk_data_bytes(l, piece.chunk)) {
+        if (r->chunks == OBJECT_READ_CHUNKS_MAX) {
+            return false;
+        }
+        start_chunk(r, piece.chunk, range->dest + r->done);
+        r->done += layout_chunk_data_bytes(l, piece.chunk);
+        return true;
+    }
+    if (r->pieces == OBJECT_READ_PIECES_MAX) {
+        return false;
+    }
+    start_piece(r, &piece, range->dest + r->done);
+    r->done += piece.bytes;
+    return true;
+}
+
+static void step(struct object_read *r)
+{
+    while (r->rc == 0 && start_next(r)) {
+    }
+    if (r->chunks + r->pieces == 0) {
+        r->cb(r, r->rc);
+    }
+}
+
+static void on_start(struct later_item *item)
+{
+    step(container_of(item, struct object_read, later));
+}
+
+void object_read_start(struct object_read *r, struct engine *engine,
+                       const struct readable *readable, const struct object_read_range *ranges,
+                       size_t range_count, object_read_cb cb)
+{
+    void *user = r->user;
+
+    memset(r, 0, sizeof(*r));
+    r->user = user;
+    r->engine = engine;
+    r->readable = readable;
+    r->ranges = ranges;
+    r->range_count = range_count;
+    r->cb = cb;
+    list_init(&r->units);
+    later_run(&engine->later, &r->later, on_start);
+}
+
+void object_read_cancel(struct object_read *r)
+{
+    if (r->rc != 0) {
+        return;
+    }
+    r->rc = err_set(&r->err, ERR_CANCELED, "read");
+    LIST_FOR_EACH (it, &r->units) {
+        chunk_read_cancel(&container_of(it, struct unit, link)->read);
+    }
+}

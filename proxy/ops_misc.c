@@ -1,0 +1,154 @@
+/* About the proxy itself and the session. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proxy/ops.h"
+
+void op_statistics(struct session *s)
+{
+    struct stats *stats = &s->server->engine->stats;
+    struct proxy_reply reply = {.code = s->request.code};
+    struct proxy_ns_stats *items;
+    bool clear = s->request.statistics.clear;
+
+    for (uint32_t i = 0; i < s->request.statistics.forget_count; i++) {
+        stats_forget(stats, s->request.statistics.forget[i]);
+    }
+    stats_report(stats, &reply.statistics);
+    items = reply.statistics.items;
+    session_reply(s, &reply, NULL, NULL);
+    free(items);
+    if (clear) {
+        stats_clear(stats);
+    }
+}
+
+void op_version(struct session *s)
+{
+    struct proxy_reply reply = {.code = s->request.code,
+                                .version = {.major = ALBACORE_VERSION_MAJOR,
+                                            .minor = ALBACORE_VERSION_MINOR,
+                                            .patch = ALBACORE_VERSION_PATCH,
+                                            .hash = slice_str("albacore")}};
+
+    session_reply(s, &reply, NULL, NULL);
+}
+
+/* ---- ping ---- */
+
+struct ping {
+    uv_timer_t timer;
+    struct session *session;
+    bool is_canceled;
+};
+
+static void on_ping_closed(uv_handle_t *handle)
+{
+    struct ping *ping = container_of((uv_timer_t *)handle, struct ping, timer);
+    struct session *s = ping->session;
+    bool is_canceled = ping->is_canceled;
+    struct proxy_reply reply = {.code = s->request.code, .time_s = (double)clock_wall_us() / 1e6};
+
+    free(ping);
+    if (is_canceled) {
+        session_fail(s, PROXY_RC_UNKNOWN, "canceled");
+    } else {
+        session_reply(s, &reply, NULL, NULL);
+    }
+}
+
+static void on_ping_timer(uv_timer_t *timer)
+{
+    uv_close((uv_handle_t *)timer, on_ping_closed);
+}
+
+static void on_ping_cancel(struct session *s)
+{
+    struct ping *ping = s->op;
+
+    ping->is_canceled = true;
+    if (!uv_is_closing((uv_handle_t *)&ping->timer)) {
+        uv_close((uv_handle_t *)&ping->timer, on_ping_closed);
+    }
+}
+
+void op_ping(struct session *s)
+{
+    double delay_s = s->request.delay_s;
+    struct ping *ping;
+
+    if (!isfinite(delay_s) || delay_s < 0 ||
+        delay_s * 1000 > (double)s->server->options.request_timeout_ms) {
+        session_fail(s, PROXY_RC_UNKNOWN, "ping: no such delay");
+        return;
+    }
+    ping = mem_zalloc(sizeof(*ping));
+    ping->session = s;
+    s->op = ping;
+    s->cancel = on_ping_cancel;
+    CHECK(uv_timer_init(s->server->engine->loop, &ping->timer) == 0);
+    CHECK(uv_timer_start(&ping->timer, on_ping_timer, (uint64_t)(delay_s * 1000), 0) == 0);
+}
+
+/* ---- constants ---- */
+
+void op_alba_id(struct session *s)
+{
+    const struct registry_view *view = registry_view(s->server->engine->registry);
+    struct proxy_reply reply = {.code = s->request.code,
+                                .text = slice_str(registry_view_alba_id(view))};
+
+    session_reply(s, &reply, NULL, NULL);
+}
+
+void op_has_local_fragment_cache(struct session *s)
+{
+    session_reply(s, &(struct proxy_reply){.code = s->request.code, .yes = false}, NULL, NULL);
+}
+
+/* ---- session ---- */
+
+/* Only what is understood is answered. */
+void op_update_session(struct session *s)
+{
+    uint8_t version = 0;
+    struct proxy_setting answer = {.key = slice_str(PROXY_SESSION_MANIFEST_SER)};
+    struct proxy_reply reply = {.code = s->request.code};
+
+    for (uint32_t i = 0; i < s->request.session.count; i++) {
+        const struct proxy_session_entry *entry = &s->request.session.items[i];
+
+        if (slice_eq(entry->key, answer.key) && entry->has_value && entry->value.len == 1) {
+            version = (uint8_t)proxy_session_manifest_version(entry->value.data[0]);
+        }
+    }
+    if (version != 0) {
+        s->manifest_version = version;
+        answer.value = slice_of(&version, 1);
+        reply.session.items = &answer;
+        reply.session.count = 1;
+    }
+    session_reply(s, &reply, NULL, NULL);
+}
+
+/* Keys are for those who are on this machine. No namespace is encrypted by this program,
+ * so the honest answer is: none. */
+void op_fragment_key(struct session *s)
+{
+    const struct registry_view *view = registry_view(s->server->engine->registry);
+    int64_t ns_id = s->request.key.namespace_id;
+
+    if (!s->is_local) {
+        session_fail(s, PROXY_RC_UNKNOWN,
+                     "keys are given only over a unix socket or to this machine");
+    } else if (!slice_eq(s->request.key.alba_id, slice_str(registry_view_alba_id(view)))) {
+        session_fail(s, PROXY_RC_UNKNOWN, "another alba id");
+    } else if (ns_id < 0 || registry_view_namespace_by_id(view, (uint64_t)ns_id) == NULL) {
+        session_fail(s, PROXY_RC_NAMESPACE_NOT_FOUND, "no namespace has this id");
+    } else {
+        session_reply(s, &(struct proxy_reply){.code = s->request.code}, NULL, NULL);
+    }
+}

@@ -1,0 +1,136 @@
+/* The OSDs as this process sees them: a client for each, its health and its load.
+ *
+ * Loop thread only. An OSD that fails or does not answer in time is set aside: it gets no
+ * new fragments and is read last, until a probe (a 512 KiB write, as the protocol's
+ * requalification wants it; after 1 s, then 1.5 x longer each time, up to 60 s) succeeds.
+ * A full OSD is only closed to new fragments. At most OSD_CALLS_MAX calls are in flight
+ * to one OSD, so that a slow one cannot hold the memory of all. */
+#ifndef PROXY_OSDS_H
+#define PROXY_OSDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "net/addr.h"
+#include "net/asd_client.h"
+#include "policy/choose.h"
+#include "proxy/later.h"
+
+enum {
+    OSD_CALLS_MAX = 128,    /* in flight to one OSD */
+    OSD_WAITING_MAX = 4096, /* behind those; more get ERR_BUSY */
+    OSD_PROBE_BYTES = 512 * 1024,
+    OSD_PROBE_FIRST_MS = 1000,
+    OSD_PROBE_MAX_MS = 60000,
+    OSD_EVENTS_MAX = 10 /* most recent ones kept, as OsdState reports them */
+};
+
+struct osds;
+typedef void (*osds_close_cb)(void *ctx);
+
+/* One row of the registry. Strings are copied. */
+struct osds_entry {
+    uint64_t id;
+    const char *long_id;
+    const char *node_id;
+    const char *datacenter; /* NULL: the unnamed one */
+    struct net_addr addr;
+    uint64_t total_bytes;
+    uint64_t used_bytes;
+    bool decommissioned;
+};
+
+struct osd_failure {
+    double time_s;
+    char text[96];
+};
+
+struct osd {
+    uint64_t id;
+    char *long_id;
+    char *node_id;
+    char *datacenter;
+    struct net_addr addr;
+    uint64_t total_bytes;
+    uint64_t used_bytes;
+    bool decommissioned;
+    bool gone;  /* not in the registry any more; kept for the calls that know it */
+    bool aside; /* failed; not used for new fragments, read last */
+    bool full;  /* no new fragments; reads are fine */
+    bool near;  /* on a preferred node */
+
+    double read_s[OSD_EVENTS_MAX]; /* Unix times, newest first, 0 = none */
+    double write_s[OSD_EVENTS_MAX];
+    double seen_s[OSD_EVENTS_MAX];
+    struct osd_failure failures[OSD_EVENTS_MAX];
+    uint64_t checksum_errors;
+    uint64_t calls;
+    uint64_t failed_calls;
+
+    struct osds *osds; /* private from here on */
+    struct asd_client *client;
+    struct list calls_in_flight;
+    struct list calls_waiting;
+    unsigned in_flight;
+    unsigned waiting;
+    double latency_ms;       /* exponential average */
+    struct osd_probe *probe; /* under way, or NULL */
+    uint64_t probe_at_ms;
+    unsigned probe_delay_ms;
+    bool usage_asked;
+};
+
+struct osds_options {
+    unsigned timeout_ms;           /* of a probe; 0: 10 s */
+    const char *const *near_nodes; /* read preference: node ids; copied */
+    unsigned near_node_count;
+};
+
+struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options);
+/* The whole list of the registry, again and again. An OSD with another address gets a fresh
+ * client; one that is missing is marked gone. */
+void osds_set(struct osds *osds, const struct osds_entry *entries, unsigned count);
+
+struct osd *osds_find(struct osds *osds, uint64_t id); /* NULL: unknown */
+unsigned osds_count(const struct osds *osds);          /* those that are not gone */
+struct osd *osds_at(struct osds *osds, unsigned index);
+unsigned osds_aside_count(const struct osds *osds);
+/* For policy/choose.h: index i is osds_at(i). `usable` is up to date; full ones count as
+ * usable for those who may use the reserve, `except` (may be NULL) does not. Valid until
+ * the next call. */
+const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const struct osd *except,
+                                          unsigned *ret_count);
+
+/* Lower is better: who should be asked first for a read. */
+double osd_read_cost(const struct osd *osd);
+/* May it be given new fragments? */
+static inline bool osd_is_usable(const struct osd *osd, bool reserve)
+{
+    return !osd->gone && !osd->aside && !osd->decommissioned && (reserve || !osd->full);
+}
+
+/* Bytes of this OSD failed their checks. */
+void osd_note_corrupt(struct osd *osd);
+/* It answers too slowly to wait for: as a failure. */
+void osd_note_slow(struct osd *osd);
+
+/* Probe all that are set aside now; `cb` when each has answered (or timed out). */
+struct osds_probe_wait {
+    void (*cb)(struct osds_probe_wait *wait); /* private from here on */
+    unsigned pending;
+    bool is_later; /* there was nothing to probe */
+    struct list link;
+    struct later_item none;
+};
+void osds_probe_all(struct osds *osds, struct osds_probe_wait *wait,
+                    void (*cb)(struct osds_probe_wait *wait));
+/* Wait no longer: `cb` will not run. */
+void osds_probe_forget(struct osds_probe_wait *wait);
+
+/* No calls from here on; those in flight get ERR_CANCELED; then `cb`; then it is freed. */
+void osds_close(struct osds *osds, osds_close_cb cb, void *ctx);
+
+#endif

@@ -1,0 +1,58 @@
+/* A transaction on objects: asserts, uploads and deletes, all or nothing. Every write of
+ * a client is one.
+ *
+ * Loop thread only. Data goes first, then one transaction of the namespace manager
+ * commits. After the report the sequence lives on by itself: stragglers are awaited and
+ * entered into the manifests (epilogue), gc tags are deleted.
+ *
+ * What a crash or a lost reply leaves:
+ *
+ * | stopped | state | who goes on |
+ * |---|---|---|
+ * | before the commit | fragments with gc tags, named by nothing | collection by gc epochs |
+ * | commit in doubt | nsm asks for its traces; none: 'outcome unknown', nothing is deleted |
+ * collection, if it did not happen | | after the commit, before the epilogue | fewer fragments
+ * named than stored | repair; the unnamed have tags | | after the epilogue, before the tags are
+ * gone | tags of live fragments | collection sees that a manifest names them, deletes the tag only
+ * | */
+#ifndef PROXY_SEQUENCE_H
+#define PROXY_SEQUENCE_H
+
+#include "base/err.h"
+#include "proxy/engine.h"
+#include "proxy/fs.h"
+#include "wire/proxy_request.h"
+
+enum {
+    SEQUENCE_UPLOADS_AT_ONCE = 4,
+    SEQUENCE_EPOCH_TRIES = 3,
+    SEQUENCE_OBJECT_BYTES_MAX = 1 << 30 /* sent along in a request; files may be larger */
+};
+
+struct sequence;
+typedef void (*sequence_cb)(void *ctx, struct sequence *sequence, int rc);
+
+struct sequence_spec {
+    struct slice ns;                 /* borrowed until the callback, as is what follows */
+    const struct proxy_apply *apply; /* its deadline_ms: 0 = the engine's default */
+    const struct fs_rules *fs;       /* NULL: this client may not name files */
+};
+
+/* `cb` runs once, later; then *sequence may only be used until it returns. */
+struct sequence *sequence_start(struct engine *engine, const struct sequence_spec *spec,
+                                sequence_cb cb, void *ctx);
+/* A wish, until the commit was sent; the callback still comes. */
+void sequence_cancel(struct sequence *sequence);
+
+/* ---- in the callback ---- */
+
+const struct err *sequence_err(const struct sequence *sequence);
+int32_t sequence_proxy_rc(const struct sequence *sequence); /* enum proxy_rc */
+/* Name of a failed assert; "" otherwise. */
+struct slice sequence_failed_name(const struct sequence *sequence);
+uint64_t sequence_ns_id(const struct sequence *sequence);
+/* Manifests of the uploads, in order of the request. */
+size_t sequence_upload_count(const struct sequence *sequence);
+struct manifest *sequence_manifest(struct sequence *sequence, size_t index);
+
+#endif

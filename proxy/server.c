@@ -1,0 +1,218 @@
+#include "proxy/server.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/server.h"
+#include "proxy/session.h"
+
+enum {
+    CONNECTIONS_MAX_DEFAULT = 128,
+    FRAME_BYTES_MAX_DEFAULT = (1 << 30) + (1 << 20),
+    REQUEST_BYTES_MAX_DEFAULT = 384 << 20,
+    TICK_MS = 500
+};
+
+/* ---- from the sockets ---- */
+
+static int on_preamble(struct net_conn *conn, const uint8_t *data, size_t bytes)
+{
+    struct proxy_server *server = net_conn_server_ctx(conn);
+    int taken = proxy_preamble_parse(data, bytes);
+    struct buf b = {0};
+
+    if (taken > 0) {
+        net_conn_set_user(conn, session_new(server, conn));
+    } else if (taken == ERR_VERSION) {
+        proxy_error_put(&b, MANIFEST_V1, PROXY_RC_VERSION,
+                        slice_str("protocol version 1 is spoken here"));
+        net_conn_write(conn, b.data, b.len);
+        buf_release(&b);
+    }
+    return taken;
+}
+
+static void on_frame_begin(struct net_conn *conn, uint32_t bytes)
+{
+    session_on_frame_begin(net_conn_user(conn), bytes);
+}
+
+static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
+{
+    session_on_frame(net_conn_user(conn), frame, bytes);
+}
+
+static void on_close(struct net_conn *conn)
+{
+    struct session *session = net_conn_user(conn);
+
+    if (session != NULL) {
+        net_conn_set_user(conn, NULL);
+        session_on_close(session);
+    }
+}
+
+static const struct net_server_ops ops = {.on_preamble = on_preamble,
+                                          .on_frame_begin = on_frame_begin,
+                                          .on_frame = on_frame,
+                                          .on_close = on_close};
+
+/* ---- limits ---- */
+
+static bool fits(const struct proxy_server *server, uint32_t bytes)
+{
+    return server->request_bytes == 0 ||
+           (server->request_bytes < server->options.request_bytes_max &&
+            bytes <= server->options.request_bytes_max - server->request_bytes);
+}
+
+static void hold(struct proxy_server *server, struct session *session, uint32_t bytes)
+{
+    session->held_bytes = bytes;
+    server->request_bytes += bytes;
+}
+
+bool proxy_server_take(struct proxy_server *server, struct session *session, uint32_t bytes)
+{
+    CHECK(session->held_bytes == 0 && session->wanted_bytes == 0);
+    if (list_empty(&server->waiting) && fits(server, bytes)) {
+        hold(server, session, bytes);
+        return true;
+    }
+    session->wanted_bytes = bytes;
+    list_push(&server->waiting, &session->waiting);
+    return false;
+}
+
+void proxy_server_force(struct proxy_server *server, struct session *session)
+{
+    uint32_t bytes = session->wanted_bytes;
+
+    if (bytes != 0) {
+        session->wanted_bytes = 0;
+        list_remove(&session->waiting);
+        hold(server, session, bytes);
+    }
+}
+
+void proxy_server_give(struct proxy_server *server, struct session *session)
+{
+    if (session->wanted_bytes != 0) {
+        session->wanted_bytes = 0;
+        list_remove(&session->waiting);
+    }
+    server->request_bytes -= session->held_bytes;
+    session->held_bytes = 0;
+    while (!list_empty(&server->waiting)) {
+        struct session *next = container_of(server->waiting.next, struct session, waiting);
+
+        if (!fits(server, next->wanted_bytes)) {
+            return;
+        }
+        proxy_server_force(server, next);
+        net_conn_pause(next->conn, false);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct proxy_server *server = container_of(timer, struct proxy_server, timer);
+    uint64_t now = clock_mono_ms();
+
+    LIST_FOR_EACH_SAFE (it, &server->sessions) {
+        session_check(container_of(it, struct session, link), now);
+    }
+}
+
+/* ---- life ---- */
+
+static void set_defaults(struct proxy_server_options *o)
+{
+    o->addrs = NULL;
+    o->connections_max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_MAX_DEFAULT;
+    o->frame_bytes_max = o->frame_bytes_max != 0 ? o->frame_bytes_max : FRAME_BYTES_MAX_DEFAULT;
+    o->request_bytes_max =
+        o->request_bytes_max != 0 ? o->request_bytes_max : REQUEST_BYTES_MAX_DEFAULT;
+    o->request_timeout_ms =
+        o->request_timeout_ms != 0 ? o->request_timeout_ms : ENGINE_REQUEST_TIMEOUT_MS;
+}
+
+int proxy_server_new(struct engine *engine, const struct proxy_server_options *options,
+                     struct proxy_server **ret_server, struct err *e)
+{
+    struct proxy_server *server = mem_zalloc(sizeof(*server));
+    struct net_server_options net = {
+        .addrs = options->addrs, .addr_count = options->addr_count, .ops = &ops, .ctx = server};
+    int rc;
+
+    server->engine = engine;
+    server->options = *options;
+    set_defaults(&server->options);
+    list_init(&server->sessions);
+    list_init(&server->waiting);
+    net.connections_max = server->options.connections_max;
+    net.frame_bytes_max = server->options.frame_bytes_max;
+    rc = net_server_new(engine->loop, &net, &server->net, e);
+    if (rc != 0) {
+        free(server);
+        return rc;
+    }
+    engine_hold(engine);
+    CHECK(uv_timer_init(engine->loop, &server->timer) == 0);
+    CHECK(uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS) == 0);
+    *ret_server = server;
+    return 0;
+}
+
+uint16_t proxy_server_port(const struct proxy_server *server, unsigned index)
+{
+    return net_server_port(server->net, index);
+}
+
+unsigned proxy_server_connections(const struct proxy_server *server)
+{
+    return net_server_connections(server->net);
+}
+
+/* ---- close ---- */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct proxy_server *server = container_of((uv_timer_t *)handle, struct proxy_server, timer);
+    struct engine *engine = server->engine;
+    void (*cb)(void *) = server->close_cb;
+    void *ctx = server->close_ctx;
+
+    free(server);
+    engine_drop(engine);
+    cb(ctx);
+}
+
+static void on_net_closed(void *ctx)
+{
+    struct proxy_server *server = ctx;
+
+    uv_close((uv_handle_t *)&server->timer, on_timer_closed);
+}
+
+static void on_drain_over(uv_timer_t *timer)
+{
+    struct proxy_server *server = container_of(timer, struct proxy_server, timer);
+
+    LIST_FOR_EACH_SAFE (it, &server->sessions) {
+        session_cancel(container_of(it, struct session, link));
+    }
+}
+
+void proxy_server_close(struct proxy_server *server, void (*cb)(void *ctx), void *ctx)
+{
+    CHECK(!server->is_closing);
+    server->is_closing = true;
+    server->close_cb = cb;
+    server->close_ctx = ctx;
+    CHECK(uv_timer_start(&server->timer, on_drain_over, PROXY_SERVER_DRAIN_MS, TICK_MS) == 0);
+    net_server_close(server->net, PROXY_SERVER_DRAIN_MS + TICK_MS, on_net_closed, server);
+}

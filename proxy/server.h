@@ -1,0 +1,64 @@
+/* The proxy protocol's server side: sockets, sessions, limits.
+ *
+ * Loop thread only. Memory is bounded twice: by request_bytes_max for large frames (who does
+ * not fit is not read on until it is its turn, first come first served), and by the engine's
+ * budget for transfers. */
+#ifndef PROXY_SERVER_H
+#define PROXY_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "net/addr.h"
+#include "proxy/engine.h"
+#include "proxy/fs.h"
+
+enum { PROXY_SERVER_DRAIN_MS = 10000 };
+
+struct net_server;
+
+struct proxy_server_options {
+    const struct net_addr *addrs; /* used during the call */
+    unsigned addr_count;
+    unsigned connections_max;    /* 0: 128 */
+    uint32_t frame_bytes_max;    /* 0: 1 GiB and a little */
+    size_t request_bytes_max;    /* received frames; 0: 384 MiB */
+    unsigned request_timeout_ms; /* 0: ENGINE_REQUEST_TIMEOUT_MS */
+    struct fs_rules fs;          /* borrowed until closed */
+};
+
+struct proxy_server {
+    struct engine *engine; /* borrowed; outlives the server */
+    struct proxy_server_options options;
+    struct net_server *net;
+    struct list sessions;
+    size_t request_bytes; /* of large frames, being read or running */
+    unsigned running;
+
+    uv_timer_t timer;    /* private from here on */
+    struct list waiting; /* sessions whose frames do not fit yet */
+    bool is_closing;
+    unsigned open;
+    void (*close_cb)(void *ctx);
+    void *close_ctx;
+};
+
+int proxy_server_new(struct engine *engine, const struct proxy_server_options *options,
+                     struct proxy_server **ret_server, struct err *e);
+uint16_t proxy_server_port(const struct proxy_server *server, unsigned index);
+unsigned proxy_server_connections(const struct proxy_server *server);
+/* No new requests; those that run get PROXY_SERVER_DRAIN_MS, then they are canceled. `cb` when it
+ * is freed. */
+void proxy_server_close(struct proxy_server *server, void (*cb)(void *ctx), void *ctx);
+
+/* ---- for sessions ---- */
+
+struct session;
+/* Room for a frame of so many bytes: true, or its connection is resumed when there is. */
+bool proxy_server_take(struct proxy_server *server, struct session *session, uint32_t bytes);
+/* It came whole before it was its turn. */
+void proxy_server_force(struct proxy_server *server, struct session *session);
+void proxy_server_give(struct proxy_server *server, struct session *session);
+
+#endif

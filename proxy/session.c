@@ -1,0 +1,205 @@
+#include "proxy/session.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/ops.h"
+#include "proxy/rc.h"
+
+enum { SLOW_REQUEST_MS = 5000 };
+
+struct session *session_new(struct proxy_server *server, struct net_conn *conn)
+{
+    struct session *s = mem_zalloc(sizeof(*s));
+
+    s->server = server;
+    s->conn = conn;
+    s->manifest_version = MANIFEST_V1;
+    s->is_local = net_addr_is_local(net_conn_peer(conn));
+    list_push(&server->sessions, &s->link);
+    return s;
+}
+
+static void session_free(struct session *s)
+{
+    list_remove(&s->link);
+    free(s);
+}
+
+/* ---- a request's end ---- */
+
+static void log_slow(const struct session *s)
+{
+    uint64_t ms = clock_mono_ms() - s->start_ms;
+
+    if (ms >= SLOW_REQUEST_MS && s->request.code != PROXY_PING) {
+        log_info("session", "slow request", "op=%s ms=%" PRIu64 " peer=%s",
+                 proxy_code_name(s->request.code), ms, net_conn_peer(s->conn)->text);
+    }
+}
+
+static void finish(struct session *s)
+{
+    struct proxy_server *server = s->server;
+
+    CHECK(s->is_running);
+    log_slow(s);
+    proxy_request_release(&s->request);
+    free(s->frame);
+    s->frame = NULL;
+    s->is_running = false;
+    s->op = NULL;
+    s->cancel = NULL;
+    server->running--;
+    proxy_server_give(server, s);
+    if (!s->is_closed) {
+        net_conn_pause(s->conn, false);
+    }
+    net_conn_drop(s->conn);
+    if (s->is_closed) {
+        session_free(s);
+    }
+}
+
+void session_reply(struct session *s, const struct proxy_reply *reply, void (*sent)(void *ctx),
+                   void *ctx)
+{
+    struct gather g = {0};
+    struct err e;
+    int rc = proxy_reply_encode(reply, s->manifest_version, &g, &e);
+
+    if (rc != 0) {
+        gather_release(&g);
+        session_fail(s, rc_of(rc), e.msg);
+        if (sent != NULL) {
+            sent(ctx);
+        }
+        return;
+    }
+    net_conn_write_gather(s->conn, &g, sent, ctx);
+    finish(s);
+}
+
+void session_reply_unit(struct session *s)
+{
+    session_reply(s, &(struct proxy_reply){.code = s->request.code}, NULL, NULL);
+}
+
+void session_fail_name(struct session *s, int32_t rc, struct slice name)
+{
+    struct buf b = {0};
+
+    CHECK(rc != PROXY_RC_OK);
+    proxy_error_put(&b, s->manifest_version, rc, name);
+    net_conn_write(s->conn, b.data, b.len);
+    buf_release(&b);
+    finish(s);
+}
+
+void session_fail(struct session *s, int32_t rc, const char *text)
+{
+    if (s->has_timed_out && rc == PROXY_RC_UNKNOWN) {
+        rc = PROXY_RC_TIMED_OUT;
+        text = "the request's deadline is over";
+    }
+    log_debug("session", "request failed", "op=%s rc=%" PRId32 " why=\"%s\"",
+              proxy_code_name(s->request.code), rc, text);
+    session_fail_name(s, rc, slice_str(text));
+}
+
+/* ---- a request's beginning ---- */
+
+static void start_op(struct session *s)
+{
+    op_start start = op_find(s->request.code);
+
+    if (start == NULL) {
+        session_fail(s, PROXY_RC_UNKNOWN_OPERATION, "unknown operation");
+        return;
+    }
+    if (s->request.code == PROXY_APPLY && s->request.apply.deadline_ms != 0) {
+        s->deadline_ms = s->start_ms + s->request.apply.deadline_ms;
+    }
+    start(s);
+}
+
+void session_on_frame_begin(struct session *s, uint32_t bytes)
+{
+    if (!proxy_server_take(s->server, s, bytes)) {
+        net_conn_pause(s->conn, true); /* until it is its turn */
+    }
+}
+
+void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
+{
+    struct proxy_server *server = s->server;
+    struct err e;
+    int rc;
+
+    CHECK(!s->is_running);
+    s->is_running = true;
+    s->has_timed_out = false;
+    s->frame = take_frame;
+    s->start_ms = clock_mono_ms();
+    s->deadline_ms = s->start_ms + server->options.request_timeout_ms;
+    net_conn_hold(s->conn);
+    net_conn_pause(s->conn, true);
+    proxy_server_force(server, s);
+    server->running++;
+    server->engine->stats.totals.requests++;
+
+    s->request = (struct proxy_request){0};
+    rc = proxy_request_decode(rd_of(take_frame, bytes), &s->request, &e);
+    if (rc != 0) {
+        s->request = (struct proxy_request){0};
+        session_fail(
+            s, rc == ERR_UNKNOWN_OPERATION ? PROXY_RC_UNKNOWN_OPERATION : PROXY_RC_BAD_ARGUMENT,
+            e.msg);
+        return;
+    }
+    start_op(s);
+}
+
+void session_cancel(struct session *s)
+{
+    session_cancel_cb cancel = s->cancel;
+
+    s->cancel = NULL;
+    if (s->is_running && cancel != NULL) {
+        cancel(s);
+    }
+}
+
+void session_on_close(struct session *s)
+{
+    s->is_closed = true;
+    if (s->is_running) {
+        session_cancel(s);
+    } else {
+        proxy_server_give(s->server, s);
+        session_free(s);
+    }
+}
+
+void session_check(struct session *s, uint64_t now_ms)
+{
+    if (!s->is_running || s->cancel == NULL) {
+        return;
+    }
+    if (now_ms >= s->deadline_ms) {
+        s->has_timed_out = true;
+        session_cancel(s);
+    } else if (net_conn_peer_left(s->conn)) {
+        session_cancel(s);
+    }
+}
+
+const struct fs_rules *session_fs_rules(const struct session *s)
+{
+    return s->is_local ? &s->server->options.fs : NULL;
+}

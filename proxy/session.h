@@ -1,0 +1,70 @@
+/* One client's connection: its settings, and the request that it waits for.
+ *
+ * Requests of a connection run strictly one after another: reading is paused while one
+ * runs. An operation (ops_*.c) is started with the decoded request and ends it, once, with
+ * session_reply() or session_fail(); what it borrows of the request lives until then.
+ * Loop thread only. */
+#ifndef PROXY_SESSION_H
+#define PROXY_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/server.h"
+#include "proxy/server.h"
+#include "wire/proxy_reply.h"
+#include "wire/proxy_request.h"
+
+struct session;
+typedef void (*session_cancel_cb)(struct session *session);
+
+struct session {
+    struct proxy_server *server;
+    struct net_conn *conn;
+    unsigned manifest_version; /* of all replies; client's choice */
+    bool is_local;             /* unix socket or loopback */
+
+    struct proxy_request request; /* the one that runs */
+
+    void *op;                 /* state of the operation; its own */
+    session_cancel_cb cancel; /* ask the operation to end soon; NULL: it will */
+
+    bool is_running; /* private from here on */
+    bool is_closed;
+    bool has_timed_out;
+    uint8_t *frame;
+    uint32_t held_bytes;   /* of the server's budget for frames */
+    uint32_t wanted_bytes; /* waits for so many; 0: does not */
+    uint64_t start_ms;
+    uint64_t deadline_ms;
+    struct list link;
+    struct list waiting; /* in proxy_server.waiting */
+};
+
+/* Called by server.c. */
+struct session *session_new(struct proxy_server *server, struct net_conn *conn);
+void session_on_frame_begin(struct session *session, uint32_t bytes);
+void session_on_frame(struct session *session, uint8_t *take_frame, uint32_t bytes);
+void session_on_close(struct session *session);
+/* Now and then: a request past its deadline, or whose client has gone (reading is paused while it
+ * runs, so the connection does not tell by itself), is canceled. */
+void session_check(struct session *session, uint64_t now_ms);
+void session_cancel(struct session *session);
+
+/* ---- for operations ---- */
+
+/* Encode and send. Borrowed bytes of the reply must stay until `sent` runs, once, later
+ * (NULL: nothing is borrowed beyond this call). */
+void session_reply(struct session *session, const struct proxy_reply *reply,
+                   void (*sent)(void *ctx), void *ctx);
+/* The usual reply without a payload. */
+void session_reply_unit(struct session *session);
+/* `rc` is an enum proxy_rc other than OK. */
+void session_fail(struct session *session, int32_t rc, const char *text);
+/* With an object's name as the message, whatever bytes it has. */
+void session_fail_name(struct session *session, int32_t rc, struct slice name);
+
+/* May this client name files, given fs_dirs? */
+const struct fs_rules *session_fs_rules(const struct session *session);
+
+#endif

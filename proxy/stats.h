@@ -1,0 +1,50 @@
+/* What this proxy counts for each namespace, as ProxyStatistics reports it, and totals for
+ * its metrics. Loop thread only. */
+#ifndef PROXY_STATS_H
+#define PROXY_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "wire/proxy_stats.h"
+
+enum { STATS_NAMESPACES_MAX = 4096 }; /* beyond it the one longest unused is forgotten */
+
+struct stats_ns {
+    struct proxy_ns_stats sums; /* its name is owned */
+};
+
+/* Since the start; never cleared. */
+struct stats_totals {
+    uint64_t puts, put_bytes, put_failures;
+    uint64_t gets, get_bytes, get_failures;
+    uint64_t deletes;
+    uint64_t fragments_stored, fragments_failed, fragments_replaced;
+    uint64_t incomplete_objects; /* committed with fragments missing for good */
+    uint64_t epilogues;
+    uint64_t reconstructed; /* reads that needed parity */
+    uint64_t corrupt_fragments;
+    uint64_t stale_manifests;
+    uint64_t in_doubt;
+    uint64_t requests;
+};
+
+struct stats {
+    struct stats_totals totals;
+    double creation_s;       /* of the counts below */
+    double since_s;          /* of the period */
+    struct stats_ns **items; /* private */
+    uint32_t count;
+};
+
+void stats_init(struct stats *stats);
+/* Sums of a namespace, made on first use; valid until the next call. Sets last_updated. */
+struct proxy_ns_stats *stats_of(struct stats *stats, struct slice ns);
+/* For the reply: borrowed from `stats` but for ret->items, which the caller frees. */
+void stats_report(const struct stats *stats, struct proxy_statistics *ret);
+void stats_clear(struct stats *stats);
+void stats_forget(struct stats *stats, struct slice ns);
+void stats_release(struct stats *stats);
+
+#endif

@@ -1,0 +1,249 @@
+/* A chunk: read and encode in the pool -> all its fragments on their way -> closed.
+ *
+ * Jobs of one upload run one after another, so the object's checksum is made in order. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "proxy/upload_internal.h"
+#include "wire/recovery_info.h"
+
+/* Pool thread: uses *chunk and the upload's constants, and its digest, which is the
+ * jobs' own until the last of them has ended. */
+static int read_file(struct upload_chunk *chunk)
+{
+    struct upload *u = chunk->upload;
+    uint64_t offset = layout_chunk_offset(&u->layout, chunk->index);
+    uint32_t bytes = layout_chunk_data_bytes(&u->layout, chunk->index);
+    uint32_t done = 0;
+
+    chunk->raw = mem_alloc(bytes + 1);
+    chunk->encode.data = chunk->raw;
+    while (done < bytes) {
+        ssize_t n = pread(u->spec.fd, chunk->raw + done, bytes - done, (off_t)(offset + done));
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return err_set(&chunk->err, -errno, "reading at %" PRIu64, offset + done);
+        }
+        if (n == 0) {
+            return err_set(&chunk->err, UV_EOF, "the file became shorter, at %" PRIu64,
+                           offset + done);
+        }
+        done += (uint32_t)n;
+    }
+    return 0;
+}
+
+static void chunk_run(struct pool_work *work)
+{
+    struct upload_chunk *chunk = container_of(work, struct upload_chunk, work);
+    struct encode *x = &chunk->encode;
+
+    if (chunk->upload->spec.data == NULL) {
+        chunk->rc = read_file(chunk);
+    }
+    if (chunk->rc == 0) {
+        encode_run(x);
+        digest_add(&chunk->upload->digest, x->data, x->data_bytes, x->data_crc);
+    }
+    free(chunk->raw);
+    chunk->raw = NULL;
+}
+
+/* ---- on the loop, after encoding ---- */
+
+static void fill_manifest(struct upload_chunk *chunk)
+{
+    struct manifest *m = &chunk->upload->manifest;
+
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        struct manifest_fragment *f = manifest_fragment_at(m, chunk->index, i);
+
+        f->packed_bytes = chunk->encode.stored_bytes[i];
+        f->checksum = checksum_crc32c(chunk->encode.crcs[i]);
+    }
+}
+
+/* The last chunk completes the object's checksum. */
+static int finish_digest(struct upload *u)
+{
+    const struct upload_spec *spec = &u->spec;
+    struct checksum found = digest_result(&u->digest);
+
+    if (spec->has_checksum && spec->preset->verify_upload &&
+        !checksum_eq(&found, &spec->checksum)) {
+        char is[CHECKSUM_TEXT_BYTES], should[CHECKSUM_TEXT_BYTES];
+
+        checksum_text(&found, is);
+        checksum_text(&spec->checksum, should);
+        return err_set(&u->err, ERR_CHECKSUM, "the data has %s, the request says %s", is, should);
+    }
+    u->manifest.checksum = spec->has_checksum ? spec->checksum : found;
+    return 0;
+}
+
+static int make_recovery_info(struct upload_chunk *chunk)
+{
+    struct upload *u = chunk->upload;
+    const struct manifest *m = &u->manifest;
+    struct recovery_fragment fragments[PRESET_FRAGMENTS_MAX] = {0};
+    struct recovery_info info = {.name = m->name,
+                                 .object_id = m->object_id,
+                                 .preset = m->preset,
+                                 .preset_version = m->preset_version,
+                                 .scheme = m->scheme,
+                                 .timestamp_us = m->timestamp_us,
+                                 .gc_epoch = m->gc_epoch,
+                                 .chunk = chunk->index,
+                                 .chunk_bytes = m->chunk_bytes[chunk->index],
+                                 .fragments = fragments,
+                                 .has_object = true,
+                                 .size_bytes = m->size_bytes,
+                                 .chunk_count = m->chunk_count,
+                                 .all_chunk_bytes = m->chunk_bytes};
+
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        fragments[i].packed_bytes = chunk->encode.stored_bytes[i];
+        fragments[i].checksum = checksum_crc32c(chunk->encode.crcs[i]);
+    }
+    if (chunk->index + 1 == m->chunk_count) {
+        info.has_checksum = true;
+        info.checksum = m->checksum;
+    }
+    return recovery_info_encode(&info, &chunk->recovery, &u->err);
+}
+
+static int after_encoding(struct upload_chunk *chunk)
+{
+    struct upload *u = chunk->upload;
+    int rc = chunk->rc;
+
+    if (rc != 0) {
+        return err_copy(&u->err, &chunk->err);
+    }
+    fill_manifest(chunk);
+    if (chunk->index + 1 == u->layout.chunk_count) {
+        rc = finish_digest(u);
+    }
+    return rc == 0 ? make_recovery_info(chunk) : rc;
+}
+
+static void chunk_done(struct pool_work *work, int rc)
+{
+    struct upload_chunk *chunk = container_of(work, struct upload_chunk, work);
+    struct upload *u = chunk->upload;
+
+    u->pending--;
+    u->is_encoding = false;
+    if (u->state == UPLOAD_RUN) {
+        rc = rc == 0 ? after_encoding(chunk) : err_set(&u->err, rc, "encoding");
+        if (rc != 0) {
+            upload_fail_attempt(u, rc, true);
+        } else {
+            chunk->is_encoded = true;
+            chunk->start_ms = clock_mono_ms();
+            upload_chunk_place(chunk);
+        }
+    }
+    upload_step(u);
+}
+
+void upload_chunk_start(struct upload *u)
+{
+    struct upload_chunk *chunk = mem_zalloc(sizeof(*chunk));
+    uint32_t index = u->next_chunk;
+    struct encode *x = &chunk->encode;
+    int rc;
+
+    chunk->upload = u;
+    chunk->index = index;
+    chunk->fragment_count = u->policy.k + u->policy.m;
+    memcpy(x->object_id, u->manifest.object_id.data, sizeof(x->object_id));
+    x->chunk = index;
+    x->k = u->policy.k;
+    x->m = u->policy.m;
+    x->codec = u->spec.preset->codec;
+    x->fragment_bytes = layout_fragment_bytes(&u->layout, index);
+    x->data_bytes = layout_chunk_data_bytes(&u->layout, index);
+    if (u->spec.data != NULL) {
+        x->data = u->spec.data + layout_chunk_offset(&u->layout, index);
+    }
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        chunk->fragments[i].chunk = chunk;
+        chunk->fragments[i].index = i;
+    }
+    list_push(&u->chunks, &chunk->link);
+    u->open_count++;
+    u->next_chunk++;
+    rc = pool_submit(u->engine->pool, &chunk->work, u->spec.low_priority ? POOL_LOW : POOL_HIGH,
+                     chunk_run, chunk_done);
+    if (rc != 0) {
+        err_set(&u->err, rc, "encoding");
+        upload_fail_attempt(u, rc, true);
+        return;
+    }
+    u->is_encoding = true;
+    u->pending++;
+}
+
+/* ---- its fragments ---- */
+
+unsigned upload_chunk_count(const struct upload_chunk *chunk, enum upload_fragment_state state)
+{
+    unsigned count = 0;
+
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        count += chunk->fragments[i].state == state;
+    }
+    return count;
+}
+
+uint64_t upload_chunk_patience_ms(const struct upload_chunk *chunk)
+{
+    const struct upload *u = chunk->upload;
+    double slack;
+
+    if (chunk->enough_ms == 0) {
+        return 0;
+    }
+    slack = (double)(chunk->enough_ms - chunk->start_ms) * u->engine->options.upload_slack;
+    return chunk->enough_ms + (uint64_t)slack;
+}
+
+bool upload_chunk_step(struct upload_chunk *chunk)
+{
+    unsigned ended;
+
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        upload_fragment_step(&chunk->fragments[i]);
+    }
+    ended = upload_chunk_count(chunk, UPLOAD_FRAGMENT_STORED) +
+            upload_chunk_count(chunk, UPLOAD_FRAGMENT_FAILED);
+    return ended == chunk->fragment_count;
+}
+
+void upload_chunk_cancel(struct upload_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->fragment_count && chunk->is_encoded; i++) {
+        upload_fragment_cancel(&chunk->fragments[i]);
+    }
+}
+
+void upload_chunk_free(struct upload_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        gather_release(&chunk->fragments[i].request);
+    }
+    encode_release(&chunk->encode);
+    buf_release(&chunk->recovery);
+    free(chunk->raw);
+    free(chunk);
+}

@@ -1,0 +1,234 @@
+/* The policy and the places of an upload: chosen, relaxed, and told afterwards. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "meta/nsm.h"
+#include "proxy/upload_internal.h"
+
+static uint8_t checksum_algo(const struct upload *u)
+{
+    return u->spec.has_checksum ? u->spec.checksum.algo : (uint8_t)u->spec.preset->object_checksum;
+}
+
+static void fresh_manifest(struct upload *u)
+{
+    const struct preset *preset = u->spec.preset;
+    struct fragment_shape shape = fragment_shape_of(0, preset->codec);
+    struct manifest *m = &u->manifest;
+    uint8_t id[MANIFEST_OBJECT_ID_BYTES];
+
+    manifest_release(m);
+    rnd_bytes(id, sizeof(id));
+    manifest_set(&m->name, u->spec.name);
+    manifest_set(&m->object_id, slice_of(id, sizeof(id)));
+    manifest_set(&m->preset, slice_str(preset->name));
+    m->preset_version = preset->version;
+    m->size_bytes = u->spec.size_bytes;
+    m->scheme = (struct manifest_scheme){.k = u->policy.k,
+                                         .m = u->policy.m,
+                                         .c = u->policy.min_fragments,
+                                         .max_disks_per_node = u->policy.max_per_node,
+                                         .fragment_format = 1,
+                                         .codec = (uint8_t)preset->codec,
+                                         .cipher = MANIFEST_CIPHER_NONE,
+                                         .block_bytes = shape.block_bytes};
+    m->timestamp_us = (int64_t)clock_wall_us();
+    m->gc_epoch = u->spec.gc_epoch;
+    manifest_alloc_chunks(m, u->layout.chunk_count);
+    for (uint32_t i = 0; i < u->layout.chunk_count; i++) {
+        m->chunk_bytes[i] = layout_chunk_bytes(&u->layout, i);
+    }
+}
+
+int upload_choose(struct upload *u)
+{
+    const struct preset *preset = u->spec.preset;
+    struct engine *engine = u->engine;
+    struct choose_result result;
+    unsigned count;
+    const struct choose_osd *list = osds_choose_list(engine->osds, u->spec.reserve, NULL, &count);
+    int rc = choose_place(preset, list, count, &engine->rnd, &result, &u->err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    u->policy = result.policy;
+    u->policy_index = result.policy_index;
+    rc = layout_init(&u->layout, u->policy.k, preset->fragment_bytes, u->spec.size_bytes, &u->err);
+    if (rc == 0) {
+        rc = nsm_manifest_check(u->spec.name.len, strlen(preset->name), u->layout.chunk_count,
+                                u->policy.k + u->policy.m, &u->err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    memset(u->targets, 0, sizeof(u->targets));
+    for (uint32_t i = 0; i < result.fragment_count; i++) {
+        u->targets[i] = osds_at(engine->osds, result.chosen[i]);
+    }
+    fresh_manifest(u);
+    digest_release(&u->digest);
+    digest_init(&u->digest, checksum_algo(u));
+    return 0;
+}
+
+size_t upload_memory_bytes(const struct upload *u)
+{
+    const struct layout *l = &u->layout;
+    size_t chunks =
+        l->chunk_count < UPLOAD_CHUNKS_IN_MEMORY ? l->chunk_count : UPLOAD_CHUNKS_IN_MEMORY;
+    size_t chunk =
+        encode_memory_bytes(l->k, u->policy.m, layout_fragment_bytes(l, 0), u->spec.preset->codec);
+
+    return chunks * (chunk + (u->spec.data == NULL ? layout_chunk_bytes(l, 0) : 0));
+}
+
+/* A later policy that this attempt satisfies as it stands. */
+bool upload_relax(struct upload *u, unsigned possible)
+{
+    const struct preset *preset = u->spec.preset;
+
+    for (uint32_t i = u->policy_index + 1; i < preset->policy_count; i++) {
+        const struct preset_policy *p = &preset->policies[i];
+
+        if (p->k == u->policy.k && p->m == u->policy.m && p->min_fragments <= possible &&
+            p->max_per_node >= u->policy.max_per_node) {
+            log_info("upload", "went on under a weaker policy", "from_c=%u c=%u",
+                     u->policy.min_fragments, p->min_fragments);
+            u->policy = *p;
+            u->policy_index = i;
+            u->manifest.scheme.c = p->min_fragments;
+            u->manifest.scheme.max_disks_per_node = p->max_per_node;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- places of one chunk ---- */
+
+struct osd *upload_replacement(const struct upload_fragment *f, const struct osd *failed)
+{
+    struct upload *u = f->chunk->upload;
+    struct engine *engine = u->engine;
+    uint64_t held[PRESET_FRAGMENTS_MAX];
+    uint32_t held_count = 0, chosen[PRESET_FRAGMENTS_MAX];
+    const struct choose_osd *list;
+    unsigned count;
+
+    for (uint32_t i = 0; i < f->chunk->fragment_count; i++) {
+        const struct upload_fragment *other = &f->chunk->fragments[i];
+
+        if (other != f && other->osd != NULL && other->state != UPLOAD_FRAGMENT_FAILED) {
+            held[held_count++] = other->osd->id;
+        }
+    }
+    list = osds_choose_list(engine->osds, u->spec.reserve, failed, &count);
+    if (choose_extra(u->spec.preset, &u->policy, list, count, held, held_count, 1, &engine->rnd,
+                     chosen) == 0) {
+        return NULL;
+    }
+    return osds_at(engine->osds, chosen[0]);
+}
+
+/* May this fragment go to its target? Targets were changed one by one as OSDs failed in earlier
+ * chunks, so two of them may be the same OSD by now, or too many on one node. */
+static bool target_fits(const struct upload_fragment *f)
+{
+    const struct upload *u = f->chunk->upload;
+    uint32_t on_node = 1, in_datacenter = 1;
+
+    for (uint32_t i = 0; i < f->index; i++) {
+        const struct upload_fragment *other = &f->chunk->fragments[i];
+
+        if (other->osd == NULL || other->state == UPLOAD_FRAGMENT_FAILED) {
+            continue;
+        }
+        if (other->osd == f->osd) {
+            return false;
+        }
+        on_node += strcmp(other->osd->node_id, f->osd->node_id) == 0;
+        in_datacenter += strcmp(other->osd->datacenter, f->osd->datacenter) == 0;
+    }
+    return osd_is_usable(f->osd, u->spec.reserve) && on_node <= u->policy.max_per_node &&
+           (u->spec.preset->max_per_datacenter == 0 ||
+            in_datacenter <= u->spec.preset->max_per_datacenter);
+}
+
+void upload_chunk_place(struct upload_chunk *chunk)
+{
+    struct upload *u = chunk->upload;
+
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        struct upload_fragment *f = &chunk->fragments[i];
+
+        f->was_placed = u->targets[i] != NULL;
+        f->osd = u->targets[i];
+        f->state = UPLOAD_FRAGMENT_FAILED;
+        if (f->osd != NULL) {
+            upload_fragment_send_to(f, f->osd);
+        }
+    }
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        struct upload_fragment *f = &chunk->fragments[i];
+        struct osd *osd;
+
+        if (f->osd == NULL || target_fits(f)) {
+            continue;
+        }
+        f->state = UPLOAD_FRAGMENT_FAILED;
+        osd = upload_replacement(f, f->osd);
+        if (osd != NULL) {
+            u->targets[i] = osd;
+            upload_fragment_send_to(f, osd);
+        }
+    }
+}
+
+/* ---- what came of it ---- */
+
+bool upload_has_late(const struct upload *u)
+{
+    for (size_t i = 0; i < u->place_count; i++) {
+        if (u->places[i].late) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int upload_add_late(const struct upload *u, struct manifest *manifest)
+{
+    int rc = 1;
+
+    for (size_t i = 0; i < u->place_count; i++) {
+        const struct upload_place *place = &u->places[i];
+        struct manifest_fragment *f;
+
+        if (!place->late || place->chunk >= manifest->chunk_count ||
+            place->fragment >= manifest_fragments_per_chunk(manifest)) {
+            continue;
+        }
+        f = manifest_fragment_at(manifest, place->chunk, place->fragment);
+        if (!f->has_osd && f->version == 0) { /* else repair was here first */
+            *f = *manifest_fragment_at(&u->manifest, place->chunk, place->fragment);
+            f->has_osd = true;
+            f->osd_id = place->osd->id;
+            rc = 0;
+        }
+    }
+    return rc;
+}
+
+unsigned upload_missing(const struct upload *u)
+{
+    return u->missing;
+}
+
+const struct upload_place *upload_places(const struct upload *u, size_t *ret_count)
+{
+    *ret_count = u->place_count;
+    return u->places;
+}

@@ -1,0 +1,210 @@
+"""A whole deployment for a test: `alba up` in a temporary folder, ended with the test.
+
+    with Deployment(asds=6) as d:
+        d.alba("create-namespace", "ns", "default")
+
+The programs come from $ALBA_BIN (CMake sets it). Every process that is started here is
+ended here, by the pid it was started with.
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BIN = pathlib.Path(os.environ.get("ALBA_BIN", "build/release/bin")).resolve()
+
+
+class Failed(Exception):
+    """The CLI answered success: false; the text is its message."""
+
+
+def need(*programs):
+    """Skips the test, with the reason, when a foreign program is missing."""
+    for program in programs:
+        if shutil.which(program) is None:
+            print(f"SKIP: {program} is not installed")
+            sys.exit(77)
+
+
+def wait_for(what, condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+class Deployment:
+    def __init__(self, *up_args, keep=False):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="alba-e2e-"))
+        self.dir = self.root / "d"
+        self.up_args = list(up_args)
+        self.keep = keep
+        self.process = None
+
+    def __enter__(self):
+        try:
+            self.up()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if kind is not None:
+            self.show_logs()
+        if not self.keep:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def show_logs(self):
+        for log in sorted(self.root.glob("d/log/*.log")) + [self.root / "up.log"]:
+            if log.exists():
+                lines = log.read_text(errors="replace").splitlines()[-25:]
+                print(f"--- {log.name}", *lines, sep="\n", file=sys.stderr)
+
+    def up(self, timeout=90):
+        """Starts `alba up` and waits until it says that everything runs."""
+        log = open(self.root / "up.log", "ab")
+        self.process = subprocess.Popen(
+            [BIN / "alba", "up", f"--dir={self.dir}", *self.up_args],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(f"alba up ended with {self.process.returncode}")
+            info = self.info()
+            return info and info.get("pid") == self.process.pid and info.get("ready")
+
+        wait_for("alba up to be ready", ready, timeout)
+
+    def down(self):
+        """Ctrl-C, and a clean end."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(90) == 0, "alba up did not end with 0"
+        self.process = None
+
+    def info(self):
+        try:
+            return json.loads((self.dir / "up.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def daemon(self, name):
+        return next(d for d in self.info()["daemons"] if d["name"] == name)
+
+    def kill(self, name):
+        """kill -9; the supervisor starts it again. Returns the pid that died."""
+        pid = self.daemon(name)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def hold(self, name, *options):
+        """Ends a daemon (`--kill`: with -9); it stays down until start()."""
+        self.run("stop", name, *options)
+
+    def start(self, name):
+        """Starts what is held down, or was given up after too many deaths."""
+        self.run("start", name)
+
+    def configure(self, name, **keys):
+        """Changes the configuration of a daemon; it counts from its next start until the next
+        up(), which writes it anew. None takes a key out."""
+        path = self.dir / f"etc/{name}.json"
+        config = json.loads(path.read_text())
+        config.update(keys)
+        path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+    # ---- volumes ----
+
+    def volumes_anew(self, **keys):
+        """A volumedriver with these keys and an empty home: before the first volume is made."""
+        assert not self.alba("vdisk-list"), "the journal may hold the only copy"
+        self.hold("volumedriver")
+        shutil.rmtree(self.dir / "data/volumedriver")
+        self.configure("volumedriver", **keys)
+        self.start("volumedriver")
+        self.wait_volumes()
+
+    def wait_volumes(self, seconds=30):
+        """The driver answers again: every volume was opened, or says why not."""
+        def served():
+            try:
+                return self.alba("vdisk-list") is not None
+            except Failed:
+                return False
+
+        wait_for("the volumedriver to serve", served, seconds)
+
+    def wait_running(self, name, not_pid=0, seconds=60):
+        """Until it runs, as another process than `not_pid`."""
+        def runs():
+            state = self.daemon(name)
+            if state["state"] == "failed":  # five deaths within a minute: it waits for a word
+                self.start(name)
+            return state["state"] == "running" and state["pid"] not in (0, not_pid)
+
+        wait_for(f"{name} to run", runs, seconds)
+
+    def kill_and_wait(self, name):
+        """kill -9, and up again."""
+        self.wait_running(name, self.kill(name))
+
+    @property
+    def nbd_socket(self):
+        return self.dir / "run/nbd.sock"
+
+    def nbd_uri(self, volume):
+        return self.info()["nbd_unix_uri"].replace("///?", f"///{volume}?")
+
+    def nbd_tcp_uri(self, volume):
+        return self.info()["nbd_uri"] + volume
+
+    def statistics(self, volume):
+        return self.alba("vdisk-info", volume)["statistics"]
+
+    # ---- the CLI ----
+
+    def run(self, *args, check=True, stdin=None):
+        """The CLI as a person uses it: (exit code, stdout, stderr)."""
+        env = dict(os.environ, ALBA_CONFIG=str(self.dir / "alba.url"), ALBA_DIR=str(self.dir))
+        done = subprocess.run([BIN / "alba", *map(str, args)], env=env, input=stdin,
+                              capture_output=True, text=True, timeout=600)
+        if check and done.returncode != 0:
+            raise Failed(done.stderr.strip())
+        return done.returncode, done.stdout, done.stderr
+
+    def alba(self, verb, *args):
+        """The CLI as a program uses it: the result of --to-json, or Failed."""
+        _, out, err = self.run(verb, "--to-json", *args, check=False)
+        answer = json.loads(out)
+        if not answer["success"]:
+            raise Failed(answer["error"]["message"])
+        return answer["result"]
+
+
+def random_file(path, size, seed):
+    """`size` bytes that do not compress and can be made again from `seed`."""
+    import random
+
+    source = random.Random(seed)
+    with open(path, "wb") as out:
+        while size > 0:
+            part = source.randbytes(min(size, 1 << 20))
+            out.write(part)
+            size -= len(part)
+    return path

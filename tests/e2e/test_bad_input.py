@@ -1,0 +1,123 @@
+"""Wrong input of every kind: one clear error that names the culprit, and nothing is harmed."""
+import json
+import os
+import random
+import socket
+import subprocess
+
+from harness import BIN, Deployment, Failed, random_file, wait_for
+
+rng = random.Random(20)
+
+
+def refused(action, *texts):
+    try:
+        action()
+    except Failed as e:
+        for text in texts:
+            assert text in str(e), f"the message {str(e)!r} does not say {text!r}"
+        assert len(str(e).splitlines()) == 1, f"more than one line: {e}"
+    else:
+        raise AssertionError(f"this should have failed with {texts!r}")
+
+
+def daemon_refuses(d, program, config, *texts):
+    """The daemon ends by itself, non-zero, and says why."""
+    path = d.root / "bad.json"
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    done = subprocess.run([BIN / program, "--config", path], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode not in (0, -6, -11), f"{program} ended with {done.returncode}"
+    for text in texts:
+        assert text in done.stderr, f"{program} does not say {text!r}:\n{done.stderr}"
+
+
+def configs(d):
+    asd = json.loads((d.dir / "etc/asd0.json").read_text())
+    other_port = dict(asd, port=0, http_port=0)
+    daemon_refuses(d, "alba-asd", dict(asd, prot=1), "prot", "port")
+    daemon_refuses(d, "alba-asd", "{ \"port\": 1,, }", "bad.json", "line 1")
+    daemon_refuses(d, "alba-asd", {}, "home")
+    daemon_refuses(d, "alba-asd", dict(asd, __sync_dont_use=False), "__sync_dont_use")
+    daemon_refuses(d, "alba-asd", dict(asd, port="x"), "port")
+    daemon_refuses(d, "alba-asd", other_port, str(d.dir / "data/asd0"))  # in use
+    used = dict(asd, home=str(d.root / "fresh"))
+    os.mkdir(d.root / "fresh")
+    daemon_refuses(d, "alba-asd", used, str(asd["port"]))
+    proxy = json.loads((d.dir / "etc/proxy.json").read_text())
+    daemon_refuses(d, "alba-proxy", dict(proxy, port=0, http_port=0, socket=str(d.root / "s"),
+                                         albamgr_cfg_url="arakoon://x/y"), "arakoon")
+    daemon_refuses(d, "alba-proxy", dict(proxy, albamgr_cfg_url=str(d.root / "nothing")), "nothing")
+
+
+def other_home(d):
+    """A home that belongs to another ASD is not taken over."""
+    config = json.loads((d.dir / "etc/asd0.json").read_text())
+    d.run("stop", "asd0")
+    daemon_refuses(d, "alba-asd", dict(config, port=0, http_port=0, asd_id="somebody-else"),
+                   "somebody-else")
+    d.run("start", "asd0")
+    wait_for("asd0", lambda: d.daemon("asd0")["state"] == "running")
+
+
+def cli(d):
+    refused(lambda: d.alba("create-namespace", "n", "no-such-preset"), "no-such-preset")
+    refused(lambda: d.alba("list-objects", "no-such-namespace"), "no-such-namespace")
+    refused(lambda: d.alba("download-object", "ns", "no-such-object", d.root / "o"), "no-such-object")
+    refused(lambda: d.alba("upload-object", "ns", d.root / "in", "n" * 2000), "name")
+    refused(lambda: d.alba("upload-object", "ns", d.root / "missing", "n"), "missing")
+    refused(lambda: d.alba("list-osds", "--config=asd://127.0.0.1:1"), "127.0.0.1:1")
+    refused(lambda: d.alba("list-osds", "--config=arakoon://x/y"), "arakoon")
+    refused(lambda: d.alba("claim-osd", "--long-id=nobody"), "nobody")
+    bad = d.root / "preset.json"
+    for text, word in (("{}", "policies"), ('{"policies": [[4,2,7,1]]}', "policies"),
+                       ('{"policies": [[1,1,1,1]], "fragment_sise": 4096}', "fragment_sise"),
+                       ('{"policies": [[1,1,1,1]], "fragment_size": 4097}', "fragment_size")):
+        bad.write_text(text)
+        refused(lambda: d.alba("create-preset", f"--input-url={bad}", "p"), word)
+    bad.write_text('{"policies": [[16,4,20,1]]}')
+    d.alba("create-preset", f"--input-url={bad}", "wide")
+    d.alba("create-namespace", "wide", "wide")
+    refused(lambda: d.alba("upload-object", "wide", d.root / "in", "x"), "policy")
+    code, _, err = d.run("no-such-verb", check=False)
+    assert code == 1 and "no-such-verb" in err
+    code, _, err = d.run("list-objects", "no-such-namespace", check=False)
+    assert code == 2 and "no-such-namespace" in err
+    code, _, err = d.run("create-namespace", check=False)
+    assert code != 0 and "NAME" in err
+
+
+def ports(d):
+    """Garbage, half messages and silence on every port: the daemon goes on."""
+    for name in ("meta", "asd0", "proxy"):
+        pid = d.daemon(name)["pid"]
+        host, port = d.daemon(name)["address"].split(":")
+        idle = []
+        for data in (b"GET / HTTP/1.0\r\n\r\n", rng.randbytes(70000), b"aLbA", b"",
+                     b"aLbA\x01\0\0\0\0" + b"\xff\xff\xff\x7f" * 4,
+                     b"aLbA\x02\0\0\0\0" + b"\x10\0\0\0\0\0",
+                     bytes.fromhex("1bde794401000000") + b"\xff\xff\xff\xff" * 3,
+                     bytes.fromhex("1bde794401000000") + b"\x08\0\0\0\x05"):
+            s = socket.create_connection((host, int(port)), timeout=10)
+            try:
+                s.sendall(data)
+            except OSError:
+                pass
+            idle.append(s)
+        for s in idle:
+            s.close()
+        assert d.daemon(name)["pid"] == pid, f"{name} died of garbage"
+
+
+with Deployment() as d:
+    random_file(d.root / "in", 2_000_000, seed=9)
+    d.alba("create-namespace", "ns", "volumes")
+    d.alba("upload-object", "ns", d.root / "in", "kept")
+    configs(d)
+    other_home(d)
+    cli(d)
+    ports(d)
+    d.alba("download-object", "ns", "kept", d.root / "out")
+    assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+    restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]
+    assert not restarts, f"restarted: {restarts}"

@@ -1,0 +1,60 @@
+"""kill -9 of ASDs while objects are put: everything acknowledged stays readable.
+
+ROUNDS (default 12; the nightly run takes 100) rounds; the seed is printed."""
+import filecmp
+import os
+import random
+import threading
+import time
+
+from harness import Deployment, Failed, random_file, wait_for
+
+ROUNDS = int(os.environ.get("ROUNDS", "12"))
+SEED = int(os.environ.get("SEED", str(int(time.time()))))
+print(f"seed {SEED}, {ROUNDS} rounds")
+rng = random.Random(SEED)
+
+
+def put_all_the_time(d, source, stored, stop):
+    number = 0
+    while not stop.is_set():
+        name = f"o{number}"
+        try:
+            d.alba("proxy-upload-object", "--host=127.0.0.1", f"--port={d.info()['proxy_port']}",
+                   "ns", source, name)
+            stored.append(name)
+        except Failed as e:
+            print(f"put {name}: {e}")
+        number += 1
+
+
+def came_back(d, name, old_pid):
+    state = d.daemon(name)
+    if state["state"] == "failed":  # five deaths a minute: the supervisor waits for a word
+        d.run("start", name)
+    return state["state"] == "running" and state["pid"] not in (0, old_pid)
+
+
+with Deployment() as d:
+    d.alba("create-namespace", "ns", "volumes")
+    source = random_file(d.root / "source", 3_000_000, seed=SEED)
+    stored, stop = [], threading.Event()
+    writer = threading.Thread(target=put_all_the_time, args=(d, source, stored, stop))
+    writer.start()
+    try:
+        for i in range(ROUNDS):
+            victim = f"asd{rng.randrange(6)}"
+            wait_for(f"{victim} to run", lambda: d.daemon(victim)["state"] == "running", 60)
+            pid = d.kill(victim)
+            wait_for(f"{victim} to come back", lambda: came_back(d, victim, pid), 60)
+            time.sleep(rng.uniform(0.2, 3.0) if ROUNDS < 50 else rng.uniform(3.0, 4.0))
+    finally:
+        stop.set()
+        writer.join()
+    print(f"{len(stored)} objects acknowledged")
+    assert len(stored) > ROUNDS, "too few puts went through to say anything"
+    for name in stored:
+        d.alba("proxy-download-object", "--host=127.0.0.1", f"--port={d.info()['proxy_port']}",
+               "ns", name, d.root / "out")
+        assert filecmp.cmp(source, d.root / "out", shallow=False), f"{name} changed"
+    assert set(stored) <= set(d.alba("list-objects", "--max=-1", "ns")["objects"])

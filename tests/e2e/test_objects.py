@@ -1,0 +1,96 @@
+"""Objects through the CLI on a whole deployment: what was put comes back, also without two disks."""
+import filecmp
+import os
+
+from harness import Deployment, Failed, random_file
+
+SIZES = [0, 1, 4095, 4096, 4097, 1 << 20, (16 << 20) + 12345, 70_000_001]
+
+
+def refused(action, text):
+    try:
+        action()
+    except Failed as e:
+        assert text in str(e), f"the message {str(e)!r} does not say {text!r}"
+    else:
+        raise AssertionError(f"this should have failed with {text!r}")
+
+
+def put_and_get(d):
+    for size in SIZES:
+        source = random_file(d.root / f"in{size}", size, seed=size)
+        name = f"object of {size} bytes"
+        d.alba("upload-object", "ns", source, name)
+        d.alba("download-object", "ns", name, d.root / "out")
+        assert filecmp.cmp(source, d.root / "out", shallow=False), f"{size} bytes changed"
+        d.alba("proxy-download-object", *d.proxy, "ns", name, d.root / "out2")
+        assert filecmp.cmp(source, d.root / "out2", shallow=False), f"{size} bytes changed"
+        manifest = d.alba("show-object", "ns", name)
+        assert manifest["size"] == size
+        assert len(manifest["fragments"][0]) == 6
+
+
+def overwrite_and_delete(d):
+    a = random_file(d.root / "a", 5_000_000, seed=1)
+    b = random_file(d.root / "b", 6_000_000, seed=2)
+    d.alba("upload-object", "ns", a, "x")
+    refused(lambda: d.alba("upload-object", "ns", b, "x"), "x")
+    refused(lambda: d.alba("proxy-upload-object", *d.proxy, "ns", b, "x"), "x")
+    d.alba("proxy-upload-object", *d.proxy, "--allow-overwrite", "ns", b, "x")
+    d.alba("download-object", "ns", "x", d.root / "out")
+    assert filecmp.cmp(b, d.root / "out", shallow=False)
+    assert "x" in d.alba("list-objects", "--max=-1", "ns")["objects"]
+    d.alba("delete-object", "ns", "x")
+    assert "x" not in d.alba("list-objects", "--max=-1", "ns")["objects"]
+    refused(lambda: d.alba("delete-object", "ns", "x"), "x")
+    refused(lambda: d.alba("download-object", "ns", "x", d.root / "out"), "x")
+    refused(lambda: d.alba("proxy-download-object", *d.proxy, "ns", "x", d.root / "out"), "x")
+
+
+def list_in_pages(d):
+    d.alba("create-namespace", "many", "volumes")
+    small = random_file(d.root / "small", 100, seed=3)
+    names = [f"o{i:04}" for i in range(30)]
+    for name in names:
+        d.alba("proxy-upload-object", *d.proxy, "many", small, name)
+    assert d.alba("proxy-list-objects", *d.proxy, "--max=-1", "many")["objects"] == names
+    page = d.alba("proxy-list-objects", *d.proxy, "--max=7", "--first=o0010", "many")
+    assert page["objects"] == names[10:17] and page["have_more"]
+    d.alba("proxy-delete-namespace", *d.proxy, "many")
+    assert "many" not in [n["name"] for n in d.alba("list-namespaces")]
+    refused(lambda: d.alba("list-objects", "many"), "many")
+
+
+def survive_two_disks(d):
+    source = random_file(d.root / "precious", 40_000_000, seed=4)
+    d.alba("upload-object", "ns", source, "precious")
+    for victim in ("asd0", "asd5"):
+        d.run("stop", victim, "--kill")
+        assert d.daemon(victim)["state"] == "held"
+    d.alba("download-object", "ns", "precious", d.root / "out")
+    assert filecmp.cmp(source, d.root / "out", shallow=False)
+    d.alba("upload-object", "ns", source, "written without two disks")
+    d.alba("download-object", "ns", "written without two disks", d.root / "out")
+    assert filecmp.cmp(source, d.root / "out", shallow=False)
+    for victim in ("asd0", "asd5"):
+        d.run("start", victim)
+
+
+def come_back(d):
+    before = d.alba("list-objects", "--max=-1", "ns")
+    d.down()
+    d.up()
+    assert d.alba("list-objects", "--max=-1", "ns") == before
+    d.alba("download-object", "ns", "precious", d.root / "out")
+    assert filecmp.cmp(d.root / "precious", d.root / "out", shallow=False)
+
+
+with Deployment() as d:
+    d.proxy = ["--host=127.0.0.1", f"--port={d.info()['proxy_port']}"]
+    d.alba("create-namespace", "ns", "volumes")
+    put_and_get(d)
+    overwrite_and_delete(d)
+    list_in_pages(d)
+    survive_two_disks(d)
+    come_back(d)
+    assert len(os.listdir(d.dir / "log")) >= 9

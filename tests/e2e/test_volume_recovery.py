@@ -1,0 +1,297 @@
+"""What a volume is after its driver, its journal, its map, two disks or its owner were lost.
+
+SEED (default: the time) makes the requests."""
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import nbd_client as nbd
+from harness import BIN, Deployment, Failed, wait_for
+from volume_model import SECTOR, Prefixes, data_of
+
+SEED = int(os.environ.get("SEED", str(int(time.time()))))
+VOLUME_BYTES = 64 << 20
+rng = random.Random(SEED)
+print(f"seed {SEED}")
+
+
+class Management(http.client.HTTPConnection):
+    """The management API of a driver, on its unix socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=30)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(str(self.path))
+
+    def statistics(self, volume):
+        self.request("GET", "/statistics")
+        return json.loads(self.getresponse().read())[volume]
+
+
+class Disk:
+    """A volume, and all that was ever written to it, one request after the other."""
+
+    def __init__(self, d, name):
+        self.d, self.name = d, name
+        self.history = Prefixes(VOLUME_BYTES)
+        self.seqs = []  # the volume's last seq after each request
+        d.alba("vdisk-create", name, str(VOLUME_BYTES))
+
+    def write(self, requests, pause=0.0, address=None):
+        """Each request is one record in the journal, so it is there as a whole or not at all."""
+        conn = nbd.Client(address or self.d.nbd_socket, self.name)
+        management = Management(self.d.dir / "run/volumedriver.sock")
+        for _ in range(requests):
+            clusters = rng.choice((1, 1, 1, 4, 16, 64))
+            place = rng.randrange(VOLUME_BYTES // 4096 - clusters) * 8
+            count = clusters * 8
+            kind = rng.random()
+            number = self.history.count + 1
+            if kind < 0.8:
+                if clusters == 1 and rng.random() < 0.5:
+                    place += rng.randrange(7)
+                    count = 1
+                conn.write(place * SECTOR, data_of(number, place, count))
+                self.history.wrote(number, place, count)
+            elif kind < 0.9:
+                conn.trim(place * SECTOR, count * SECTOR)
+                self.history.wrote(0, place, count)
+            else:
+                conn.zero(place * SECTOR, count * SECTOR)
+                self.history.wrote(0, place, count)
+            if rng.random() < 0.1:
+                conn.flush()
+            self.seqs.append(management.statistics(self.name)["last_seq"])
+            time.sleep(rng.random() * pause)
+        conn.disconnect()
+        management.close()
+
+    def match(self, address=None):
+        """The prefixes of its history that the volume may be."""
+        conn = nbd.Client(address or self.d.nbd_socket, self.name)
+        blocks = ((at // SECTOR, conn.read(at, 1 << 20)) for at in range(0, VOLUME_BYTES, 1 << 20))
+        fits, why = self.history.match(blocks)
+        assert fits, f"volume '{self.name}' equals no prefix of its writes: {why}"
+        conn.disconnect()
+        return fits
+
+    def check_all_there(self):
+        fits = self.match()
+        assert self.history.count in fits, \
+            f"volume '{self.name}': {max(fits)} of {self.history.count} requests are there"
+
+    def requests_up_to(self, seq):
+        return sum(s <= seq for s in self.seqs)
+
+    def forget_after(self, count):
+        """From now on these requests were never made."""
+        self.history.forget_after(count)
+        del self.seqs[count:]
+
+    def state(self):
+        return self.d.alba("vdisk-info", self.name)["state"]
+
+
+def kill_driver(d):
+    d.hold("volumedriver", "--kill")
+
+
+def start_driver(d):
+    d.start("volumedriver")
+    d.wait_volumes()
+
+
+def clean_stop(d, disk):
+    disk.write(150)
+    d.down()
+    d.up()
+    d.wait_volumes()
+    d.configure("volumedriver", **KEYS)
+    d.hold("volumedriver")
+    start_driver(d)
+    disk.check_all_there()
+
+
+def without_map(d, disk):
+    """The local map is a cache: it is made again from the backend, and from the journal."""
+    for stop in (lambda: d.hold("volumedriver"), lambda: kill_driver(d)):
+        disk.write(100, 0.005)
+        stop()
+        shutil.rmtree(d.dir / "data/volumedriver/map")
+        start_driver(d)
+        disk.check_all_there()
+
+
+def without_two_disks(d, disk):
+    for name in ("asd0", "asd3"):
+        d.hold(name, "--kill")
+    disk.check_all_there()
+    disk.write(150, 0.005)
+    disk.check_all_there()
+    kill_driver(d)
+    start_driver(d)
+    disk.check_all_there()
+    wait_for("uploads without two disks", lambda: d.statistics(disk.name)["tail_bytes"] == 0, 30)
+    for name in ("asd0", "asd3"):
+        d.start(name)
+    disk.check_all_there()
+
+
+def without_journal_after_clean_stop(d, disk):
+    """A clean stop leaves nothing in the journal that counts: any other one will do."""
+    disk.write(100)
+    d.hold("volumedriver")
+    shutil.rmtree(d.dir / "data/volumedriver")
+    start_driver(d)
+    disk.check_all_there()
+
+
+def without_journal(d, disk):
+    """It opens only when told to, and then is a prefix with all that was committed."""
+    disk.write(250, 0.01)
+    committed = disk.requests_up_to(d.statistics(disk.name)["committed_seq"])
+    kill_driver(d)
+    shutil.rmtree(d.dir / "data/volumedriver/journal")
+    start_driver(d)
+    info = d.alba("vdisk-info", disk.name)
+    assert info["state"] == "not open" and "journal" in info["error"], info
+    refused(lambda: nbd.Client(d.nbd_socket, disk.name))
+    time.sleep(3.5)  # it is tried again, and is not opened by that
+    assert disk.state() == "not open"
+    try:
+        d.alba("vdisk-take", disk.name)
+    except Failed as e:
+        assert "--accept-loss" in str(e)
+    else:
+        raise AssertionError("taken without a word about the loss")
+    d.alba("vdisk-take", "--force", "--accept-loss", disk.name)
+    assert disk.state() == "running"
+    fits = disk.match()
+    print(f"journal lost: {committed} of {disk.history.count} requests were committed, "
+          f"{min(fits)} to {max(fits)} are there")
+    assert max(fits) >= committed, f"committed {committed}, there are {max(fits)}"
+    disk.forget_after(max(fits))
+    disk.write(100, 0.005)
+    disk.check_all_there()
+    kill_driver(d)  # no further word is needed
+    start_driver(d)
+    disk.check_all_there()
+
+
+def refused(action):
+    try:
+        action()
+    except (nbd.Refused, nbd.NbdError, nbd.Lost, OSError):
+        return
+    raise AssertionError("this should have been refused")
+
+
+class SecondDriver:
+    """Another volumedriver of the same deployment, as on another node."""
+
+    def __init__(self, d):
+        self.root = d.root / "second"
+        self.root.mkdir()
+        self.nbd_socket = self.root / "nbd.sock"
+        self.socket = self.root / "management.sock"
+        config = json.loads((d.dir / "etc/volumedriver.json").read_text())
+        config.update(driver_id="second", home=str(self.root / "home"), http_port=0, nbd_port=0,
+                      nbd_socket=str(self.nbd_socket), socket=str(self.socket))
+        (self.root / "config.json").write_text(json.dumps(config))
+        self.log = open(self.root / "log", "wb")
+        self.process = subprocess.Popen([BIN / "volumedriver", "--config",
+                                         self.root / "config.json"],
+                                        stdout=self.log, stderr=self.log)
+        wait_for("the second driver", lambda: b"serving" in (self.root / "log").read_bytes(), 30)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0
+        self.log.close()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def another_owner(d, disk):
+    """Another driver gets a volume only by force: a prefix; then the first one is fenced."""
+    disk.write(100, 0.005)
+    committed = disk.requests_up_to(d.statistics(disk.name)["committed_seq"])
+    second = SecondDriver(d)
+    option = f"--socket={second.socket}"
+    try:
+        assert d.alba("vdisk-info", option, disk.name)["state"] == "elsewhere"
+        refused(lambda: nbd.Client(second.nbd_socket, disk.name))
+        old = nbd.Client(d.nbd_socket, disk.name)
+        disk.write(20)
+        assert d.alba("vdisk-take", option, "--force", "--accept-loss",
+                      disk.name)["owner"] == "second"
+        fits = disk.match(second.nbd_socket)
+        print(f"taken over: {committed} of {disk.history.count} requests were committed, "
+              f"{min(fits)} to {max(fits)} are there")
+        assert max(fits) >= committed, f"committed {committed}, there are {max(fits)}"
+        disk.forget_after(max(fits))
+        fenced_writes(d, disk, old)
+        assert disk.history.count in disk.match(second.nbd_socket), "a fenced owner's write landed"
+        write_block(disk, second.nbd_socket)
+        kill_driver(d)
+        start_driver(d)
+        assert disk.state() == "elsewhere", "the first driver opened it again"
+        assert disk.history.count in disk.match(second.nbd_socket)
+        write_block(disk, second.nbd_socket)
+        second.stop()
+    finally:
+        second.kill()
+    d.alba("vdisk-take", "--force", "--accept-loss", disk.name)
+    disk.check_all_there()  # what its journal still holds of its earlier life is void
+
+
+def write_block(disk, address):
+    """One request more, to whoever has the volume now."""
+    conn = nbd.Client(address, disk.name)
+    number = disk.history.count + 1
+    disk.history.wrote(number, 0, 8)
+    conn.write(0, data_of(number, 0, 8))
+    conn.flush()
+    conn.disconnect()
+
+
+def fenced_writes(d, disk, old):
+    """Some may still be answered, from the journal alone; soon all fail."""
+    answered = 0
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            old.write(0, b"\xee" * 4096)
+            answered += 1
+        except (nbd.NbdError, nbd.Lost):
+            break
+        time.sleep(0.02)
+    else:
+        raise AssertionError("the driver that lost the volume still takes writes")
+    wait_for("the state 'fenced'", lambda: disk.state() in ("fenced", "elsewhere"), 10)
+    print(f"fenced: {answered} writes were answered before the driver knew")
+    refused(lambda: nbd.Client(d.nbd_socket, disk.name).write(0, b"\xee" * 4096))
+
+
+KEYS = {"sco_age_ms": 300, "checkpoint_bytes": 200000}
+
+with Deployment() as d:
+    d.volumes_anew(**KEYS)
+    disk = Disk(d, "disk")
+    for step in (clean_stop, without_map, without_two_disks, without_journal_after_clean_stop,
+                 without_journal, another_owner):
+        began = time.monotonic()
+        step(d, disk)
+        print(f"{step.__name__}: ok, {time.monotonic() - began:.1f} s")

@@ -1,0 +1,266 @@
+/* kill -9 of a real alba-asd under load, again and again: what was acknowledged is there bit by
+ * bit, a transaction wholly or not at all. ROUNDS=1000 for a long run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rnd.h"
+#include "fault/asd_fixture.h"
+#include "lib/loop_fixture.h"
+#include "net/asd_client.h"
+#include "unit/meta/asd_process.h"
+#include "wire/asd_reply.h"
+#include "wire/asd_request.h"
+#include "wire/gather.h"
+
+enum { WRITERS = 24, CALL_MS = 20000, ROUNDS_DEFAULT = 12 };
+
+/* What a writer's two keys hold: the same transaction wrote both. */
+struct version {
+    uint64_t seq; /* 0: absent */
+    uint32_t bytes;
+};
+
+struct world;
+
+struct writer {
+    struct world *world;
+    unsigned number;
+    struct version acked;
+    struct version sent; /* acked, or in flight */
+    bool busy;
+    struct asd_call call;
+    struct gather request;
+    uint8_t *data;
+    char keys[2][16];
+};
+
+struct world {
+    struct loop_fixture base;
+    struct asd_process asd;
+    struct asd_client *client;
+    struct writer writers[WRITERS];
+    struct rnd rnd;
+    bool stop;
+    unsigned busy;
+    unsigned acked;
+    unsigned in_doubt;
+};
+
+/* ---- writing ---- */
+
+static uint8_t *bytes_of(const struct writer *w, unsigned key, struct version v)
+{
+    return asd_fixture_bytes(v.seq * 1000 + w->number * 2 + key, v.bytes);
+}
+
+static void write_next(struct writer *w);
+
+static void on_write(struct asd_call *call, int rc)
+{
+    struct writer *w = container_of(call, struct writer, call);
+
+    gather_release(&w->request);
+    buf_release(&call->failed_key);
+    free(w->data);
+    w->data = NULL;
+    w->busy = false;
+    w->world->busy--;
+    if (rc == 0) {
+        w->acked = w->sent;
+        w->world->acked++;
+        write_next(w);
+    } else if (!call->maybe_executed) {
+        w->sent = w->acked;
+    } else {
+        w->world->in_doubt++;
+    }
+}
+
+/* Every few writes a delete; lengths on both sides of what is kept inline. */
+static void write_next(struct writer *w)
+{
+    struct world *world = w->world;
+    struct asd_update updates[2];
+    struct asd_request request = {.code = ASD_APPLY,
+                                  .apply = {.updates = updates, .update_count = 2}};
+    uint64_t seq = w->sent.seq + 1;
+
+    if (world->stop) {
+        return;
+    }
+    w->sent = (struct version){.seq = seq, .bytes = (uint32_t)rnd_below(&world->rnd, 60000)};
+    w->data = mem_alloc((size_t)2 * w->sent.bytes);
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t *data = bytes_of(w, i, w->sent);
+        uint8_t *at = w->data + (size_t)i * w->sent.bytes;
+
+        memcpy(at, data, w->sent.bytes);
+        free(data);
+        updates[i] = (struct asd_update){.key = slice_str(w->keys[i]),
+                                         .value = slice_of(at, w->sent.bytes),
+                                         .is_delete = seq % 5 == 0};
+    }
+    asd_request_encode(&request, &w->request);
+    w->busy = true;
+    world->busy++;
+    assert_int_equal(asd_client_call(world->client, &w->call, &w->request, CALL_MS, on_write), 0);
+}
+
+/* ---- comparing ---- */
+
+struct reading {
+    struct asd_call call;
+    bool done;
+    int rc;
+    struct asd_value values[2];
+    struct asd_reply reply;
+    uint8_t *frame;
+};
+
+static void on_read(struct asd_call *call, int rc)
+{
+    struct reading *r = container_of(call, struct reading, call);
+    struct err e;
+
+    if (rc == 0) {
+        rc = asd_reply_decode(call->reply, ASD_MULTI_GET, &r->reply, &e);
+        r->frame = asd_call_detach_reply(call);
+    }
+    r->rc = rc;
+    r->done = true;
+}
+
+static bool holds(const struct writer *w, const struct asd_reply *reply, struct version v)
+{
+    bool absent = v.seq == 0 || v.seq % 5 == 0;
+    bool same = true;
+
+    for (unsigned i = 0; i < 2 && same; i++) {
+        const struct asd_value *found = &reply->values.items[i];
+        uint8_t *data = absent ? NULL : bytes_of(w, i, v);
+
+        same =
+            found->found == !absent && (absent || slice_eq(found->value, slice_of(data, v.bytes)));
+        free(data);
+    }
+    return same;
+}
+
+static void compare(struct world *world, struct writer *w)
+{
+    struct slice keys[2] = {slice_str(w->keys[0]), slice_str(w->keys[1])};
+    struct asd_request request = {.code = ASD_MULTI_GET, .keys = {.items = keys, .count = 2}};
+    struct gather g = {0};
+    struct reading r = {0};
+
+    asd_request_encode(&request, &g);
+    assert_int_equal(asd_client_call(world->client, &r.call, &g, CALL_MS, on_read), 0);
+    loop_fixture_run_until(&world->base, &r.done);
+    assert_int_equal(r.rc, 0);
+    if (holds(w, &r.reply, w->sent)) {
+        w->acked = w->sent;
+    } else if (!holds(w, &r.reply, w->acked)) {
+        fail_msg("writer %u: neither %llu nor %llu", w->number, (unsigned long long)w->acked.seq,
+                 (unsigned long long)w->sent.seq);
+    } else {
+        w->sent = w->acked;
+    }
+    asd_reply_release(&r.reply);
+    free(r.frame);
+    gather_release(&g);
+}
+
+/* ---- rounds ---- */
+
+static void on_client_closed(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void connect_client(struct world *world)
+{
+    struct asd_client_options options = {.long_id = "killed"};
+    struct err e;
+
+    assert_int_equal(net_addr_tcp(&options.addr, "127.0.0.1", world->asd.port, &e), 0);
+    world->client = asd_client_new(&world->base.loop, &options);
+}
+
+static void close_client(struct world *world)
+{
+    bool closed = false;
+
+    asd_client_close(world->client, on_client_closed, &closed);
+    loop_fixture_run_until(&world->base, &closed);
+}
+
+static void one_round(struct world *world)
+{
+    uint64_t ms = 20 + rnd_below(&world->rnd, 200);
+
+    asd_process_start(&world->asd, "killed");
+    connect_client(world);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        compare(world, &world->writers[i]);
+    }
+    world->stop = false;
+    for (unsigned i = 0; i < WRITERS; i++) {
+        write_next(&world->writers[i]);
+    }
+    loop_fixture_run_ms(&world->base, ms);
+    asd_process_kill(&world->asd);
+    world->stop = true;
+    while (world->busy > 0) {
+        uv_run(&world->base.loop, UV_RUN_ONCE);
+    }
+    close_client(world);
+}
+
+static void what_was_acknowledged_survives_every_kill(void **state)
+{
+    const char *text = getenv("ROUNDS");
+    unsigned rounds = text != NULL ? (unsigned)strtoul(text, NULL, 10) : ROUNDS_DEFAULT;
+    uint64_t seed = 0;
+    struct world *world = mem_zalloc(sizeof(*world));
+
+    (void)state;
+    rnd_bytes(&seed, sizeof(seed));
+    printf("seed %llu, %u rounds\n", (unsigned long long)seed, rounds);
+    world->rnd = rnd_seed(seed);
+    loop_fixture_init(&world->base);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        struct writer *w = &world->writers[i];
+
+        w->world = world;
+        w->number = i;
+        snprintf(w->keys[0], sizeof(w->keys[0]), "%u/a", i);
+        snprintf(w->keys[1], sizeof(w->keys[1]), "%u/b", i);
+    }
+    for (unsigned i = 0; i <= rounds; i++) {
+        one_round(world);
+    }
+    printf("%u acknowledged, %u in doubt\n", world->acked, world->in_doubt);
+    assert_true(world->acked > rounds * 10);
+    asd_process_remove(&world->asd);
+    loop_fixture_release(&world->base);
+    free(world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_acknowledged_survives_every_kill),
+    };
+
+    log_set_level(LOG_NONE);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,340 @@
+#include "fault/asd_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+
+static const char *const key_names[MODEL_KEYS] = {"a",  "b",      "bb",       "c\xff", "large",
+                                                  "lz", "middle", "p/\x01/x", "z"};
+
+/* ---- the model ---- */
+
+static bool value_same(const struct model_value *a, const struct model_value *b)
+{
+    return a->there == b->there && (!a->there || (a->seed == b->seed && a->bytes == b->bytes));
+}
+
+static bool model_apply(struct model *m, const struct model_tx *tx)
+{
+    for (unsigned i = 0; i < tx->assert_count; i++) {
+        if (!value_same(&m->values[tx->asserts[i].key], &tx->asserts[i].value)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < tx->update_count; i++) {
+        m->values[tx->updates[i].key] = tx->updates[i].value;
+    }
+    return true;
+}
+
+/* ---- making transactions ---- */
+
+static uint32_t random_bytes(struct rnd *rnd)
+{
+    static const uint32_t edges[] = {0, 1, 16383, 16384, 16385, 20480, 40000};
+
+    switch (rnd_below(rnd, 3)) {
+    case 0:
+        return (uint32_t)rnd_below(rnd, 2000);
+    case 1:
+        return edges[rnd_below(rnd, sizeof(edges) / sizeof(edges[0]))];
+    default:
+        return (uint32_t)(16384 + rnd_below(rnd, 30000));
+    }
+}
+
+static struct model_value random_value(struct rnd *rnd)
+{
+    return (struct model_value){.there = true, .seed = rnd_next(rnd), .bytes = random_bytes(rnd)};
+}
+
+static struct model_tx random_tx(struct workload *w)
+{
+    struct model_tx tx = {.update_count = 1 + (unsigned)rnd_below(&w->rnd, MODEL_UPDATES_MAX)};
+
+    if (rnd_below(&w->rnd, 2) == 0) {
+        tx.assert_count = 1 + (unsigned)rnd_below(&w->rnd, MODEL_ASSERTS_MAX);
+    }
+    for (unsigned i = 0; i < tx.assert_count; i++) {
+        struct model_change *a = &tx.asserts[i];
+
+        a->key = (unsigned)rnd_below(&w->rnd, MODEL_KEYS);
+        a->value = rnd_below(&w->rnd, 4) != 0 ? w->model.values[a->key] : random_value(&w->rnd);
+    }
+    for (unsigned i = 0; i < tx.update_count; i++) {
+        struct model_change *u = &tx.updates[i];
+
+        u->key = (unsigned)rnd_below(&w->rnd, MODEL_KEYS);
+        if (rnd_below(&w->rnd, 4) != 0) {
+            u->value = random_value(&w->rnd);
+        }
+    }
+    return tx;
+}
+
+/* ---- sending them ---- */
+
+struct sent {
+    struct asd_store_apply apply;
+    struct asd_apply what;
+    struct asd_assert asserts[MODEL_ASSERTS_MAX];
+    struct asd_update updates[MODEL_UPDATES_MAX];
+    struct model_tx tx;
+    bool answered;
+    bool refused; /* at once: it was not executed */
+    int rc;
+};
+
+static struct slice key_of(unsigned key)
+{
+    return slice_str(key_names[key]);
+}
+
+static struct slice bytes_of(const struct model_value *v)
+{
+    return slice_of(asd_fixture_bytes(v->seed, v->bytes), v->bytes);
+}
+
+static void sent_prepare(struct sent *s)
+{
+    const struct model_tx *tx = &s->tx;
+
+    for (unsigned i = 0; i < tx->assert_count; i++) {
+        s->asserts[i] = (struct asd_assert){.key = key_of(tx->asserts[i].key),
+                                            .has_value = tx->asserts[i].value.there};
+        if (s->asserts[i].has_value) {
+            s->asserts[i].value = bytes_of(&tx->asserts[i].value);
+        }
+    }
+    for (unsigned i = 0; i < tx->update_count; i++) {
+        s->updates[i] = (struct asd_update){.key = key_of(tx->updates[i].key),
+                                            .is_delete = !tx->updates[i].value.there};
+        if (!s->updates[i].is_delete) {
+            s->updates[i].value = bytes_of(&tx->updates[i].value);
+        }
+    }
+    s->what = (struct asd_apply){.asserts = s->asserts,
+                                 .assert_count = tx->assert_count,
+                                 .updates = s->updates,
+                                 .update_count = tx->update_count};
+}
+
+static void sent_release(struct sent *s)
+{
+    for (unsigned i = 0; i < s->tx.assert_count; i++) {
+        free((void *)(uintptr_t)s->asserts[i].value.data);
+    }
+    for (unsigned i = 0; i < s->tx.update_count; i++) {
+        free((void *)(uintptr_t)s->updates[i].value.data);
+    }
+}
+
+static void on_apply(struct asd_store_op *op, int rc)
+{
+    struct sent *s = container_of(op, struct sent, apply.op);
+
+    assert_false(s->answered);
+    s->answered = true;
+    s->rc = rc;
+}
+
+static void judge_answer(struct workload *w, const struct sent *s)
+{
+    struct model before = w->model;
+
+    if (s->refused) {
+        return;
+    }
+    switch (s->rc) {
+    case 0:
+        assert_int_equal(w->doubt_count, 0);
+        assert_true(model_apply(&w->model, &s->tx));
+        w->acked++;
+        break;
+    case ERR_ASSERT_FAILED:
+        assert_false(model_apply(&before, &s->tx));
+        w->refused++;
+        break;
+    case ERR_FULL:
+        assert_true(w->full_allowed);
+        w->refused++;
+        break;
+    default:
+        assert_true(s->rc == ERR_FAILED || s->rc == -5);
+        w->doubt[w->doubt_count++] = s->tx;
+    }
+}
+
+static bool send_group(struct workload *w, struct asd_fixture *f)
+{
+    struct sent *group = calloc(MODEL_GROUP_MAX, sizeof(*group));
+    unsigned n = 1 + (unsigned)rnd_below(&w->rnd, MODEL_GROUP_MAX);
+
+    for (unsigned i = 0; i < n; i++) {
+        group[i].tx = random_tx(w);
+        sent_prepare(&group[i]);
+        if (asd_store_apply(f->store, &group[i].apply, &group[i].what, 0, on_apply) != 0) {
+            group[i].refused = group[i].answered = true;
+        }
+        if (rnd_below(&w->rnd, 4) == 0) {
+            uv_run(&f->base.loop, UV_RUN_NOWAIT); /* so that the next one joins a later batch */
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        loop_fixture_run_until(&f->base, &group[i].answered);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        judge_answer(w, &group[i]);
+        sent_release(&group[i]);
+    }
+    free(group);
+    return !asd_store_failed(f->store, NULL);
+}
+
+/* ---- the script ---- */
+
+void workload_init(struct workload *w, uint64_t seed)
+{
+    *w = (struct workload){.rnd = rnd_seed(seed)};
+}
+
+/* False: the store went out of service before it could. */
+static bool let_settle(struct asd_fixture *f)
+{
+    while (asd_store_stats(f->store).frees_pending != 0) {
+        if (asd_store_failed(f->store, NULL)) {
+            return false;
+        }
+        uv_run(&f->base.loop, UV_RUN_NOWAIT);
+    }
+    return !asd_store_failed(f->store, NULL);
+}
+
+bool workload_run(struct workload *w, struct asd_fixture *f, unsigned groups)
+{
+    struct err e;
+
+    for (unsigned i = 0; i < groups; i++) {
+        if (!send_group(w, f)) {
+            return false;
+        }
+        if (i % 3 == 2 && !let_settle(f)) {
+            return false;
+        }
+        if (i % 8 == 7) {
+            asd_fixture_close(f);
+            if (asd_fixture_open(f, &e) != 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- verifying ---- */
+
+struct actual {
+    bool there;
+    uint8_t *data;
+    uint32_t bytes;
+};
+
+static bool actual_same(const struct actual *actual, const struct model *m)
+{
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        const struct model_value *v = &m->values[i];
+        uint8_t *data;
+        bool same;
+
+        if (actual[i].there != v->there || (v->there && actual[i].bytes != v->bytes)) {
+            return false;
+        }
+        if (!v->there) {
+            continue;
+        }
+        data = asd_fixture_bytes(v->seed, v->bytes);
+        same = memcmp(data, actual[i].data, v->bytes) == 0;
+        free(data);
+        if (!same) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static unsigned read_actual(struct asd_fixture *f, struct actual *ret_actual)
+{
+    unsigned there = 0;
+
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        int rc = asd_fixture_get(f, key_of(i), &ret_actual[i].data, &ret_actual[i].bytes);
+
+        if (rc != 0 && rc != ERR_NOT_FOUND) {
+            fail_msg("key %s: %s", key_names[i], err_text(rc));
+        }
+        ret_actual[i].there = rc == 0;
+        there += rc == 0;
+    }
+    return there;
+}
+
+void workload_verify(struct workload *w, struct asd_fixture *f)
+{
+    struct asd_range all = {.first_included = true, .max = -1};
+    struct actual actual[MODEL_KEYS] = {0};
+    struct asd_store_range keys;
+    struct model m = w->model;
+    unsigned there = read_actual(f, actual);
+    bool found = actual_same(actual, &m);
+
+    assert_int_equal(asd_fixture_range(f, &keys, &all, ASD_STORE_KEYS), 0);
+    assert_int_equal(keys.entry_count, there);
+    assert_false(keys.more);
+    asd_store_range_release(&keys);
+    for (unsigned i = 0; i < w->doubt_count && !found; i++) {
+        if (model_apply(&m, &w->doubt[i])) {
+            found = actual_same(actual, &m);
+        }
+    }
+    if (!found) {
+        fprintf(stderr, "state is not: acknowledged + a prefix of %u in doubt\n", w->doubt_count);
+    }
+    assert_true(found);
+    w->model = m;
+    w->doubt_count = 0;
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        free(actual[i].data);
+    }
+}
+
+void workload_verify_space(struct workload *w, struct asd_fixture *f)
+{
+    uint64_t live = 0;
+    uint64_t cost = 0;
+
+    asd_fixture_settle(f);
+    for (unsigned i = 0; i < MODEL_KEYS; i++) {
+        const struct model_value *v = &w->model.values[i];
+        bool in_slab = v->bytes > ASD_STORE_INLINE_BYTES_MAX;
+
+        if (v->there) {
+            live += in_slab ? asd_slab_align(v->bytes) : 0;
+            cost += asd_value_cost(strlen(key_names[i]), in_slab, v->bytes);
+        }
+    }
+    struct asd_store_stats stats = asd_store_stats(f->store);
+    assert_int_equal(stats.used_bytes, cost);
+    assert_int_equal(stats.bad_values, 0);
+    assert_int_equal(index_double_count(f->index, ASD_KEY_FREE), 0);
+    assert_int_equal(index_double_count(f->index, ASD_KEY_SLAB), stats.slab_count);
+    /* identity, slab headers, live values; nothing else holds a page */
+    assert_int_equal(crash_disk_used_bytes(f->disk),
+                     4096 + stats.slab_count * ASD_SLAB_HEADER_BYTES + live);
+}

@@ -1,0 +1,13 @@
+if(FUZZ)
+  add_executable(fuzz_nbd fuzz_nbd.c ${CMAKE_SOURCE_DIR}/tests/lib/volume_double.c
+                          ${CMAKE_SOURCE_DIR}/client/net/addr.c)
+  get_target_property(nbd_sources volumedriver_nbd SOURCES)
+  list(REMOVE_ITEM nbd_sources nbd_server.c nbd_visitor.c)
+  list(TRANSFORM nbd_sources PREPEND ${CMAKE_SOURCE_DIR}/volumedriver/)
+  target_sources(fuzz_nbd PRIVATE ${nbd_sources})
+  target_compile_options(fuzz_nbd PRIVATE ${fuzz_flags})
+  target_include_directories(fuzz_nbd PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(fuzz_nbd PRIVATE base_fuzz PkgConfig::uv)
+  target_link_options(fuzz_nbd PRIVATE -fsanitize=fuzzer,address,undefined)
+  add_test(NAME fuzz/nbd COMMAND fuzz_nbd -runs=0 ${CMAKE_CURRENT_SOURCE_DIR}/corpus/nbd)
+endif()

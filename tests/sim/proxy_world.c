@@ -1,0 +1,366 @@
+#include "sim/proxy_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "wire/osd_keys.h"
+
+/* ---- registry, waiting ---- */
+
+struct wait {
+    bool done;
+    int rc;
+    int32_t proxy_rc;
+    struct err err;
+};
+
+static void on_registry(void *ctx, int rc, const struct err *e)
+{
+    struct wait *w = ctx;
+
+    w->rc = rc;
+    if (rc != 0) {
+        w->err = *e;
+    }
+    w->done = true;
+}
+
+static void on_closed(void *ctx)
+{
+    ((struct wait *)ctx)->done = true;
+}
+
+static void await(struct world *world, struct wait *w)
+{
+    loop_fixture_run_until(&world->base, &w->done);
+    if (w->rc != 0) {
+        fprintf(stderr, "world: %s\n", w->err.msg);
+    }
+    assert_int_equal(w->rc, 0);
+}
+
+static uint64_t choose_seed(void)
+{
+    const char *text = getenv("SIM_SEED");
+    uint64_t seed;
+
+    if (text != NULL) {
+        return strtoull(text, NULL, 0);
+    }
+    rnd_bytes(&seed, sizeof(seed));
+    return seed;
+}
+
+static void add_asd(struct world *world, unsigned i, unsigned nodes)
+{
+    char long_id[32], node_id[32];
+    struct registry_osd osd = {.long_id = long_id,
+                               .ips = {"127.0.0.1"},
+                               .ip_count = 1,
+                               .node_id = node_id,
+                               .datacenter = "",
+                               .capacity_bytes = 1 << 30};
+    struct wait added = {0}, claimed = {0};
+
+    snprintf(long_id, sizeof(long_id), "d%u", i);
+    snprintf(node_id, sizeof(node_id), "n%u", i % nodes);
+    world->asds[i] = fake_asd_new(&world->base.loop, long_id);
+    osd.port = world->asds[i]->port;
+    registry_osd_add(world->registry, &osd, on_registry, &added);
+    await(world, &added);
+    registry_osd_claim(world->registry, long_id, on_registry, &claimed);
+    await(world, &claimed);
+}
+
+static void make_engine(struct world *world)
+{
+    struct engine_options options = {.manifest_cache_bytes = 1 << 20,
+                                     .index_cache_bytes = 1 << 20,
+                                     .osd_timeout_ms = WORLD_OSD_TIMEOUT_MS,
+                                     .upload_slack = 0.2,
+                                     .threads = 2};
+
+    world->engine = engine_new(&world->base.loop, world->registry, &options);
+    assert_non_null(world->engine);
+}
+
+static void on_registry_change(void *ctx)
+{
+    struct world *world = ctx;
+
+    if (world->engine != NULL) {
+        engine_registry_changed(world->engine);
+    }
+}
+
+static void close_engine(struct world *world)
+{
+    struct engine *engine = world->engine;
+    struct wait w = {0};
+
+    world->engine = NULL;
+    engine_close(engine, on_closed, &w);
+    await(world, &w);
+}
+
+void world_new_engine(struct world *world)
+{
+    close_engine(world);
+    make_engine(world);
+}
+
+struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json)
+{
+    struct world *world = mem_zalloc(sizeof(*world));
+    struct wait init = {0}, made_preset = {0}, made_ns = {0};
+    struct preset preset;
+    struct err e;
+
+    world->seed = choose_seed();
+    world->rnd = rnd_seed(world->seed);
+    print_message("SIM_SEED=%llu\n", (unsigned long long)world->seed);
+    log_set_level(getenv("SIM_LOG") != NULL ? LOG_DEBUG : LOG_NONE);
+    loop_fixture_init(&world->base);
+    world->store = kv_mem_store_new(world->seed);
+    world->kv = kv_mem_open(&world->base.loop, world->store);
+    world->registry = registry_new(world->kv);
+    registry_init(world->registry, on_registry, &init);
+    await(world, &init);
+    world->asd_count = asds;
+    for (unsigned i = 0; i < asds; i++) {
+        add_asd(world, i, nodes);
+    }
+    if (preset_from_text(&preset, preset_json, strlen(preset_json), &e) != 0) {
+        fprintf(stderr, "%s\n", e.msg);
+        abort();
+    }
+    preset_set_name(&preset, "p");
+    registry_preset_create(world->registry, &preset, on_registry, &made_preset);
+    await(world, &made_preset);
+    preset_release(&preset);
+    registry_namespace_create(world->registry, "ns", "p", on_registry, &made_ns);
+    await(world, &made_ns);
+    world->ns_id = registry_view_namespace_find(registry_view(world->registry), "ns", 2)->id;
+    make_engine(world);
+    registry_poll(world->registry, 200, on_registry_change, world);
+    return world;
+}
+
+void world_free(struct world *world)
+{
+    struct wait w = {0};
+
+    for (unsigned i = 0; i < world->asd_count; i++) {
+        fake_asd_set_fate(world->asds[i], NULL, NULL);
+    }
+    close_engine(world);
+    registry_close(world->registry, on_closed, &w);
+    await(world, &w);
+    for (unsigned i = 0; i < world->asd_count; i++) {
+        fake_asd_free(world->asds[i]);
+    }
+    loop_fixture_release(&world->base);
+    kv_mem_store_free(world->store);
+    free(world);
+}
+
+struct fake_asd *world_asd_of(struct world *world, uint64_t osd_id)
+{
+    const struct osd *osd = osds_find(world->engine->osds, osd_id);
+
+    for (unsigned i = 0; i < world->asd_count && osd != NULL; i++) {
+        if (strcmp(world->asds[i]->long_id, osd->long_id) == 0) {
+            return world->asds[i];
+        }
+    }
+    return NULL;
+}
+
+/* Pool work and sockets make progress between the looks. */
+void world_settle(struct world *world)
+{
+    for (unsigned i = 0; i < 600 && world->engine->busy > 0; i++) {
+        loop_fixture_run_ms(&world->base, 10);
+    }
+    assert_int_equal(world->engine->busy, 0);
+}
+
+void world_fill(struct world *world, uint8_t *ret_data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        ret_data[i] = (i / 512) % 2 == 0 ? (uint8_t)rnd_next(&world->rnd) : (uint8_t)(i / 4096);
+    }
+}
+
+/* ---- objects ---- */
+
+static void on_sequence(void *ctx, struct sequence *sequence, int rc)
+{
+    struct wait *w = ctx;
+
+    w->rc = rc;
+    w->proxy_rc = sequence_proxy_rc(sequence);
+    w->err = *sequence_err(sequence);
+    w->done = true;
+}
+
+int world_apply(struct world *world, const struct proxy_apply *apply, int32_t *ret_rc)
+{
+    struct sequence_spec spec = {.ns = slice_str("ns"), .apply = apply};
+    struct wait w = {0};
+
+    sequence_start(world->engine, &spec, on_sequence, &w);
+    loop_fixture_run_until(&world->base, &w.done);
+    if (ret_rc != NULL) {
+        *ret_rc = w.proxy_rc;
+    }
+    if (w.rc != 0) {
+        log_debug("world", "sequence failed", "why=\"%s\"", w.err.msg);
+    }
+    return w.rc;
+}
+
+int world_put(struct world *world, const char *name, const void *data, size_t bytes)
+{
+    struct proxy_update update = {
+        .kind = PROXY_UPDATE_UPLOAD, .name = slice_str(name), .data = slice_of(data, bytes)};
+    struct proxy_apply apply = {.updates = &update, .update_count = 1};
+
+    return world_apply(world, &apply, NULL);
+}
+
+int world_delete(struct world *world, const char *name)
+{
+    struct proxy_update update = {.kind = PROXY_UPDATE_DELETE, .name = slice_str(name)};
+    struct proxy_apply apply = {.updates = &update, .update_count = 1};
+
+    return world_apply(world, &apply, NULL);
+}
+
+struct get_wait {
+    struct wait w;
+    uint8_t *data;
+    size_t bytes;
+};
+
+static void on_get(void *ctx, struct get *get, int rc)
+{
+    struct get_wait *w = ctx;
+
+    w->w.rc = rc;
+    w->w.proxy_rc = get_proxy_rc(get);
+    w->w.err = *get_err(get);
+    w->w.done = true;
+    if (rc == 0) {
+        w->bytes = get_all_data(get).len;
+        w->data = mem_dup(get_all_data(get).data, w->bytes);
+    }
+    get_free(get);
+}
+
+static int do_get(struct world *world, const struct get_item *item, int32_t *ret_rc,
+                  uint8_t **ret_data, size_t *ret_bytes)
+{
+    struct get_spec spec = {.ns = slice_str("ns"),
+                            .items = item,
+                            .count = 1,
+                            .should_cache = true,
+                            .is_partial = item->slices != NULL};
+    struct get_wait w = {0};
+
+    get_start(world->engine, &spec, on_get, &w);
+    loop_fixture_run_until(&world->base, &w.w.done);
+    if (ret_rc != NULL) {
+        *ret_rc = w.w.proxy_rc;
+    }
+    if (w.w.rc == 0) {
+        *ret_data = w.data;
+        *ret_bytes = w.bytes;
+    } else {
+        log_debug("world", "get failed", "why=\"%s\"", w.w.err.msg);
+    }
+    return w.w.rc;
+}
+
+int world_get(struct world *world, const char *name, uint8_t **ret_data, size_t *ret_bytes)
+{
+    struct get_item item = {.name = slice_str(name)};
+
+    return do_get(world, &item, NULL, ret_data, ret_bytes);
+}
+
+int world_get_slices(struct world *world, const char *name, const struct proxy_slice *slices,
+                     uint32_t count, int32_t *ret_rc, uint8_t **ret_data, size_t *ret_bytes)
+{
+    struct get_item item = {.name = slice_str(name), .slices = slices, .slice_count = count};
+
+    return do_get(world, &item, ret_rc, ret_data, ret_bytes);
+}
+
+void world_expect(struct world *world, const char *name, const void *data, size_t bytes)
+{
+    uint8_t *got = NULL;
+    size_t got_bytes = 0;
+
+    assert_int_equal(world_get(world, name, &got, &got_bytes), 0);
+    assert_int_equal(got_bytes, bytes);
+    assert_int_equal(memcmp(got, data, bytes), 0);
+    free(got);
+}
+
+struct manifest_wait {
+    struct wait w;
+    bool found;
+    struct manifest manifest;
+};
+
+static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
+{
+    struct manifest_wait *w = ctx;
+
+    w->w.rc = rc;
+    w->w.done = true;
+    if (rc == 0 && reply->objects[0].found) {
+        w->found = true;
+        w->manifest = reply->objects[0].manifest;
+        reply->objects[0].manifest = (struct manifest){0};
+    }
+}
+
+bool world_manifest(struct world *world, const char *name, struct manifest *ret_manifest)
+{
+    struct manifest_wait w = {0};
+    struct slice names[] = {slice_str(name)};
+    struct nsm *nsm;
+    struct err e;
+
+    assert_int_equal(
+        registry_nsm(
+            world->registry,
+            registry_view_namespace_by_id(registry_view(world->registry), world->ns_id)->nsm_host,
+            &nsm, &e),
+        0);
+    nsm_get(nsm, world->ns_id, names, 1, on_manifest, &w);
+    await(world, &w.w);
+    if (w.found) {
+        *ret_manifest = w.manifest;
+    }
+    return w.found;
+}
+
+struct buf world_fragment_key(struct world *world, const struct manifest *m, uint32_t chunk,
+                              uint32_t fragment)
+{
+    struct osd_fragment name = {.object_id = m->object_id,
+                                .chunk = chunk,
+                                .fragment = fragment,
+                                .version = manifest_fragment_at(m, chunk, fragment)->version};
+    struct buf key = {0};
+
+    osd_key_put_fragment(&key, world->ns_id, &name);
+    return key;
+}

@@ -1,0 +1,67 @@
+/* A whole object backend in one process: metadata in memory, fake ASDs behind sockets, a
+ * registry with them claimed, an engine; and calls that wait for their answer. */
+#ifndef TESTS_SIM_PROXY_WORLD_H
+#define TESTS_SIM_PROXY_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "lib/loop_fixture.h"
+#include "proxy/engine.h"
+#include "proxy/get.h"
+#include "proxy/sequence.h"
+#include "sim/proxy_fake_asd.h"
+#include "unit/meta/kv_mem.h"
+
+enum { WORLD_ASDS_MAX = 32, WORLD_OSD_TIMEOUT_MS = 400 };
+
+struct world {
+    struct loop_fixture base;
+    uint64_t seed;
+    struct rnd rnd;
+    struct kv_mem_store *store;
+    struct kv *kv;
+    struct registry *registry;
+    struct fake_asd *asds[WORLD_ASDS_MAX];
+    unsigned asd_count;
+    struct engine *engine;
+    uint64_t ns_id; /* of namespace "ns" */
+};
+
+/* ASDs d0, d1, … on `nodes` nodes, preset "p" from this JSON, namespace "ns" on it. The seed
+ * is $SIM_SEED or by chance, and is printed. */
+struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json);
+/* The preset JSON of one policy. */
+#define WORLD_PRESET(policies, fragment, codec)                                                    \
+    "{\"policies\":" policies ",\"fragment_size\":" #fragment ",\"compression\":\"" codec "\"}"
+void world_free(struct world *world);       /* ends with nothing left on the loop */
+void world_new_engine(struct world *world); /* close the engine, make a fresh one */
+struct fake_asd *world_asd_of(struct world *world, uint64_t osd_id);
+/* Wait until no background work is left. */
+void world_settle(struct world *world);
+void world_fill(struct world *world, uint8_t *ret_data, size_t bytes); /* half compressible */
+
+/* ---- waiting calls; `name` is text ---- */
+
+/* Returns the code; *ret_rc (may be NULL) gets the proxy's. */
+int world_put(struct world *world, const char *name, const void *data, size_t bytes);
+int world_apply(struct world *world, const struct proxy_apply *apply, int32_t *ret_rc);
+int world_delete(struct world *world, const char *name);
+/* 0 and *ret_data is the caller's. */
+int world_get(struct world *world, const char *name, uint8_t **ret_data, size_t *ret_bytes);
+int world_get_slices(struct world *world, const char *name, const struct proxy_slice *slices,
+                     uint32_t count, int32_t *ret_rc, uint8_t **ret_data, size_t *ret_bytes);
+/* A fresh manifest; false: no such object. */
+bool world_manifest(struct world *world, const char *name, struct manifest *ret_manifest);
+/* get must give exactly these bytes */
+void world_expect(struct world *world, const char *name, const void *data, size_t bytes);
+
+/* Key under which a fragment lies; the caller releases it. */
+struct buf world_fragment_key(struct world *world, const struct manifest *m, uint32_t chunk,
+                              uint32_t fragment);
+
+#endif

@@ -1,0 +1,368 @@
+/* Reads that race deletes and punches: old bytes or an error, never others. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "fault/asd_fixture.h"
+
+enum { LARGE = 40000 };
+
+static uint8_t *large;
+
+/* Holds reads of slab data until told otherwise. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closed;
+    unsigned held;
+    bool hold_lookup;
+    bool lookup_held;
+};
+
+static void on_io(void *ctx, const char *what, const char *path)
+{
+    struct gate *gate = ctx;
+
+    (void)path;
+    pthread_mutex_lock(&gate->lock);
+    if (strncmp(what, "pread", 5) == 0 || strcmp(what, "read") == 0) {
+        gate->held++;
+        pthread_cond_broadcast(&gate->changed);
+        while (gate->closed) {
+            pthread_cond_wait(&gate->changed, &gate->lock);
+        }
+        gate->held--;
+    }
+    pthread_mutex_unlock(&gate->lock);
+}
+
+/* Holds the first look-up after it was armed, once its answer is on its way. */
+static void on_lookup(void *ctx)
+{
+    struct gate *gate = ctx;
+
+    pthread_mutex_lock(&gate->lock);
+    if (gate->hold_lookup) {
+        gate->hold_lookup = false;
+        gate->lookup_held = true;
+        pthread_cond_broadcast(&gate->changed);
+        while (gate->lookup_held) {
+            pthread_cond_wait(&gate->changed, &gate->lock);
+        }
+    }
+    pthread_mutex_unlock(&gate->lock);
+}
+
+static void gate_wait_held(struct gate *gate, unsigned n)
+{
+    pthread_mutex_lock(&gate->lock);
+    while (gate->held < n) {
+        pthread_cond_wait(&gate->changed, &gate->lock);
+    }
+    pthread_mutex_unlock(&gate->lock);
+}
+
+static void gate_set(struct gate *gate, bool closed)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->closed = closed;
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+struct fixture {
+    struct asd_fixture base;
+    struct gate gate;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    struct err e;
+
+    asd_fixture_init(&f->base, false, 3);
+    f->base.options.slab_bytes = 200000;
+    f->base.options.read_threads = 4;
+    assert_int_equal(pthread_mutex_init(&f->gate.lock, NULL), 0);
+    assert_int_equal(pthread_cond_init(&f->gate.changed, NULL), 0);
+    crash_disk_set_hook(f->base.disk, on_io, &f->gate);
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    asd_fixture_release(&f->base);
+    pthread_cond_destroy(&f->gate.changed);
+    pthread_mutex_destroy(&f->gate.lock);
+    free(f);
+    return 0;
+}
+
+struct slow_read {
+    struct asd_store_partial partial;
+    bool done;
+    int rc;
+};
+
+static const struct asd_part whole = {0, LARGE};
+
+static void on_partial(struct asd_store_op *op, int rc)
+{
+    struct slow_read *r = container_of(op, struct slow_read, partial.op);
+
+    r->rc = rc;
+    r->done = true;
+}
+
+/* Begin a read and wait until it stands before the device, its key looked up. */
+static void begin_read(struct fixture *f, struct slow_read *r, const char *key, unsigned held)
+{
+    *r = (struct slow_read){0};
+    assert_int_equal(
+        asd_store_partial(f->base.store, &r->partial, slice_str(key), &whole, 1, 0, on_partial), 0);
+    gate_wait_held(&f->gate, held);
+}
+
+static void end_read(struct fixture *f, struct slow_read *r)
+{
+    loop_fixture_run_until(&f->base.base, &r->done);
+    assert_int_equal(r->rc, 0);
+    assert_memory_equal(r->partial.data, large, LARGE);
+    asd_store_partial_release(&r->partial);
+}
+
+static uint64_t pending(struct fixture *f)
+{
+    return asd_store_stats(f->base.store).frees_pending;
+}
+
+/* Parts carry no checksum of ours: nothing but the pin keeps wrong bytes from the reader. */
+static void a_delayed_read_gets_the_old_bytes_although_the_value_was_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct slow_read r;
+
+    assert_int_equal(asd_fixture_set(&f->base, "k", large, LARGE), 0);
+    gate_set(&f->gate, true);
+    begin_read(f, &r, "k", 1);
+    assert_int_equal(asd_fixture_delete(&f->base, "k"), 0);
+    loop_fixture_run_ms(&f->base.base, 30);
+    assert_int_equal(pending(f), 1); /* not punched yet */
+    gate_set(&f->gate, false);
+    end_read(f, &r);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punches, 1);
+}
+
+static void a_free_waits_only_for_reads_begun_before_it(void **state)
+{
+    struct fixture *f = *state;
+    struct slow_read old;
+    struct slow_read fresh;
+
+    assert_int_equal(asd_fixture_set(&f->base, "a", large, LARGE), 0);
+    assert_int_equal(asd_fixture_set(&f->base, "b", large, LARGE), 0);
+    gate_set(&f->gate, true);
+    begin_read(f, &old, "a", 1);
+    assert_int_equal(asd_fixture_delete(&f->base, "a"), 0);
+    begin_read(f, &fresh, "b", 2);
+    assert_int_equal(pending(f), 1);
+    /* Let both go, but hold a third one that begins behind the delete. */
+    gate_set(&f->gate, false);
+    end_read(f, &old);
+    end_read(f, &fresh);
+    gate_set(&f->gate, true);
+    begin_read(f, &fresh, "b", 1);
+    asd_fixture_settle(&f->base); /* comes although `fresh` still reads in that slab */
+    assert_int_equal(asd_store_stats(f->base.store).punches, 1);
+    gate_set(&f->gate, false);
+    end_read(f, &fresh);
+}
+
+static void frees_behind_a_delayed_read_wait_for_their_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct slow_read r;
+
+    assert_int_equal(asd_fixture_set(&f->base, "a", large, LARGE), 0);
+    assert_int_equal(asd_fixture_set(&f->base, "b", large, LARGE), 0);
+    assert_int_equal(asd_fixture_set(&f->base, "c", large, LARGE), 0);
+    gate_set(&f->gate, true);
+    begin_read(f, &r, "c", 1);
+    assert_int_equal(asd_fixture_delete(&f->base, "a"), 0);
+    assert_int_equal(asd_fixture_delete(&f->base, "b"), 0);
+    assert_int_equal(asd_fixture_delete(&f->base, "c"), 0);
+    loop_fixture_run_ms(&f->base.base, 30);
+    assert_int_equal(pending(f), 3);
+    gate_set(&f->gate, false);
+    end_read(f, &r);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punched_bytes, 3 * asd_slab_align(LARGE));
+}
+
+static void a_delayed_read_gets_the_old_bytes_although_the_slab_was_unlinked(void **state)
+{
+    struct fixture *f = *state;
+    struct slow_read r;
+
+    /* four to a slab; the fifth one seals it */
+    for (char key[2] = "a"; key[0] <= 'e'; key[0]++) {
+        assert_int_equal(asd_fixture_set(&f->base, key, large, LARGE), 0);
+    }
+    gate_set(&f->gate, true);
+    begin_read(f, &r, "a", 1);
+    for (char key[2] = "a"; key[0] <= 'd'; key[0]++) {
+        assert_int_equal(asd_fixture_delete(&f->base, key), 0);
+    }
+    for (unsigned i = 0; i < 2000 && asd_store_stats(f->base.store).slabs_unlinked == 0; i++) {
+        loop_fixture_run_ms(&f->base.base, 1);
+    }
+    assert_int_equal(asd_store_stats(f->base.store).slabs_unlinked, 1);
+    gate_set(&f->gate, false);
+    end_read(f, &r);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punches, 0);
+}
+
+/* The key was looked up, but the slab not yet pinned, when the value went away and was
+ * punched: the reader must notice and look again. */
+static void a_read_whose_look_up_is_out_of_date_looks_up_again(void **state)
+{
+    struct fixture *f = *state;
+    struct slow_read r = {0};
+    uint8_t *other = mem_zalloc(LARGE);
+
+    assert_int_equal(asd_fixture_set(&f->base, "k", other, LARGE), 0);
+    index_double_set_hook(f->base.index, on_lookup, &f->gate);
+    f->gate.hold_lookup = true;
+    assert_int_equal(
+        asd_store_partial(f->base.store, &r.partial, slice_str("k"), &whole, 1, 0, on_partial), 0);
+    pthread_mutex_lock(&f->gate.lock);
+    while (!f->gate.lookup_held) {
+        pthread_cond_wait(&f->gate.changed, &f->gate.lock);
+    }
+    pthread_mutex_unlock(&f->gate.lock);
+    assert_int_equal(asd_fixture_set(&f->base, "k", large, LARGE), 0);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punches, 1);
+    pthread_mutex_lock(&f->gate.lock);
+    f->gate.lookup_held = false;
+    pthread_cond_broadcast(&f->gate.changed);
+    pthread_mutex_unlock(&f->gate.lock);
+    end_read(f, &r); /* the new value, not the hole */
+    free(other);
+}
+
+/* Threads read while values are replaced, deleted and punched: every full answer is one of
+ * the values that were there. The bytes of a value all say which one it is. */
+struct storm {
+    struct fixture *f;
+    unsigned left;
+    unsigned running;
+    unsigned answers;
+    unsigned wrong;
+};
+
+struct storm_read {
+    struct asd_store_partial partial;
+    struct storm *storm;
+    struct asd_part part;
+    char key[2];
+};
+
+static void storm_next(struct storm_read *r);
+
+static void on_storm(struct asd_store_op *op, int rc)
+{
+    struct storm_read *r = container_of(op, struct storm_read, partial.op);
+    struct storm *s = r->storm;
+
+    s->running--;
+    if (rc == 0) {
+        s->answers++;
+        for (size_t i = 0; i < r->partial.data_bytes; i++) {
+            s->wrong += r->partial.data[i] != r->partial.data[0] || r->partial.data[i] == 0;
+        }
+    } else if (rc != ERR_NOT_FOUND) {
+        s->wrong++;
+    }
+    asd_store_partial_release(&r->partial);
+    storm_next(r);
+}
+
+static void storm_next(struct storm_read *r)
+{
+    if (r->storm->left == 0) {
+        return;
+    }
+    r->storm->left--;
+    r->storm->running++;
+    r->key[0] = (char)('a' + r->storm->left % 4);
+    r->part = (struct asd_part){r->storm->left * 37 % 20000, 5000};
+    assert_int_equal(asd_store_partial(r->storm->f->base.store, &r->partial, slice_str(r->key),
+                                       &r->part, 1, 0, on_storm),
+                     0);
+}
+
+static void reads_in_a_storm_of_overwrites_never_see_a_hole(void **state)
+{
+    struct fixture *f = *state;
+    struct storm storm = {.f = f, .left = 20000};
+    struct storm_read reads[8] = {0};
+    uint8_t *value = mem_alloc(LARGE);
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        reads[i].storm = &storm;
+        storm_next(&reads[i]);
+    }
+    while (storm.running > 0) {
+        char key[2] = {(char)('a' + n % 4), '\0'};
+
+        memset(value, (int)(1 + n % 255), LARGE);
+        assert_int_equal(n % 7 == 6 ? asd_fixture_delete(&f->base, key)
+                                    : asd_fixture_set(&f->base, key, value, LARGE),
+                         0);
+        n++;
+    }
+    printf("%u reads of a value, %u writes\n", storm.answers, n);
+    assert_int_equal(storm.wrong, 0);
+    assert_true(storm.answers > 1000);
+    assert_true(n > 100);
+    asd_fixture_settle(&f->base);
+    free(value);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_delayed_read_gets_the_old_bytes_although_the_value_was_deleted),
+        TEST(a_free_waits_only_for_reads_begun_before_it),
+        TEST(frees_behind_a_delayed_read_wait_for_their_turn),
+        TEST(a_delayed_read_gets_the_old_bytes_although_the_slab_was_unlinked),
+        TEST(a_read_whose_look_up_is_out_of_date_looks_up_again),
+        TEST(reads_in_a_storm_of_overwrites_never_see_a_hole),
+    };
+    int rc;
+
+    log_set_level(LOG_NONE);
+    large = asd_fixture_bytes(1, LARGE);
+    rc = cmocka_run_group_tests(tests, NULL, NULL);
+    free(large);
+    return rc;
+}

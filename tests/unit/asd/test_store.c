@@ -1,0 +1,573 @@
+/* Transactions: asserts, order within a commit, limits, space that comes back, failure. On
+ * RocksDB and real files unless a test needs the crash disk. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "fault/asd_fixture.h"
+#include "lib/tempdir.h"
+
+enum { LARGE = 100000 };
+
+static uint8_t *large; /* LARGE bytes */
+
+static int setup_disk(void **state, bool real)
+{
+    struct asd_fixture *f = mem_zalloc(sizeof(*f));
+    struct err e;
+
+    asd_fixture_init(f, real, 7);
+    f->options.slab_bytes = 1 << 20;
+    assert_int_equal(asd_fixture_open(f, &e), 0);
+    *state = f;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_disk(state, true);
+}
+
+static int setup_crash_disk(void **state)
+{
+    return setup_disk(state, false);
+}
+
+static int teardown(void **state)
+{
+    asd_fixture_release(*state);
+    free(*state);
+    return 0;
+}
+
+static void reopen(struct asd_fixture *f)
+{
+    struct err e = {0};
+
+    asd_fixture_close(f);
+    assert_int_equal(asd_fixture_open(f, &e), 0);
+}
+
+static struct asd_assert is(const char *key, const void *data, size_t bytes)
+{
+    return (struct asd_assert){
+        .key = slice_str(key), .value = slice_of(data, bytes), .has_value = true};
+}
+
+static struct asd_assert absent(const char *key)
+{
+    return (struct asd_assert){.key = slice_str(key)};
+}
+
+static struct asd_update set(const char *key, const void *data, size_t bytes)
+{
+    return (struct asd_update){.key = slice_str(key), .value = slice_of(data, bytes)};
+}
+
+static struct asd_update del(const char *key)
+{
+    return (struct asd_update){.key = slice_str(key), .is_delete = true};
+}
+
+/* ---- one at a time ---- */
+
+static void values_of_any_length_come_back_and_survive_a_restart(void **state)
+{
+    static const size_t sizes[] = {0, 1, 4096, 16383, 16384, 16385, LARGE};
+    struct asd_fixture *f = *state;
+    char key[32];
+
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+            snprintf(key, sizeof(key), "k%u", i);
+            if (round == 0) {
+                assert_int_equal(asd_fixture_set(f, key, large, sizes[i]), 0);
+            }
+            assert_true(asd_fixture_has(f, key, large, sizes[i]));
+        }
+        reopen(f);
+    }
+}
+
+static void a_value_longer_than_a_slab_gets_a_slab_of_its_own(void **state)
+{
+    struct asd_fixture *f = *state;
+    size_t bytes = 3 << 20;
+    uint8_t *huge = asd_fixture_bytes(3, bytes);
+
+    assert_int_equal(asd_fixture_set(f, "huge", huge, bytes), 0);
+    assert_int_equal(asd_fixture_set(f, "other", large, LARGE), 0);
+    reopen(f);
+    assert_true(asd_fixture_has(f, "huge", huge, bytes));
+    assert_true(asd_fixture_has(f, "other", large, LARGE));
+    free(huge);
+}
+
+static void asserts_hold_for_equal_and_absent_values_only(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *other = mem_dup(large, LARGE);
+    struct {
+        struct asd_assert a;
+        int rc;
+    } cases[] = {
+        {is("small", "abc", 3), 0},
+        {is("small", "abd", 3), ERR_ASSERT_FAILED},
+        {is("small", "ab", 2), ERR_ASSERT_FAILED},
+        {is("empty", "", 0), 0},
+        {is("none", "", 0), ERR_ASSERT_FAILED},
+        {absent("none"), 0},
+        {absent("empty"), ERR_ASSERT_FAILED},
+        {absent("large"), ERR_ASSERT_FAILED},
+        {is("large", large, LARGE), 0},
+        {is("large", other, LARGE), ERR_ASSERT_FAILED},
+    };
+
+    other[LARGE - 1] ^= 1;
+    assert_int_equal(asd_fixture_set(f, "small", "abc", 3), 0);
+    assert_int_equal(asd_fixture_set(f, "empty", "", 0), 0);
+    assert_int_equal(asd_fixture_set(f, "large", large, LARGE), 0);
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct asd_update u = set("out", &i, sizeof(i));
+        struct asd_apply what = {
+            .asserts = &cases[i].a, .assert_count = 1, .updates = &u, .update_count = 1};
+        struct err e = {0};
+
+        assert_int_equal(asd_fixture_apply(f, &what, &e), cases[i].rc);
+        assert_int_equal(asd_fixture_has(f, "out", &i, sizeof(i)), cases[i].rc == 0);
+    }
+    assert_int_equal(asd_store_stats(f->store).asserts_failed, 6);
+    free(other);
+}
+
+static void a_failed_assert_changes_nothing_and_its_space_comes_back(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_update updates[] = {set("a", large, LARGE), del("keep"), set("b", "b", 1)};
+    struct asd_assert a = absent("keep");
+    struct asd_apply what = {
+        .asserts = &a, .assert_count = 1, .updates = updates, .update_count = 3};
+    struct asd_store_stats before;
+
+    assert_int_equal(asd_fixture_set(f, "keep", "k", 1), 0);
+    before = asd_store_stats(f->store);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_ASSERT_FAILED);
+    assert_true(asd_fixture_has(f, "keep", "k", 1));
+    assert_false(asd_fixture_has(f, "a", large, LARGE));
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).used_bytes, before.used_bytes);
+    assert_int_equal(asd_store_stats(f->store).punched_bytes, asd_slab_align(LARGE));
+}
+
+static void of_several_updates_of_a_key_the_last_counts(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_update updates[] = {
+        set("k", large, LARGE), set("k", "1", 1), set("j", "1", 1), del("j"), del("k"),
+        set("k", "2", 1)};
+    struct asd_apply what = {.updates = updates, .update_count = 6};
+
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    assert_true(asd_fixture_has(f, "k", "2", 1));
+    assert_false(asd_fixture_has(f, "j", "1", 1));
+    assert_int_equal(asd_store_stats(f->store).slab_write_bytes, 0);
+}
+
+static void keys_and_values_out_of_bounds_are_refused_at_once(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *key = mem_zalloc(ASD_STORE_KEY_BYTES_MAX + 1);
+    struct asd_update u = {.key = slice_of(key, ASD_STORE_KEY_BYTES_MAX + 1)};
+    struct asd_apply what = {.updates = &u, .update_count = 1};
+
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_TOO_LARGE);
+    u.key.len = 0;
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), -EINVAL);
+    u.key.len = ASD_STORE_KEY_BYTES_MAX;
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    u.value.len = (size_t)ASD_STORE_VALUE_BYTES_MAX + 1; /* not looked at */
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_TOO_LARGE);
+    what.update_count = ASD_STORE_ITEMS_MAX + 1;
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_TOO_LARGE);
+    free(key);
+}
+
+/* ---- many at a time ---- */
+
+struct many {
+    struct asd_store_apply apply;
+    struct asd_apply what;
+    struct asd_update update;
+    struct asd_assert check;
+    char key[16];
+    char value[16];
+    unsigned *answered;
+    unsigned order;
+    int rc;
+};
+
+static void on_many(struct asd_store_op *op, int rc)
+{
+    struct many *m = container_of(op, struct many, apply.op);
+
+    m->rc = rc;
+    m->order = (*m->answered)++;
+}
+
+static void wait_many(struct asd_fixture *f, const unsigned *answered, unsigned count)
+{
+    while (*answered < count) {
+        uv_run(&f->base.loop, UV_RUN_ONCE);
+    }
+}
+
+static void requests_of_one_turn_share_one_flush(void **state)
+{
+    enum { N = 100 };
+    struct asd_fixture *f = *state;
+    struct many *many = mem_array(N, sizeof(*many));
+    struct asd_store_stats before = asd_store_stats(f->store);
+    unsigned answered = 0;
+
+    for (unsigned i = 0; i < N; i++) {
+        struct many *m = &many[i];
+
+        snprintf(m->key, sizeof(m->key), "key %u", i);
+        m->answered = &answered;
+        m->update = set(m->key, large, i % 10 == 0 ? LARGE : 100);
+        m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
+        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many), 0);
+    }
+    assert_int_equal(answered, 0); /* never from inside the call */
+    wait_many(f, &answered, N);
+    struct asd_store_stats after = asd_store_stats(f->store);
+    assert_int_equal(after.batches - before.batches, 1);
+    assert_int_equal(after.index_syncs - before.index_syncs, 1);
+    assert_true(after.fdatasyncs - before.fdatasyncs <= 2); /* the slab, and the one before it */
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(many[i].rc, 0);
+        assert_int_equal(many[i].order, i);
+        assert_true(asd_fixture_has(f, many[i].key, large, i % 10 == 0 ? LARGE : 100));
+    }
+    free(many);
+}
+
+/* Each one asserts what the one before it wrote, all in one batch: a chain of compare and
+ * swap in which one link is wrong. */
+static void asserts_see_what_earlier_members_of_the_batch_did(void **state)
+{
+    enum { N = 20, WRONG = 7 };
+    struct asd_fixture *f = *state;
+    struct many *many = mem_array(N, sizeof(*many));
+    unsigned answered = 0;
+
+    for (unsigned i = 0; i < N; i++) {
+        struct many *m = &many[i];
+
+        snprintf(m->value, sizeof(m->value), "%u", i);
+        m->answered = &answered;
+        m->update = set("chain", m->value, strlen(m->value));
+        if (i == 0) {
+            m->check = absent("chain");
+        } else if (i == WRONG) {
+            m->check = is("chain", "x", 1);
+        } else {
+            const char *before = many[i - 1 == WRONG ? i - 2 : i - 1].value;
+
+            m->check = is("chain", before, strlen(before));
+        }
+        m->what = (struct asd_apply){
+            .asserts = &m->check, .assert_count = 1, .updates = &m->update, .update_count = 1};
+        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many), 0);
+    }
+    wait_many(f, &answered, N);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(many[i].rc, i == WRONG ? ERR_ASSERT_FAILED : 0);
+        if (i == WRONG) {
+            assert_true(slice_eq(many[i].apply.failed_key, slice_str("chain")));
+        }
+    }
+    assert_int_equal(asd_store_stats(f->store).batches, 1);
+    assert_true(asd_fixture_has(f, "chain", many[N - 1].value, strlen(many[N - 1].value)));
+    free(many);
+}
+
+static void high_priority_goes_first_and_low_does_not_starve(void **state)
+{
+    enum { N = 6 };
+    struct asd_fixture *f = *state;
+    struct many *many = mem_array(N, sizeof(*many));
+    unsigned answered = 0;
+
+    for (unsigned i = 0; i < N; i++) {
+        struct many *m = &many[i];
+
+        snprintf(m->key, sizeof(m->key), "%u", i);
+        m->answered = &answered;
+        m->update = set(m->key, "v", 1);
+        m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
+        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what,
+                                         i < N / 2 ? ASD_PRIO_LOW : ASD_PRIO_HIGH, on_many),
+                         0);
+    }
+    wait_many(f, &answered, N);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(many[i].order, (i + N / 2) % N);
+    }
+    assert_int_equal(asd_store_stats(f->store).batches, 1);
+    free(many);
+}
+
+static void too_many_requests_are_refused_as_busy(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct many *many = mem_array(ASD_STORE_APPLIES_MAX + 1, sizeof(*many));
+    unsigned answered = 0;
+
+    for (unsigned i = 0; i <= ASD_STORE_APPLIES_MAX; i++) {
+        struct many *m = &many[i];
+
+        m->answered = &answered;
+        m->update = set("k", "v", 1);
+        m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
+        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many),
+                         i < ASD_STORE_APPLIES_MAX ? 0 : ERR_BUSY);
+    }
+    wait_many(f, &answered, ASD_STORE_APPLIES_MAX);
+    assert_int_equal(asd_fixture_set(f, "k", "w", 1), 0);
+    free(many);
+}
+
+static void closing_answers_every_request_once(void **state)
+{
+    enum { N = 200 };
+    struct asd_fixture *f = *state;
+    struct many *many = mem_array(N, sizeof(*many));
+    unsigned answered = 0;
+
+    for (unsigned i = 0; i < N; i++) {
+        struct many *m = &many[i];
+
+        snprintf(m->key, sizeof(m->key), "%u", i);
+        m->answered = &answered;
+        m->update = set(m->key, large, LARGE);
+        m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
+        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many), 0);
+        if (i == N / 2) {
+            uv_run(&f->base.loop, UV_RUN_NOWAIT); /* the first half is on its way */
+        }
+    }
+    reopen(f);
+    assert_int_equal(answered, N);
+    for (unsigned i = 0; i < N; i++) {
+        assert_true(many[i].rc == 0 || many[i].rc == ERR_CANCELED);
+        assert_int_equal(asd_fixture_has(f, many[i].key, large, LARGE), many[i].rc == 0);
+    }
+    free(many);
+}
+
+/* ---- space ---- */
+
+static uint64_t blocks_of_slabs(struct asd_fixture *f)
+{
+    struct stat st;
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < 100; i++) {
+        char *path = mem_printf("%s/slabs/%016x", f->dir, i);
+
+        if (stat(path, &st) == 0) {
+            bytes += (uint64_t)st.st_blocks * 512;
+        }
+        free(path);
+    }
+    return bytes;
+}
+
+static void space_of_deleted_and_overwritten_values_goes_back_to_the_file_system(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    for (unsigned i = 0; i < 30; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "%u", i % 10);
+        assert_int_equal(asd_fixture_set(f, key, large, LARGE), 0);
+    }
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).used_bytes, 10 * asd_slab_align(LARGE));
+    assert_true(blocks_of_slabs(f) <= 10 * asd_slab_align(LARGE) + 8 * 65536);
+    for (unsigned i = 0; i < 10; i++) {
+        char key[16];
+
+        snprintf(key, sizeof(key), "%u", i);
+        assert_int_equal(asd_fixture_delete(f, key), 0);
+    }
+    asd_fixture_settle(f);
+    struct asd_store_stats stats = asd_store_stats(f->store);
+    assert_int_equal(stats.used_bytes, 0);
+    assert_true(stats.slabs_unlinked >= 2);
+    assert_true(stats.slab_count <= 1);
+    assert_true(blocks_of_slabs(f) <= 65536);
+    reopen(f);
+    assert_int_equal(asd_store_stats(f->store).used_bytes, 0);
+}
+
+static void a_full_store_takes_deletes_reserve_and_the_message_counter_only(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_update mixed[] = {del("0"), set("new", large, LARGE)};
+    struct asd_update counter = {.key = slice_of("p\0\0\0\0m", 6), .value = slice_str("1")};
+    struct asd_apply what = {.updates = mixed, .update_count = 2};
+
+    asd_store_set_limits(f->store, 10 * asd_slab_align(LARGE), 50);
+    for (unsigned i = 0; i < 5; i++) {
+        char key[2] = {(char)('0' + i), '\0'};
+
+        assert_int_equal(asd_fixture_set(f, key, large, LARGE), 0);
+    }
+    assert_int_equal(asd_fixture_set(f, "new", "x", 1), ERR_FULL);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_FULL);
+    what.flags = ASD_APPLY_RESERVE;
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0); /* within the last 2 % */
+    assert_true(asd_fixture_has(f, "new", large, LARGE));
+    mixed[0] = set("more", large, LARGE);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_FULL); /* used up */
+    what = (struct asd_apply){.updates = &counter, .update_count = 1};
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    assert_int_equal(asd_fixture_delete(f, "more"), 0);
+    assert_int_equal(asd_fixture_delete(f, "new"), 0);
+    assert_int_equal(asd_fixture_set(f, "new", "x", 1), 0);
+
+    asd_store_set_full(f->store, true);
+    assert_int_equal(asd_fixture_set(f, "newer", "x", 1), ERR_FULL);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    asd_store_set_full(f->store, false);
+    assert_int_equal(asd_fixture_set(f, "newer", "x", 1), 0);
+}
+
+static void a_device_without_space_refuses_values_and_recovers(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_update two[] = {set("fits", "x", 1), set("does not", large, LARGE)};
+    struct asd_apply what = {.updates = two, .update_count = 2};
+
+    assert_int_equal(asd_fixture_set(f, "first", large, LARGE), 0);
+    crash_disk_set_capacity(f->disk, crash_disk_used_bytes(f->disk) + LARGE / 2);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_FULL);
+    assert_false(asd_store_failed(f->store, NULL));
+    assert_false(asd_fixture_has(f, "fits", "x", 1)); /* all or nothing */
+    assert_int_equal(asd_fixture_set(f, "small", "y", 1), 0);
+    assert_int_equal(asd_fixture_delete(f, "first"), 0);
+    asd_fixture_settle(f);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    assert_true(asd_fixture_has(f, "does not", large, LARGE));
+}
+
+/* ---- failure ---- */
+
+static void after_a_failed_flush_nothing_is_acknowledged_and_reads_go_on(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct err e;
+
+    assert_int_equal(asd_fixture_set(f, "before", large, LARGE), 0);
+    crash_disk_fail_at(f->disk, crash_disk_io_count(f->disk) + 2, -EIO); /* write, fdatasync */
+    assert_int_equal(asd_fixture_set(f, "during", large, LARGE), ERR_FAILED);
+    assert_true(asd_store_failed(f->store, &e));
+    assert_non_null(strstr(e.msg, "fdatasync"));
+    assert_int_equal(asd_fixture_set(f, "after", "x", 1), ERR_FAILED);
+    assert_true(asd_fixture_has(f, "before", large, LARGE));
+    reopen(f);
+    assert_false(asd_store_failed(f->store, NULL));
+    assert_int_equal(asd_fixture_set(f, "after", "x", 1), 0);
+    assert_false(asd_fixture_has(f, "during", large, LARGE));
+}
+
+/* Its values are lost; everybody else's are not. */
+static void a_missing_slab_costs_its_own_values_only(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *data = NULL;
+    uint32_t bytes = 0;
+    struct err e = {0};
+
+    for (char key[2] = "a"; key[0] < 'a' + 15; key[0]++) { /* 11 to a slab */
+        assert_int_equal(asd_fixture_set(f, key, large, LARGE - (size_t)(key[0] - 'a')), 0);
+    }
+    asd_fixture_close(f);
+    assert_int_equal(
+        crash_disk_io(f->disk)->ops->unlink(crash_disk_io(f->disk), "/asd/slabs/0000000000000001"),
+        0);
+    assert_int_equal(asd_fixture_open(f, &e), 0);
+    assert_true(asd_fixture_has(f, "a", large, LARGE));
+    assert_int_equal(asd_fixture_get(f, slice_str("o"), &data, &bytes), ERR_CORRUPT);
+    assert_int_equal(asd_fixture_set(f, "o", large, LARGE), 0); /* repair overwrites it */
+    assert_true(asd_fixture_has(f, "o", large, LARGE));
+    assert_int_equal(asd_fixture_delete(f, "n"), 0);
+    asd_fixture_settle(f);
+    reopen(f);
+    assert_true(asd_fixture_has(f, "o", large, LARGE));
+}
+
+static void a_damaged_record_is_an_error_until_it_is_overwritten(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_assert a = is("k", "v", 1);
+    struct asd_update u = set("k", "w", 1);
+    struct asd_apply what = {.asserts = &a, .assert_count = 1, .updates = &u, .update_count = 1};
+    uint8_t *data = NULL;
+    uint32_t bytes = 0;
+
+    assert_int_equal(asd_fixture_set(f, "k", "v", 1), 0);
+    index_double_corrupt(f->index, slice_str("\x10k"), 9);
+    assert_int_equal(asd_fixture_get(f, slice_str("k"), &data, &bytes), ERR_CORRUPT);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_CORRUPT);
+    assert_int_equal(asd_store_stats(f->store).bad_values, 2);
+    assert_int_equal(asd_fixture_set(f, "k", "w", 1), 0);
+    assert_true(asd_fixture_has(f, "k", "w", 1));
+}
+
+#define REAL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define CRASH(test) cmocka_unit_test_setup_teardown(test, setup_crash_disk, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        REAL(values_of_any_length_come_back_and_survive_a_restart),
+        REAL(a_value_longer_than_a_slab_gets_a_slab_of_its_own),
+        REAL(asserts_hold_for_equal_and_absent_values_only),
+        REAL(a_failed_assert_changes_nothing_and_its_space_comes_back),
+        REAL(of_several_updates_of_a_key_the_last_counts),
+        REAL(keys_and_values_out_of_bounds_are_refused_at_once),
+        REAL(requests_of_one_turn_share_one_flush),
+        REAL(asserts_see_what_earlier_members_of_the_batch_did),
+        REAL(high_priority_goes_first_and_low_does_not_starve),
+        REAL(too_many_requests_are_refused_as_busy),
+        REAL(closing_answers_every_request_once),
+        REAL(space_of_deleted_and_overwritten_values_goes_back_to_the_file_system),
+        REAL(a_full_store_takes_deletes_reserve_and_the_message_counter_only),
+        CRASH(a_device_without_space_refuses_values_and_recovers),
+        CRASH(after_a_failed_flush_nothing_is_acknowledged_and_reads_go_on),
+        CRASH(a_missing_slab_costs_its_own_values_only),
+        CRASH(a_damaged_record_is_an_error_until_it_is_overwritten),
+    };
+    int rc;
+
+    log_set_level(LOG_NONE);
+    large = asd_fixture_bytes(1, LARGE);
+    rc = cmocka_run_group_tests(tests, NULL, NULL);
+    free(large);
+    return rc;
+}

@@ -1,0 +1,644 @@
+/* The registry: what it keeps, races between two processes, lost replies at every step. */
+#include "unit/meta/registry_fixture.h"
+
+#include "meta/ns_keys.h"
+#include "meta/nsm_gc.h"
+#include "meta/registry_store.h"
+
+/* ---- init, refresh ---- */
+
+static void a_store_without_a_registry_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+
+    registry_refresh(f->a, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_NOT_FOUND);
+    assert_non_null(strstr(w.err.msg, "no registry in mem://"));
+    assert_int_equal(create_namespace(f, f->a, "x", NULL), ERR_NOT_FOUND);
+    assert_null(registry_view(f->a));
+}
+
+static void init_makes_one_registry_whoever_calls_it_how_often(void **state)
+{
+    static const enum kv_mem_fate fates[] = {KV_MEM_LOST_REPLY, KV_MEM_LATE};
+    struct fixture *f = *state;
+    struct script script = {.fates = fates, .count = 2};
+    struct reg_wait wa = {0};
+    struct reg_wait wb = {0};
+    char id[REGISTRY_ALBA_ID_BYTES];
+
+    kv_mem_set_fate(f->kv_a, scripted, &script);
+    registry_init(f->a, reg_wait_cb, &wa);
+    registry_init(f->b, reg_wait_cb, &wb);
+    assert_int_equal(reg_await(f, &wa), 0);
+    assert_int_equal(reg_await(f, &wb), 0);
+    snprintf(id, sizeof id, "%s", registry_view_alba_id(registry_view(f->a)));
+    assert_int_equal(strlen(id), 36);
+    assert_string_equal(registry_view_alba_id(registry_view(f->b)), id);
+    assert_int_equal(kv_mem_run_late(f->store), 0);
+    registry_init(f->b, reg_wait_cb, &wb);
+    assert_int_equal(reg_await(f, &wb), 0);
+    assert_string_equal(registry_view_alba_id(refreshed(f, f->a)), id);
+    assert_int_equal(registry_view_version(registry_view(f->a)), 1);
+    assert_string_equal(registry_view_preset_find(registry_view(f->a), NULL)->name, "default");
+    assert_int_equal(registry_view_nsm_host_count(registry_view(f->a)), 1);
+}
+
+static void a_refresh_without_change_is_one_get(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_view *view = refreshed(f, f->b);
+    struct kv_mem_counts before = kv_mem_counts(f->store);
+    struct kv_mem_counts after;
+
+    assert_ptr_equal(refreshed(f, f->b), view);
+    after = kv_mem_counts(f->store);
+    assert_int_equal(after.gets - before.gets, 1);
+    assert_int_equal(after.ranges - before.ranges, 0);
+}
+
+static void a_refresh_after_a_change_reads_what_changed(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_view *old = registry_view_hold(refreshed(f, f->b));
+    struct kv_mem_counts before;
+    struct kv_mem_counts after;
+
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    assert_int_equal(create_namespace(f, f->a, "two", NULL), 0);
+    before = kv_mem_counts(f->store);
+    assert_non_null(ns_find(refreshed(f, f->b), "one"));
+    after = kv_mem_counts(f->store);
+    assert_int_equal(after.gets - before.gets, 2);
+    assert_int_equal(after.ranges - before.ranges, 1);
+    assert_non_null(ns_find(registry_view(f->b), "two"));
+    /* The old snapshot is as it was. */
+    assert_int_equal(registry_view_namespace_count(old), 0);
+    registry_view_drop(old);
+}
+
+static void a_reader_far_behind_reads_everything(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+
+    refreshed(f, f->b);
+    for (int i = 0; i < 600; i++) {
+        registry_preset_set_default(f->a, "default", reg_wait_cb, &w);
+        assert_int_equal(reg_await(f, &w), 0);
+    }
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    assert_non_null(ns_find(refreshed(f, f->b), "one"));
+    assert_int_equal(registry_view_version(registry_view(f->b)), 603);
+    for (int i = 0; i < 600; i++) {
+        registry_preset_set_default(f->a, "default", reg_wait_cb, &w);
+        assert_int_equal(reg_await(f, &w), 0);
+    }
+    assert_int_equal(kv_mem_count_prefix(f->store, text("/alba/v1/reg/change/")), 1024);
+}
+
+static void delete_key(struct fixture *f, const char *key)
+{
+    struct kv_txn txn = {0};
+    struct kv_wait w = {0};
+
+    kv_txn_delete(&txn, text(key));
+    kv_apply(f->kv_b, &txn, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    kv_wait_release(&w);
+    kv_txn_release(&txn);
+}
+
+/* Copy the whole store aside, or back: what backup and restore of the metadata do. */
+static void a_reader_of_a_store_that_was_restored_reads_everything(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+    struct slice version, change;
+    struct slice version_copy, change_copy;
+
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0); /* versions 2, 3 */
+    assert_true(kv_mem_peek(f->store, text("/alba/v1/reg/version"), &version));
+    version_copy = slice_dup(version);
+    assert_true(kv_mem_peek(f->store, text("/alba/v1/reg/change/0000000000000003"), &change));
+    change_copy = slice_dup(change);
+    registry_preset_set_default(f->a, "default", reg_wait_cb, &w); /* 4 */
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(create_namespace(f, f->a, "lost", NULL), 0); /* 5, 6 */
+    assert_non_null(ns_find(refreshed(f, f->b), "lost"));
+
+    /* Back to version 3; then another history up to 8. */
+    kv_mem_poke(f->store, text("/alba/v1/reg/version"), version_copy);
+    kv_mem_poke(f->store, text("/alba/v1/reg/change/0000000000000003"), change_copy);
+    delete_key(f, "/alba/v1/reg/namespace/lost");
+    delete_key(f, "/alba/v1/reg/change/0000000000000004");
+    delete_key(f, "/alba/v1/reg/change/0000000000000005");
+    delete_key(f, "/alba/v1/reg/change/0000000000000006");
+    refreshed(f, f->a);
+    for (int i = 0; i < 5; i++) {
+        registry_preset_set_default(f->a, "default", reg_wait_cb, &w);
+        assert_int_equal(reg_await(f, &w), 0);
+    }
+    assert_int_equal(registry_view_version(refreshed(f, f->b)), 8);
+    assert_null(ns_find(registry_view(f->b), "lost"));
+    assert_non_null(ns_find(registry_view(f->b), "one"));
+    slice_release(&version_copy);
+    slice_release(&change_copy);
+}
+
+static void a_gap_in_the_change_log_makes_a_reader_read_everything(void **state)
+{
+    struct fixture *f = *state;
+
+    refreshed(f, f->b);
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    delete_key(f, "/alba/v1/reg/change/0000000000000002");
+    delete_key(f, "/alba/v1/reg/change/0000000000000003");
+    assert_non_null(ns_find(refreshed(f, f->b), "one"));
+}
+
+static unsigned changes_told;
+
+static void on_change(void *ctx)
+{
+    (void)ctx;
+    changes_told++;
+}
+
+static void polling_tells_of_changes(void **state)
+{
+    struct fixture *f = *state;
+
+    changes_told = 0;
+    registry_poll(f->b, 5, on_change, NULL);
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    while (registry_view(f->b) == NULL || ns_find(registry_view(f->b), "one") == NULL) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_true(changes_told >= 1);
+}
+
+/* ---- OSDs ---- */
+
+static struct registry_osd osd_of(const char *long_id)
+{
+    return (struct registry_osd){.long_id = long_id,
+                                 .ips = {"127.0.0.1", "::1"},
+                                 .ip_count = 2,
+                                 .port = 8000,
+                                 .node_id = "node1",
+                                 .datacenter = "dc",
+                                 .capacity_bytes = 1000};
+}
+
+static void osds_are_added_updated_and_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_osd osd = osd_of("osd_1");
+    const struct registry_osd *seen;
+    struct reg_wait w = {0};
+
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    registry_osd_add(f->b, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_EXISTS);
+    assert_non_null(strstr(w.err.msg, "osd_1"));
+    seen = registry_view_osd_find(refreshed(f, f->b), "osd_1");
+    assert_non_null(seen);
+    assert_string_equal(seen->ips[1], "::1");
+    assert_int_equal(seen->port, 8000);
+    assert_string_equal(seen->datacenter, "dc");
+    assert_int_equal(seen->capacity_bytes, 1000);
+    assert_false(seen->is_claimed);
+    osd.port = 9000;
+    registry_osd_update(f->b, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(registry_view_osd_find(refreshed(f, f->a), "osd_1")->port, 9000);
+    registry_osd_remove(f->a, "osd_1", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(registry_view_osd_count(refreshed(f, f->b)), 0);
+    registry_osd_update(f->b, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_NOT_FOUND);
+}
+
+static void osds_with_bad_fields_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_osd osd = osd_of("osd_1");
+    struct reg_wait w = {0};
+
+    osd.ips[0] = "no address";
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
+    assert_non_null(strstr(w.err.msg, "no address"));
+    osd = osd_of("");
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
+    osd = osd_of("\xff\xfe");
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
+    osd = osd_of("osd_1");
+    osd.port = 0;
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
+}
+
+/* ---- presets ---- */
+
+static void presets_are_created_updated_and_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct preset preset, told;
+    struct reg_wait w = {0};
+
+    preset_init_volumes(&preset, "vols");
+    registry_preset_create(f->a, &preset, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    registry_preset_create(f->b, &preset, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_EXISTS);
+    assert_int_equal(registry_view_preset_find(refreshed(f, f->b), "vols")->version, 0);
+    preset.fragment_bytes = 2 << 20;
+    registry_preset_update(f->b, &preset, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(registry_view_preset_find(refreshed(f, f->a), "vols")->version, 1);
+    assert_int_equal(registry_view_preset_find(registry_view(f->a), "vols")->fragment_bytes,
+                     2 << 20);
+
+    registry_preset_set_default(f->a, "vols", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(create_namespace(f, f->a, "n", NULL), 0);
+    assert_string_equal(ns_find(registry_view(f->a), "n")->preset, "vols");
+    registry_view_preset_copy(registry_view(f->a),
+                              registry_view_preset_find(registry_view(f->a), NULL), &told);
+    assert_true(told.is_default && told.in_use);
+    preset_release(&told);
+    registry_preset_delete(f->b, "vols", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_BUSY);
+    registry_preset_delete(f->b, "default", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    registry_preset_set_default(f->b, "default", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_NOT_FOUND);
+    preset.policies[0].k = 0;
+    preset_set_name(&preset, "bad");
+    registry_preset_create(f->a, &preset, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
+    preset_release(&preset);
+}
+
+static void without_a_default_preset_one_must_be_named(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+
+    registry_preset_delete(f->a, "default", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(create_namespace(f, f->a, "n", NULL), ERR_NOT_FOUND);
+    assert_int_equal(create_namespace(f, f->a, "n", "nope"), ERR_NOT_FOUND);
+}
+
+/* ---- namespaces ---- */
+
+static bool has_epoch(struct kv_mem_store *store, uint64_t ns_id, uint64_t epoch)
+{
+    struct key key;
+
+    return kv_mem_peek(store, ns_key_epoch(&key, ns_id, epoch), NULL);
+}
+
+static void a_namespace_is_active_with_a_gc_epoch_once_created(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_namespace *ns;
+
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    assert_int_equal(create_namespace(f, f->b, "one", NULL), ERR_EXISTS);
+    ns = ns_find(registry_view(f->b), "one");
+    assert_int_equal(ns->state, REGISTRY_NS_ACTIVE);
+    assert_string_equal(ns->preset, "default");
+    assert_true(has_epoch(f->store, ns->id, 1));
+    assert_ptr_equal(registry_view_namespace_by_id(registry_view(f->b), ns->id), ns);
+    assert_int_equal(create_namespace(f, f->b, "", NULL), ERR_CONFIG);
+    assert_int_equal(create_namespace(f, f->b, "\xc3\x28", NULL), ERR_CONFIG);
+}
+
+static void a_deleted_name_is_free_at_once_and_gets_another_id(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+    uint64_t id;
+
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    id = ns_find(registry_view(f->a), "one")->id;
+    registry_namespace_delete(f->b, "one", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_false(has_epoch(f->store, id, 1)); /* no put commits any more */
+    registry_namespace_delete(f->b, "one", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_NOT_FOUND);
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    assert_int_not_equal(ns_find(registry_view(f->a), "one")->id, id);
+    assert_int_equal(registry_view_removed_count(registry_view(f->a)), 1);
+    assert_int_equal(registry_view_removed(registry_view(f->a), 0)->id, id);
+    assert_int_equal(registry_view_namespace_by_id(registry_view(f->a), id)->state,
+                     REGISTRY_NS_REMOVING);
+    registry_namespace_forget(f->a, id, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    registry_namespace_forget(f->b, id, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(registry_view_removed_count(refreshed(f, f->b)), 0);
+    registry_namespace_forget(f->b, ns_find(registry_view(f->b), "one")->id, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_BUSY);
+}
+
+static void new_namespaces_go_to_the_least_loaded_host_that_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+    size_t on_second;
+
+    registry_nsm_host_add(f->a, "second", "asd://127.0.0.1:1", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    registry_nsm_host_add(f->a, "second", "asd://127.0.0.1:1", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_EXISTS);
+    registry_nsm_host_add(f->a, "third", "arakoon://x", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
+    for (int i = 0; i < 6; i++) {
+        char name[8];
+
+        snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(create_namespace(f, f->b, name, NULL), 0);
+    }
+    on_second = registry_view_nsm_host_load(registry_view(f->b), "second");
+    assert_int_equal(on_second, 3);
+    assert_int_equal(kv_mem_count_prefix(f->host_store, text("/alba/v1/ns/")), 3 * 3);
+    registry_nsm_host_update(f->a, "second", "asd://127.0.0.1:1", true, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(create_namespace(f, f->b, "last", NULL), 0);
+    assert_string_equal(ns_find(registry_view(f->b), "last")->nsm_host, "registry");
+}
+
+/* A creator that died between the steps leaves `creating`; the next one ends it. */
+static void a_namespace_left_creating_is_finished_by_the_next(void **state)
+{
+    struct fixture *f = *state;
+    enum kv_mem_fate fates[] = {KV_MEM_NORMAL, KV_MEM_HELD};
+    struct script script = {.fates = fates, .count = 2};
+    struct reg_wait w = {0};
+    const struct registry_namespace *ns;
+
+    kv_mem_set_fate(f->kv_a, scripted, &script);
+    registry_namespace_create(f->a, "one", NULL, reg_wait_cb, &w);
+    while (kv_mem_held_count(f->store) == 0) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    close_registry(f->a); /* dies before the first gc epoch */
+    f->a = NULL;
+    assert_int_equal(reg_await(f, &w), ERR_CANCELED);
+    ns = ns_find(refreshed(f, f->b), "one");
+    assert_int_equal(ns->state, REGISTRY_NS_CREATING);
+    assert_false(has_epoch(f->store, ns->id, 1));
+    assert_int_equal(create_namespace(f, f->b, "one", NULL), ERR_EXISTS);
+    ns = ns_find(registry_view(f->b), "one");
+    assert_int_equal(ns->state, REGISTRY_NS_ACTIVE);
+    assert_true(has_epoch(f->store, ns->id, 1));
+}
+
+/* A creator that was frozen wakes up long after the namespace lived on without it. */
+static void a_late_creator_does_not_bring_back_a_gc_epoch(void **state)
+{
+    struct fixture *f = *state;
+    enum kv_mem_fate fates[] = {KV_MEM_NORMAL, KV_MEM_HELD};
+    struct script script = {.fates = fates, .count = 2};
+    struct reg_wait w = {0};
+    struct key key;
+    uint64_t id;
+
+    kv_mem_set_fate(f->kv_a, scripted, &script);
+    registry_namespace_create(f->a, "one", NULL, reg_wait_cb, &w);
+    while (kv_mem_held_count(f->store) == 0) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(create_namespace(f, f->b, "one", NULL), ERR_EXISTS);
+    id = ns_find(registry_view(f->b), "one")->id;
+    kv_mem_poke(f->store, ns_key_epoch(&key, id, 2), text("alive"));
+    {
+        struct kv_txn txn = {0};
+        struct kv_wait k = {0};
+
+        kv_txn_delete(&txn, ns_key_epoch(&key, id, 1)); /* its time has passed */
+        kv_apply(f->kv_b, &txn, 0, kv_wait_cb, &k);
+        run_until(&f->loop, &k.done);
+        kv_wait_release(&k);
+        kv_txn_release(&txn);
+    }
+    assert_int_equal(kv_mem_run_held(f->store), 0);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_false(has_epoch(f->store, id, 1));
+}
+
+/* ---- races ---- */
+
+static void concurrent_creators_get_different_ids_and_one_of_each_name(void **state)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        enum { CREATORS = 8 };
+        struct reg_wait waits[CREATORS];
+        struct fixture *f;
+        int won[CREATORS / 2] = {0};
+        uint64_t ids = 0;
+
+        setup(state);
+        f = *state;
+        kv_mem_store_jitter(f->store, 5);
+        for (int i = 0; i < CREATORS; i++) {
+            char name[8];
+
+            snprintf(name, sizeof name, "n%d", i / 2);
+            waits[i] = (struct reg_wait){0};
+            registry_namespace_create(i % 2 == 0 ? f->a : f->b, name, NULL, reg_wait_cb, &waits[i]);
+        }
+        for (int i = 0; i < CREATORS; i++) {
+            int rc = reg_await(f, &waits[i]);
+
+            assert_true(rc == 0 || rc == ERR_EXISTS);
+            won[i / 2] += rc == 0;
+        }
+        refreshed(f, f->a);
+        for (int i = 0; i < CREATORS / 2; i++) {
+            assert_int_equal(won[i], 1);
+            ids |= 1ull << registry_view_namespace(registry_view(f->a), (size_t)i)->id;
+        }
+        assert_int_equal(__builtin_popcountll(ids), CREATORS / 2);
+        teardown(state);
+    }
+}
+
+/* Each transaction of a create and a delete, each fate, up to two in a row. */
+static void a_namespace_is_created_and_deleted_once_whatever_replies_are_lost(void **state)
+{
+    static const enum kv_mem_fate fates[] = {KV_MEM_LOST_REQUEST, KV_MEM_LOST_REPLY, KV_MEM_LATE};
+
+    for (int at = 0; at < 5; at++) {
+        for (int i = 0; i < 9; i++) {
+            enum kv_mem_fate row[8] = {KV_MEM_NORMAL};
+            struct script script = {.fates = row, .count = 8};
+            struct fixture *f;
+            struct reg_wait w = {0};
+
+            setup(state);
+            f = *state;
+            row[at] = fates[i % 3];
+            row[at + 1] = i / 3 == 0 ? KV_MEM_NORMAL : fates[i / 3];
+            kv_mem_set_fate(f->kv_a, scripted, &script);
+            assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+            kv_mem_run_late(f->store);
+            assert_int_equal(ns_find(refreshed(f, f->b), "one")->state, REGISTRY_NS_ACTIVE);
+            registry_namespace_delete(f->a, "one", reg_wait_cb, &w);
+            assert_int_equal(reg_await(f, &w), 0);
+            kv_mem_run_late(f->store);
+            refreshed(f, f->b);
+            assert_int_equal(registry_view_namespace_count(registry_view(f->b)), 0);
+            assert_int_equal(registry_view_removed_count(registry_view(f->b)), 1);
+            assert_false(has_epoch(f->store, registry_view_removed(registry_view(f->b), 0)->id, 1));
+            teardown(state);
+        }
+    }
+}
+
+static enum kv_mem_fate always_late(void *ctx, const struct kv_txn *txn)
+{
+    (void)ctx;
+    (void)txn;
+    return KV_MEM_LATE;
+}
+
+/* A change whose sendings are all delayed, while others change the registry: decided anew. */
+static void a_delayed_change_is_either_recognised_or_never_happens(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_osd osd = osd_of("osd_1");
+    struct reg_wait w = {0};
+
+    kv_mem_set_fate(f->kv_a, always_late, NULL);
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    for (int i = 0; i < 20; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(create_namespace(f, f->b, "between", NULL), 0);
+    kv_mem_set_fate(f->kv_a, NULL, NULL);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(kv_mem_run_late(f->store), 0);
+    refreshed(f, f->b);
+    assert_non_null(registry_view_osd_find(registry_view(f->b), "osd_1"));
+    assert_non_null(ns_find(registry_view(f->b), "between"));
+}
+
+static void a_read_that_fails_is_told_and_the_next_one_works(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+
+    kv_mem_fail_reads(f->kv_b, 1);
+    registry_refresh(f->b, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), UV_ECONNRESET);
+    assert_int_equal(registry_view_version(refreshed(f, f->b)), 1);
+}
+
+/* ---- configuration, work ---- */
+
+struct json_wait {
+    bool done;
+    int rc;
+    json_t *json;
+};
+
+static void on_json(void *ctx, int rc, const struct err *e, json_t *json)
+{
+    (void)e;
+    *(struct json_wait *)ctx =
+        (struct json_wait){.done = true, .rc = rc, .json = json_incref(json)};
+}
+
+static void configuration_and_work_items_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct json_wait j = {0};
+    struct reg_wait w = {0};
+    json_t *item = json_pack("{s:s}", "kind", "repair");
+
+    registry_config_get(f->a, "maintenance", on_json, &j);
+    run_until(&f->loop, &j.done);
+    assert_int_equal(j.rc, ERR_NOT_FOUND);
+    registry_config_set(f->a, "maintenance", item, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    j = (struct json_wait){0};
+    registry_config_get(f->b, "maintenance", on_json, &j);
+    run_until(&f->loop, &j.done);
+    assert_string_equal(json_string_value(json_object_get(j.json, "kind")), "repair");
+    json_decref(j.json);
+
+    for (int i = 0; i < 3; i++) {
+        registry_work_add(f->a, item, reg_wait_cb, &w);
+        assert_int_equal(reg_await(f, &w), 0);
+    }
+    registry_work_remove(f->b, 2, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    j = (struct json_wait){0};
+    registry_work_list(f->b, 0, 10, on_json, &j);
+    run_until(&f->loop, &j.done);
+    assert_int_equal(json_array_size(j.json), 2);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(j.json, 1), "id")), 3);
+    json_decref(j.json);
+    json_decref(item);
+}
+
+static void closing_answers_everything(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait waits[3] = {{0}};
+    struct registry_osd osd = osd_of("osd_1");
+
+    registry_refresh(f->a, reg_wait_cb, &waits[0]);
+    registry_osd_add(f->a, &osd, reg_wait_cb, &waits[1]);
+    registry_namespace_create(f->a, "x", NULL, reg_wait_cb, &waits[2]);
+    close_registry(f->a);
+    f->a = NULL;
+    for (int i = 0; i < 3; i++) {
+        assert_true(waits[i].done);
+        assert_int_equal(waits[i].rc, ERR_CANCELED);
+    }
+}
+
+#define BARE(name) cmocka_unit_test_setup_teardown(name, setup_bare, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BARE(a_store_without_a_registry_says_so),
+        BARE(init_makes_one_registry_whoever_calls_it_how_often),
+        TEST(a_refresh_without_change_is_one_get),
+        TEST(a_refresh_after_a_change_reads_what_changed),
+        TEST(a_reader_far_behind_reads_everything),
+        TEST(a_reader_of_a_store_that_was_restored_reads_everything),
+        TEST(a_gap_in_the_change_log_makes_a_reader_read_everything),
+        TEST(polling_tells_of_changes),
+        TEST(osds_are_added_updated_and_removed),
+        TEST(osds_with_bad_fields_are_refused),
+        TEST(presets_are_created_updated_and_deleted),
+        TEST(without_a_default_preset_one_must_be_named),
+        TEST(a_namespace_is_active_with_a_gc_epoch_once_created),
+        TEST(a_deleted_name_is_free_at_once_and_gets_another_id),
+        TEST(new_namespaces_go_to_the_least_loaded_host_that_is_not_lost),
+        TEST(a_namespace_left_creating_is_finished_by_the_next),
+        TEST(a_late_creator_does_not_bring_back_a_gc_epoch),
+        cmocka_unit_test(concurrent_creators_get_different_ids_and_one_of_each_name),
+        cmocka_unit_test(a_namespace_is_created_and_deleted_once_whatever_replies_are_lost),
+        TEST(a_delayed_change_is_either_recognised_or_never_happens),
+        TEST(a_read_that_fails_is_told_and_the_next_one_works),
+        TEST(configuration_and_work_items_are_kept),
+        TEST(closing_answers_everything),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,761 @@
+#include "net/asd_client.h"
+
+#include <stdio.h>
+#include <sys/un.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "unit/net/raw.h"
+#include "wire/asd_msg.h"
+#include "wire/asd_reply.h"
+#include "wire/asd_request.h"
+
+enum { CALLS = 8, BIG = 16 << 20 };
+
+struct answer {
+    struct asd_call call;
+    struct gather request;
+    struct buf payload; /* copied from the reply */
+    int rc;
+    unsigned count;
+};
+
+/* The test plays the ASD: `listener` and, once accepted, `peer`. */
+struct fixture {
+    uv_loop_t loop;
+    struct asd_client *client;
+    struct asd_client_options options;
+    int listener;
+    int peer;
+    uint16_t port;
+    struct answer answers[CALLS];
+    uint8_t *big;
+    bool closed;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof *f);
+
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&f->loop);
+    f->listener = raw_listen(&f->port);
+    f->peer = -1;
+    f->options = (struct asd_client_options){.addr = raw_addr(f->port), .connect_timeout_ms = 300};
+    f->client = asd_client_new(&f->loop, &f->options);
+    f->big = mem_alloc(BIG);
+    memset(f->big, 'z', BIG);
+    *state = f;
+    return 0;
+}
+
+static void on_client_closed(void *ctx)
+{
+    ((struct fixture *)ctx)->closed = true;
+}
+
+static void close_client(struct fixture *f)
+{
+    asd_client_close(f->client, on_client_closed, f);
+    f->client = NULL;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    if (f->client != NULL) {
+        close_client(f);
+    }
+    raw_loop_close(&f->loop);
+    assert_true(f->closed);
+    for (unsigned i = 0; i < CALLS; i++) {
+        assert_true(f->answers[i].count <= 1);
+        gather_release(&f->answers[i].request);
+        buf_release(&f->answers[i].payload);
+        buf_release(&f->answers[i].call.failed_key);
+    }
+    close(f->listener);
+    if (f->peer >= 0) {
+        close(f->peer);
+    }
+    free(f->big);
+    free(f);
+    return 0;
+}
+
+/* ---- the test as a user ---- */
+
+static void on_call(struct asd_call *call, int rc)
+{
+    struct answer *a = container_of(call, struct answer, call);
+
+    a->rc = rc;
+    a->count++;
+    if (rc == 0) {
+        buf_put(&a->payload, call->reply.pos, rd_left(&call->reply));
+    }
+}
+
+static void submit(struct fixture *f, unsigned i, unsigned timeout_ms)
+{
+    struct answer *a = &f->answers[i];
+
+    assert_int_equal(asd_client_call(f->client, &a->call, &a->request, timeout_ms, on_call), 0);
+    assert_int_equal(a->count, 0);
+}
+
+static void call_version(struct fixture *f, unsigned i, unsigned timeout_ms)
+{
+    struct asd_request request = {.code = ASD_GET_VERSION};
+
+    asd_request_encode(&request, &f->answers[i].request);
+    submit(f, i, timeout_ms);
+}
+
+/* More than the socket buffers hold, so that it stays partly sent. */
+static void call_big(struct fixture *f, unsigned i, unsigned timeout_ms)
+{
+    struct asd_update update = {.key = slice_str("k"), .value = slice_of(f->big, BIG)};
+    struct asd_request request = {.code = ASD_APPLY,
+                                  .apply = {.updates = &update, .update_count = 1}};
+
+    asd_request_encode(&request, &f->answers[i].request);
+    submit(f, i, timeout_ms);
+}
+
+static void wait_for(struct fixture *f, unsigned i)
+{
+    RAW_UNTIL(&f->loop, f->answers[i].count == 1);
+}
+
+/* ---- the test as an ASD ---- */
+
+static unsigned accept_preamble(struct fixture *f)
+{
+    uint8_t bytes[9];
+
+    f->peer = raw_accept(&f->loop, f->listener);
+    assert_int_equal(raw_recv(&f->loop, f->peer, bytes, 9), 9);
+    assert_memory_equal(bytes, "aLbA", 4);
+    if (bytes[8] == 1) {
+        uint8_t id[260];
+
+        assert_int_equal(raw_recv(&f->loop, f->peer, id, 4), 4);
+        raw_recv(&f->loop, f->peer, id + 4, get_u32le(id));
+    }
+    return get_u32le(bytes + 4);
+}
+
+static void hello(struct fixture *f, const char *id)
+{
+    struct buf b = {0};
+
+    asd_hello_put(&b, slice_str(id));
+    raw_send(&f->loop, f->peer, b.data, b.len);
+    buf_release(&b);
+}
+
+static void accept_v2(struct fixture *f)
+{
+    assert_int_equal(accept_preamble(f), 2);
+    hello(f, "asd_1");
+}
+
+/* Refuse version 2 as an old server does, then take version 1. */
+static void accept_v1(struct fixture *f)
+{
+    struct buf b = {0};
+
+    assert_int_equal(accept_preamble(f), 2);
+    asd_hello_put_refusal(&b, "protocol version 2 not supported");
+    raw_send(&f->loop, f->peer, b.data, b.len);
+    close(f->peer);
+    buf_release(&b);
+    assert_int_equal(accept_preamble(f), 1);
+    hello(f, "asd_1");
+}
+
+static uint32_t read_frame(struct fixture *f, uint8_t *ret_data, size_t bytes_max)
+{
+    uint8_t head[4];
+
+    assert_int_equal(raw_recv(&f->loop, f->peer, head, 4), 4);
+    assert_true(get_u32le(head) <= bytes_max);
+    assert_int_equal(raw_recv(&f->loop, f->peer, ret_data, get_u32le(head)), get_u32le(head));
+    return get_u32le(head);
+}
+
+/* Returns the request id of a GetVersion. */
+static uint32_t read_version_request(struct fixture *f)
+{
+    uint8_t frame[64];
+
+    assert_int_equal(read_frame(f, frame, sizeof frame), 8);
+    assert_int_equal(get_u32le(frame + 4), ASD_GET_VERSION);
+    return get_u32le(frame);
+}
+
+static void answer(struct fixture *f, uint32_t id, const char *payload)
+{
+    uint8_t head[12];
+
+    put_u32le(head, (uint32_t)strlen(payload) + 8);
+    put_u32le(head + 4, id);
+    put_u32le(head + 8, 0);
+    raw_send(&f->loop, f->peer, head, 12);
+    raw_send(&f->loop, f->peer, payload, strlen(payload));
+}
+
+static void answer_v1(struct fixture *f, const void *payload, uint32_t bytes)
+{
+    uint8_t head[8];
+
+    put_u32le(head, bytes + 4);
+    put_u32le(head + 4, 0);
+    raw_send(&f->loop, f->peer, head, 8);
+    raw_send(&f->loop, f->peer, payload, bytes);
+}
+
+static void assert_payload(const struct fixture *f, unsigned i, const char *text)
+{
+    assert_int_equal(f->answers[i].rc, 0);
+    assert_int_equal(f->answers[i].payload.len, strlen(text));
+    assert_memory_equal(f->answers[i].payload.data, text, strlen(text));
+}
+
+/* ---- version 2 ---- */
+
+static void replies_may_overtake_one_another(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t ids[3];
+
+    for (unsigned i = 0; i < 3; i++) {
+        call_version(f, i, 5000);
+    }
+    accept_v2(f);
+    for (unsigned i = 0; i < 3; i++) {
+        ids[i] = read_version_request(f);
+    }
+    answer(f, ids[2], "two");
+    wait_for(f, 2);
+    answer(f, ids[0], "zero");
+    answer(f, ids[1], "one");
+    wait_for(f, 1);
+    assert_payload(f, 0, "zero");
+    assert_payload(f, 1, "one");
+    assert_payload(f, 2, "two");
+    assert_string_equal(asd_client_long_id(f->client), "asd_1");
+}
+
+static uint8_t *detached;
+
+static void on_detach(struct asd_call *call, int rc)
+{
+    struct answer *a = container_of(call, struct answer, call);
+
+    a->rc = rc;
+    a->count++;
+    assert_int_equal(rd_left(&call->reply), 4);
+    detached = asd_call_detach_reply(call);
+}
+
+static void a_reply_can_be_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_request request = {.code = ASD_GET_VERSION};
+
+    asd_request_encode(&request, &f->answers[0].request);
+    assert_int_equal(
+        asd_client_call(f->client, &f->answers[0].call, &f->answers[0].request, 5000, on_detach),
+        0);
+    accept_v2(f);
+    answer(f, read_version_request(f), "kept");
+    wait_for(f, 0);
+    assert_memory_equal(detached + 8, "kept", 4);
+    free(detached);
+}
+
+static void a_big_request_arrives_whole(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *got = mem_alloc(BIG + 1000);
+    uint32_t bytes;
+
+    call_big(f, 0, 5000);
+    call_version(f, 1, 5000);
+    accept_v2(f);
+    bytes = read_frame(f, got, BIG + 1000);
+    assert_true(bytes > BIG);
+    assert_non_null(memmem(got, bytes, f->big, BIG));
+    answer(f, read_version_request(f), "v");
+    wait_for(f, 1);
+    answer(f, get_u32le(got), "");
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, 0);
+    free(got);
+}
+
+static void error_replies_become_codes_and_name_the_asd(void **state)
+{
+    static const struct {
+        int32_t rc;
+        int code;
+        bool maybe;
+    } cases[] = {{ASD_RC_ASSERT_FAILED, ERR_ASSERT_FAILED, false},
+                 {ASD_RC_FULL, ERR_FULL, false},
+                 {ASD_RC_UNKNOWN_OPERATION, ERR_UNKNOWN_OPERATION, false},
+                 {ASD_RC_UNKNOWN, ERR_REMOTE, true},
+                 {ASD_RC_CORRUPT, ERR_CORRUPT, true},
+                 {ASD_RC_BUSY, ERR_BUSY, false}};
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 6; i++) {
+        call_version(f, i, 5000);
+    }
+    accept_v2(f);
+    for (unsigned i = 0; i < 6; i++) {
+        struct answer *a = &f->answers[i];
+        struct buf b = {0};
+
+        asd_error_put(&b, 2, read_version_request(f), cases[i].rc, slice_str("the key"));
+        raw_send(&f->loop, f->peer, b.data, b.len);
+        buf_release(&b);
+        wait_for(f, i);
+        assert_int_equal(a->rc, cases[i].code);
+        assert_int_equal(a->call.err.code, cases[i].code);
+        assert_non_null(strstr(a->call.err.msg, f->options.addr.text));
+        assert_int_equal(a->call.maybe_executed, cases[i].maybe);
+        if (a->rc == ERR_ASSERT_FAILED || a->rc == ERR_CORRUPT) {
+            assert_true(slice_eq(slice_buf(&a->call.failed_key), slice_str("the key")));
+        }
+    }
+}
+
+static void a_late_reply_is_dropped_and_the_connection_stays(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t late;
+
+    call_version(f, 0, 150);
+    accept_v2(f);
+    late = read_version_request(f);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ETIMEDOUT);
+    assert_true(f->answers[0].call.maybe_executed);
+    call_version(f, 1, 5000); /* takes the same slot, under another id */
+    answer(f, late, "late");
+    answer(f, read_version_request(f), "fresh");
+    wait_for(f, 1);
+    assert_payload(f, 1, "fresh");
+}
+
+/* ---- deadlines and cancels in every state ---- */
+
+static void a_deadline_passes_while_connecting(void **state)
+{
+    struct fixture *f = *state;
+
+    call_version(f, 0, 100); /* the kernel accepts; nobody answers the preamble */
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ETIMEDOUT);
+    assert_false(f->answers[0].call.maybe_executed);
+}
+
+static void a_server_that_does_not_shake_hands_is_given_up(void **state)
+{
+    struct fixture *f = *state;
+
+    call_version(f, 0, 60000);
+    wait_for(f, 0); /* connect_timeout_ms is 300 */
+    assert_int_equal(f->answers[0].rc, UV_ETIMEDOUT);
+    assert_false(f->answers[0].call.maybe_executed);
+    assert_non_null(strstr(f->answers[0].call.err.msg, "connect"));
+}
+
+static void cancel_before_the_connection_is_answered_later(void **state)
+{
+    struct fixture *f = *state;
+
+    call_version(f, 0, 5000);
+    call_version(f, 1, 5000);
+    asd_call_cancel(&f->answers[0].call);
+    asd_call_cancel(&f->answers[0].call);
+    assert_int_equal(f->answers[0].count, 0);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, ERR_CANCELED);
+    assert_false(f->answers[0].call.maybe_executed);
+    accept_v2(f);
+    answer(f, read_version_request(f), "ok");
+    wait_for(f, 1);
+    assert_payload(f, 1, "ok");
+}
+
+static void cancel_after_sending_leaves_it_in_doubt(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t id;
+
+    call_version(f, 0, 5000);
+    accept_v2(f);
+    id = read_version_request(f);
+    asd_call_cancel(&f->answers[0].call);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, ERR_CANCELED);
+    assert_true(f->answers[0].call.maybe_executed);
+    answer(f, id, "late");
+    call_version(f, 1, 5000);
+    answer(f, read_version_request(f), "ok");
+    wait_for(f, 1);
+}
+
+/* The value's memory is the user's again in the callback, so it is overwritten there and then:
+ * the peer must still get the old bytes, and the next frame behind them. */
+static void cancel_while_partly_sent_gives_the_memory_back(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *got = mem_alloc(BIG + 1000);
+    uint32_t bytes;
+
+    call_big(f, 0, 5000);
+    call_big(f, 1, 5000); /* not begun: never appears */
+    call_version(f, 2, 5000);
+    accept_v2(f);
+    raw_turn_for(&f->loop, 50);
+    asd_call_cancel(&f->answers[0].call);
+    asd_call_cancel(&f->answers[1].call);
+    wait_for(f, 0);
+    wait_for(f, 1);
+    assert_true(f->answers[0].call.maybe_executed);
+    assert_false(f->answers[1].call.maybe_executed);
+    memset(f->big, 'x', BIG);
+    bytes = read_frame(f, got, BIG + 1000);
+    memset(f->big, 'z', BIG);
+    assert_non_null(memmem(got, bytes, f->big, BIG));
+    answer(f, read_version_request(f), "ok");
+    wait_for(f, 2);
+    assert_payload(f, 2, "ok");
+    free(got);
+}
+
+static void a_deadline_passes_while_partly_sent(void **state)
+{
+    struct fixture *f = *state;
+
+    call_big(f, 0, 150);
+    accept_v2(f);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ETIMEDOUT);
+    memset(f->big, 'x', BIG);
+}
+
+static void closing_cancels_everything(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_call refused;
+
+    call_big(f, 0, 5000);
+    call_version(f, 1, 5000);
+    accept_v2(f);
+    raw_turn_for(&f->loop, 50);
+    asd_client_close(f->client, on_client_closed, f);
+    assert_int_equal(f->answers[0].count, 0);
+    assert_int_equal(asd_client_call(f->client, &refused, &f->answers[0].request, 1, on_call),
+                     ERR_CANCELED);
+    f->client = NULL;
+    wait_for(f, 0);
+    wait_for(f, 1);
+    assert_int_equal(f->answers[0].rc, ERR_CANCELED);
+    assert_int_equal(f->answers[1].rc, ERR_CANCELED);
+    assert_false(f->answers[0].call.maybe_executed);
+    RAW_UNTIL(&f->loop, f->closed);
+}
+
+static void closing_while_connecting_cancels_everything(void **state)
+{
+    struct fixture *f = *state;
+
+    call_version(f, 0, 5000);
+    close_client(f);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, ERR_CANCELED);
+}
+
+/* ---- losses ---- */
+
+static void a_refused_connection_fails_at_once_and_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    uint16_t port = f->port;
+    int fd;
+
+    close(f->listener);
+    f->listener = -1;
+    call_version(f, 0, 60000);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ECONNREFUSED);
+    assert_false(f->answers[0].call.maybe_executed);
+    fd = raw_listen(&f->port);
+    if (f->port != port) { /* the old port is taken by somebody else: rare */
+        struct sockaddr_in sa = raw_loopback(port);
+
+        close(fd);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+        assert_int_equal(listen(fd, 8), 0);
+    }
+    f->listener = fd;
+    call_version(f, 1, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "back");
+    wait_for(f, 1);
+    assert_payload(f, 1, "back");
+}
+
+static void a_lost_connection_fails_what_was_sent_and_comes_back(void **state)
+{
+    struct fixture *f = *state;
+
+    call_version(f, 0, 5000);
+    call_big(f, 1, 5000);
+    accept_v2(f);
+    read_version_request(f);
+    close(f->peer);
+    wait_for(f, 0);
+    wait_for(f, 1);
+    assert_true(f->answers[0].rc == UV_EOF || f->answers[0].rc == UV_ECONNRESET ||
+                f->answers[0].rc == UV_EPIPE);
+    assert_true(f->answers[0].call.maybe_executed);
+    assert_false(f->answers[1].call.maybe_executed); /* half a frame is never executed */
+    call_version(f, 2, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "back");
+    wait_for(f, 2);
+    assert_payload(f, 2, "back");
+}
+
+static void an_idle_loss_is_noticed_before_the_next_call(void **state)
+{
+    struct fixture *f = *state;
+
+    call_version(f, 0, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "a");
+    wait_for(f, 0);
+    close(f->peer);
+    raw_turn_for(&f->loop, 20);
+    call_version(f, 1, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "b");
+    wait_for(f, 1);
+    assert_payload(f, 1, "b");
+}
+
+static void garbage_from_the_server_is_a_protocol_error(void **state)
+{
+    static const struct {
+        const char *bytes;
+        uint32_t len;
+    } junk[] = {{"\xff\xff\xff\x7f", 4}, {"\x02\0\0\0ab", 6}, {"\x04\0\0\0abcd", 8}};
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        call_version(f, i, 5000);
+        accept_v2(f);
+        read_version_request(f);
+        raw_send(&f->loop, f->peer, junk[i].bytes, junk[i].len);
+        wait_for(f, i);
+        assert_int_equal(f->answers[i].rc, ERR_PROTOCOL);
+        close(f->peer);
+        f->peer = -1;
+    }
+    call_version(f, 3, 5000);
+    assert_int_equal(accept_preamble(f), 2);
+    raw_send(&f->loop, f->peer, "\0\0\0\0\xff\xff\0\0", 8); /* an id of 64 KiB */
+    wait_for(f, 3);
+    assert_int_equal(f->answers[3].rc, ERR_PROTOCOL);
+    assert_false(f->answers[3].call.maybe_executed);
+}
+
+static void another_identity_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+
+    close_client(f);
+    RAW_UNTIL(&f->loop, f->closed);
+    f->options.long_id = "asd_1";
+    f->client = asd_client_new(&f->loop, &f->options);
+    call_version(f, 0, 5000);
+    assert_int_equal(accept_preamble(f), 2);
+    hello(f, "asd_2");
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, ERR_IDENTITY);
+    assert_false(f->answers[0].call.maybe_executed);
+    assert_non_null(strstr(f->answers[0].call.err.msg, "asd_2"));
+    close(f->peer);
+    call_version(f, 1, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "ok");
+    wait_for(f, 1);
+    assert_payload(f, 1, "ok");
+}
+
+static void unix_sockets_work_too(void **state)
+{
+    struct fixture *f = *state;
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    char uri[128];
+    struct err e;
+
+    close_client(f);
+    RAW_UNTIL(&f->loop, f->closed);
+    close(f->listener);
+    snprintf(uri, sizeof uri, "unix:///tmp/albacore-asd-%d.sock", (int)getpid());
+    assert_int_equal(net_addr_parse(&f->options.addr, uri, &e), 0);
+    f->client = asd_client_new(&f->loop, &f->options);
+    call_version(f, 0, 5000); /* nobody has made the socket */
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ENOENT);
+
+    memcpy(sa.sun_path, f->options.addr.path, sizeof sa.sun_path);
+    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(f->listener, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(f->listener, 8), 0);
+    call_version(f, 1, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "ok");
+    wait_for(f, 1);
+    assert_payload(f, 1, "ok");
+    unlink(sa.sun_path);
+}
+
+static void calls_over_the_limit_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_request request = {.code = ASD_GET_VERSION};
+    struct answer *many = mem_array(ASD_CLIENT_CALLS_MAX + 1, sizeof *many);
+
+    for (unsigned i = 0; i <= ASD_CLIENT_CALLS_MAX; i++) {
+        asd_request_encode(&request, &many[i].request);
+        assert_int_equal(asd_client_call(f->client, &many[i].call, &many[i].request, 5000, on_call),
+                         i < ASD_CLIENT_CALLS_MAX ? 0 : ERR_BUSY);
+    }
+    accept_v2(f);
+    for (unsigned i = 0; i < ASD_CLIENT_CALLS_MAX; i++) {
+        answer(f, read_version_request(f), "ok");
+    }
+    RAW_UNTIL(&f->loop, many[ASD_CLIENT_CALLS_MAX - 1].count == 1);
+    for (unsigned i = 0; i <= ASD_CLIENT_CALLS_MAX; i++) {
+        assert_int_equal(many[i].count, i < ASD_CLIENT_CALLS_MAX);
+        gather_release(&many[i].request);
+        buf_release(&many[i].payload);
+    }
+    free(many);
+}
+
+/* ---- version 1 ---- */
+
+static void an_old_server_gets_one_request_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t frame[16];
+
+    for (unsigned i = 0; i < 3; i++) {
+        call_version(f, i, 5000);
+    }
+    accept_v1(f);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(read_frame(f, frame, sizeof frame), 4);
+        assert_int_equal(get_u32le(frame), ASD_GET_VERSION);
+        assert_true(raw_is_quiet(&f->loop, f->peer, 30));
+        answer_v1(f, "ok", 2);
+        wait_for(f, i);
+        assert_payload(f, i, "ok");
+    }
+}
+
+/* Slices follow the frame on version 1; the reply must look as on version 2. */
+static void bytes_behind_the_frame_are_part_of_the_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_part parts[2] = {{.offset = 0, .bytes = 3}, {.offset = 8, .bytes = 70000}};
+    struct asd_request request = {
+        .code = ASD_PARTIAL_GET,
+        .partial = {.key = slice_str("k"), .parts = parts, .part_count = 2}};
+    uint8_t frame[100];
+
+    asd_request_encode(&request, &f->answers[0].request);
+    submit(f, 0, 5000);
+    call_version(f, 1, 5000);
+    accept_v1(f);
+    read_frame(f, frame, sizeof frame);
+    answer_v1(f, "\x01", 1);
+    raw_send(&f->loop, f->peer, f->big, 3);
+    assert_int_equal(f->answers[0].count, 0);
+    raw_send(&f->loop, f->peer, f->big, 70000);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].payload.len, 1 + 70003);
+    assert_memory_equal(f->answers[0].payload.data + 1, f->big, 70003);
+    read_frame(f, frame, sizeof frame);
+    answer_v1(f, "next", 4);
+    wait_for(f, 1);
+    assert_payload(f, 1, "next");
+}
+
+/* There are no ids, so a late reply cannot be told from the next one. */
+static void a_deadline_on_version_1_costs_the_connection(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t frame[16];
+    int old;
+
+    call_version(f, 0, 200);
+    call_version(f, 1, 5000);
+    accept_v1(f);
+    read_frame(f, frame, sizeof frame);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ETIMEDOUT);
+    assert_true(f->answers[0].call.maybe_executed);
+    assert_true(raw_is_closed_by_peer(&f->loop, f->peer));
+    old = f->peer;
+    accept_v1(f);
+    close(old);
+    read_frame(f, frame, sizeof frame);
+    answer_v1(f, "ok", 2);
+    wait_for(f, 1);
+    assert_payload(f, 1, "ok");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(replies_may_overtake_one_another),
+        TEST(a_reply_can_be_kept),
+        TEST(a_big_request_arrives_whole),
+        TEST(error_replies_become_codes_and_name_the_asd),
+        TEST(a_late_reply_is_dropped_and_the_connection_stays),
+        TEST(a_deadline_passes_while_connecting),
+        TEST(a_server_that_does_not_shake_hands_is_given_up),
+        TEST(cancel_before_the_connection_is_answered_later),
+        TEST(cancel_after_sending_leaves_it_in_doubt),
+        TEST(cancel_while_partly_sent_gives_the_memory_back),
+        TEST(a_deadline_passes_while_partly_sent),
+        TEST(closing_cancels_everything),
+        TEST(closing_while_connecting_cancels_everything),
+        TEST(a_refused_connection_fails_at_once_and_is_tried_again),
+        TEST(a_lost_connection_fails_what_was_sent_and_comes_back),
+        TEST(an_idle_loss_is_noticed_before_the_next_call),
+        TEST(garbage_from_the_server_is_a_protocol_error),
+        TEST(another_identity_is_an_error),
+        TEST(unix_sockets_work_too),
+        TEST(calls_over_the_limit_are_refused),
+        TEST(an_old_server_gets_one_request_at_a_time),
+        TEST(bytes_behind_the_frame_are_part_of_the_reply),
+        TEST(a_deadline_on_version_1_costs_the_connection),
+    };
+
+    return cmocka_run_group_tests_name("net/asd_client", tests, NULL, NULL);
+}

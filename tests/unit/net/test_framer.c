@@ -1,0 +1,212 @@
+#include "net/framer.h"
+
+#include <inttypes.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/rnd.h"
+#include "unit/net/raw.h"
+
+enum { FRAME_MAX = 300000, BUFFER = 65536 };
+
+struct taker {
+    struct net_framer framer;
+    struct rnd rnd;
+    struct buf got; /* frames as they came, each with its length before it */
+    unsigned frames;
+    bool random_blocks;
+    uint32_t tail;
+};
+
+static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
+{
+    (void)ctx;
+    if (memcmp(data, "hello", bytes < 5 ? bytes : 5) != 0) {
+        return ERR_PROTOCOL;
+    }
+    return bytes >= 5 ? 5 : 0;
+}
+
+static int frame_tail(void *ctx, const uint8_t *frame, uint32_t bytes, uint32_t *ret_more)
+{
+    struct taker *t = ctx;
+
+    (void)frame;
+    *ret_more = bytes % 3 == 0 ? t->tail : 0;
+    return 0;
+}
+
+static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
+{
+    struct taker *t = ctx;
+
+    assert_false(t->framer.blocked);
+    t->frames++;
+    buf_put_u32le(&t->got, bytes);
+    buf_put(&t->got, frame, bytes);
+    free(frame);
+    if (t->random_blocks && rnd_below(&t->rnd, 3) == 0) {
+        t->framer.blocked = true;
+    }
+}
+
+static const struct net_framer_ops ops = {
+    .on_raw = on_raw, .frame_tail = frame_tail, .on_frame = on_frame};
+
+/* Feed it in pieces of random size, through whatever buffer it asks for. */
+static int feed(struct taker *t, const struct buf *in)
+{
+    uint8_t buffer[NET_FRAMER_RAW_BYTES_MAX + BUFFER];
+    size_t at = 0;
+    int rc = 0;
+
+    while (at < in->len && rc == 0) {
+        size_t room = BUFFER, part;
+        uint8_t *to;
+
+        if (t->framer.blocked) {
+            t->framer.blocked = false;
+            rc = net_framer_resume(&t->framer);
+            continue;
+        }
+        to = net_framer_buffer(&t->framer, &room);
+        part = 1 + rnd_below(&t->rnd, rnd_below(&t->rnd, 2) ? room : room < 9 ? room : 9);
+        part = part < in->len - at ? part : in->len - at;
+        memcpy(to != NULL ? to : buffer + NET_FRAMER_RAW_BYTES_MAX, in->data + at, part);
+        rc = to != NULL ? net_framer_filled(&t->framer, part)
+                        : net_framer_feed(&t->framer, buffer + NET_FRAMER_RAW_BYTES_MAX, part);
+        at += part;
+    }
+    while (rc == 0 && t->framer.blocked) {
+        t->framer.blocked = false;
+        rc = net_framer_resume(&t->framer);
+    }
+    return rc;
+}
+
+static uint32_t frame_size(struct rnd *rnd)
+{
+    switch (rnd_below(rnd, 4)) {
+    case 0:
+        return (uint32_t)rnd_below(rnd, 3);
+    case 1:
+        return (uint32_t)rnd_below(rnd, FRAME_MAX - 2000);
+    default:
+        return (uint32_t)rnd_below(rnd, 5000);
+    }
+}
+
+static void frames_survive_any_cutting_and_pausing(void **state)
+{
+    uint64_t seed = clock_mono_ns();
+
+    (void)state;
+    print_message("seed %" PRIu64 "\n", seed);
+    for (unsigned round = 0; round < 60; round++) {
+        struct taker t = {.rnd = rnd_seed(seed + round), .random_blocks = round % 2 != 0};
+        struct buf in = {0}, want = {0};
+        unsigned frames = (unsigned)rnd_below(&t.rnd, 60);
+
+        t.tail = round % 3 == 0 ? (uint32_t)rnd_below(&t.rnd, 2000) : 0;
+        buf_put(&in, "hello", 5);
+        for (unsigned i = 0; i < frames; i++) {
+            uint32_t bytes = frame_size(&t.rnd);
+            uint32_t tail = bytes % 3 == 0 ? t.tail : 0;
+
+            buf_put_u32le(&in, bytes);
+            buf_put_u32le(&want, bytes + tail);
+            for (uint32_t j = 0; j < bytes + tail; j++) {
+                uint8_t byte = (uint8_t)rnd_next(&t.rnd);
+
+                buf_put_u8(&in, byte);
+                buf_put_u8(&want, byte);
+            }
+        }
+        net_framer_init(&t.framer, &ops, &t, FRAME_MAX, true);
+        assert_true(net_framer_is_partial(&t.framer));
+        assert_int_equal(feed(&t, &in), 0);
+        assert_int_equal(t.frames, frames);
+        assert_false(net_framer_is_partial(&t.framer));
+        assert_int_equal(t.got.len, want.len);
+        if (want.len != 0) {
+            assert_memory_equal(t.got.data, want.data, want.len);
+        }
+        net_framer_release(&t.framer);
+        buf_release(&in);
+        buf_release(&want);
+        buf_release(&t.got);
+    }
+}
+
+static int feed_bytes(struct taker *t, const void *data, size_t bytes)
+{
+    uint8_t buffer[NET_FRAMER_RAW_BYTES_MAX + BUFFER];
+
+    memcpy(buffer + NET_FRAMER_RAW_BYTES_MAX, data, bytes);
+    return net_framer_feed(&t->framer, buffer + NET_FRAMER_RAW_BYTES_MAX, bytes);
+}
+
+static void a_length_over_the_limit_is_refused_before_memory_is_taken(void **state)
+{
+    struct taker t = {0};
+
+    (void)state;
+    net_framer_init(&t.framer, &ops, &t, 1000, false);
+    assert_int_equal(feed_bytes(&t, "\xe9\x03\x00\x00", 4), ERR_TOO_LARGE);
+    assert_null(t.framer.frame);
+    net_framer_release(&t.framer);
+
+    net_framer_init(&t.framer, &ops, &t, 1000, false);
+    assert_int_equal(feed_bytes(&t, "\xff\xff\xff\xff", 4), ERR_TOO_LARGE);
+    assert_null(t.framer.frame);
+    net_framer_release(&t.framer);
+}
+
+static void a_tail_over_the_limit_is_refused(void **state)
+{
+    struct taker t = {.tail = 998};
+
+    (void)state;
+    net_framer_init(&t.framer, &ops, &t, 1000, false);
+    assert_int_equal(feed_bytes(&t,
+                                "\x03\x00\x00\x00"
+                                "abc",
+                                7),
+                     ERR_TOO_LARGE);
+    assert_int_equal(t.frames, 0);
+    net_framer_release(&t.framer);
+}
+
+static void a_preamble_that_never_ends_is_refused(void **state)
+{
+    struct taker t = {0};
+    struct net_framer_ops endless = ops;
+    char junk[NET_FRAMER_RAW_BYTES_MAX] = "hell";
+    int rc = 0;
+
+    (void)state;
+    net_framer_init(&t.framer, &endless, &t, 1000, true);
+    assert_int_equal(feed_bytes(&t, "x", 1), ERR_PROTOCOL);
+    net_framer_release(&t.framer);
+
+    endless.on_raw = on_raw;
+    net_framer_init(&t.framer, &endless, &t, 1000, true);
+    for (unsigned i = 0; i < 4 && rc == 0; i++) {
+        rc = feed_bytes(&t, junk + i, 1);
+    }
+    assert_int_equal(rc, 0);
+    assert_true(net_framer_is_partial(&t.framer));
+    net_framer_release(&t.framer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_survive_any_cutting_and_pausing),
+        cmocka_unit_test(a_length_over_the_limit_is_refused_before_memory_is_taken),
+        cmocka_unit_test(a_tail_over_the_limit_is_refused),
+        cmocka_unit_test(a_preamble_that_never_ends_is_refused),
+    };
+
+    return cmocka_run_group_tests_name("net/framer", tests, NULL, NULL);
+}

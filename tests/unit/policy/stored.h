@@ -1,0 +1,72 @@
+/* A packed fragment to read back, cut short or spoil. */
+#ifndef TESTS_UNIT_POLICY_STORED_H
+#define TESTS_UNIT_POLICY_STORED_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "policy/fragment.h"
+#include "seed.h"
+
+struct stored {
+    struct fragment_ref ref;
+    uint8_t *raw;   /* ref.shape.raw_bytes */
+    uint8_t *value; /* ref.stored_bytes, exactly: sanitizers see every step outside */
+    uint32_t crc;
+};
+
+/* Stretches that shrink and stretches that do not. */
+static inline void stored_fill(struct rnd *rnd, uint8_t *data, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < bytes;) {
+        uint32_t run = 1 + (uint32_t)rnd_below(rnd, 12000);
+        bool soft = rnd_below(rnd, 2) == 0;
+
+        for (; run != 0 && i < bytes; run--, i++) {
+            data[i] = soft ? (uint8_t)(i / 61) : (uint8_t)rnd_next(rnd);
+        }
+    }
+}
+
+static inline struct stored stored_make(struct rnd *rnd, uint32_t raw_bytes,
+                                        enum compress_codec codec, uint32_t block_bytes)
+{
+    struct stored s = {.ref.shape = fragment_shape_of(raw_bytes, codec)};
+    uint8_t salt[FRAGMENT_SALT_BYTES];
+    uint8_t *image;
+
+    s.ref.shape.block_bytes = block_bytes;
+    seed_fill(rnd, s.ref.id.object_id, sizeof s.ref.id.object_id);
+    s.ref.id.chunk = (uint32_t)rnd_below(rnd, 100);
+    s.ref.id.fragment = (uint32_t)rnd_below(rnd, 28);
+    seed_fill(rnd, salt, sizeof salt);
+    s.raw = mem_alloc((size_t)raw_bytes + 1);
+    stored_fill(rnd, s.raw, raw_bytes);
+
+    image = mem_alloc(fragment_stored_max(&s.ref.shape));
+    s.ref.stored_bytes = fragment_pack(&s.ref.id, &s.ref.shape, salt, s.raw, image, &s.crc);
+    s.value = mem_dup(image, s.ref.stored_bytes);
+    free(image);
+    return s;
+}
+
+static inline void stored_release(struct stored *s)
+{
+    free(s->raw);
+    free(s->value);
+}
+
+/* What an attacker, or a wrong writer, would do: make both checksums of the trailer right. */
+static inline void stored_reseal(struct stored *s)
+{
+    uint32_t entries_bytes = fragment_trailer_bytes(&s->ref.shape) - FRAGMENT_FOOTER_BYTES;
+    uint8_t *footer = s->value + s->ref.stored_bytes - FRAGMENT_FOOTER_BYTES;
+
+    put_u32le(footer + 120, crc32c(0, footer - entries_bytes, entries_bytes));
+    put_u32le(footer + 124, crc32c(0, footer, 124));
+}
+
+#endif

@@ -1,0 +1,160 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "base/rnd.h"
+#include "policy/erasure.h"
+#include "proxy/encode.h"
+
+static void fill(struct rnd *rnd, uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        data[i] = (i / 700) % 2 == 0 ? (uint8_t)rnd_next(rnd) : 7;
+    }
+}
+
+static struct encode make(uint32_t k, uint32_t m, enum compress_codec codec,
+                          uint32_t fragment_bytes, const uint8_t *data, uint32_t data_bytes)
+{
+    struct encode x = {.chunk = 3,
+                       .k = k,
+                       .m = m,
+                       .codec = codec,
+                       .fragment_bytes = fragment_bytes,
+                       .data = data,
+                       .data_bytes = data_bytes};
+
+    rnd_bytes(x.object_id, sizeof(x.object_id));
+    encode_run(&x);
+    return x;
+}
+
+/* What the image of fragment i unpacks to. */
+static uint8_t *unpack(const struct encode *x, uint32_t i)
+{
+    struct fragment_ref ref = {.id = fragment_id_of(x->object_id, x->chunk, i, x->k),
+                               .shape = fragment_shape_of(x->fragment_bytes, x->codec),
+                               .stored_bytes = x->stored_bytes[i]};
+    uint8_t *raw = mem_zalloc(x->fragment_bytes + 1);
+    struct err e;
+
+    assert_int_equal(fragment_unpack(&ref, x->images[i], x->stored_bytes[i], raw, &e), 0);
+    assert_int_equal(crc32c(0, x->images[i], x->stored_bytes[i]), x->crcs[i]);
+    return raw;
+}
+
+static void check(struct rnd *rnd, uint32_t k, uint32_t m, enum compress_codec codec,
+                  uint32_t fragment_bytes, uint32_t data_bytes)
+{
+    uint32_t chunk_bytes = k * fragment_bytes;
+    uint8_t *padded = mem_zalloc(chunk_bytes + 1);
+    uint8_t *data = mem_alloc(data_bytes + 1);
+    uint8_t *raws[PRESET_FRAGMENTS_MAX];
+    uint8_t *parity[PRESET_M_MAX];
+    struct encode x;
+
+    fill(rnd, data, data_bytes);
+    memcpy(padded, data, data_bytes);
+    x = make(k, m, codec, fragment_bytes, data, data_bytes);
+    assert_int_equal(x.data_crc, crc32c(0, data, data_bytes));
+    for (uint32_t i = 0; i < k + m; i++) {
+        raws[i] = unpack(&x, i);
+    }
+    for (uint32_t i = 0; i < k; i++) {
+        assert_memory_equal(raws[i], padded + (size_t)i * fragment_bytes, fragment_bytes);
+    }
+    for (uint32_t j = 0; j < m; j++) {
+        parity[j] = mem_alloc(fragment_bytes + 1);
+    }
+    erasure_encode(erasure_get(k, m), fragment_bytes, (const uint8_t *const *)raws, parity);
+    for (uint32_t j = 0; j < m; j++) {
+        assert_memory_equal(raws[k + j], parity[j], fragment_bytes);
+        free(parity[j]);
+    }
+    for (uint32_t i = 0; i < k + m; i++) {
+        free(raws[i]);
+    }
+    encode_release(&x);
+    free(padded);
+    free(data);
+}
+
+static void every_image_unpacks_to_its_part_or_to_the_parity(void **state)
+{
+    const struct {
+        uint32_t k, m;
+    } shapes[] = {{1, 0}, {1, 2}, {2, 1}, {4, 2}, {3, 0}, {5, 4}, {16, 4}, {20, 8}};
+    uint64_t seed;
+    struct rnd rnd;
+
+    (void)state;
+    rnd_bytes(&seed, sizeof(seed));
+    print_message("seed %llu\n", (unsigned long long)seed);
+    rnd = rnd_seed(seed);
+    for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
+        uint32_t k = shapes[s].k, m = shapes[s].m;
+
+        for (unsigned i = 0; i < 6; i++) {
+            uint32_t fragment = k == 1 ? 1 + (uint32_t)rnd_below(&rnd, 100000)
+                                       : 4096 * (1 + (uint32_t)rnd_below(&rnd, 20));
+            uint32_t data =
+                k == 1 ? fragment : (k - 1) * fragment + 1 + (uint32_t)rnd_below(&rnd, fragment);
+
+            check(&rnd, k, m, i % 2 == 0 ? COMPRESS_LZ4 : COMPRESS_NONE, fragment, data);
+        }
+        check(&rnd, k, m, COMPRESS_LZ4, k == 1 ? 5 : 4096, k == 1 ? 5 : 1); /* mostly padding */
+        check(&rnd, k, m, COMPRESS_LZ4, 0, 0);                              /* an empty object */
+    }
+}
+
+static void every_encoding_has_a_salt_of_its_own(void **state)
+{
+    uint8_t data[8192] = {0};
+    struct encode a = make(2, 1, COMPRESS_LZ4, 4096, data, sizeof(data));
+    struct encode b = make(2, 1, COMPRESS_LZ4, 4096, data, sizeof(data));
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t j = 0; j < 3; j++) {
+            const uint8_t *x = a.images[i] + a.stored_bytes[i] - 28; /* the footer's salt */
+            const uint8_t *y = b.images[j] + b.stored_bytes[j] - 28;
+
+            assert_memory_not_equal(x, y, FRAGMENT_SALT_BYTES);
+        }
+    }
+    encode_release(&a);
+    encode_release(&b);
+}
+
+static void replicas_are_encoded_once(void **state)
+{
+    uint8_t data[10000] = {1};
+    struct encode x = make(1, 3, COMPRESS_LZ4, sizeof(data), data, sizeof(data));
+
+    (void)state;
+    for (uint32_t i = 1; i < 4; i++) {
+        assert_ptr_equal(x.images[i], x.images[0]);
+        assert_int_equal(x.stored_bytes[i], x.stored_bytes[0]);
+        assert_int_equal(x.crcs[i], x.crcs[0]);
+    }
+    encode_release(&x);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_image_unpacks_to_its_part_or_to_the_parity),
+        cmocka_unit_test(every_encoding_has_a_salt_of_its_own),
+        cmocka_unit_test(replicas_are_encoded_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

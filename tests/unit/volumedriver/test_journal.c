@@ -1,0 +1,297 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/tempdir.h"
+#include "unit/volumedriver/journal_fixture.h"
+#include "volumedriver/location.h"
+#include "volumedriver/sco.h"
+
+static void writes_of_one_turn_and_of_many_volumes_share_a_frame(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t frames = stats_of(f).frames;
+
+    for (unsigned i = 0; i < 40; i++) {
+        append(f, i % 2, 1, false);
+    }
+    assert_int_equal(f->ended, 0);
+    run_until(f, 40);
+    /* 40 clusters do not fit the segment behind the opening frame and a header: two frames. */
+    assert_true(stats_of(f).frames - frames <= 2);
+}
+
+static void a_durable_write_costs_one_sync_and_shares_it(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t syncs;
+
+    append(f, 0, 1, false);
+    while (stats_of(f).segments == JOURNAL_SEGMENTS_MIN) { /* growth has its own */
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    syncs = stats_of(f).syncs;
+    for (unsigned i = 0; i < 10; i++) {
+        append(f, 0, 1, true);
+    }
+    run_until(f, 11);
+    assert_int_equal(stats_of(f).syncs, syncs + 1);
+    assert_int_equal(stats_of(f).durable_lsn, stats_of(f).completed_lsn);
+}
+
+static void a_failed_sync_takes_the_journal_out_of_service(void **state)
+{
+    struct fixture *f = *state;
+
+    append(f, 0, 1, false);
+    run_until(f, 1);
+    crash_disk_fail_at(f->disk, crash_disk_io_count(f->disk) + 2, -EIO);
+    append(f, 0, 1, true);
+    append(f, 0, 1, true);
+    run_until(f, 3);
+    assert_int_equal(f->failed, 2);
+    append(f, 0, 1, false);
+    run_until(f, 4);
+    assert_int_equal(f->failed, 3);
+    assert_true(stats_of(f).failed);
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+static void wait_ms(struct fixture *f, uint64_t ms)
+{
+    uv_timer_t timer;
+
+    uv_timer_init(&f->loop, &timer);
+    uv_timer_start(&timer, on_time, ms, 0);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+}
+
+static void a_full_ring_waits_asks_for_uploads_and_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    unsigned n = 0;
+
+    for (; n < 60; n++) {
+        append(f, 0, 7, false);
+    }
+    while (f->pressed == 0 || stats_of(f).segments_used < 4) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(f->ended < n);
+    assert_true(f->pressed_lsn != 0);
+    while (f->ended < n) {
+        struct list *link = list_pop(&f->live);
+
+        if (link != NULL) {
+            drop(f, container_of(link, struct record, link));
+        }
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(stats_of(f).segments <= 6 + 1);
+}
+
+static void the_journal_keeps_its_id_and_refuses_garbage(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t id[16];
+    struct err e;
+
+    memcpy(id, journal_id(f->j), 16);
+    close_journal(f);
+    assert_int_equal(open_journal(f, &e), 0);
+    assert_memory_equal(id, journal_id(f->j), 16);
+    assert_int_equal(stats_of(f).incarnation, 2);
+    close_journal(f);
+    assert_int_equal(crash_disk_corrupt(f->disk, "/journal", 20), 0);
+    assert_int_equal(open_journal(f, &e), ERR_CORRUPT);
+    assert_null(f->j);
+}
+
+static void an_idle_flush_is_told_by_an_empty_frame(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t frames;
+
+    append(f, 0, 1, true);
+    run_until(f, 1);
+    frames = stats_of(f).frames;
+    wait_ms(f, 4 * JOURNAL_IDLE_MS);
+    assert_int_equal(stats_of(f).frames, frames + 1);
+    wait_ms(f, 4 * JOURNAL_IDLE_MS);
+    assert_int_equal(stats_of(f).frames, frames + 1); /* once is enough */
+}
+
+/* The opening frame goes behind the accepted end: a crash loop costs blocks. */
+static void a_hundred_openings_take_no_segment(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t segments = stats_of(f).segments;
+
+    for (unsigned life = 2; life < 30; life++) {
+        reopen(f);
+        assert_int_equal(stats_of(f).incarnation, life);
+        assert_int_equal(stats_of(f).segments, segments);
+        assert_int_equal(stats_of(f).segments_used, 1);
+    }
+    for (unsigned life = 30; life < 100; life++) {
+        reopen(f);
+        assert_true(stats_of(f).segments <= segments + 3); /* 128 KiB hold 32 of them */
+    }
+}
+
+/* A full journal whose volumes cannot upload must not grow with each life either. */
+static void a_full_journal_does_not_grow_over_many_lives(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned life = 0; life < 8; life++) {
+        struct tail_history h;
+        unsigned ended = f->ended;
+
+        for (unsigned i = 0; i < 40; i++) {
+            append(f, 0, 7, false);
+        }
+        wait_ms(f, 30);
+        while (f->ended < ended + 40) { /* those that wait end with the journal's space */
+            journal_cancel(f->j, f->uuid[0]);
+            uv_run(&f->loop, UV_RUN_NOWAIT);
+        }
+        assert_in_range(stats_of(f).segments, 6, 7);
+        reopen(f);
+        h = history(f, 0);
+        assert_false(h.damaged);
+        f->seq[0] = h.last_seq;
+    }
+    drop_all(f);
+}
+
+static void on_sync(void *ctx, const char *what, const char *path)
+{
+    struct fixture *f = ctx;
+
+    if (strcmp(what, "fdatasync") == 0 && strstr(path, "journal") != NULL) {
+        crash_disk_fail_at(f->disk, crash_disk_io_count(f->disk) + 1, -EIO);
+    }
+}
+
+/* Nobody asked for a flush: the only sync is that of a new segment. It may have been told of
+ * frames that were lost. */
+static void a_failed_sync_of_growth_takes_the_journal_out_of_service(void **state)
+{
+    struct fixture *f = *state;
+
+    crash_disk_set_hook(f->disk, on_sync, f);
+    append(f, 0, 7, false);
+    append(f, 0, 7, false);
+    while (!stats_of(f).failed) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    append(f, 0, 1, false);
+    run_until(f, 3);
+    assert_true(f->failed >= 1);
+    close_journal(f);
+    crash_disk_set_hook(f->disk, NULL, NULL);
+}
+
+static void no_room_to_grow_leaves_the_ring_as_it_is(void **state)
+{
+    struct fixture *f = *state;
+
+    crash_disk_set_capacity(f->disk, crash_disk_used_bytes(f->disk));
+    churn(f, 30);
+    assert_false(stats_of(f).failed);
+    assert_int_equal(stats_of(f).segments, JOURNAL_SEGMENTS_MIN);
+    reopen(f);
+}
+
+/* It has no data: its own record keeps its segment, and brings all that a second put needs. */
+static void an_assignment_keeps_its_place_until_it_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct tail_history h;
+    struct tail tail;
+
+    append_other(f, 1,
+                 (struct journal_append){.op = FRAME_OP_SCO,
+                                         .kind = SCO_GC,
+                                         .epoch = 3,
+                                         .a = sco_number(3, 7),
+                                         .predecessor = sco_number(3, 6),
+                                         .generation = 5,
+                                         .record = record_new(FRAME_OP_SCO, sco_number(3, 7), 1)});
+    run_until(f, 1);
+    for (unsigned i = 0; i < 10; i++) { /* segments fill behind it, and empty */
+        struct list *link;
+
+        append(f, 0, 7, true);
+        run_until(f, f->ended + 1);
+        link = f->live.prev;
+        list_remove(link);
+        drop(f, container_of(link, struct record, link));
+    }
+    assert_true(stats_of(f).segments_used >= 3);
+    reopen(f);
+    journal_take_tail(f->j, f->uuid[1], &tail);
+    tail.prefix_number = sco_number(3, 6);
+    tail_resolve(&tail, 3, 4, 0, drop, f, &h);
+    assert_false(h.damaged);
+    assert_int_equal(h.sco_count, 1);
+    assert_int_equal(h.scos[0].number, sco_number(3, 7));
+    assert_int_equal(h.scos[0].predecessor, sco_number(3, 6));
+    assert_int_equal(h.scos[0].generation, 5);
+    assert_int_equal(h.scos[0].kind, SCO_GC);
+    drop(f, h.scos[0].record);
+    free(h.scos);
+}
+
+static void a_journal_in_use_is_refused_by_name(void **state)
+{
+    struct fixture *f = *state;
+    char *dir = tempdir_make();
+    struct journal_options o = {
+        .loop = &f->loop, .io = io_real(), .dir = dir, .segment_bytes = SEGMENT_BYTES};
+    struct journal *other;
+    struct err e;
+
+    close_journal(f);
+    assert_int_equal(journal_open(&o, &f->j, &e), 0);
+    assert_int_equal(journal_open(&o, &other, &e), ERR_BUSY);
+    assert_non_null(strstr(e.msg, dir));
+    close_journal(f);
+    assert_int_equal(journal_open(&o, &f->j, &e), 0);
+    close_journal(f);
+    tempdir_remove(dir);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(writes_of_one_turn_and_of_many_volumes_share_a_frame),
+        T(a_durable_write_costs_one_sync_and_shares_it),
+        T(a_failed_sync_takes_the_journal_out_of_service),
+        T(a_full_ring_waits_asks_for_uploads_and_goes_on),
+        T(the_journal_keeps_its_id_and_refuses_garbage),
+        T(an_idle_flush_is_told_by_an_empty_frame),
+        T(a_hundred_openings_take_no_segment),
+        T(a_full_journal_does_not_grow_over_many_lives),
+        T(a_failed_sync_of_growth_takes_the_journal_out_of_service),
+        T(no_room_to_grow_leaves_the_ring_as_it_is),
+        T(an_assignment_keeps_its_place_until_it_is_dropped),
+        T(a_journal_in_use_is_refused_by_name),
+    };
+
+    log_set_level(LOG_NONE);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,182 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alba/help.h"
+#include "alba/verb.h"
+#include "base/check.h"
+
+/* Options every verb takes, behind its own in the same way. */
+enum common { COMMON_CONFIG, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_COUNT };
+
+static const struct verb_option common_options[COMMON_COUNT + 1] = {
+    [COMMON_CONFIG] = {.name = "config", .arg = "URL"},
+    [COMMON_JSON] = {.name = "to-json"},
+    [COMMON_VERBOSE] = {.name = "verbose", .letter = 'v'},
+    [COMMON_HELP] = {.name = "help"},
+};
+
+static int find(const struct verb_option *options, const char *name, size_t name_len, char letter)
+{
+    for (int i = 0; options[i].name != NULL; i++) {
+        if (letter != 0 ? options[i].letter == letter
+                        : strlen(options[i].name) == name_len &&
+                              memcmp(options[i].name, name, name_len) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int option_index(const struct cli *cli, const char *name)
+{
+    int i = find(cli->verb->options, name, strlen(name), 0);
+
+    CHECK(i >= 0);
+    return i;
+}
+
+const char *cli_option(const struct cli *cli, const char *name)
+{
+    return cli->option_values[option_index(cli, name)];
+}
+
+bool cli_flag(const struct cli *cli, const char *name)
+{
+    return cli->option_given[option_index(cli, name)];
+}
+
+int cli_number(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t *ret_value)
+{
+    const char *text = cli_option(cli, name);
+    char *end;
+    long long value;
+
+    if (text == NULL) {
+        return err_say(&cli->err, -EINVAL, "--%s is needed", name);
+    }
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || value < min || value > max) {
+        return err_say(&cli->err, -EINVAL, "--%s=%s: want a whole number from %lld to %lld", name,
+                       text, (long long)min, (long long)max);
+    }
+    *ret_value = value;
+    return 0;
+}
+
+const char *cli_arg(const struct cli *cli, unsigned index)
+{
+    return index < cli->positional_count ? cli->positionals[index] : NULL;
+}
+
+static int take_common(struct cli *cli, int index, const char *value)
+{
+    switch (index) {
+    case COMMON_CONFIG:
+        cli->config = value;
+        return 0;
+    case COMMON_JSON:
+        cli->to_json = true;
+        return 0;
+    case COMMON_VERBOSE:
+        cli->verbose = true;
+        return 0;
+    default:
+        help_verb(cli->verb, stdout);
+        exit(0);
+    }
+}
+
+/* One word that starts with '-'. Uses up the next word when it is the value;
+ * *i is the index of the last word used. */
+static int take_option(struct cli *cli, int argc, char **argv, int *i)
+{
+    const char *word = argv[*i];
+    bool is_long = word[1] == '-';
+    const char *name = is_long ? word + 2 : word + 1;
+    const char *equals = is_long ? strchr(name, '=') : NULL;
+    size_t name_len = equals != NULL ? (size_t)(equals - name) : strlen(name);
+    char letter = is_long ? 0 : name[0];
+    const struct verb_option *options = cli->verb->options;
+    const char *value = equals != NULL ? equals + 1 : NULL;
+    int index = find(options, name, name_len, letter);
+    bool common = index < 0;
+
+    if (common) {
+        options = common_options;
+        index = find(options, name, name_len, letter);
+    }
+    if (index < 0 || (!is_long && name[0] != '\0' && name[1] != '\0')) {
+        return err_say(&cli->err, -EINVAL, "unknown option %s; see alba %s --help", word,
+                       cli->verb->name);
+    }
+    if (options[index].arg == NULL && value != NULL) {
+        return err_say(&cli->err, -EINVAL, "--%s takes no value", options[index].name);
+    }
+    if (options[index].arg != NULL && value == NULL) {
+        if (*i + 1 >= argc) {
+            return err_say(&cli->err, -EINVAL, "--%s needs a value", options[index].name);
+        }
+        value = argv[++*i];
+    }
+    if (common) {
+        return take_common(cli, index, value);
+    }
+    cli->option_given[index] = true;
+    cli->option_values[index] = value;
+    return 0;
+}
+
+/* How many words "A B [C]" wants; *ret_max for the optional ones too. */
+static unsigned count_positionals(const char *text, unsigned *ret_max)
+{
+    unsigned needed = 0;
+    unsigned all = 0;
+    bool in_word = false;
+
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p != ' ' && !in_word) {
+            all++;
+            needed += *p != '[';
+        }
+        in_word = *p != ' ';
+    }
+    *ret_max = strstr(text, "…]") != NULL ? VERB_POSITIONALS_MAX : all;
+    return needed;
+}
+
+int cli_parse(struct cli *cli, int argc, char **argv)
+{
+    const char *wanted = cli->verb->positionals != NULL ? cli->verb->positionals : "";
+    bool options_end = false;
+    unsigned max;
+    unsigned min = count_positionals(wanted, &max);
+
+    cli->config = getenv("ALBA_CONFIG");
+    cli->argv_rest = argv;
+    for (int i = 0; cli->verb->options[i].name != NULL; i++) {
+        cli->option_values[i] = cli->verb->options[i].value_default;
+    }
+    for (int i = 0; i < argc; i++) {
+        int rc = 0;
+
+        if (!options_end && strcmp(argv[i], "--") == 0) {
+            options_end = true;
+        } else if (!options_end && argv[i][0] == '-' && argv[i][1] != '\0') {
+            rc = take_option(cli, argc, argv, &i);
+        } else if (cli->positional_count == max) {
+            rc = err_say(&cli->err, -EINVAL, "one word too many: %s", argv[i]);
+        } else {
+            cli->positionals[cli->positional_count++] = argv[i];
+        }
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (cli->positional_count < min) {
+        return err_say(&cli->err, -EINVAL, "usage: alba %s %s", cli->verb->name, wanted);
+    }
+    return 0;
+}

@@ -1,0 +1,220 @@
+#include "alba/deployment.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "loop/io.h"
+
+enum { DEPLOYMENT_VERSION = 1 };
+
+const char *deployment_dir(const char *option)
+{
+    const char *dir = option != NULL ? option : getenv("ALBA_DIR");
+
+    return dir != NULL ? dir : "albacore";
+}
+
+char *deployment_path(const struct deployment *d, const char *sub, const char *name,
+                      const char *suffix)
+{
+    return sub[0] != '\0' ? mem_printf("%s/%s/%s%s", d->dir, sub, name, suffix)
+                          : mem_printf("%s/%s%s", d->dir, name, suffix);
+}
+
+static int make_dir(const char *path, struct err *e)
+{
+    struct io *io = io_real();
+    int rc = io->ops->mkdir(io, path);
+
+    return rc == 0 || rc == -EEXIST ? 0 : err_set(e, rc, "make directory %s", path);
+}
+
+static int make_dirs(struct deployment *d, struct err *e)
+{
+    static const char *const subs[] = {"etc", "log", "run", "data"};
+
+    for (unsigned i = 0; i < sizeof subs / sizeof *subs; i++) {
+        char *path = deployment_path(d, "", subs[i], "");
+        int rc = make_dir(path, e);
+
+        free(path);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int take_lock(struct deployment *d, struct err *e)
+{
+    char *path = deployment_path(d, "", "lock", "");
+    int rc = 0;
+
+    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (d->lock_fd < 0) {
+        rc = err_set(e, -errno, "lock file %s", path);
+    } else if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        rc = err_say(e, ERR_BUSY, "%s is in use by another `alba up`", d->dir);
+    }
+    free(path);
+    return rc;
+}
+
+static int check_count(const char *what, unsigned asked, unsigned had, struct err *e)
+{
+    if (asked != 0 && asked != had) {
+        return err_say(e, -EINVAL, "this deployment has %u %s, not %u", had, what, asked);
+    }
+    return 0;
+}
+
+static int load(struct deployment *d, unsigned asds, unsigned nodes, struct err *e)
+{
+    char *path = deployment_path(d, "", "deployment.json", "");
+    json_error_t je;
+    json_t *doc = json_load_file(path, 0, &je);
+    int version = 0;
+    int rc = 0;
+
+    if (doc == NULL && access(path, F_OK) != 0) {
+        d->is_new = true;
+        d->asds = asds != 0 ? asds : DEPLOYMENT_ASDS_DEFAULT;
+        d->nodes = nodes != 0 ? nodes : DEPLOYMENT_NODES_DEFAULT;
+        d->ports = json_object();
+        goto out;
+    }
+    if (doc == NULL ||
+        json_unpack_ex(doc, &je, 0, "{s:i, s:i, s:i, s:O}", "version", &version, "asds", &d->asds,
+                       "nodes", &d->nodes, "ports", &d->ports) != 0) {
+        rc = err_say(e, ERR_CONFIG, "%s: line %d: %s", path, je.line, je.text);
+    } else if (version != DEPLOYMENT_VERSION) {
+        rc = err_say(e, ERR_VERSION, "%s: version %d, this program knows %d", path, version,
+                     DEPLOYMENT_VERSION);
+    } else if (d->asds < 1 || d->asds > DEPLOYMENT_ASDS_MAX || d->nodes < 1 || d->nodes > d->asds ||
+               !json_is_object(d->ports)) {
+        rc = err_say(e, ERR_CONFIG, "%s: counts or ports are out of range", path);
+    } else {
+        rc = check_count("ASDs", asds, d->asds, e);
+        rc = rc != 0 ? rc : check_count("nodes", nodes, d->nodes, e);
+    }
+out:
+    json_decref(doc);
+    free(path);
+    return rc;
+}
+
+int deployment_open(struct deployment *d, const char *dir, unsigned asds, unsigned nodes,
+                    struct err *e)
+{
+    char absolute[PATH_MAX];
+    int rc;
+
+    *d = (struct deployment){.lock_fd = -1};
+    rc = make_dir(dir, e);
+    if (rc != 0) {
+        return rc;
+    }
+    if (realpath(dir, absolute) == NULL) {
+        return err_set(e, -errno, "directory %s", dir);
+    }
+    d->dir = mem_strdup(absolute);
+    rc = make_dirs(d, e);
+    rc = rc != 0 ? rc : take_lock(d, e);
+    return rc != 0 ? rc : load(d, asds, nodes, e);
+}
+
+void deployment_close(struct deployment *d)
+{
+    if (d->lock_fd >= 0) {
+        close(d->lock_fd);
+    }
+    json_decref(d->ports);
+    free(d->dir);
+    *d = (struct deployment){.lock_fd = -1};
+}
+
+/* Binds `port` (0: any) on loopback for a moment. Returns the port, or 0. */
+static uint16_t try_port(uint16_t port)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+              bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 1) == 0 &&
+              getsockname(fd, (struct sockaddr *)&at, &len) == 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok ? ntohs(at.sin_port) : 0;
+}
+
+uint16_t deployment_port(struct deployment *d, const char *name, struct err *e)
+{
+    json_int_t kept = json_integer_value(json_object_get(d->ports, name));
+    uint16_t port = kept > 0 && kept < 65536 ? try_port((uint16_t)kept) : 0;
+
+    if (port == 0) {
+        port = try_port(0);
+    }
+    if (port == 0) {
+        err_set(e, -EADDRINUSE, "find a free port for %s", name);
+        return 0;
+    }
+    json_object_set_new(d->ports, name, json_integer(port));
+    return port;
+}
+
+static int write_json(struct deployment *d, const char *sub, const char *name, json_t *doc,
+                      struct err *e)
+{
+    char *text = json_dumps(doc, JSON_INDENT(2) | JSON_SORT_KEYS);
+    char *dir = deployment_path(d, "", sub, "");
+    struct io *io = io_real();
+    int rc = text != NULL ? io_store_file(io, dir, name, text, strlen(text)) : -ENOMEM;
+
+    if (rc != 0) {
+        err_set(e, rc, "write %s/%s", dir, name);
+    }
+    free(dir);
+    free(text);
+    return rc;
+}
+
+int deployment_save(struct deployment *d, struct err *e)
+{
+    json_t *doc = json_pack("{s:i, s:i, s:i, s:O}", "version", DEPLOYMENT_VERSION, "asds",
+                            (int)d->asds, "nodes", (int)d->nodes, "ports", d->ports);
+    int rc = write_json(d, ".", "deployment.json", doc, e);
+
+    json_decref(doc);
+    return rc;
+}
+
+int deployment_write_config(struct deployment *d, const char *name, json_t *config, struct err *e)
+{
+    char *file = mem_printf("%s.json", name);
+    int rc = write_json(d, "etc", file, config, e);
+
+    free(file);
+    json_decref(config);
+    return rc;
+}
+
+int deployment_write_file(struct deployment *d, const char *name, const char *text, struct err *e)
+{
+    int rc = io_store_file(io_real(), d->dir, name, text, strlen(text));
+
+    return rc == 0 ? 0 : err_set(e, rc, "write %s/%s", d->dir, name);
+}

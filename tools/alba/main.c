@@ -1,0 +1,83 @@
+/* alba: the command line of Albacore. See verb.h for how a verb is made. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "alba/help.h"
+#include "alba/output.h"
+#include "alba/verb.h"
+#include "base/log.h"
+
+extern const struct verb up_verbs[];
+extern const struct verb general_verbs[];
+extern const struct verb vdisk_verbs[];
+extern const struct verb object_verbs[];
+extern const struct verb namespace_verbs[];
+extern const struct verb osd_verbs[];
+extern const struct verb preset_verbs[];
+extern const struct verb proxy_verbs[];
+
+const struct verb *const verb_tables[] = {up_verbs,        vdisk_verbs,   object_verbs,
+                                          namespace_verbs, preset_verbs,  osd_verbs,
+                                          proxy_verbs,     general_verbs, NULL};
+
+/* A unique beginning of a verb serves as the verb, as scripts expect. */
+const struct verb *verb_find(const char *name, struct err *e)
+{
+    const struct verb *found = NULL;
+    unsigned matches = 0;
+
+    for (const struct verb *const *table = verb_tables; *table != NULL; table++) {
+        for (const struct verb *v = *table; v->name != NULL; v++) {
+            if (strcmp(v->name, name) == 0) {
+                return v;
+            }
+            if (strncmp(v->name, name, strlen(name)) == 0) {
+                found = v;
+                matches++;
+            }
+        }
+    }
+    if (matches == 1) {
+        return found;
+    }
+    if (matches == 0) {
+        err_say(e, -EINVAL, "no verb '%s'; see alba --help", name);
+    } else {
+        err_say(e, -EINVAL, "'%s' begins %u verbs", name, matches);
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {.program = argv[0]};
+    int rc;
+
+    signal(SIGPIPE, SIG_IGN);
+    log_set_level(LOG_WARN);
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        help_overview(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 1 : 0;
+    }
+    cli.verb = verb_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1], &cli.err);
+    if (cli.verb == NULL) {
+        fprintf(stderr, "alba: %s\n", cli.err.msg);
+        return 1;
+    }
+    rc = cli_parse(&cli, argc - 2, argv + 2);
+    if (rc != 0 && !cli.to_json) {
+        fprintf(stderr, "alba %s: %s\n", cli.verb->name, cli.err.msg);
+        return 1;
+    }
+    if (cli.verbose) {
+        log_set_level(LOG_DEBUG);
+    }
+    if (rc == 0) {
+        rc = cli.verb->run(&cli);
+    }
+    rc = output_finish(&cli, rc);
+    json_decref(cli.result);
+    return rc;
+}

@@ -1,0 +1,185 @@
+#include "alba/output.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "alba/verb.h"
+#include "base/buf.h"
+#include "base/mem.h"
+
+enum { COLUMNS_MAX = 12 };
+
+void output_size_text(char ret_text[OUTPUT_SIZE_TEXT_BYTES], uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double value = (double)bytes;
+    unsigned unit = 0;
+
+    while (value >= 1024 && unit < sizeof units / sizeof *units - 1) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(ret_text, OUTPUT_SIZE_TEXT_BYTES, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s",
+             value, units[unit]);
+}
+
+static int fail_json(const struct cli *cli)
+{
+    json_t *doc =
+        json_pack("{s:b, s:{s:s, s:s, s:i}}", "success", 0, "error", "message", cli->err.msg,
+                  "exception_type", cli->exception_type != NULL ? cli->exception_type : "unknown",
+                  "exception_code", cli->exception_code);
+
+    json_dumpf(doc, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+    putchar('\n');
+    json_decref(doc);
+    return cli->verb->fails_with_exit_one ? 1 : 0;
+}
+
+static int succeed_json(struct cli *cli)
+{
+    json_t *doc = json_object();
+
+    json_object_set_new(doc, "success", json_true());
+    json_object_set(doc, "result", cli->result);
+    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    putchar('\n');
+    json_decref(doc);
+    return 0;
+}
+
+int output_finish(struct cli *cli, int rc)
+{
+    if (rc != 0 && cli->to_json) {
+        return fail_json(cli);
+    }
+    if (rc != 0) {
+        fprintf(stderr, "alba %s: %s\n", cli->verb->name, cli->err.msg);
+        return 2;
+    }
+    if (cli->result == NULL) {
+        cli->result = json_object();
+    }
+    if (cli->to_json) {
+        return succeed_json(cli);
+    }
+    if (cli->verb->show != NULL) {
+        cli->verb->show(cli);
+    }
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
+/* ---- tables ---- */
+
+struct column {
+    char title[40];
+    char path[40];
+    size_t width;
+    bool right; /* numbers stand right */
+};
+
+static const json_t *follow(const json_t *row, const char *path)
+{
+    char step[40];
+
+    while (row != NULL && *path != '\0') {
+        size_t len = strcspn(path, ".");
+
+        snprintf(step, sizeof step, "%.*s", (int)len, path);
+        row = step[0] == '#' ? json_array_get(row, (size_t)strtoul(step + 1, NULL, 10))
+                             : json_object_get(row, step);
+        path += len + (path[len] == '.');
+    }
+    return row;
+}
+
+static char *cell_text(const json_t *value)
+{
+    struct buf b = {0};
+    size_t index;
+    json_t *item;
+    size_t len;
+
+    if (value == NULL || json_is_null(value)) {
+        return mem_strdup("-");
+    }
+    if (json_is_string(value)) {
+        return mem_strdup(json_string_value(value));
+    }
+    if (!json_is_array(value)) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+        return text != NULL ? text : mem_strdup("?");
+    }
+    json_array_foreach(value, index, item)
+    {
+        char *text = cell_text(item);
+
+        buf_printf(&b, "%s%s", index != 0 ? "," : "", text);
+        free(text);
+    }
+    buf_put_u8(&b, 0);
+    return (char *)buf_detach(&b, &len);
+}
+
+static unsigned parse_columns(const char *spec, struct column columns[COLUMNS_MAX])
+{
+    unsigned count = 0;
+
+    while (*spec != '\0' && count < COLUMNS_MAX) {
+        size_t title_len = strcspn(spec, "=");
+        size_t path_len = strcspn(spec + title_len + 1, " ");
+        struct column *c = &columns[count++];
+
+        *c = (struct column){.right = true};
+        snprintf(c->title, sizeof c->title, "%.*s", (int)title_len, spec);
+        snprintf(c->path, sizeof c->path, "%.*s", (int)path_len, spec + title_len + 1);
+        c->width = strlen(c->title);
+        spec += title_len + 1 + path_len;
+        spec += strspn(spec, " ");
+    }
+    return count;
+}
+
+static void print_cell(const struct column *c, const char *text, bool last)
+{
+    if (c->right) {
+        printf("%*s%s", (int)c->width, text, last ? "\n" : "  ");
+    } else if (last) {
+        printf("%s\n", text);
+    } else {
+        printf("%-*s  ", (int)c->width, text);
+    }
+}
+
+void output_table(const json_t *rows, const char *columns)
+{
+    struct column cols[COLUMNS_MAX];
+    unsigned count = parse_columns(columns, cols);
+    size_t row_count = json_array_size(rows);
+    char **cells = mem_array(row_count * count + 1, sizeof *cells);
+
+    for (size_t r = 0; r < row_count; r++) {
+        for (unsigned c = 0; c < count; c++) {
+            const json_t *value = follow(json_array_get(rows, r), cols[c].path);
+            char *text = cell_text(value);
+
+            cells[r * count + c] = text;
+            cols[c].right = cols[c].right && (json_is_number(value) || json_is_null(value));
+            cols[c].width = strlen(text) > cols[c].width ? strlen(text) : cols[c].width;
+        }
+    }
+    for (unsigned c = 0; c < count && row_count != 0; c++) {
+        print_cell(&cols[c], cols[c].title, c + 1 == count);
+    }
+    for (size_t i = 0; i < row_count * count; i++) {
+        print_cell(&cols[i % count], cells[i], i % count + 1 == count);
+        free(cells[i]);
+    }
+    if (row_count == 0 && isatty(STDOUT_FILENO)) {
+        puts("(none)");
+    }
+    free(cells);
+}

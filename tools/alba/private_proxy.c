@@ -1,0 +1,123 @@
+#include "alba/private_proxy.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "alba/daemons.h"
+#include "base/mem.h"
+
+enum { START_TRIES = 500, START_PAUSE_US = 20000 };
+
+extern char **environ;
+
+static int write_config(const struct private_proxy *p, const char *config, struct err *e)
+{
+    char *path = mem_printf("%s/proxy.json", p->dir);
+    char *absolute = realpath(config, NULL); /* a file; a URL has no real path */
+    json_t *doc = json_pack("{s:s, s:s+, s:s, s:[s]}", "albamgr_cfg_url",
+                            absolute != NULL ? absolute : config, "socket", p->dir, "/s",
+                            "log_level", "error", "fs_dirs", "/");
+    int rc = json_dump_file(doc, path, JSON_INDENT(2)) == 0
+                 ? 0
+                 : err_set(e, -EIO, "write the proxy's configuration %s", path);
+
+    json_decref(doc);
+    free(absolute);
+    free(path);
+    return rc;
+}
+
+static int spawn(struct private_proxy *p, struct err *e)
+{
+    char *program = daemons_path("alba-proxy", e);
+    char *config = mem_printf("%s/proxy.json", p->dir);
+    char option[] = "--config";
+    char die[] = "--die-with-parent";
+    char *args[] = {program, option, config, die, NULL};
+    int rc = program == NULL ? e->code : 0;
+
+    if (rc == 0) {
+        rc = -posix_spawn(&p->pid, program, NULL, NULL, args, environ);
+        if (rc != 0) {
+            err_set(e, rc, "start %s", program);
+        }
+    }
+    free(program);
+    free(config);
+    return rc;
+}
+
+static int wait_listening(struct private_proxy *p, struct err *e)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = ERR_BUSY;
+
+    snprintf(at.sun_path, sizeof at.sun_path, "%s/s", p->dir);
+    for (int i = 0; i < START_TRIES && rc == ERR_BUSY; i++) {
+        int status;
+
+        if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0) {
+            rc = 0;
+        } else if (waitpid(p->pid, &status, WNOHANG) == p->pid) {
+            p->pid = 0;
+            rc = err_say(e, ERR_FAILED, "the proxy ended while it started (see above)");
+        } else {
+            usleep(START_PAUSE_US);
+        }
+    }
+    close(fd);
+    return rc == ERR_BUSY ? err_set(e, -ETIMEDOUT, "wait for the proxy to start") : rc;
+}
+
+int private_proxy_start(struct private_proxy *p, const char *config, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    int rc = 0;
+
+    *p = (struct private_proxy){0};
+    p->dir = mem_printf("%s/alba.XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(p->dir) == NULL) {
+        rc = err_set(e, -errno, "make folder %s", p->dir);
+        free(p->dir);
+        p->dir = NULL;
+        return rc;
+    }
+    p->uri = mem_printf("unix://%s/s", p->dir);
+    rc = write_config(p, config, e);
+    rc = rc != 0 ? rc : spawn(p, e);
+    return rc != 0 ? rc : wait_listening(p, e);
+}
+
+void private_proxy_stop(struct private_proxy *p)
+{
+    static const char *const names[] = {"proxy.json", "s"};
+
+    if (p->pid > 0) {
+        kill(p->pid, SIGTERM);
+        while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+    for (unsigned i = 0; p->dir != NULL && i < 2; i++) {
+        char *path = mem_printf("%s/%s", p->dir, names[i]);
+
+        unlink(path);
+        free(path);
+    }
+    if (p->dir != NULL) {
+        rmdir(p->dir);
+    }
+    free(p->dir);
+    free(p->uri);
+    *p = (struct private_proxy){0};
+}

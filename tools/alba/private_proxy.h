@@ -1,0 +1,21 @@
+/* A proxy for one invocation of the CLI: the verbs that name no proxy do their work
+ * through an alba-proxy of their own, started on a unix socket in a folder that only this
+ * user may enter, and ended with the verb. One thread. */
+#ifndef ALBA_PRIVATE_PROXY_H
+#define ALBA_PRIVATE_PROXY_H
+
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct private_proxy {
+    pid_t pid;
+    char *dir; /* owned */
+    char *uri; /* owned: "unix://…" */
+};
+
+/* Starts it and waits until it listens. Its file commands may use any path this user may. */
+int private_proxy_start(struct private_proxy *p, const char *config, struct err *e);
+void private_proxy_stop(struct private_proxy *p); /* accepts {0} */
+
+#endif

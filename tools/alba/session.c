@@ -1,0 +1,131 @@
+#include "alba/session.h"
+
+#include "alba/verb.h"
+#include "base/check.h"
+#include "loop/run.h"
+#include "meta/kv.h"
+#include "wire/gather.h"
+
+void session_init(struct session *s)
+{
+    *s = (struct session){0};
+    CHECK(uv_loop_init(&s->loop) == 0);
+}
+
+void session_done(void *ctx, int rc, const struct err *e)
+{
+    struct session *s = ctx;
+
+    s->done = true;
+    s->rc = rc;
+    if (rc != 0) {
+        err_copy(&s->err, e);
+    }
+    uv_stop(&s->loop); /* it may come from a timer, which uv_run() runs before it polls */
+}
+
+int session_wait(struct session *s)
+{
+    loop_run_until(&s->loop, &s->done);
+    s->done = false;
+    return s->rc;
+}
+
+int session_open_registry(struct session *s, const char *config)
+{
+    int rc;
+
+    if (config == NULL) {
+        return err_say(&s->err, ERR_CONFIG,
+                       "which deployment? give --config=URL (or a file that holds one), or set "
+                       "ALBA_CONFIG; `alba up` writes D/alba.url");
+    }
+    rc = kv_open(&s->loop, config, &s->kv, &s->err);
+    if (rc != 0) {
+        return rc;
+    }
+    s->registry = registry_new(s->kv);
+    registry_refresh(s->registry, session_done, s);
+    return session_wait(s);
+}
+
+int session_open(struct session *s, struct cli *cli)
+{
+    int rc;
+
+    session_init(s);
+    rc = session_open_registry(s, cli->config);
+    return rc == 0 ? 0 : session_fail_mgr(s, cli, MGR_UNKNOWN);
+}
+
+static void on_closed(void *ctx)
+{
+    ((struct session *)ctx)->done = true;
+}
+
+void session_close(struct session *s)
+{
+    if (s->proxy != NULL) {
+        blocking_proxy_close(&s->loop, s->proxy);
+    }
+    if (s->registry != NULL) {
+        registry_close(s->registry, on_closed, s); /* and its engine */
+        session_wait(s);
+    } else if (s->kv != NULL) {
+        kv_close(s->kv, on_closed, s);
+        session_wait(s);
+    }
+    blocking_reply_release(&s->raw);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&s->loop) == 0);
+}
+
+/* ---- proxy ---- */
+
+int session_use_proxy(struct session *s, const char *uri)
+{
+    struct net_addr addr;
+    int rc = net_addr_parse(&addr, uri, &s->err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    CHECK(s->proxy == NULL);
+    s->proxy = proxy_client_new(&s->loop, &(struct proxy_client_options){.endpoints = &addr,
+                                                                         .endpoint_count = 1,
+                                                                         .connections_max = 1});
+    return 0;
+}
+
+int session_proxy(struct session *s, const struct proxy_request *request, unsigned timeout_ms,
+                  struct proxy_reply *ret_reply)
+{
+    struct gather g = {0};
+    int rc;
+
+    blocking_reply_release(&s->raw);
+    proxy_request_encode(request, &g);
+    rc = blocking_proxy_call(&s->loop, s->proxy, &g, timeout_ms, &s->raw, &s->err);
+    s->proxy_code = s->raw.proxy_code;
+    if (rc == 0) {
+        rc = proxy_reply_decode(s->raw.payload, request->code, ret_reply, &s->err);
+    }
+    gather_release(&g);
+    return rc;
+}
+
+/* ---- errors ---- */
+
+int session_fail_mgr(const struct session *s, struct cli *cli, int exception_code)
+{
+    cli->exception_type = "albamgr_exn";
+    cli->exception_code = exception_code;
+    return err_copy(&cli->err, &s->err);
+}
+
+int session_fail_proxy(const struct session *s, struct cli *cli)
+{
+    cli->exception_type = s->proxy_code != 0 ? "proxy_exn" : "unknown";
+    cli->exception_code = s->proxy_code;
+    return err_copy(&cli->err, &s->err);
+}

@@ -1,0 +1,67 @@
+#include "alba/target.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "alba/verb.h"
+#include "base/mem.h"
+
+int target_open(struct target *t, struct cli *cli)
+{
+    const char *host;
+    char *uri;
+    int64_t port;
+    int rc;
+
+    *t = (struct target){.is_private = cli->verb->wants_registry};
+    session_init(&t->s);
+    if (t->is_private) {
+        rc = cli->config == NULL
+                 ? err_say(&cli->err, ERR_CONFIG,
+                           "which deployment? give --config=URL, or set ALBA_CONFIG")
+                 : private_proxy_start(&t->proxy, cli->config, &cli->err);
+        return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
+    }
+    rc = cli_number(cli, "port", 1, 65535, &port);
+    if (rc != 0) {
+        return rc;
+    }
+    host = cli_option(cli, "host");
+    uri = strchr(host, ':') != NULL ? mem_printf("tcp://[%s]:%d", host, (int)port)
+                                    : mem_printf("tcp://%s:%d", host, (int)port);
+    rc = session_use_proxy(&t->s, uri);
+    free(uri);
+    return rc == 0 ? 0 : session_fail_proxy(&t->s, cli);
+}
+
+void target_close(struct target *t)
+{
+    session_close(&t->s);
+    private_proxy_stop(&t->proxy);
+}
+
+/* A private proxy's address tells the user nothing: the message goes without it. */
+static void forget_proxy(struct err *e, const char *uri)
+{
+    char *prefix = mem_printf("proxy %s: ", uri);
+    size_t len = strlen(prefix);
+
+    if (strncmp(e->msg, prefix, len) == 0) {
+        memmove(e->msg, e->msg + len, strlen(e->msg + len) + 1);
+    }
+    free(prefix);
+}
+
+int target_call(struct target *t, struct cli *cli, const struct proxy_request *request,
+                unsigned timeout_ms, struct proxy_reply *ret_reply)
+{
+    int rc = session_proxy(&t->s, request, timeout_ms, ret_reply);
+
+    if (rc != 0) {
+        session_fail_proxy(&t->s, cli);
+        if (t->is_private) {
+            forget_proxy(&cli->err, t->proxy.uri);
+        }
+    }
+    return rc;
+}

@@ -1,0 +1,36 @@
+/* Through which proxy a verb works: the one that --host and --port name (the proxy-*
+ * verbs), or a private one beside --config. One thread. */
+#ifndef ALBA_TARGET_H
+#define ALBA_TARGET_H
+
+#include <stdbool.h>
+
+#include "alba/private_proxy.h"
+#include "alba/session.h"
+
+enum { TARGET_TIMEOUT_MS = 60000, TARGET_TRANSFER_TIMEOUT_MS = 24 * 3600 * 1000 };
+
+struct target {
+    struct session s;
+    struct private_proxy proxy; /* {0} for the proxy-* verbs */
+    bool is_private;
+};
+
+/* Options of a verb that names its proxy. */
+#define TARGET_OPTIONS                                                                             \
+    {.name = "host",                                                                               \
+     .letter = 'h',                                                                                \
+     .arg = "HOST",                                                                                \
+     .value_default = "::1",                                                                       \
+     .help = "where the proxy listens"},                                                           \
+    {                                                                                              \
+        .name = "port", .letter = 'p', .arg = "PORT", .value_default = "10000", .help = "its port" \
+    }
+
+int target_open(struct target *t, struct cli *cli);
+void target_close(struct target *t); /* also after a failed open */
+/* session_proxy() with the error in cli->err. */
+int target_call(struct target *t, struct cli *cli, const struct proxy_request *request,
+                unsigned timeout_ms, struct proxy_reply *ret_reply);
+
+#endif

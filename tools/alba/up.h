@@ -1,0 +1,52 @@
+/* `alba up`: a whole deployment on one machine under one supervisor. Loop thread only.
+ *
+ * Start:  metadata ASD -> registry -> ASDs (registered, claimed) -> preset -> proxy ->
+ *         maintenance -> volumedriver -> volumes -> "ready"
+ * Every step may be repeated: the next start after a crash anywhere goes through all of them. */
+#ifndef ALBA_UP_H
+#define ALBA_UP_H
+
+#include <stdbool.h>
+
+#include "alba/deployment.h"
+#include "alba/session.h"
+#include "alba/supervisor.h"
+
+struct cli;
+struct up_http;
+
+enum up_state { UP_STARTING, UP_READY, UP_STOPPING };
+
+struct up {
+    struct session s; /* its loop runs everything */
+    struct deployment d;
+    struct supervisor daemons;
+    struct up_http *http;
+    struct cli *cli;
+    enum up_state state;
+    unsigned stop_signals;
+    bool all_stopped;
+    uint16_t status_port;
+    uv_signal_t signals[2];
+    unsigned handles_open;
+};
+
+/* Everything about the deployment and its daemons; new reference. */
+json_t *up_describe(const struct up *up);
+/* Writes D/up.json. */
+void up_save(struct up *up);
+
+/* The verb: runs until a signal. */
+int up_run(struct cli *cli);
+
+/* ---- up_http.c: the status page, and stop and start of a daemon ---- */
+
+/* Status on 127.0.0.1:status_port; the same and control on D/run/up.sock. */
+int up_http_start(struct up *up, struct err *e);
+void up_http_stop(struct up *up); /* accepts a start that failed; runs the loop until closed */
+
+/* ---- up_start.c: the steps ---- */
+
+int up_start(struct up *up);
+
+#endif

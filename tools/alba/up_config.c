@@ -1,0 +1,120 @@
+#include "alba/up_config.h"
+
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "base/mem.h"
+
+/* The port that serves /metrics and /status of a daemon. */
+static uint16_t http_port(struct deployment *d, const char *name, struct err *e)
+{
+    char *key = mem_printf("%s-http", name);
+    uint16_t port = deployment_port(d, key, e);
+
+    free(key);
+    return port;
+}
+
+/* Writes the configuration unless a port was not to be had. */
+static int finish(struct deployment *d, const char *name, json_t *config, uint16_t http,
+                  struct err *e)
+{
+    if (http == 0) {
+        json_decref(config);
+        return e->code;
+    }
+    json_object_set_new(config, "http_port", json_integer(http));
+    json_object_set_new(config, "log_level", json_string("info"));
+    return deployment_write_config(d, name, config, e);
+}
+
+/* Every ASD's part of the file system they share; some is left for journals and the rest. */
+static json_int_t capacity(const struct deployment *d)
+{
+    struct statvfs fs;
+
+    return statvfs(d->dir, &fs) == 0
+               ? (json_int_t)((uint64_t)fs.f_blocks * fs.f_frsize / (d->asds + 2))
+               : (json_int_t)1 << 40;
+}
+
+int up_config_asd(struct deployment *d, const char *name, const char *node_id, struct err *e)
+{
+    uint16_t port = deployment_port(d, name, e);
+    uint16_t http = port != 0 ? http_port(d, name, e) : 0;
+    char *home = deployment_path(d, "data", name, "");
+    json_t *config = json_pack("{s:[s], s:i, s:s, s:s, s:n}", "ips", "127.0.0.1", "port", (int)port,
+                               "home", home, "node_id", node_id, "multicast");
+
+    json_object_set_new(config, "capacity", json_integer(capacity(d)));
+    free(home);
+    return finish(d, name, config, http, e);
+}
+
+static json_t *with_registry(struct deployment *d)
+{
+    char *url = deployment_path(d, "", "alba.url", "");
+    json_t *config = json_pack("{s:s}", "albamgr_cfg_url", url);
+
+    free(url);
+    return config;
+}
+
+int up_config_proxy(struct deployment *d, struct err *e)
+{
+    uint16_t port = deployment_port(d, "proxy", e);
+    uint16_t http = port != 0 ? http_port(d, "proxy", e) : 0;
+    char *socket = deployment_path(d, "run", "proxy", ".sock");
+    char *files = deployment_path(d, "", "files", "");
+    json_t *config = with_registry(d);
+
+    json_object_set_new(config, "ips", json_pack("[s]", "127.0.0.1"));
+    json_object_set_new(config, "port", json_integer(port));
+    json_object_set_new(config, "socket", json_string(socket));
+    json_object_set_new(config, "fs_dirs", json_pack("[s]", files));
+    free(socket);
+    free(files);
+    return finish(d, "proxy", config, http, e);
+}
+
+int up_config_maintenance(struct deployment *d, struct err *e)
+{
+    return finish(d, "maintenance", with_registry(d), http_port(d, "maintenance", e), e);
+}
+
+int up_config_volumedriver(struct deployment *d, struct err *e)
+{
+    uint16_t port = deployment_port(d, "nbd", e);
+    uint16_t http = port != 0 ? http_port(d, "volumedriver", e) : 0;
+    char *proxy = mem_printf("unix://%s/run/proxy.sock", d->dir);
+    char *home = deployment_path(d, "data", "volumedriver", "");
+    char *nbd = deployment_path(d, "run", "nbd", ".sock");
+    char *management = deployment_path(d, "run", "volumedriver", ".sock");
+    json_t *config = with_registry(d);
+
+    json_object_set_new(config, "proxies", json_pack("[s]", proxy));
+    json_object_set_new(config, "home", json_string(home));
+    json_object_set_new(config, "driver_id", json_string("volumedriver"));
+    json_object_set_new(config, "nbd_port", json_integer(port));
+    json_object_set_new(config, "nbd_socket", json_string(nbd));
+    json_object_set_new(config, "socket", json_string(management));
+    free(proxy);
+    free(home);
+    free(nbd);
+    free(management);
+    return finish(d, "volumedriver", config, http, e);
+}
+
+void up_preset(const struct deployment *d, struct preset *ret_preset)
+{
+    unsigned fragments = d->asds >= 6 ? 6 : d->asds >= 3 ? 3 : d->asds;
+    uint32_t k = fragments == 6 ? 4 : fragments == 3 ? 2 : 1;
+    uint32_t per_node = (fragments + d->nodes - 1) / d->nodes;
+
+    preset_init_volumes(ret_preset, UP_PRESET);
+    ret_preset->policy_count = 0;
+    for (uint32_t c = fragments; c >= k; c--) {
+        ret_preset->policies[ret_preset->policy_count++] = (struct preset_policy){
+            .k = k, .m = fragments - k, .min_fragments = c, .max_per_node = per_node};
+    }
+}

@@ -1,0 +1,140 @@
+/* Verbs about the program itself, and those that become a daemon. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "alba/daemons.h"
+#include "alba/help.h"
+#include "alba/verb.h"
+#include "base/mem.h"
+
+char *daemons_path(const char *program, struct err *e)
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *slash;
+    char *path;
+
+    if (len < 0) {
+        err_set(e, -errno, "find this program");
+        return NULL;
+    }
+    self[len] = '\0';
+    slash = strrchr(self, '/');
+    path = mem_printf("%.*s/%s", (int)(slash - self), self, program);
+    if (access(path, X_OK) != 0) {
+        err_set(e, -errno, "program %s", path);
+        free(path);
+        return NULL;
+    }
+    return path;
+}
+
+static int run_version(struct cli *cli)
+{
+    cli->result = json_string(ALBACORE_VERSION);
+    return 0;
+}
+
+static void show_version(const struct cli *cli)
+{
+    printf(cli_flag(cli, "terse") ? "%s\n" : "albacore %s\n", json_string_value(cli->result));
+}
+
+static int run_commands(struct cli *cli)
+{
+    (void)cli;
+    return 0;
+}
+
+static void show_commands(const struct cli *cli)
+{
+    (void)cli;
+    help_commands(stdout);
+}
+
+/* Replaces this process by a daemon; the words behind the verb go along. */
+static int become(struct cli *cli, const char *program)
+{
+    char *path = daemons_path(program, &cli->err);
+    const char *args[8];
+    unsigned count = 0;
+    int rc;
+
+    if (path == NULL) {
+        return cli->err.code;
+    }
+    args[count++] = path;
+    if (cli->config != NULL) {
+        args[count++] = "--config";
+        args[count++] = cli->config;
+    }
+    if (cli_flag(cli, "check")) {
+        args[count++] = "--check";
+    }
+    if (cli_flag(cli, "help-config")) {
+        args[count++] = "--help-config";
+    }
+    args[count] = NULL;
+    execv(path, (char *const *)(uintptr_t)args);
+    rc = err_set(&cli->err, -errno, "run %s", path);
+    free(path);
+    return rc;
+}
+
+static int run_asd(struct cli *cli)
+{
+    return become(cli, "alba-asd");
+}
+
+static int run_proxy(struct cli *cli)
+{
+    return become(cli, "alba-proxy");
+}
+
+static int run_maintenance(struct cli *cli)
+{
+    return become(cli, "alba-maintenance");
+}
+
+#define DAEMON_OPTIONS                                                                             \
+    {                                                                                              \
+        {.name = "check", .help = "check the configuration and exit"},                             \
+            {.name = "help-config", .help = "list the configuration's keys"},                      \
+        {                                                                                          \
+            .name = "log-sink", .arg = "SINK", .help = "accepted; logs go to standard error"       \
+        }                                                                                          \
+    }
+
+const struct verb general_verbs[] = {
+    {.name = "version",
+     .group = "General",
+     .summary = "print the version",
+     .options = {{.name = "terse", .help = "the number alone"}},
+     .run = run_version,
+     .show = show_version},
+    {.name = "commands",
+     .group = "General",
+     .summary = "list the verbs, one a line",
+     .run = run_commands,
+     .show = show_commands},
+    {.name = "asd-start",
+     .group = "Daemons",
+     .summary = "become the daemon of one disk (alba-asd)",
+     .options = DAEMON_OPTIONS,
+     .run = run_asd},
+    {.name = "proxy-start",
+     .group = "Daemons",
+     .summary = "become a proxy (alba-proxy)",
+     .options = DAEMON_OPTIONS,
+     .run = run_proxy},
+    {.name = "maintenance",
+     .group = "Daemons",
+     .summary = "become a maintenance agent (alba-maintenance)",
+     .options = DAEMON_OPTIONS,
+     .run = run_maintenance},
+    {.name = NULL},
+};

@@ -1,0 +1,387 @@
+/* Verbs about objects, each as itself (through a private proxy) and as proxy-* twin. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "alba/manifest_json.h"
+#include "alba/output.h"
+#include "alba/target.h"
+#include "alba/verb.h"
+#include "base/mem.h"
+#include "loop/io.h"
+#include "meta/nsm.h"
+
+enum { BUFFER_BYTES_MAX = 1073741824 }; /* what travels in one message */
+
+/* ---- upload ---- */
+
+/* The proxy opens the file itself. */
+static int upload_by_path(struct target *t, struct cli *cli, const char *path)
+{
+    struct proxy_request request = {
+        .code = PROXY_WRITE_OBJECT_FS,
+        .ns = slice_str(cli_arg(cli, 0)),
+        .object = {.name = slice_str(cli_arg(cli, 2)),
+                   .file = slice_str(path),
+                   .allow_overwrite = cli_flag(cli, "allow-overwrite")}};
+    struct proxy_reply reply;
+    int rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
+
+    if (rc == 0) {
+        proxy_reply_release(&reply);
+    }
+    return rc;
+}
+
+static int upload_by_buffer(struct target *t, struct cli *cli, const char *path)
+{
+    uint8_t *data = NULL;
+    size_t bytes;
+    int rc = io_load_file(io_real(), path, BUFFER_BYTES_MAX, &data, &bytes);
+    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = slice_str(cli_arg(cli, 2))};
+    struct proxy_update upload = {.kind = PROXY_UPDATE_UPLOAD, .name = slice_str(cli_arg(cli, 2))};
+    struct proxy_request request = {
+        .code = PROXY_APPLY_SEQUENCE,
+        .ns = slice_str(cli_arg(cli, 0)),
+        .apply = {.updates = &upload, .update_count = 1, .asserts = &absent}};
+    struct proxy_reply reply;
+
+    if (rc != 0) {
+        return err_set(&cli->err, rc, "read %s (at most 1 GiB goes through a proxy's socket)",
+                       path);
+    }
+    upload.data = slice_of(data, bytes);
+    request.apply.assert_count = cli_flag(cli, "allow-overwrite") ? 0 : 1;
+    rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
+    if (rc == ERR_ASSERT_FAILED) {
+        err_say(&cli->err, ERR_EXISTS, "object '%s' exists already; --allow-overwrite replaces it",
+                cli_arg(cli, 2));
+    }
+    if (rc == 0) {
+        proxy_reply_release(&reply);
+    }
+    free(data);
+    return rc;
+}
+
+static int run_upload(struct cli *cli)
+{
+    char *path = realpath(cli_arg(cli, 1), NULL);
+    struct target t;
+    int rc;
+
+    if (path == NULL) {
+        return err_set(&cli->err, -errno, "file %s", cli_arg(cli, 1));
+    }
+    rc = target_open(&t, cli);
+    if (rc == 0) {
+        rc = t.is_private ? upload_by_path(&t, cli, path) : upload_by_buffer(&t, cli, path);
+    }
+    target_close(&t);
+    free(path);
+    return rc;
+}
+
+/* ---- download ---- */
+
+static int download_by_path(struct target *t, struct cli *cli, const char *path)
+{
+    struct proxy_request request = {
+        .code = PROXY_READ_OBJECT_FS,
+        .ns = slice_str(cli_arg(cli, 0)),
+        .consistent_read = true,
+        .object = {.name = slice_str(cli_arg(cli, 1)), .file = slice_str(path)}};
+    struct proxy_reply reply;
+    int rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
+
+    if (rc == 0) {
+        proxy_reply_release(&reply);
+    }
+    return rc;
+}
+
+static int store_object(struct cli *cli, const struct proxy_object *object, const char *path)
+{
+    struct io *io = io_real();
+    int fd;
+    int rc;
+
+    if (!object->found) {
+        cli->exception_type = "proxy_exn";
+        cli->exception_code = PROXY_RC_OBJECT_NOT_FOUND;
+        return err_say(&cli->err, ERR_NOT_FOUND, "object '%s' does not exist", cli_arg(cli, 1));
+    }
+    fd = io->ops->open(io, path, IO_OPEN_WRITE | IO_OPEN_CREATE);
+    rc = fd < 0 ? fd : io->ops->truncate(io, fd, 0);
+    rc = rc != 0 ? rc : io_write_full(io, fd, object->data.data, object->data.len, 0);
+    rc = rc != 0 ? rc : io->ops->fdatasync(io, fd);
+    if (fd >= 0) {
+        io->ops->close(io, fd);
+    }
+    return rc == 0 ? 0 : err_set(&cli->err, rc, "write %s", path);
+}
+
+static int download_by_buffer(struct target *t, struct cli *cli, const char *path)
+{
+    struct slice name = slice_str(cli_arg(cli, 1));
+    struct proxy_request request = {.code = PROXY_READ_OBJECTS,
+                                    .ns = slice_str(cli_arg(cli, 0)),
+                                    .consistent_read = true,
+                                    .names = {.items = &name, .count = 1}};
+    struct proxy_reply reply;
+    int rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
+
+    if (rc == 0) {
+        rc = reply.read.count == 1 ? store_object(cli, &reply.read.items[0], path)
+                                   : err_set(&cli->err, ERR_PROTOCOL, "reply of the proxy");
+        proxy_reply_release(&reply);
+    }
+    return rc;
+}
+
+/* A path from the root for a file that may not exist yet. */
+static char *absolute_path(const char *path)
+{
+    char *here;
+    char *whole;
+
+    if (path[0] == '/') {
+        return mem_strdup(path);
+    }
+    here = getcwd(NULL, 0);
+    whole = mem_printf("%s/%s", here != NULL ? here : "", path);
+    free(here);
+    return whole;
+}
+
+static int run_download(struct cli *cli)
+{
+    char *path = absolute_path(cli_arg(cli, 2));
+    struct target t;
+    int rc = target_open(&t, cli);
+
+    if (rc == 0) {
+        rc = t.is_private ? download_by_path(&t, cli, path) : download_by_buffer(&t, cli, path);
+    }
+    target_close(&t);
+    free(path);
+    return rc;
+}
+
+/* ---- delete, list, show ---- */
+
+static int run_delete(struct cli *cli)
+{
+    struct proxy_request request = {.code = PROXY_DELETE_OBJECT,
+                                    .ns = slice_str(cli_arg(cli, 0)),
+                                    .object = {.name = slice_str(cli_arg(cli, 1))}};
+    struct proxy_reply reply;
+    struct target t;
+    int rc = target_open(&t, cli);
+
+    if (rc == 0) {
+        rc = target_call(&t, cli, &request, TARGET_TIMEOUT_MS, &reply);
+    }
+    if (rc == 0) {
+        proxy_reply_release(&reply);
+    }
+    target_close(&t);
+    return rc;
+}
+
+/* Pages of one list until `max` (< 0: all) names are there. */
+static int list_pages(struct target *t, struct cli *cli, int64_t max, bool *ret_more)
+{
+    struct proxy_request request = {.code = PROXY_LIST_OBJECTS, .ns = slice_str(cli_arg(cli, 0))};
+    char *from = mem_strdup(cli_option(cli, "first"));
+    struct proxy_reply reply;
+    int rc;
+
+    request.range.reverse = cli_flag(cli, "reverse");
+    request.range.first_included = true;
+    do {
+        int64_t left = max < 0 ? -1 : max - (int64_t)json_array_size(cli->result);
+
+        request.range.first = slice_str(from);
+        request.range.max = left < 0 || left > PROXY_RANGE_MAX ? -1 : (int32_t)left;
+        rc = target_call(t, cli, &request, TARGET_TIMEOUT_MS, &reply);
+        if (rc != 0) {
+            break;
+        }
+        for (uint32_t i = 0; i < reply.names.count; i++) {
+            struct slice name = reply.names.items[i];
+
+            json_array_append_new(cli->result, json_stringn((const char *)name.data, name.len));
+            free(from);
+            from = mem_alloc(name.len + 1);
+            memcpy(from, name.data, name.len);
+            from[name.len] = '\0';
+        }
+        *ret_more = reply.names.more;
+        proxy_reply_release(&reply);
+        request.range.first_included = false;
+    } while (*ret_more && (max < 0 || (int64_t)json_array_size(cli->result) < max));
+    free(from);
+    return rc;
+}
+
+static int run_list(struct cli *cli)
+{
+    bool more = false;
+    struct target t;
+    int64_t max;
+    int rc = cli_number(cli, "max", -1, INT64_MAX, &max);
+
+    cli->result = json_array();
+    if (rc != 0) {
+        return rc;
+    }
+    rc = target_open(&t, cli);
+    rc = rc != 0 ? rc : list_pages(&t, cli, max, &more);
+    target_close(&t);
+    if (rc == 0) {
+        json_t *names = cli->result;
+
+        cli->result = json_pack("{s:b, s:I, s:o}", "have_more", more, "n",
+                                (json_int_t)json_array_size(names), "objects", names);
+    }
+    return rc;
+}
+
+static void show_list(const struct cli *cli)
+{
+    size_t index;
+    json_t *name;
+
+    json_array_foreach(json_object_get(cli->result, "objects"), index, name)
+    {
+        puts(json_string_value(name));
+    }
+    if (json_is_true(json_object_get(cli->result, "have_more"))) {
+        fprintf(stderr, "there are more; --max=-1 lists all\n");
+    }
+}
+
+static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
+{
+    struct cli *cli = ((void **)ctx)[0];
+
+    if (rc == 0 && !reply->objects[0].found) {
+        rc = err_say(&reply->err, ERR_NOT_FOUND, "object '%s' does not exist", cli_arg(cli, 1));
+    }
+    if (rc == 0) {
+        cli->result = manifest_json(&reply->objects[0].manifest);
+        rc = cli->result != NULL ? 0 : err_say(&reply->err, -EINVAL, "the name is not UTF-8");
+    }
+    session_done(((void **)ctx)[1], rc, &reply->err);
+}
+
+static int run_show(struct cli *cli)
+{
+    const struct registry_namespace *ns = NULL;
+    struct slice name = slice_str(cli_arg(cli, 1));
+    struct nsm *nsm;
+    struct session s;
+    int rc = session_open(&s, cli);
+
+    if (rc == 0) {
+        ns = registry_view_namespace_find(registry_view(s.registry), cli_arg(cli, 0),
+                                          strlen(cli_arg(cli, 0)));
+        rc = ns != NULL
+                 ? registry_nsm(s.registry, ns->nsm_host, &nsm, &s.err)
+                 : err_say(&s.err, ERR_NOT_FOUND, "namespace '%s' does not exist", cli_arg(cli, 0));
+        if (rc == 0) {
+            nsm_get(nsm, ns->id, &name, 1, on_manifest, (void *[]){cli, &s});
+            rc = session_wait(&s);
+        }
+        if (rc != 0) {
+            session_fail_mgr(&s, cli, ns == NULL ? MGR_NAMESPACE_NOT_FOUND : MGR_UNKNOWN);
+        }
+    }
+    session_close(&s);
+    return rc;
+}
+
+static void show_manifest(const struct cli *cli)
+{
+    json_dumpf(cli->result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    putchar('\n');
+}
+
+#define LIST_OPTIONS                                                                               \
+    {.name = "first", .arg = "NAME", .value_default = "", .help = "begin here"},                   \
+        {.name = "max", .arg = "N", .value_default = "100", .help = "at most so many; -1: all"},   \
+    {                                                                                              \
+        .name = "reverse", .help = "from the end"                                                  \
+    }
+#define UPLOAD_OPTION                                                                              \
+    {                                                                                              \
+        .name = "allow-overwrite", .help = "replace an object of that name"                        \
+    }
+
+const struct verb object_verbs[] = {
+    {.name = "upload-object",
+     .group = "Objects",
+     .positionals = "NAMESPACE FILE NAME",
+     .summary = "store a file as an object",
+     .options = {UPLOAD_OPTION},
+     .run = run_upload,
+     .wants_registry = true},
+    {.name = "download-object",
+     .group = "Objects",
+     .positionals = "NAMESPACE NAME FILE",
+     .summary = "read an object into a file, verified",
+     .run = run_download,
+     .wants_registry = true},
+    {.name = "delete-object",
+     .group = "Objects",
+     .positionals = "NAMESPACE NAME",
+     .summary = "delete an object",
+     .run = run_delete,
+     .wants_registry = true},
+    {.name = "list-objects",
+     .group = "Objects",
+     .positionals = "NAMESPACE",
+     .summary = "list the names in a namespace",
+     .options = {LIST_OPTIONS},
+     .run = run_list,
+     .show = show_list,
+     .wants_registry = true},
+    {.name = "show-object",
+     .group = "Objects",
+     .positionals = "NAMESPACE NAME",
+     .summary = "print an object's manifest: where its fragments are",
+     .run = run_show,
+     .show = show_manifest,
+     .wants_registry = true},
+    {.name = "proxy-upload-object",
+     .group = "Proxy",
+     .positionals = "NAMESPACE FILE NAME",
+     .summary = "the same as upload-object, through a running proxy (at most 1 GiB)",
+     .options = {TARGET_OPTIONS, UPLOAD_OPTION},
+     .run = run_upload},
+    {.name = "proxy-download-object",
+     .group = "Proxy",
+     .positionals = "NAMESPACE NAME FILE",
+     .summary = "the same as download-object (at most 1 GiB)",
+     .options = {TARGET_OPTIONS},
+     .run = run_download},
+    {.name = "proxy-delete-object",
+     .group = "Proxy",
+     .positionals = "NAMESPACE NAME",
+     .summary = "the same as delete-object",
+     .options = {TARGET_OPTIONS},
+     .run = run_delete},
+    {.name = "proxy-list-objects",
+     .group = "Proxy",
+     .positionals = "NAMESPACE",
+     .summary = "the same as list-objects",
+     .options = {TARGET_OPTIONS, LIST_OPTIONS},
+     .run = run_list,
+     .show = show_list},
+    {.name = NULL},
+};

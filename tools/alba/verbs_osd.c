@@ -1,0 +1,299 @@
+/* Verbs about OSDs and the registry itself. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alba/asd_call.h"
+#include "alba/osds.h"
+#include "alba/output.h"
+#include "alba/session.h"
+#include "alba/verb.h"
+#include "base/mem.h"
+
+enum { ASD_TIMEOUT_MS = 5000 };
+
+static int run_alba_id(struct cli *cli)
+{
+    struct session s;
+    int rc = session_open(&s, cli);
+
+    if (rc == 0) {
+        cli->result = json_pack("{s:s}", "id", registry_view_alba_id(registry_view(s.registry)));
+    }
+    session_close(&s);
+    return rc;
+}
+
+static void show_alba_id(const struct cli *cli)
+{
+    puts(json_string_value(json_object_get(cli->result, "id")));
+}
+
+/* ---- lists ---- */
+
+static json_t *osd_json(const struct registry_view *view, const struct registry_osd *osd)
+{
+    json_t *ips = json_array();
+    json_t *o;
+
+    for (unsigned i = 0; i < osd->ip_count; i++) {
+        json_array_append_new(ips, json_string(osd->ips[i]));
+    }
+    o = json_pack("{s:s, s:o, s:i, s:b, s:b, s:s, s:s, s:b, s:I, s:[], s:[], s:[], s:[], s:i}",
+                  "kind", "AsdV1", "ips", ips, "port", (int)osd->port, "use_tls", osd->use_tls,
+                  "use_rdma", 0, "node_id", osd->node_id, "long_id", osd->long_id, "decommissioned",
+                  osd->is_decommissioned, "total", (json_int_t)osd->capacity_bytes, "seen", "read",
+                  "write", "errors", "checksum_errors", 0);
+    json_object_set_new(o, "id",
+                        osd->is_claimed ? json_integer((json_int_t)osd->osd_id) : json_null());
+    json_object_set_new(o, "alba_id",
+                        osd->is_claimed ? json_string(registry_view_alba_id(view)) : json_null());
+    json_object_set_new(o, "claimed_since",
+                        osd->is_claimed ? json_real((double)osd->claimed_since_us / 1e6)
+                                        : json_null());
+    json_object_set_new(o, "datacenter", json_string(osd->datacenter));
+    return o;
+}
+
+/* What the disk itself says; null for an OSD that does not answer. */
+static void add_usage(uv_loop_t *loop, const struct registry_osd *osd, json_t *o)
+{
+    struct asd_client_options options = {.long_id = osd->long_id};
+    const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
+    struct asd_answer answer;
+    struct err e;
+    int rc = osd->ip_count != 0 ? net_addr_tcp(&options.addr, osd->ips[0], osd->port, &e) : -EINVAL;
+
+    if (rc == 0) {
+        rc = asd_call(loop, &options, &request, ASD_TIMEOUT_MS, &answer, &e);
+    }
+    json_object_set_new(o, "answers", json_boolean(rc == 0));
+    if (rc != 0) {
+        json_object_set_new(o, "used", json_null());
+        return;
+    }
+    json_object_set_new(o, "used", json_integer(answer.reply.usage.used_bytes));
+    json_object_set_new(o, "total", json_integer(answer.reply.usage.capacity_bytes));
+    asd_answer_release(&answer);
+}
+
+enum osd_filter { OSDS_ALL, OSDS_CLAIMED, OSDS_AVAILABLE };
+
+static int list_osds(struct cli *cli, enum osd_filter filter)
+{
+    struct session s;
+    int rc = session_open(&s, cli);
+    const struct registry_view *view = rc == 0 ? registry_view(s.registry) : NULL;
+
+    for (size_t i = 0; view != NULL && i < registry_view_osd_count(view); i++) {
+        const struct registry_osd *osd = registry_view_osd(view, i);
+        json_t *o;
+
+        if (filter != OSDS_ALL && osd->is_claimed != (filter == OSDS_CLAIMED)) {
+            continue;
+        }
+        o = osd_json(view, osd);
+        add_usage(&s.loop, osd, o);
+        json_array_append_new(cli->result, o);
+    }
+    session_close(&s);
+    return rc;
+}
+
+static int run_list_osds(struct cli *cli)
+{
+    cli->result = json_array();
+    return list_osds(cli, OSDS_CLAIMED);
+}
+
+static int run_list_all_osds(struct cli *cli)
+{
+    cli->result = json_array();
+    return list_osds(cli, OSDS_ALL);
+}
+
+static int run_list_available_osds(struct cli *cli)
+{
+    cli->result = json_array();
+    return list_osds(cli, OSDS_AVAILABLE);
+}
+
+static void show_osds(const struct cli *cli)
+{
+    output_table(cli->result, "id=id long_id=long_id node=node_id address=ips port=port used=used "
+                              "total=total answers=answers");
+}
+
+/* ---- add, claim ---- */
+
+/* The long id and the capacity that the ASD at an address tells. */
+static int ask_asd(struct session *s, const char *host, uint16_t port, char **ret_long_id,
+                   uint64_t *ret_capacity)
+{
+    struct asd_client_options options = {0};
+    const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
+    struct asd_answer answer;
+    int rc = net_addr_tcp(&options.addr, host, port, &s->err);
+
+    if (rc == 0) {
+        rc = asd_call(&s->loop, &options, &request, ASD_TIMEOUT_MS, &answer, &s->err);
+    }
+    if (rc == 0) {
+        *ret_capacity = (uint64_t)answer.reply.usage.capacity_bytes;
+        *ret_long_id = mem_strdup(answer.long_id);
+        asd_answer_release(&answer);
+    }
+    return rc;
+}
+
+int osd_register(struct session *s, const char *host, uint16_t port, const char *node_id,
+                 const char *datacenter, char **ret_long_id)
+{
+    struct registry_osd osd = {
+        .ips = {host}, .ip_count = 1, .port = port, .node_id = node_id, .datacenter = datacenter};
+    const struct registry_osd *old;
+    int rc = ask_asd(s, host, port, ret_long_id, &osd.capacity_bytes);
+
+    if (rc != 0) {
+        return rc;
+    }
+    osd.long_id = *ret_long_id;
+    old = registry_view_osd_find(registry_view(s->registry), osd.long_id);
+    if (old != NULL && old->port == port && old->ip_count == 1 && strcmp(old->ips[0], host) == 0) {
+        return err_say(&s->err, ERR_EXISTS, "osd %s is registered already", osd.long_id);
+    }
+    if (old != NULL) {
+        osd.is_decommissioned = old->is_decommissioned;
+        registry_osd_update(s->registry, &osd, session_done, s);
+    } else {
+        registry_osd_add(s->registry, &osd, session_done, s);
+    }
+    return session_wait(s);
+}
+
+static int run_add_osd(struct cli *cli)
+{
+    struct session s;
+    const char *node_id = cli_option(cli, "node-id");
+    char *long_id = NULL;
+    int64_t port;
+    int rc = cli_number(cli, "port", 1, 65535, &port);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (node_id == NULL) {
+        return err_say(&cli->err, -EINVAL,
+                       "--node-id is needed: fragments are spread over nodes, so name the machine");
+    }
+    rc = session_open(&s, cli);
+    if (rc == 0) {
+        rc = osd_register(&s, cli_option(cli, "host"), (uint16_t)port, node_id,
+                          cli_option(cli, "datacenter"), &long_id);
+        if (rc != 0) {
+            session_fail_mgr(&s, cli, rc == ERR_EXISTS ? MGR_OSD_EXISTS : MGR_UNKNOWN);
+        } else {
+            cli->result = json_pack("{s:s}", "long_id", long_id);
+        }
+    }
+    session_close(&s);
+    free(long_id);
+    return rc;
+}
+
+static void show_long_id(const struct cli *cli)
+{
+    printf("registered %s; claim it with: alba claim-osd --long-id=%s\n",
+           json_string_value(json_object_get(cli->result, "long_id")),
+           json_string_value(json_object_get(cli->result, "long_id")));
+}
+
+static int run_claim_osd(struct cli *cli)
+{
+    const char *long_id = cli_option(cli, "long-id");
+    const struct registry_osd *osd;
+    struct session s;
+    int rc;
+
+    if (long_id == NULL) {
+        return err_say(&cli->err, -EINVAL, "--long-id is needed; see alba list-available-osds");
+    }
+    rc = session_open(&s, cli);
+    if (rc == 0) {
+        osd = registry_view_osd_find(registry_view(s.registry), long_id);
+        if (osd == NULL) {
+            rc = err_say(&s.err, ERR_NOT_FOUND,
+                         "Albamgr_protocol.Protocol.Error.Osd_unknown: unknown osd %s", long_id);
+        } else if (osd->is_claimed) {
+            rc = err_say(&s.err, ERR_EXISTS, "osd %s is claimed already", long_id);
+        } else {
+            registry_osd_claim(s.registry, long_id, session_done, &s);
+            rc = session_wait(&s);
+        }
+        if (rc != 0) {
+            session_fail_mgr(&s, cli,
+                             rc == ERR_EXISTS      ? MGR_OSD_CLAIMED
+                             : rc == ERR_NOT_FOUND ? MGR_OSD_UNKNOWN
+                                                   : MGR_UNKNOWN);
+        }
+    }
+    session_close(&s);
+    return rc;
+}
+
+const struct verb osd_verbs[] = {
+    {.name = "get-alba-id",
+     .group = "OSDs",
+     .summary = "print the id of this alba",
+     .options = {{.name = "attempts", .arg = "N", .help = "accepted"}},
+     .run = run_alba_id,
+     .show = show_alba_id,
+     .wants_registry = true},
+    {.name = "add-osd",
+     .group = "OSDs",
+     .summary = "register the ASD at an address",
+     .options = {{.name = "host",
+                  .letter = 'h',
+                  .arg = "HOST",
+                  .value_default = "::1",
+                  .help = "where it listens"},
+                 {.name = "port",
+                  .letter = 'p',
+                  .arg = "PORT",
+                  .value_default = "8000",
+                  .help = "its port"},
+                 {.name = "node-id", .arg = "ID", .help = "the machine it is in"},
+                 {.name = "datacenter",
+                  .arg = "ID",
+                  .value_default = "",
+                  .help = "where that machine is"}},
+     .run = run_add_osd,
+     .show = show_long_id,
+     .wants_registry = true},
+    {.name = "claim-osd",
+     .group = "OSDs",
+     .summary = "take a registered OSD for this alba",
+     .options = {{.name = "long-id", .arg = "ID", .help = "as alba list-available-osds shows it"}},
+     .run = run_claim_osd,
+     .wants_registry = true},
+    {.name = "list-osds",
+     .group = "OSDs",
+     .summary = "list the OSDs of this alba",
+     .run = run_list_osds,
+     .show = show_osds,
+     .wants_registry = true},
+    {.name = "list-all-osds",
+     .group = "OSDs",
+     .summary = "list every registered OSD",
+     .run = run_list_all_osds,
+     .show = show_osds,
+     .wants_registry = true},
+    {.name = "list-available-osds",
+     .group = "OSDs",
+     .summary = "list registered OSDs that nobody claimed",
+     .run = run_list_available_osds,
+     .show = show_osds,
+     .wants_registry = true},
+    {.name = NULL},
+};

@@ -1,0 +1,277 @@
+"""The main job, end to end, on real data; started by tools/demo, which builds first."""
+import argparse
+import filecmp
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BIN = ROOT / "build/release/bin"
+IMAGE_BYTES_MIN = 1 << 30
+VOLUME = "demo"
+
+
+class Table:
+    """Steps as they end: a line each, and whether all of them held."""
+
+    def __init__(self):
+        self.all_held = True
+        print(f"\n{'step':<66} {'MB/s':>7}  verdict")
+
+    def row(self, step, verdict, mb_s=None):
+        self.all_held = self.all_held and verdict.startswith("ok")
+        speed = f"{mb_s:7.0f}" if mb_s is not None else " " * 7
+        print(f"{step:<66} {speed}  {verdict}", flush=True)
+
+    def timed(self, step, size, action):
+        start = time.monotonic()
+        try:
+            verdict = action() or "ok"
+        except subprocess.CalledProcessError as e:
+            tail = (e.stderr or e.stdout or b"")[-300:].decode(errors="replace").strip()
+            verdict = f"FAILED: {tail or e}"
+        except (AssertionError, OSError) as e:
+            verdict = f"FAILED: {e}"
+        seconds = time.monotonic() - start
+        self.row(step, verdict, size / seconds / 1e6 if size else None)
+
+
+def run(*command, env=None):
+    return subprocess.run([str(c) for c in command], check=True, capture_output=True, env=env)
+
+
+class Deployment:
+    def __init__(self, directory, up_args):
+        self.dir = directory
+        self.env = dict(os.environ, ALBA_CONFIG=str(directory / "alba.url"), ALBA_DIR=str(directory))
+        self.log = open(directory.parent / "up.log", "ab")
+        self.process = subprocess.Popen([BIN / "alba", "up", f"--dir={directory}", *up_args],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        start_new_session=True)
+
+    def info(self):
+        try:
+            return json.loads((self.dir / "up.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def wait_ready(self):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            info = self.info()
+            if info.get("ready") and info.get("pid") == self.process.pid:
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise AssertionError(f"alba up is not ready; see {self.log.name} and {self.dir}/log")
+
+    def alba(self, *args):
+        return run(BIN / "alba", *args, env=self.env)
+
+    def daemon(self, name):
+        return next(d for d in self.info()["daemons"] if d["name"] == name)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(120)
+
+
+def make_image(work):
+    """An ext4 image of at least 1 GiB made of files this machine has."""
+    source = work / "files"
+    total = 0
+    source.mkdir()
+    for place, folders, names in os.walk("/usr"):
+        folders.sort()
+        target = source / pathlib.Path(place).relative_to("/")
+        target.mkdir(parents=True, exist_ok=True)
+        for name in sorted(names):
+            path = pathlib.Path(place) / name
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > 1 << 28:
+                continue
+            shutil.copyfile(path, target / name)
+            total += path.stat().st_size
+        if total > IMAGE_BYTES_MIN * 1.02:
+            break
+    image = work / "image.ext4"
+    size_mib = total * 115 // 100 // (1 << 20) + 128
+    run("mke2fs", "-q", "-t", "ext4", "-d", source, image, f"{size_mib}M")
+    shutil.rmtree(source)
+    assert os.path.getsize(image) >= IMAGE_BYTES_MIN, "this machine's /usr holds less than 1 GiB"
+    return image
+
+
+def compare(a, b):
+    assert filecmp.cmp(a, b, shallow=False), "the bytes read differ from those written"
+    os.unlink(b)
+
+
+def objects_job(d, work, image, table):
+    """Whole files as objects: 4+2 erasure coded, two of six disks lost on the way."""
+    size = os.path.getsize(image)
+    back = work / "back"
+
+    def read_back():
+        d.alba("download-object", "demo", "image", back)
+        compare(image, back)
+
+    d.alba("create-namespace", "demo", "volumes")
+    table.timed("object: upload the image, 4+2 on six disks", size,
+                lambda: d.alba("upload-object", "demo", image, "image") and None)
+    table.timed("object: read it back, compare", size, read_back)
+    for name in ("asd1", "asd4"):
+        d.alba("stop", name, "--kill")
+    table.row("kill -9 asd1 and asd4, held down", "ok: objects have no redundancy now")
+    table.timed("object: read it all again from four disks", size, read_back)
+    part = work / "part"
+    with open(image, "rb") as source, open(part, "wb") as target:
+        shutil.copyfileobj(_Limited(source, 1 << 28), target, 1 << 20)
+    table.timed("object: go on writing, on four disks (no redundancy until repair)", 1 << 28,
+                lambda: d.alba("upload-object", "demo", part, "part") and None)
+
+    def read_part():
+        d.alba("download-object", "demo", "part", back)
+        compare(part, back)
+
+    table.timed("object: read what was written meanwhile", 1 << 28, read_part)
+    for name in ("asd1", "asd4"):
+        d.alba("start", name)
+    os.unlink(part)
+
+
+class _Limited:
+    def __init__(self, file, left):
+        self.file, self.left = file, left
+
+    def read(self, size):
+        data = self.file.read(min(size, self.left))
+        self.left -= len(data)
+        return data
+
+
+def volume_job(d, work, image, table):
+    """The main job: a 10 GiB disk over NBD, disks and the driver killed under it."""
+    size = os.path.getsize(image)
+    uri = d.info()["nbd_unix_uri"].replace("///?", f"///{VOLUME}?")
+    back = work / "back.raw"
+
+    def write():
+        run("qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", image, uri)
+
+    def read_back():
+        run("nbdcopy", uri, back)
+        os.truncate(back, size)
+        compare(image, back)
+
+    table.timed("disk: qemu-img convert the image into a 10 GiB volume", size, write)
+    table.timed("disk: read it back with nbdcopy, compare", size, read_back)
+    for name in ("asd0", "asd5"):
+        d.alba("stop", name, "--kill")
+    table.row("kill -9 asd0 and asd5, held down", "ok: what is written now has no redundancy")
+    table.timed("disk: read everything again", size, read_back)
+    stamps(d, uri, work, table)
+    table.timed("disk: the image is still the same after all that", size, read_back)
+    for name in ("asd0", "asd5"):
+        d.alba("start", name)
+
+
+def stamps(d, uri, work, table):
+    """Acknowledged blocks while the driver dies: none may be missing afterwards."""
+    stamp = [BIN / "nbd_stamp", "write", uri, work / "stamps", "--seconds=12",
+             "--offset=8589934592", "--region=268435456"]
+    writer = subprocess.Popen(stamp, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def kill_twice():
+        for _ in range(2):
+            time.sleep(3)
+            os.kill(d.daemon("volumedriver")["pid"], signal.SIGKILL)
+        said = writer.communicate(timeout=120)[0].decode().strip()
+        assert writer.returncode == 0, said
+        return f"ok: {said.splitlines()[-1][:60]}"
+
+    table.timed("disk: go on writing (no redundancy), kill -9 volumedriver twice", 0, kill_twice)
+    table.timed("disk: every acknowledged block is there", 0,
+                lambda: run(BIN / "nbd_stamp", "verify", uri, work / "stamps", "--offset=8589934592",
+                            "--region=268435456") and None)
+
+
+def print_lines(d):
+    info = d.info()
+    uri = info["nbd_unix_uri"].replace("///?", f"///{VOLUME}?")
+    nbd_port = info["nbd_uri"].split(":")[2].rstrip("/")
+    print(f"""
+It stays up. In another shell:
+
+  export ALBA_CONFIG={d.dir}/alba.url ALBA_DIR={d.dir} PATH={BIN}:$PATH
+  alba status
+  alba list-osds
+  alba list-objects demo
+  alba show-object demo image
+  alba vdisk-list
+  alba vdisk-info {VOLUME}
+  alba vdisk-create another 20GiB
+
+The disk, for
+  QEMU         -drive driver=raw,if=virtio,file.driver=nbd,file.server.type=unix,\\
+               file.server.path={d.dir}/run/nbd.sock,file.export={VOLUME},file.reconnect-delay=60
+  libvirt      <disk type='network' device='disk'><driver name='qemu' type='raw'/>
+                 <source protocol='nbd' name='{VOLUME}'><host name='127.0.0.1' port='{nbd_port}'/>
+                 <reconnect delay='60'/></source><target dev='vda' bus='virtio'/></disk>
+  nbd-client   nbd-client 127.0.0.1 {nbd_port} /dev/nbd0 -name {VOLUME} -persist
+  fio          fio --name=j --ioengine=nbd --uri='{uri}' --rw=randrw --bs=4k --iodepth=32 \\
+               --size=1g --runtime=10 --time_based
+
+Status: {info["status_url"]}
+Stop it with:  kill {d.process.pid}        start it again with:  alba up --dir {d.dir}
+""")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tools/demo", description=__doc__)
+    parser.add_argument("--stay", action="store_true", help="leave the deployment running")
+    parser.add_argument("--dir", type=pathlib.Path, help="where to put it (default: a new folder)")
+    options = parser.parse_args()
+    work = options.dir or pathlib.Path(tempfile.mkdtemp(prefix="albacore-demo-", dir="/var/tmp"))
+    work.mkdir(parents=True, exist_ok=True)
+    d = None
+    ok = False
+    try:
+        print(f"working in {work}; making an ext4 image out of this machine's /usr ...", flush=True)
+        image = make_image(work)
+        print(f"image of {os.path.getsize(image) / 1e6:.0f} MB")
+        d = Deployment(work / "d", [f"--volume={VOLUME}:10GiB"])
+        d.wait_ready()
+        table = Table()
+        volume_job(d, work, image, table)
+        objects_job(d, work, image, table)
+        ok = table.all_held
+    except (AssertionError, subprocess.CalledProcessError) as e:
+        print(f"demo: {e}", file=sys.stderr)
+        if getattr(e, "stderr", None):
+            sys.stderr.write(e.stderr.decode(errors="replace"))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    finally:
+        if d is not None and ok and options.stay:
+            print_lines(d)
+        elif d is not None:
+            if d.process.poll() is None and d.stop() != 0:
+                print("alba up did not end cleanly", file=sys.stderr)
+                ok = False
+            if ok:
+                shutil.rmtree(work if options.dir is None else work / "d", ignore_errors=True)
+            else:
+                print(f"left for a look: {work}", file=sys.stderr)
+    print("\nall held" if ok else "\nNOT all held")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,393 @@
+/* A request lives in a struct call from submit to callback. A submit that the client refuses
+ * is answered from the next turn of the loop, as every answer comes later. */
+#include "volumedriver/backend_proxy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <uv.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "net/proxy_client.h"
+#include "wire/gather.h"
+#include "wire/proxy_reply.h"
+#include "wire/proxy_request.h"
+
+struct backend_proxy {
+    struct backend backend;
+    struct proxy_client *proxies; /* borrowed */
+    struct turn *turn;            /* borrowed */
+    char *namespace;
+    unsigned calls;
+};
+
+struct call {
+    struct proxy_call proxy;
+    struct gather gather;
+    struct turn_call refused; /* the client did not take it: answered in the next turn */
+    int refused_rc;
+    struct backend_proxy *owner;
+    struct backend_req *req;
+    uint32_t code;
+    bool is_write;
+    /* by command */
+    const struct backend_slice *slices;
+    unsigned slice_count;
+    char **assert_names; /* owned */
+    unsigned assert_count;
+    struct slice prefix; /* owned, of a list */
+};
+
+static struct backend_proxy *proxy_of(struct backend *b)
+{
+    return container_of(b, struct backend_proxy, backend);
+}
+
+static void call_free(struct call *c)
+{
+    for (unsigned i = 0; i < c->assert_count; i++) {
+        free(c->assert_names[i]);
+    }
+    free(c->assert_names);
+    free((void *)(uintptr_t)c->prefix.data);
+    gather_release(&c->gather);
+    c->owner->calls--;
+    free(c);
+}
+
+static void answer(struct call *c, int rc)
+{
+    struct backend_req *req = c->req;
+    backend_cb cb = req->cb;
+
+    call_free(c);
+    cb(req, rc);
+}
+
+/* ---- what a reply says ---- */
+
+/* Every fragment of the object has its place. */
+static bool is_complete(const struct manifest *m)
+{
+    size_t count = (size_t)m->chunk_count * manifest_fragments_per_chunk(m);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!m->fragments[i].has_osd) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void take_infos(struct call *c, const struct proxy_reply *reply)
+{
+    c->req->complete = true;
+    for (uint32_t i = 0; i < reply->objects.count; i++) {
+        const struct manifest *m = reply->objects.items[i].manifest;
+
+        c->req->complete = c->req->complete && is_complete(m);
+        c->req->bytes = m->size_bytes;
+        c->req->crc = m->checksum.crc32c;
+    }
+}
+
+static int take_slices(struct call *c, const struct proxy_reply *reply, struct err *e)
+{
+    const uint8_t *at = reply->objects.data.data;
+    size_t left = reply->objects.data.len;
+
+    for (unsigned i = 0; i < c->slice_count; i++) {
+        if (left < c->slices[i].bytes) {
+            return err_set(e, ERR_PROTOCOL, "the proxy sent too few bytes");
+        }
+        memcpy(c->slices[i].data, at, c->slices[i].bytes);
+        at += c->slices[i].bytes;
+        left -= c->slices[i].bytes;
+    }
+    return left == 0 ? 0 : err_set(e, ERR_PROTOCOL, "the proxy sent too many bytes");
+}
+
+static void take_names(struct call *c, const struct proxy_reply *reply)
+{
+    c->req->more = reply->names.more;
+    for (uint32_t i = 0; i < reply->names.count; i++) {
+        struct slice name = reply->names.items[i];
+
+        if (name.len < c->prefix.len || memcmp(name.data, c->prefix.data, c->prefix.len) != 0) {
+            c->req->more = false;
+            return;
+        }
+        buf_put(&c->req->names, name.data, name.len);
+        buf_put_u8(&c->req->names, 0);
+    }
+}
+
+static int take_reply(struct call *c, struct err *e)
+{
+    struct proxy_reply reply;
+    int rc = proxy_reply_decode(c->proxy.reply, c->code, &reply, e);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (c->prefix.data != NULL) {
+        take_names(c, &reply);
+    } else if (c->slices != NULL) {
+        rc = take_slices(c, &reply, e);
+    } else if (!c->is_write && reply.objects.count != 1) {
+        rc = err_set(e, ERR_PROTOCOL, "the proxy told of %u objects", reply.objects.count);
+    } else {
+        take_infos(c, &reply);
+    }
+    proxy_reply_release(&reply);
+    return rc;
+}
+
+/* The message of a failed assert is the object's name. */
+static unsigned failed_assert(const struct call *c)
+{
+    for (unsigned i = 0; i < c->assert_count; i++) {
+        if (strstr(c->proxy.err.msg, c->assert_names[i]) != NULL) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* An error that leaves open whether a transaction happened. */
+static bool is_in_doubt(const struct call *c, int rc)
+{
+    return c->is_write && rc != ERR_ASSERT_FAILED && c->proxy.maybe_executed &&
+           (c->proxy.proxy_code == 0 || rc == ERR_IN_DOUBT);
+}
+
+static void on_reply(struct proxy_call *proxy, int rc)
+{
+    struct call *c = container_of(proxy, struct call, proxy);
+    struct backend_req *req = c->req;
+
+    if (rc == 0) {
+        rc = take_reply(c, &req->err);
+        if (rc != 0 && c->is_write) { /* it happened; what it says cannot be read */
+            rc = err_set(&req->err, ERR_IN_DOUBT, "reply of the proxy");
+        }
+    } else {
+        err_copy(&req->err, &proxy->err);
+        if (is_in_doubt(c, rc)) {
+            rc = req->err.code = ERR_IN_DOUBT;
+        } else if (rc == ERR_ASSERT_FAILED) {
+            req->failed = failed_assert(c);
+        } else if (proxy->proxy_code == PROXY_RC_NO_POLICY) {
+            rc = req->err.code = ERR_NO_POLICY;
+        }
+    }
+    answer(c, rc);
+}
+
+/* ---- submitting ---- */
+
+static struct call *call_new(struct backend *b, struct backend_req *req, uint32_t code,
+                             backend_cb cb)
+{
+    struct call *c = mem_zalloc(sizeof *c);
+
+    c->owner = proxy_of(b);
+    c->owner->calls++;
+    c->req = req;
+    c->code = code;
+    *req = (struct backend_req){.cb = cb, .impl = c};
+    return c;
+}
+
+static void on_refused(struct turn_call *refused)
+{
+    struct call *c = container_of(refused, struct call, refused);
+
+    answer(c, c->refused_rc);
+}
+
+static void submit(struct call *c, struct proxy_request *request, unsigned timeout_ms)
+{
+    request->code = c->code;
+    request->ns = slice_str(c->owner->namespace);
+    proxy_request_encode(request, &c->gather);
+    c->refused_rc =
+        proxy_client_call(c->owner->proxies, &c->proxy, &c->gather, timeout_ms, on_reply);
+    if (c->refused_rc != 0) {
+        err_copy(&c->req->err, &c->proxy.err);
+        turn_add(c->owner->turn, &c->refused, on_refused);
+    }
+}
+
+static void apply(struct backend *b, struct backend_req *req, const struct backend_assert *asserts,
+                  unsigned assert_count, const struct backend_update *updates,
+                  unsigned update_count, unsigned flags, backend_cb cb)
+{
+    struct call *c = call_new(b, req, PROXY_APPLY, cb);
+    struct proxy_assert *wire_asserts = mem_array(assert_count, sizeof *wire_asserts);
+    struct proxy_update *wire_updates = mem_array(update_count, sizeof *wire_updates);
+    struct proxy_request request = {
+        .apply = {.asserts = wire_asserts,
+                  .assert_count = assert_count,
+                  .updates = wire_updates,
+                  .update_count = update_count,
+                  .flags = (flags & BACKEND_RESERVE) != 0 ? PROXY_APPLY_RESERVE : 0,
+                  .deadline_ms = BACKEND_PROXY_APPLY_MS}};
+
+    c->is_write = true;
+    c->assert_names = mem_array(assert_count, sizeof *c->assert_names);
+    c->assert_count = assert_count;
+    for (unsigned i = 0; i < assert_count; i++) {
+        c->assert_names[i] = mem_strdup(asserts[i].name);
+        wire_asserts[i] = (struct proxy_assert){.kind = asserts[i].kind == BACKEND_ABSENT
+                                                            ? PROXY_ASSERT_ABSENT
+                                                            : PROXY_ASSERT_HAS_CHECKSUM,
+                                                .name = slice_str(c->assert_names[i]),
+                                                .checksum = checksum_crc32c(asserts[i].crc)};
+    }
+    for (unsigned i = 0; i < update_count; i++) {
+        wire_updates[i] = (struct proxy_update){
+            .kind = updates[i].data != NULL ? PROXY_UPDATE_UPLOAD : PROXY_UPDATE_DELETE,
+            .name = slice_str(updates[i].name),
+            .data = slice_of(updates[i].data, updates[i].bytes),
+            .has_checksum = updates[i].data != NULL,
+            .checksum = checksum_crc32c(updates[i].crc)};
+    }
+    submit(c, &request, BACKEND_PROXY_APPLY_MS + BACKEND_PROXY_READ_MS);
+    free(wire_asserts);
+    free(wire_updates);
+}
+
+/* SCOs and checkpoint parts never change under their name; the rest is read as it is now. */
+static bool is_immutable(const char *name)
+{
+    return strncmp(name, "s_", 2) == 0 || strncmp(name, "m_", 2) == 0;
+}
+
+static void read_object(struct call *c, const char *name, const struct backend_slice *slices,
+                        unsigned slice_count, bool consistent)
+{
+    struct proxy_slice *wire = mem_array(slice_count, sizeof *wire);
+    struct proxy_object_slices object = {
+        .name = slice_str(name), .slices = wire, .slice_count = slice_count};
+    struct proxy_request request = {.consistent_read = consistent,
+                                    .reads = {.items = &object, .count = 1}};
+
+    for (unsigned i = 0; i < slice_count; i++) {
+        wire[i] = (struct proxy_slice){.offset = (int64_t)slices[i].offset,
+                                       .bytes = (int32_t)slices[i].bytes};
+    }
+    submit(c, &request, BACKEND_PROXY_READ_MS);
+    free(wire);
+}
+
+static void read_slices(struct backend *b, struct backend_req *req, const char *name,
+                        const struct backend_slice *slices, unsigned slice_count, backend_cb cb)
+{
+    struct call *c = call_new(b, req, PROXY_READ_SLICES, cb);
+
+    c->slices = slices;
+    c->slice_count = slice_count;
+    read_object(c, name, slices, slice_count, !is_immutable(name));
+}
+
+static void info(struct backend *b, struct backend_req *req, const char *name, backend_cb cb)
+{
+    read_object(call_new(b, req, PROXY_READ_SLICES2, cb), name, NULL, 0, true);
+}
+
+static void list(struct backend *b, struct backend_req *req, const char *prefix, const char *after,
+                 backend_cb cb)
+{
+    struct call *c = call_new(b, req, PROXY_LIST_OBJECTS, cb);
+    bool from_start = after[0] == '\0';
+    struct proxy_request request = {.range = {.first = slice_str(from_start ? prefix : after),
+                                              .first_included = from_start,
+                                              .max = -1}};
+
+    c->prefix = slice_of(mem_strdup(prefix), strlen(prefix));
+    submit(c, &request, BACKEND_PROXY_READ_MS);
+}
+
+static const struct backend_ops ops = {
+    .apply = apply, .read = read_slices, .info = info, .list = list};
+
+struct backend *backend_proxy_new(struct proxy_client *proxies, struct turn *turn,
+                                  const char *namespace)
+{
+    struct backend_proxy *p = mem_zalloc(sizeof *p);
+
+    p->backend.ops = &ops;
+    p->proxies = proxies;
+    p->turn = turn;
+    p->namespace = mem_strdup(namespace);
+    return &p->backend;
+}
+
+void backend_proxy_free(struct backend *backend)
+{
+    struct backend_proxy *p = proxy_of(backend);
+
+    CHECK(p->calls == 0);
+    free(p->namespace);
+    free(p);
+}
+
+/* ---- the namespace itself ---- */
+
+struct backend_namespace {
+    struct proxy_call proxy;
+    struct gather gather;
+    backend_namespace_cb cb;
+    void *ctx;
+};
+
+static void on_namespace(struct proxy_call *proxy, int rc)
+{
+    struct backend_namespace *n = container_of(proxy, struct backend_namespace, proxy);
+    struct err e = proxy->err;
+
+    gather_release(&n->gather);
+    n->cb(n->ctx, rc, &e);
+    free(n);
+}
+
+static int namespace_call(struct proxy_client *proxies, const struct proxy_request *request,
+                          backend_namespace_cb cb, void *ctx, struct err *e)
+{
+    struct backend_namespace *n = mem_zalloc(sizeof *n);
+    int rc;
+
+    n->cb = cb;
+    n->ctx = ctx;
+    proxy_request_encode(request, &n->gather);
+    rc = proxy_client_call(proxies, &n->proxy, &n->gather, BACKEND_PROXY_SETUP_MS, on_namespace);
+    if (rc != 0) {
+        err_copy(e, &n->proxy.err);
+        gather_release(&n->gather);
+        free(n);
+    }
+    return rc;
+}
+
+int backend_namespace_create(struct proxy_client *proxies, const char *namespace,
+                             const char *preset, backend_namespace_cb cb, void *ctx, struct err *e)
+{
+    struct proxy_request request = {.code = PROXY_CREATE_NAMESPACE, .ns = slice_str(namespace)};
+
+    if (preset != NULL && preset[0] != '\0') {
+        request.create.preset = slice_str(preset);
+        request.create.has_preset = true;
+    }
+    return namespace_call(proxies, &request, cb, ctx, e);
+}
+
+int backend_namespace_delete(struct proxy_client *proxies, const char *namespace,
+                             backend_namespace_cb cb, void *ctx, struct err *e)
+{
+    return namespace_call(
+        proxies,
+        &(struct proxy_request){.code = PROXY_DELETE_NAMESPACE, .ns = slice_str(namespace)}, cb,
+        ctx, e);
+}

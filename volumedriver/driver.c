@@ -1,0 +1,356 @@
+/* Start: journal, map and threads -> registry -> the list of our volumes -> each opened ->
+ * NBD. Stop: clients cut off -> volumes closed -> everything else, backwards. */
+#include "volumedriver/driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "volumedriver/driver_notes.h"
+
+enum { LIST_LIMIT = 200, TICK_MS = 1000, POLL_MS = 2000, PROXIES_MAX = 16 };
+
+static void stop_step(struct driver *d);
+
+/* ---- start ---- */
+
+static void on_pressure(void *ctx, uint64_t lsn)
+{
+    volume_host_pressure(&((struct driver *)ctx)->host, lsn);
+}
+
+static int make_dir(const char *path, struct err *e)
+{
+    struct io *io = io_real();
+    int rc = io->ops->mkdir(io, path);
+
+    return rc == 0 || rc == -EEXIST ? 0 : err_set(e, rc, "make directory %s", path);
+}
+
+static int open_journal(struct driver *d, struct err *e)
+{
+    char *dir = mem_printf("%s/journal", d->config->home);
+    struct journal_options options = {.loop = d->loop,
+                                      .io = io_real(),
+                                      .dir = dir,
+                                      .segment_bytes = (uint64_t)d->config->segment_bytes,
+                                      .journal_bytes = (uint64_t)d->config->journal_bytes,
+                                      .on_pressure = on_pressure,
+                                      .ctx = d};
+    int rc = make_dir(d->config->home, e);
+
+    rc = rc != 0 ? rc : make_dir(dir, e);
+    rc = rc != 0 ? rc : journal_open(&options, &d->journal, e);
+    free(dir);
+    return rc != 0 ? rc : driver_notes_apply(d->config->home, d->journal, e);
+}
+
+static int open_map(struct driver *d, struct err *e)
+{
+    char *dir = mem_printf("%s/map", d->config->home);
+    int rc = map_open(d->loop, dir, (uint64_t)d->config->map_bytes, &d->map, e);
+
+    free(dir);
+    return rc;
+}
+
+static int open_proxies(struct driver *d, struct err *e)
+{
+    struct net_addr endpoints[PROXIES_MAX];
+    struct proxy_client_options options = {.endpoints = endpoints,
+                                           .endpoint_count = d->config->proxies.count};
+    int rc = 0;
+
+    if (options.endpoint_count > PROXIES_MAX) {
+        return err_say(e, ERR_CONFIG, "at most %d proxies", PROXIES_MAX);
+    }
+    for (unsigned i = 0; rc == 0 && i < options.endpoint_count; i++) {
+        rc = net_addr_parse(&endpoints[i], d->config->proxies.items[i], e);
+    }
+    if (rc == 0) {
+        d->proxies = proxy_client_new(d->loop, &options);
+    }
+    return rc;
+}
+
+static int add_nbd_addrs(const struct driver_config *config, struct net_addr *addrs,
+                         unsigned *ret_count, struct err *e)
+{
+    unsigned count = 0;
+    int rc = 0;
+
+    for (unsigned i = 0; config->nbd_port != CONFIG_NONE && i < config->nbd_ips.count; i++) {
+        if (count == NBD_ADDRS_MAX - 1) {
+            return err_say(e, ERR_CONFIG, "at most %d addresses for NBD", NBD_ADDRS_MAX - 1);
+        }
+        rc = net_addr_tcp(&addrs[count++], config->nbd_ips.items[i], (uint16_t)config->nbd_port, e);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (config->nbd_socket != NULL) {
+        char *uri = mem_printf("unix://%s", config->nbd_socket);
+
+        rc = net_addr_parse(&addrs[count++], uri, e);
+        free(uri);
+    }
+    *ret_count = count;
+    return rc;
+}
+
+static int start_nbd(struct driver *d, struct err *e)
+{
+    struct net_addr addrs[NBD_ADDRS_MAX];
+    struct nbd_server_options options = {.addrs = addrs, .exports = &d->exports};
+    int rc = add_nbd_addrs(d->config, addrs, &options.addr_count, e);
+
+    return rc != 0 ? rc : nbd_server_new(d->loop, &options, &d->nbd, e);
+}
+
+static void on_all_tried(struct driver *d)
+{
+    struct err e;
+
+    if (start_nbd(d, &e) != 0) {
+        d->on_failed(d, &e);
+        return;
+    }
+    d->on_ready(d);
+}
+
+static void list_from(struct driver *d, const char *after);
+
+static void on_list(void *ctx, int rc, const struct err *e, const struct registry_volume *volumes,
+                    size_t count, bool has_more)
+{
+    struct driver *d = ctx;
+
+    if (d->stopping) {
+        return;
+    }
+    if (rc != 0) {
+        log_error("driver", "volumes not listed, trying again", "error=\"%s\"", e->msg);
+        return; /* on_tick() asks again */
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (volumes[i].state == REGISTRY_VOLUME_READY &&
+            strcmp(volumes[i].owner, d->config->driver_id) == 0 &&
+            driver_volume_find(d, volumes[i].name) == NULL) {
+            driver_volume_add(d, &volumes[i], false, NULL, NULL);
+        }
+    }
+    if (has_more && count != 0) {
+        list_from(d, volumes[count - 1].name);
+        return;
+    }
+    d->listed = true;
+    driver_open_waiting(d);
+}
+
+static void list_from(struct driver *d, const char *after)
+{
+    registry_volume_list(d->connect.registry, after, LIST_LIMIT, on_list, d);
+}
+
+static void on_registry(void *ctx, int rc, const struct err *e)
+{
+    struct driver *d = ctx;
+
+    if (rc != 0) {
+        d->on_failed(d, e);
+        return;
+    }
+    registry_poll(d->connect.registry, POLL_MS, NULL, NULL);
+    d->reachable = true;
+    list_from(d, "");
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct driver *d = container_of(timer, struct driver, timer);
+
+    if (d->reachable && !d->listed) {
+        list_from(d, "");
+    }
+    driver_open_waiting(d);
+}
+
+int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,
+                 struct err *e)
+{
+    int rc;
+
+    d->loop = loop;
+    d->config = config;
+    list_init(&d->volumes);
+    d->exports.ops = &driver_exports_ops;
+    d->all_tried = on_all_tried;
+    turn_init(&d->turn, loop);
+    CHECK(uv_timer_init(loop, &d->timer) == 0);
+    d->turn_open = d->timer_open = true;
+    d->worker = nbd_worker_new(loop);
+    rc = pool_new(loop, "sco", DRIVER_POOL_THREADS, DRIVER_POOL_QUEUE_MAX, &d->pool);
+    rc = rc != 0 ? err_set(e, rc, "threads") : open_journal(d, e);
+    rc = rc != 0 ? rc : open_map(d, e);
+    rc = rc != 0 ? rc : open_proxies(d, e);
+    if (rc != 0) {
+        return rc;
+    }
+    d->host = (struct volume_host){.loop = loop,
+                                   .turn = &d->turn,
+                                   .journal = d->journal,
+                                   .map = d->map,
+                                   .pool = d->pool,
+                                   .sco_age_ms = (uint64_t)config->sco_age_ms,
+                                   .checkpoint_bytes = (uint64_t)config->checkpoint_bytes};
+    volume_host_init(&d->host);
+    rc = connect_start(&d->connect, loop, config->registry_url, on_registry, d, e);
+    if (rc == 0) {
+        d->connected = true;
+        uv_timer_start(&d->timer, on_tick, TICK_MS, TICK_MS);
+    }
+    return rc;
+}
+
+/* ---- stop ---- */
+
+static void on_nbd_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->nbd = NULL;
+    stop_step(d);
+}
+
+static void on_volume_closed(void *ctx, int rc, const struct err *e)
+{
+    (void)rc;
+    (void)e;
+    ((struct driver *)ctx)->closing--;
+}
+
+/* True when volumes are still to be waited for: they call stop_step() by the timer. */
+static bool volumes_left(struct driver *d)
+{
+    struct err e;
+
+    LIST_FOR_EACH_SAFE (it, &d->volumes) {
+        struct driver_volume *v = container_of(it, struct driver_volume, link);
+
+        if (driver_volume_close(v, DRIVER_VOLUME_DRAIN_MS, on_volume_closed, d, &e) == 0) {
+            d->closing++;
+        }
+    }
+    return !list_empty(&d->volumes) || d->operations != 0;
+}
+
+static void on_stop_tick(uv_timer_t *timer)
+{
+    stop_step(container_of(timer, struct driver, timer));
+}
+
+static void on_worker_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->worker = NULL;
+    stop_step(d);
+}
+
+static void on_proxies_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->proxies = NULL;
+    stop_step(d);
+}
+
+static void on_connect_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->connected = false;
+    stop_step(d);
+}
+
+static void on_map_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->map = NULL;
+    stop_step(d);
+}
+
+static void on_journal_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->journal = NULL;
+    stop_step(d);
+}
+
+static void on_pool_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->pool = NULL;
+    stop_step(d);
+}
+
+static void on_turn_closed(void *ctx)
+{
+    struct driver *d = ctx;
+
+    d->turn_open = false;
+    stop_step(d);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct driver *d = container_of((uv_timer_t *)handle, struct driver, timer);
+
+    d->timer_open = false;
+    stop_step(d);
+}
+
+static void stop_step(struct driver *d)
+{
+    if (d->nbd != NULL) {
+        nbd_server_close(d->nbd, DRIVER_NBD_DRAIN_MS, on_nbd_closed, d);
+    } else if (volumes_left(d)) {
+        uv_timer_start(&d->timer, on_stop_tick, 20, 0);
+    } else if (d->worker != NULL) {
+        nbd_worker_close(d->worker, on_worker_closed, d);
+    } else if (d->connected) {
+        connect_close(&d->connect, on_connect_closed, d);
+    } else if (d->proxies != NULL) {
+        proxy_client_close(d->proxies, on_proxies_closed, d);
+    } else if (d->map != NULL) {
+        map_close(d->map, on_map_closed, d);
+    } else if (d->journal != NULL) {
+        if (d->host.loop != NULL) {
+            volume_host_release(&d->host);
+        }
+        journal_close(d->journal, on_journal_closed, d);
+    } else if (d->pool != NULL) {
+        pool_close(d->pool, on_pool_closed, d);
+    } else if (d->turn_open) {
+        turn_close(&d->turn, on_turn_closed, d);
+    } else if (d->timer_open) {
+        uv_close((uv_handle_t *)&d->timer, on_timer_closed);
+    } else {
+        d->stopped(d);
+    }
+}
+
+void driver_stop(struct driver *d, void (*stopped)(struct driver *d))
+{
+    CHECK(!d->stopping);
+    d->stopping = true;
+    d->stopped = stopped;
+    uv_timer_stop(&d->timer);
+    stop_step(d);
+}

@@ -1,0 +1,143 @@
+/* The volume driver as a whole: what main() starts and stops, and what the management API asks.
+ *
+ * One loop owns everything here: registry, proxies, journal, map, volumes, NBD. A volume
+ * whose owner in the registry is this driver is opened at the start, and again and again while
+ * its backend does not answer. Loop thread only. */
+#ifndef VOLUMEDRIVER_DRIVER_H
+#define VOLUMEDRIVER_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "meta/connect.h"
+#include "meta/registry_volume.h"
+#include "net/proxy_client.h"
+#include "volumedriver/config.h"
+#include "volumedriver/nbd_server.h"
+#include "volumedriver/nbd_worker.h"
+#include "volumedriver/volume_open.h"
+
+enum {
+    DRIVER_OPENING_MAX = 32, /* volumes opened side by side */
+    DRIVER_REOPEN_MS = 3000, /* between tries */
+    DRIVER_NBD_DRAIN_MS = 3000,
+    DRIVER_VOLUME_DRAIN_MS = 10000,
+    DRIVER_SCO_BYTES = 64 * 1048576,
+    DRIVER_POOL_THREADS = 2,
+    DRIVER_POOL_QUEUE_MAX = 4096
+};
+#define DRIVER_VOLUME_BYTES_MAX (UINT64_C(1) << 46) /* 64 TiB */
+
+struct driver;
+struct driver_volume;
+typedef void (*driver_cb)(void *ctx, int rc, const struct err *e);
+
+enum driver_volume_state {
+    DRIVER_VOLUME_WAITING, /* to be opened, or opened again */
+    DRIVER_VOLUME_OPENING,
+    DRIVER_VOLUME_OPEN,
+    DRIVER_VOLUME_CLOSING
+};
+
+/* A volume of this driver. */
+struct driver_volume {
+    struct nbd_export export; /* valid while OPEN */
+    struct driver *driver;
+    struct list link; /* driver.volumes */
+    char name[REGISTRY_VOLUME_NAME_BYTES];
+    char uuid[RND_UUID_TEXT_BYTES];
+    char preset[REGISTRY_VOLUME_NAME_BYTES];
+    uint64_t size_bytes;
+    uint32_t epoch; /* of the last claim */
+    enum driver_volume_state state;
+    bool take;      /* although another driver owns it */
+    struct err err; /* why it is not open */
+    struct backend *backend;
+    struct volume *volume; /* while OPENING, OPEN, CLOSING */
+    uint64_t retry_ms;     /* when WAITING: not before */
+
+    struct volume_claim *claim; /* private from here on */
+    driver_cb done;             /* one operation at a time: open, resize, close */
+    void *done_ctx;
+    struct volume_resize resize;
+};
+
+struct driver {
+    uv_loop_t *loop;
+    const struct driver_config *config;
+    struct connect connect;
+    struct proxy_client *proxies;
+    struct turn turn;
+    struct pool *pool;
+    struct journal *journal;
+    struct map *map;
+    struct volume_host host;
+    struct nbd_exports exports;
+    struct nbd_server *nbd;
+    struct nbd_worker *worker;
+    struct list volumes;
+    unsigned opening;
+    unsigned operations; /* creates and deletes under way */
+    uv_timer_t timer;    /* opens what waits */
+    bool listed;         /* the registry's list was read once */
+    bool ready;          /* every volume of ours was tried once, clients are served */
+    bool stopping;
+    void (*on_ready)(struct driver *d);
+    void (*on_failed)(struct driver *d, const struct err *e); /* it cannot go on */
+    void (*stopped)(struct driver *d);
+
+    bool connected; /* private from here on */
+    bool reachable; /* the registry has answered */
+    bool timer_open, turn_open;
+    unsigned closing;
+    void (*all_tried)(struct driver *d);
+};
+
+/* Opens journal and map (blocks), then goes on by itself until on_ready(). */
+int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,
+                 struct err *e);
+/* Clients are cut off, volumes upload what they can for a while and close; then `stopped`. Also
+ * after a start that failed half way. */
+void driver_stop(struct driver *d, void (*stopped)(struct driver *d));
+
+/* ---- driver_volume.c ---- */
+
+struct driver_volume *driver_volume_find(const struct driver *d, const char *name);
+/* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL) after the
+ * first try. */
+struct driver_volume *driver_volume_add(struct driver *d, const struct registry_volume *record,
+                                        bool take, driver_cb done, void *ctx);
+/* Opens what waits and may be tried. */
+void driver_open_waiting(struct driver *d);
+/* Tries now to open one that is WAITING, whatever is lost by that. */
+int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struct err *e);
+/* Cuts off its clients, closes it, forgets it here. ERR_BUSY: something else is under way. */
+int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
+                        struct err *e);
+int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb done, void *ctx,
+                         struct err *e);
+extern const struct volume_owner_ops driver_owner_ops; /* driver_claim.c */
+extern const struct nbd_exports_ops driver_exports_ops;
+
+/* ---- driver_create.c, driver_delete.c: each ends with `done`, later ---- */
+
+/* Goes on where an earlier create of the same name, size and preset stopped. */
+void driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,
+                   driver_cb done, void *ctx);
+void driver_delete(struct driver *d, const char *name, driver_cb done, void *ctx);
+/* Open a volume whose owner, or whose journal, is gone for good. */
+void driver_take(struct driver *d, const char *name, driver_cb done, void *ctx);
+
+/* ---- driver_api.c ---- */
+
+struct http_server;
+struct json_t;
+void driver_api_routes(struct driver *d, struct http_server *server);
+struct json_t *driver_status(const struct driver *d);
+struct buf;
+void driver_figures(const struct driver *d, struct buf *out);
+
+#endif

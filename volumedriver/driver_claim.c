@@ -1,0 +1,91 @@
+/* Ownership of a volume in the registry: get the record, raise its epoch, compare and swap. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/mem.h"
+#include "volumedriver/driver.h"
+
+static void answer(struct driver_volume *v, int rc, const struct err *e)
+{
+    struct volume_claim *claim = v->claim;
+
+    v->claim = NULL;
+    if (rc != 0) {
+        err_copy(&claim->err, e);
+    }
+    claim->cb(claim, rc);
+}
+
+static void on_put(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct driver_volume *v = ctx;
+    struct err busy;
+
+    if (rc == 0) {
+        v->epoch = (uint32_t)record->epoch;
+        v->size_bytes = record->size_bytes;
+        v->claim->epoch = v->epoch;
+    } else if (rc == ERR_ASSERT_FAILED) {
+        rc = err_say(&busy, ERR_BUSY, "volume '%s': the registry changed meanwhile", v->name);
+        e = &busy;
+    }
+    answer(v, rc, e);
+}
+
+static int check_owner(const struct driver_volume *v, const struct registry_volume *record,
+                       struct err *e)
+{
+    const char *me = v->driver->config->driver_id;
+
+    if (record->state != REGISTRY_VOLUME_READY) {
+        return err_say(e, ERR_BUSY, "volume '%s' is being %s", v->name,
+                       record->state == REGISTRY_VOLUME_CREATING ? "created" : "deleted");
+    }
+    if (record->owner[0] != '\0' && strcmp(record->owner, me) != 0 && !v->take) {
+        return err_say(e, ERR_FENCED,
+                       "volume '%s' belongs to driver '%s'; when that is gone for good: alba "
+                       "vdisk-take %s --force --accept-loss",
+                       v->name, record->owner, v->name);
+    }
+    if (record->epoch >= REGISTRY_EPOCH_MAX) {
+        return err_say(e, ERR_FAILED, "volume '%s' has used up its epochs", v->name);
+    }
+    return 0;
+}
+
+static void on_get(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct driver_volume *v = ctx;
+    char device[33];
+    struct err why;
+
+    if (rc == 0) {
+        rc = check_owner(v, record, &why);
+        e = &why;
+    }
+    if (rc != 0) {
+        answer(v, rc, e);
+        return;
+    }
+    record->epoch = (record->epoch > v->claim->floor ? record->epoch : v->claim->floor) + 1;
+    hex_encode(device, journal_id(v->driver->journal), 16);
+    if (strcmp(record->device, device) != 0 || record->since == 0) {
+        record->since = record->epoch; /* what another journal wrote under before is void */
+    }
+    snprintf(record->owner, sizeof record->owner, "%s", v->driver->config->driver_id);
+    snprintf(record->device, sizeof record->device, "%s", device);
+    registry_volume_put(v->driver->connect.registry, record, on_put, v);
+}
+
+static void claim(void *ctx, struct volume *volume, struct volume_claim *claim)
+{
+    struct driver_volume *v = ctx;
+
+    (void)volume;
+    v->claim = claim;
+    registry_volume_get(v->driver->connect.registry, v->name, on_get, v);
+}
+
+const struct volume_owner_ops driver_owner_ops = {.claim = claim};

@@ -1,0 +1,199 @@
+/* Deleting a volume:
+ *
+ *   record DELETING -> clients cut off, volume closed -> namespace deleted -> note -> record gone
+ *
+ * A crash leaves the record DELETING; a delete goes on from there. The note (home/deleted/UUID)
+ * lets the next start drop what the journal still holds of it: only what was deleted for sure
+ * is dropped. Taking a volume over from its owner is here, too. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/mem.h"
+#include "loop/io.h"
+#include "volumedriver/backend_proxy.h"
+#include "volumedriver/driver.h"
+#include "volumedriver/driver_notes.h"
+
+struct removal {
+    struct driver *d;
+    struct registry_volume record;
+    bool is_take;
+    driver_cb done;
+    void *ctx;
+};
+
+static void end(struct removal *r, int rc, const struct err *e)
+{
+    struct driver *d = r->d;
+    driver_cb done = r->done;
+    void *ctx = r->ctx;
+    struct err copy = *e;
+
+    registry_volume_release(&r->record);
+    free(r);
+    d->operations--;
+    done(ctx, rc, &copy);
+}
+
+static void take_record(struct removal *r, struct registry_volume *record)
+{
+    registry_volume_release(&r->record);
+    r->record = *record;
+    record->raw = (struct buf){0};
+}
+
+static void on_record_gone(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    (void)record;
+    end(ctx, rc == ERR_NOT_FOUND ? 0 : rc, e);
+}
+
+static void on_namespace_gone(void *ctx, int rc, const struct err *e)
+{
+    struct removal *r = ctx;
+    uint8_t uuid[16];
+    struct err why;
+
+    if (rc != 0 && rc != ERR_NOT_FOUND) {
+        end(r, rc, e);
+        return;
+    }
+    rc = driver_note_deleted(r->d->config->home, r->record.uuid, &why);
+    if (rc != 0) {
+        end(r, rc, &why);
+        return;
+    }
+    if (hex_decode_uuid(uuid, r->record.uuid) == 0) {
+        volume_host_forget(&r->d->host, uuid);
+    }
+    registry_volume_delete(r->d->connect.registry, &r->record, on_record_gone, r);
+}
+
+static void on_closed(void *ctx, int rc, const struct err *e)
+{
+    struct removal *r = ctx;
+    struct err why;
+
+    if (rc != 0) {
+        end(r, rc, e);
+        return;
+    }
+    rc = backend_namespace_delete(r->d->proxies, r->record.uuid, on_namespace_gone, r, &why);
+    if (rc != 0) {
+        end(r, rc, &why);
+    }
+}
+
+static void on_deleting(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct removal *r = ctx;
+    struct driver_volume *v = driver_volume_find(r->d, r->record.name);
+    struct err why;
+
+    if (rc != 0) {
+        end(r, rc, e);
+        return;
+    }
+    take_record(r, record);
+    if (v == NULL) {
+        on_closed(r, 0, e);
+        return;
+    }
+    rc = driver_volume_close(v, 0, on_closed, r, &why);
+    if (rc != 0) {
+        end(r, rc, &why);
+    }
+}
+
+static int check_owner(const struct removal *r, const struct registry_volume *record, struct err *e)
+{
+    if (record->owner[0] != '\0' && strcmp(record->owner, r->d->config->driver_id) != 0) {
+        return err_say(e, ERR_FENCED, "volume '%s' belongs to driver '%s': delete it there",
+                       record->name, record->owner);
+    }
+    return 0;
+}
+
+/* ---- taking over ---- */
+
+static void on_opened(void *ctx, int rc, const struct err *e)
+{
+    end(ctx, rc, e);
+}
+
+static void on_useless_closed(void *ctx, int rc, const struct err *e)
+{
+    struct removal *r = ctx;
+
+    if (rc != 0) {
+        end(r, rc, e);
+    } else {
+        driver_volume_add(r->d, &r->record, true, on_opened, r);
+    }
+}
+
+/* Also one that is ours, but does not open without its journal, is damaged or was fenced. */
+static int take_over(struct removal *r, struct registry_volume *record, struct err *e)
+{
+    struct driver_volume *v = driver_volume_find(r->d, record->name);
+
+    if (record->state != REGISTRY_VOLUME_READY) {
+        return err_say(e, ERR_BUSY, "volume '%s' is being created or deleted", record->name);
+    }
+    take_record(r, record);
+    if (v == NULL) {
+        driver_volume_add(r->d, &r->record, true, on_opened, r);
+        return 0;
+    }
+    if (v->state == DRIVER_VOLUME_OPEN && volume_state(v->volume) == VOLUME_RUNNING) {
+        return err_say(e, ERR_EXISTS, "volume '%s' is open here already", r->record.name);
+    }
+    return v->state == DRIVER_VOLUME_WAITING ? driver_volume_take(v, on_opened, r, e)
+                                             : driver_volume_close(v, 0, on_useless_closed, r, e);
+}
+
+static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct removal *r = ctx;
+    struct err why;
+
+    if (rc == 0) {
+        rc = r->is_take ? take_over(r, record, &why) : check_owner(r, record, &why);
+        e = &why;
+    }
+    if (rc == 0 && r->is_take) {
+        return;
+    }
+    if (rc != 0) {
+        end(r, rc, e);
+        return;
+    }
+    take_record(r, record);
+    r->record.state = REGISTRY_VOLUME_DELETING;
+    registry_volume_put(r->d->connect.registry, &r->record, on_deleting, r);
+}
+
+static void start(struct driver *d, const char *name, bool is_take, driver_cb done, void *ctx)
+{
+    struct removal *r = mem_zalloc(sizeof *r);
+
+    r->d = d;
+    r->is_take = is_take;
+    r->done = done;
+    r->ctx = ctx;
+    snprintf(r->record.name, sizeof r->record.name, "%s", name);
+    d->operations++;
+    registry_volume_get(d->connect.registry, name, on_looked_up, r);
+}
+
+void driver_delete(struct driver *d, const char *name, driver_cb done, void *ctx)
+{
+    start(d, name, false, done, ctx);
+}
+
+void driver_take(struct driver *d, const char *name, driver_cb done, void *ctx)
+{
+    start(d, name, true, done, ctx);
+}

@@ -1,0 +1,325 @@
+/* Volumes of the driver: opened, served, opened again after a failure, closed.
+ *
+ *   WAITING -> OPENING -> OPEN -> CLOSING -> gone
+ *      ^----------'  (the backend or the registry does not answer; anything else stays WAITING
+ *                     with its error and is tried again, too, but rarely) */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "volumedriver/backend_proxy.h"
+#include "volumedriver/driver.h"
+
+enum { REOPEN_LONG_MS = 60000 }; /* for what does not heal by itself */
+
+static void finish(struct driver_volume *v, int rc, const struct err *e)
+{
+    driver_cb done = v->done;
+
+    v->done = NULL;
+    if (done != NULL) {
+        done(v->done_ctx, rc, e);
+    }
+}
+
+/* ---- exports ---- */
+
+static void list_exports(struct nbd_exports *exports, nbd_export_each_cb each, void *ctx)
+{
+    struct driver *d = container_of(exports, struct driver, exports);
+
+    LIST_FOR_EACH (it, &d->volumes) {
+        struct driver_volume *v = container_of(it, struct driver_volume, link);
+
+        if (v->state == DRIVER_VOLUME_OPEN) {
+            each(ctx, v->name, "");
+        }
+    }
+}
+
+/* "" is the only volume there is, when there is only one. */
+static struct nbd_export *find_export(struct nbd_exports *exports, const char *name)
+{
+    struct driver *d = container_of(exports, struct driver, exports);
+    struct driver_volume *found = NULL;
+    unsigned matches = 0;
+
+    LIST_FOR_EACH (it, &d->volumes) {
+        struct driver_volume *v = container_of(it, struct driver_volume, link);
+
+        if (v->state == DRIVER_VOLUME_OPEN && (name[0] == '\0' || strcmp(v->name, name) == 0)) {
+            found = v;
+            matches++;
+        }
+    }
+    return matches == 1 ? &found->export : NULL;
+}
+
+const struct nbd_exports_ops driver_exports_ops = {.list = list_exports, .find = find_export};
+
+/* ---- open ---- */
+
+struct driver_volume *driver_volume_find(const struct driver *d, const char *name)
+{
+    LIST_FOR_EACH (it, &d->volumes) {
+        struct driver_volume *v = container_of(it, struct driver_volume, link);
+
+        if (strcmp(v->name, name) == 0) {
+            return v;
+        }
+    }
+    return NULL;
+}
+
+struct driver_volume *driver_volume_add(struct driver *d, const struct registry_volume *record,
+                                        bool take, driver_cb done, void *ctx)
+{
+    struct driver_volume *v = mem_zalloc(sizeof *v);
+
+    v->driver = d;
+    v->take = take;
+    v->done = done;
+    v->done_ctx = ctx;
+    v->size_bytes = record->size_bytes;
+    snprintf(v->name, sizeof v->name, "%s", record->name);
+    snprintf(v->uuid, sizeof v->uuid, "%s", record->uuid);
+    snprintf(v->preset, sizeof v->preset, "%s", record->preset);
+    list_push(&d->volumes, &v->link);
+    driver_open_waiting(d);
+    return v;
+}
+
+static void wait_again(struct driver_volume *v, int rc)
+{
+    bool heals = rc != ERR_FENCED && rc != ERR_CORRUPT && rc != ERR_VERSION;
+
+    v->volume = NULL;
+    backend_proxy_free(v->backend);
+    v->backend = NULL;
+    v->state = DRIVER_VOLUME_WAITING;
+    v->retry_ms = uv_now(v->driver->loop) + (heals ? DRIVER_REOPEN_MS : REOPEN_LONG_MS);
+}
+
+static void serve(struct driver_volume *v)
+{
+    v->state = DRIVER_VOLUME_OPEN;
+    v->take = false; /* it is ours, with what it had */
+    v->err = (struct err){0};
+    v->size_bytes = volume_size_bytes(v->volume);
+    v->export = (struct nbd_export){.name = v->name,
+                                    .volume = v->volume,
+                                    .worker = v->driver->worker,
+                                    .size_bytes = v->size_bytes,
+                                    .read_only = volume_is_readonly(v->volume)};
+    log_info("driver", "volume open", "name=%s uuid=%s epoch=%u size_bytes=%llu readonly=%d",
+             v->name, v->uuid, v->epoch, (unsigned long long)v->size_bytes, v->export.read_only);
+}
+
+static void on_open(void *ctx, struct volume *volume, int rc)
+{
+    struct driver_volume *v = ctx;
+    struct driver *d = v->driver;
+
+    d->opening--;
+    if (rc == 0) {
+        v->volume = volume;
+        serve(v);
+    } else {
+        err_copy(&v->err, volume_error(volume));
+        log_error("driver", "volume not open", "name=%s error=\"%s\"", v->name, v->err.msg);
+        wait_again(v, rc);
+    }
+    finish(v, rc, &v->err);
+    driver_open_waiting(d);
+}
+
+static void open_volume(struct driver_volume *v)
+{
+    struct driver *d = v->driver;
+    struct volume_options options = {.host = &d->host,
+                                     .name = v->name,
+                                     .owner = &driver_owner_ops,
+                                     .owner_ctx = v,
+                                     .accept_loss = v->take};
+    if (hex_decode_uuid(options.uuid, v->uuid) != 0) {
+        err_set(&v->err, ERR_CORRUPT, "volume '%s': uuid '%s' in the registry", v->name, v->uuid);
+        v->retry_ms = uv_now(d->loop) + REOPEN_LONG_MS;
+        finish(v, v->err.code, &v->err);
+        return;
+    }
+    v->backend = backend_proxy_new(d->proxies, &d->turn, v->uuid);
+    options.backend = v->backend;
+    v->state = DRIVER_VOLUME_OPENING;
+    d->opening++;
+    v->volume = volume_open(&options, on_open, v);
+}
+
+static void check_ready(struct driver *d)
+{
+    if (d->ready || !d->listed || d->stopping) {
+        return;
+    }
+    LIST_FOR_EACH (it, &d->volumes) {
+        const struct driver_volume *v = container_of(it, struct driver_volume, link);
+
+        if (v->state == DRIVER_VOLUME_OPENING ||
+            (v->state == DRIVER_VOLUME_WAITING && v->err.code == 0)) {
+            return;
+        }
+    }
+    d->ready = true;
+    d->all_tried(d);
+}
+
+void driver_open_waiting(struct driver *d)
+{
+    uint64_t now = uv_now(d->loop);
+
+    LIST_FOR_EACH (it, &d->volumes) {
+        struct driver_volume *v = container_of(it, struct driver_volume, link);
+
+        if (v->state == DRIVER_VOLUME_WAITING && v->retry_ms <= now && !d->stopping &&
+            d->opening < DRIVER_OPENING_MAX) {
+            open_volume(v);
+        }
+    }
+    check_ready(d);
+}
+
+int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struct err *e)
+{
+    if (v->state != DRIVER_VOLUME_WAITING || v->done != NULL) {
+        return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);
+    }
+    v->take = true;
+    v->retry_ms = 0;
+    v->done = done;
+    v->done_ctx = ctx;
+    driver_open_waiting(v->driver);
+    return 0;
+}
+
+/* ---- resize ---- */
+
+static void on_size_stored(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct driver_volume *v = ctx;
+
+    (void)record;
+    if (rc != 0) { /* the root has it; the registry's copy is for lists */
+        log_warn("driver", "size not noted in the registry", "name=%s error=\"%s\"", v->name,
+                 e->msg);
+    }
+    finish(v, 0, e);
+}
+
+static void on_record(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct driver_volume *v = ctx;
+
+    if (rc != 0) {
+        on_size_stored(v, rc, e, record);
+        return;
+    }
+    record->size_bytes = v->size_bytes;
+    registry_volume_put(v->driver->connect.registry, record, on_size_stored, v);
+}
+
+static void on_resized(struct volume_resize *resize, int rc)
+{
+    struct driver_volume *v = container_of(resize, struct driver_volume, resize);
+
+    if (rc != 0) {
+        finish(v, rc, &resize->err);
+        return;
+    }
+    v->size_bytes = volume_size_bytes(v->volume);
+    v->export.size_bytes = v->size_bytes;
+    registry_volume_get(v->driver->connect.registry, v->name, on_record, v);
+}
+
+int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb done, void *ctx,
+                         struct err *e)
+{
+    int rc;
+
+    if (v->state != DRIVER_VOLUME_OPEN || v->done != NULL) {
+        return err_say(e, ERR_BUSY, "volume '%s' is not open, or busy with another request",
+                       v->name);
+    }
+    if (size_bytes > DRIVER_VOLUME_BYTES_MAX) {
+        return err_say(e, -EINVAL, "volume '%s': at most 64 TiB", v->name);
+    }
+    rc = volume_resize(v->volume, &v->resize, size_bytes, on_resized);
+    if (rc != 0) {
+        return err_copy(e, &v->resize.err);
+    }
+    v->done = done;
+    v->done_ctx = ctx;
+    return 0;
+}
+
+/* ---- close ---- */
+
+static void on_closed(void *ctx, int rc)
+{
+    struct driver_volume *v = ctx;
+    struct err e = {0};
+
+    backend_proxy_free(v->backend);
+    list_remove(&v->link);
+    log_info("driver", "volume closed", "name=%s", v->name);
+    if (rc != 0) {
+        err_set(&e, rc, "volume '%s'", v->name);
+    }
+    finish(v, 0, &e);
+    free(v);
+}
+
+struct drop {
+    struct driver_volume *v;
+    uint64_t drain_ms;
+};
+
+static void on_dropped(void *ctx)
+{
+    struct drop *drop = ctx;
+    struct driver_volume *v = drop->v;
+
+    volume_close(v->volume, drop->drain_ms, on_closed, v);
+    free(drop);
+}
+
+int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
+                        struct err *e)
+{
+    struct drop *drop;
+
+    if (v->done != NULL || v->state == DRIVER_VOLUME_OPENING || v->state == DRIVER_VOLUME_CLOSING) {
+        return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);
+    }
+    v->done = done;
+    v->done_ctx = ctx;
+    if (v->state == DRIVER_VOLUME_WAITING) {
+        struct err none = {0};
+
+        list_remove(&v->link);
+        finish(v, 0, &none);
+        free(v);
+        return 0;
+    }
+    v->state = DRIVER_VOLUME_CLOSING;
+    drop = mem_zalloc(sizeof *drop);
+    *drop = (struct drop){.v = v, .drain_ms = drain_ms};
+    if (v->driver->nbd != NULL) {
+        nbd_server_drop_export(v->driver->nbd, &v->export, DRIVER_NBD_DRAIN_MS, on_dropped, drop);
+    } else {
+        on_dropped(drop);
+    }
+    return 0;
+}

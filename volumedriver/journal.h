@@ -1,0 +1,151 @@
+/* The journal of one local device, shared by its volumes: a write is acknowledged when its
+ * record is in here. Bytes and rules: FORMAT.md, section 1.
+ *
+ * Loop thread only, but for journal_open(), which blocks. Many records of many volumes share
+ * a frame; appends complete in the order they were made, after a write that survives kill -9;
+ * with `durable`, after an fdatasync. After a failed write or sync the journal is out of
+ * service: every append and flush gets ERR_FAILED.
+ *
+ * When space runs short on_pressure() names the LSN up to which volumes should upload; appends
+ * of data wait until records are dropped. */
+#ifndef VOLUMEDRIVER_JOURNAL_H
+#define VOLUMEDRIVER_JOURNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "loop/io.h"
+#include "loop/pool.h"
+#include "volumedriver/extent_tree.h"
+#include "volumedriver/frame.h"
+#include "volumedriver/tail.h"
+
+enum {
+    JOURNAL_SEGMENTS_MIN = 4,
+    JOURNAL_FRAMES_IN_FLIGHT = 4,
+    JOURNAL_IDLE_MS = 50,          /* until an empty frame tells what was flushed */
+    JOURNAL_RECORDS_MAX = 1048576, /* in memory; more wait, as for space */
+};
+
+#define JOURNAL_SEGMENT_BYTES_DEFAULT (UINT64_C(64) << 20)
+#define JOURNAL_BYTES_DEFAULT (UINT64_C(4) << 30)
+
+struct journal;
+struct journal_append;
+struct journal_flush;
+struct journal_read;
+typedef void (*journal_append_cb)(struct journal_append *append, int rc);
+typedef void (*journal_flush_cb)(struct journal_flush *flush, int rc);
+typedef void (*journal_read_cb)(struct journal_read *read, int rc);
+
+struct journal_options {
+    uv_loop_t *loop;
+    struct io *io;
+    const char *dir;        /* exists; copied */
+    uint64_t segment_bytes; /* 0: default; an existing journal keeps its own */
+    uint64_t journal_bytes; /* 0: default */
+    void (*on_pressure)(void *ctx, uint64_t lsn);
+    void *ctx;
+};
+
+/* One record. The caller owns it until the callback. */
+struct journal_append {
+    const uint8_t *volume; /* borrowed, 16 bytes */
+    uint64_t seq;
+    uint64_t a; /* as in struct frame_extent; a record fills in `a` and count itself */
+    uint64_t b;
+    uint64_t predecessor; /* of a SCO assigned */
+    uint32_t generation;  /* the same */
+    uint32_t epoch;
+    uint8_t op;
+    uint8_t kind;            /* enum sco_kind, enum frame_open_kind, or 0 */
+    bool durable;            /* the callback waits for an fdatasync */
+    struct record *record;   /* of a write, trim, write-zeroes, SCO assigned; else NULL */
+    const struct iovec *iov; /* of a write: borrowed, data starts `iov_skip` bytes in */
+    size_t iov_skip;
+
+    uint64_t lsn; /* out */
+
+    struct list link; /* private */
+    journal_append_cb cb;
+};
+
+struct journal_flush {
+    uint64_t lsn; /* private from here on */
+    struct list link;
+    journal_flush_cb cb;
+};
+
+struct journal_piece {
+    struct record *record; /* of a write; the caller holds a reference */
+    uint32_t skip;         /* clusters into it */
+    uint32_t count;
+    uint8_t *data;
+};
+
+/* Clusters of records, each checked against its CRC. */
+struct journal_read {
+    struct journal_piece *pieces; /* borrowed */
+    uint32_t piece_count;
+    struct err err; /* out: says which record, if rc != 0 */
+
+    struct pool_work work; /* private */
+    struct journal *journal;
+    journal_read_cb cb;
+    int rc;
+};
+
+/* Blocks while it replays. On failure *ret_journal is NULL; ERR_BUSY: another process has it. */
+int journal_open(const struct journal_options *options, struct journal **ret_journal,
+                 struct err *e);
+/* Waits for what is in flight, syncs, frees. Volumes are closed before. */
+void journal_close(struct journal *j, void (*cb)(void *ctx), void *ctx);
+const uint8_t *journal_id(const struct journal *j); /* 16 bytes */
+/* Clusters that one record may have. */
+uint32_t journal_record_clusters_max(const struct journal *j);
+
+/* What the replay found of `volume`; the caller owns it (tail_release). Once per volume. */
+void journal_take_tail(struct journal *j, const uint8_t volume[16], struct tail *ret_tail);
+/* Records of volumes nobody took: how many, and of which (the n-th). */
+unsigned journal_tail_count(const struct journal *j);
+const uint8_t *journal_tail_volume(const struct journal *j, unsigned index);
+
+/* The first lost frame of which nobody knows whose records it held; 0: none. Nothing from there on
+ * is given back, so that every replay finds the loss again, until it is settled: when each
+ * volume that the registry places on this journal has proof or carries its verdict there. */
+uint64_t journal_damage_lsn(const struct journal *j);
+void journal_damage_settle(struct journal *j);
+
+/* Data comes behind all data appended before, other records may pass it. The `record` of a SCO
+ * assigned (record_new(FRAME_OP_SCO, number, 1)) is dropped when the SCO is committed and
+ * complete, as its data is. */
+void journal_append(struct journal *j, struct journal_append *append, journal_append_cb cb);
+/* End with ERR_CANCELED what still waits for space; the volume may append no data behind that. */
+void journal_cancel(struct journal *j, const uint8_t volume[16]);
+/* Everything that completed with an LSN <= lsn is durable when `cb` gets 0. */
+void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
+                   journal_flush_cb cb);
+uint64_t journal_durable_lsn(const struct journal *j);
+int journal_read(struct journal *j, struct journal_read *read, journal_read_cb cb);
+
+void journal_record_hold(struct record *record);
+/* The last drop of an appended (or replayed) record gives its place back and frees it. */
+void journal_record_drop(struct journal *j, struct record *record);
+/* Frees it and keeps its place taken: the next replay finds it again. */
+void journal_record_abandon(struct journal *j, struct record *record);
+
+struct journal_stats {
+    uint64_t frames, records, bytes, data_bytes, syncs;
+    uint64_t segments, segments_max, segments_used, segments_retired, live_records;
+    uint64_t lsn, completed_lsn, durable_lsn, incarnation;
+    uint64_t replayed_frames, replayed_records, damaged_frames;
+    bool failed;
+};
+void journal_stats(const struct journal *j, struct journal_stats *ret_stats);
+
+#endif

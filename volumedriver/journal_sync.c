@@ -1,0 +1,149 @@
+/* One fdatasync at a time; it covers every frame that was complete when it began, and growth.
+ * Who asks while one runs shares the next.
+ *
+ * Nobody else syncs this file: Linux tells a write-back error once for each open file, and one
+ * told elsewhere (to a sync for growth, say) would let a flush succeed over lost frames. */
+#include "base/check.h"
+#include "volumedriver/journal_impl.h"
+
+static void end_flush(struct journal_flush *f, int rc)
+{
+    list_remove(&f->link);
+    f->cb(f, rc);
+}
+
+void journal_sync_fail(struct journal *j)
+{
+    while (!list_empty(&j->flushes)) {
+        end_flush(container_of(j->flushes.next, struct journal_flush, link), ERR_FAILED);
+    }
+    while (!list_empty(&j->appends)) {
+        struct journal_append *a = container_of(list_pop(&j->appends), struct journal_append, link);
+
+        a->cb(a, ERR_FAILED);
+    }
+}
+
+/* Answer what is durable by now; true when something that is complete is not. */
+static bool answer(struct journal *j)
+{
+    struct list flushes, appends;
+    bool more = false;
+
+    /* Callbacks may queue new ones: those wait for the next turn. */
+    list_init(&flushes);
+    list_init(&appends);
+    list_splice(&flushes, &j->flushes);
+    list_splice(&appends, &j->appends);
+    LIST_FOR_EACH_SAFE (it, &appends) {
+        struct journal_append *a = container_of(it, struct journal_append, link);
+
+        if (a->lsn <= j->durable_lsn) {
+            list_remove(&a->link);
+            a->cb(a, 0);
+        } else {
+            more = true;
+        }
+    }
+    LIST_FOR_EACH_SAFE (it, &flushes) {
+        struct journal_flush *f = container_of(it, struct journal_flush, link);
+
+        if (f->lsn <= j->durable_lsn) {
+            end_flush(f, 0);
+        } else {
+            more = true;
+        }
+    }
+    list_splice(&flushes, &j->flushes);
+    list_splice(&j->flushes, &flushes);
+    list_splice(&appends, &j->appends);
+    list_splice(&j->appends, &appends);
+    return more;
+}
+
+static void on_idle(uv_timer_t *timer)
+{
+    struct journal *j = container_of(timer, struct journal, timer);
+
+    if (j->told_durable_lsn < j->durable_lsn && journal_frames_idle(j)) {
+        j->want_empty = true;
+        journal_kick(j);
+    }
+}
+
+static void sync_run(struct pool_work *work)
+{
+    struct journal *j = container_of(work, struct journal, sync_work);
+
+    j->sync_rc = j->io->ops->fdatasync(j->io, j->fd);
+}
+
+static void sync_done(struct pool_work *work, int rc)
+{
+    struct journal *j = container_of(work, struct journal, sync_work);
+
+    j->syncing = false;
+    j->stats.syncs++;
+    rc = rc != 0 ? rc : j->sync_rc;
+    if (rc != 0) {
+        journal_fail(j, rc, "fdatasync");
+    } else if (j->failed == 0) {
+        j->durable_lsn = j->sync_lsn;
+        if (j->growth) {
+            j->grown = false;
+            segments_add(j, 1);
+        }
+        if (!j->closing) {
+            uv_timer_start(&j->timer, on_idle, JOURNAL_IDLE_MS, 0);
+        }
+    }
+    journal_kick(j);
+}
+
+/* A released segment is wanted back and the frame that says so is not durable yet. */
+static bool wants_release(const struct journal *j)
+{
+    const struct segment *s;
+
+    if (list_empty(&j->released) || j->ready_count > segments_reserved(j) + 1) {
+        return false;
+    }
+    s = container_of(j->released.next, struct segment, link);
+    return s->cover_lsn > j->durable_lsn && s->cover_lsn <= j->completed_lsn;
+}
+
+void journal_sync_start(struct journal *j)
+{
+    j->syncing = true;
+    j->sync_lsn = j->completed_lsn;
+    j->growth = j->grown;
+    CHECK(pool_submit(j->write_pool, &j->sync_work, POOL_HIGH, sync_run, sync_done) == 0);
+}
+
+void journal_sync_pump(struct journal *j)
+{
+    bool wanted;
+
+    if (j->failed != 0) {
+        journal_sync_fail(j);
+        return;
+    }
+    wanted = answer(j);
+    wanted = (wanted || wants_release(j)) && j->completed_lsn > j->durable_lsn;
+    if ((wanted || j->grown) && !j->syncing) {
+        journal_sync_start(j);
+    }
+}
+
+void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
+                   journal_flush_cb cb)
+{
+    *flush = (struct journal_flush){.lsn = lsn, .cb = cb};
+    list_push(&j->flushes, &flush->link);
+    journal_kick(j);
+}
+
+uint64_t journal_durable_lsn(const struct journal *j)
+{
+    return j->durable_lsn;
+}

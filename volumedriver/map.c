@@ -1,0 +1,401 @@
+/* The page cache. A lookup goes: all pages there -> answered at once; else the missing ones are
+ * loaded in the pool, one load per page however many wait, and the lookup is tried again. */
+#include "volumedriver/map.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "volumedriver/location.h"
+#include "volumedriver/map_impl.h"
+
+enum { POOL_THREADS = 3, POOL_QUEUE_MAX = 65536 };
+
+struct page_load { /* one job: pages of one volume */
+    struct pool_work work;
+    struct map_volume *mv;
+    struct err err;
+    int rc;
+    unsigned count;
+    struct {
+        struct map_page *page;
+        uint64_t number;
+        uint64_t *locations;
+        uint64_t fill;
+    } items[];
+};
+
+/* ---- pages ---- */
+
+static uint64_t page_bytes(const struct map_page *p)
+{
+    return sizeof(*p) + (p->locations != NULL ? MAP_PAGE_BYTES : 0);
+}
+
+struct map_page *page_find(struct map_volume *mv, uint64_t page)
+{
+    struct page_key key = {.volume = mv->id, .page = page};
+    struct map_page *p;
+
+    HASH_FIND(hh, mv->map->pages, &key, sizeof(key), p);
+    return p;
+}
+
+uint64_t page_get(const struct map_page *p, uint32_t index)
+{
+    return p->locations != NULL ? p->locations[index] : p->fill;
+}
+
+void page_set_array(struct map_page *p, uint64_t *locations, uint64_t fill)
+{
+    struct map *map = p->mv->map;
+
+    map->bytes -= page_bytes(p);
+    map->dirty_bytes -= p->is_dirty ? page_bytes(p) : 0;
+    if (p->locations != locations) {
+        free(p->locations);
+    }
+    p->locations = locations;
+    p->fill = fill;
+    map->bytes += page_bytes(p);
+    map->dirty_bytes += p->is_dirty ? page_bytes(p) : 0;
+}
+
+static struct map_page *page_new(struct map_volume *mv, uint64_t page)
+{
+    struct map_page *p = mem_zalloc(sizeof(*p));
+
+    p->key.volume = mv->id;
+    p->key.page = page;
+    p->mv = mv;
+    list_init(&p->lru);
+    list_init(&p->dirty);
+    list_push(&mv->pages, &p->link);
+    HASH_ADD(hh, mv->map->pages, key, sizeof(p->key), p);
+    mv->map->bytes += page_bytes(p);
+    return p;
+}
+
+static void page_free(struct map_page *p)
+{
+    struct map *map = p->mv->map;
+
+    map->bytes -= page_bytes(p);
+    list_remove(&p->lru);
+    list_remove(&p->link);
+    HASH_DEL(map->pages, p);
+    free(p->locations);
+    free(p);
+}
+
+void page_make_dirty(struct map_page *p)
+{
+    if (!p->is_dirty) {
+        p->is_dirty = true;
+        list_remove(&p->lru);
+        list_push(&p->mv->dirty, &p->dirty);
+        p->mv->dirty_count++;
+        p->mv->map->dirty_bytes += page_bytes(p);
+    }
+}
+
+void page_make_clean(struct map_page *p)
+{
+    p->mv->map->dirty_bytes -= page_bytes(p);
+    p->is_dirty = false;
+    list_remove(&p->dirty);
+    p->mv->dirty_count--;
+    list_push(&p->mv->map->clean, &p->lru);
+}
+
+static void page_touch(struct map_page *p)
+{
+    if (!p->is_dirty) {
+        list_remove(&p->lru);
+        list_push(&p->mv->map->clean, &p->lru);
+    }
+}
+
+void map_trim(struct map *map)
+{
+    while (map->bytes > map->budget_bytes && !list_empty(&map->clean)) {
+        page_free(container_of(map->clean.next, struct map_page, lru));
+    }
+}
+
+void pages_drop(struct map_volume *mv)
+{
+    CHECK(mv->loads == 0);
+    while (!list_empty(&mv->pages)) {
+        struct map_page *p = container_of(mv->pages.next, struct map_page, link);
+
+        if (p->is_dirty) {
+            page_make_clean(p);
+        }
+        page_free(p);
+    }
+}
+
+/* ---- loading ---- */
+
+static int decode_page(const uint8_t *data, size_t bytes, uint64_t **ret_locations,
+                       uint64_t *ret_fill)
+{
+    uint64_t *locations;
+
+    *ret_locations = NULL;
+    *ret_fill = LOCATION_ZERO;
+    if (bytes == 1) {
+        return 0;
+    }
+    if (bytes != MAP_PAGE_BYTES) {
+        return ERR_CORRUPT;
+    }
+    locations = mem_alloc(MAP_PAGE_BYTES);
+    for (size_t i = 0; i < MAP_PAGE_CLUSTERS; i++) {
+        locations[i] = get_u64le(data + 8 * i);
+    }
+    *ret_locations = locations;
+    return 0;
+}
+
+static void load_run(struct pool_work *work)
+{
+    struct page_load *load = container_of(work, struct page_load, work);
+    struct map_volume *mv = load->mv;
+    uint8_t data[MAP_PAGE_BYTES];
+
+    for (unsigned i = 0; i < load->count && load->rc == 0; i++) {
+        struct map_key key = map_key_page(mv->uuid, load->items[i].number, mv->generation);
+        size_t bytes;
+        int rc =
+            map_db_get(mv->map->db, map_key_slice(&key), data, sizeof(data), &bytes, &load->err);
+
+        if (rc == 0) {
+            rc = decode_page(data, bytes, &load->items[i].locations, &load->items[i].fill);
+            load->rc =
+                rc != 0 ? err_set(&load->err, rc, "page %" PRIu64, load->items[i].number) : 0;
+        } else if (rc != ERR_NOT_FOUND) {
+            load->rc = rc;
+        }
+    }
+}
+
+static bool try_lookup(struct map_volume *mv, struct map_lookup *l);
+
+static void retry_lookups(struct map_volume *mv)
+{
+    struct list waiting;
+
+    list_init(&waiting);
+    list_splice(&waiting, &mv->lookups);
+    while (!list_empty(&waiting)) {
+        struct map_lookup *l = container_of(list_pop(&waiting), struct map_lookup, link);
+
+        if (mv->failed != 0) {
+            l->cb(l, mv->failed);
+        } else if (try_lookup(mv, l)) {
+            l->cb(l, 0);
+        } else {
+            list_push(&mv->lookups, &l->link);
+        }
+    }
+}
+
+static void load_done(struct pool_work *work, int rc)
+{
+    struct page_load *load = container_of(work, struct page_load, work);
+    struct map_volume *mv = load->mv;
+
+    rc = rc != 0 ? rc : load->rc;
+    if (rc != 0) {
+        map_volume_fail(mv, rc, &load->err);
+    }
+    for (unsigned i = 0; i < load->count; i++) {
+        struct map_page *p = load->items[i].page;
+
+        p->state = PAGE_READY;
+        page_set_array(p, load->items[i].locations, load->items[i].fill);
+        list_push(&mv->map->clean, &p->lru);
+    }
+    free(load);
+    mv->loads--;
+    retry_lookups(mv);
+    map_tasks_step(mv);
+    map_trim(mv->map);
+}
+
+bool pages_ensure(struct map_volume *mv, const uint64_t *pages, unsigned count)
+{
+    struct page_load *load = NULL;
+    bool all = true;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct map_page *p = page_find(mv, pages[i]);
+
+        all = all && p != NULL && p->state == PAGE_READY;
+        if (p != NULL) {
+            continue;
+        }
+        if (load == NULL) {
+            load = mem_zalloc(sizeof(*load) + count * sizeof(load->items[0]));
+            load->mv = mv;
+        }
+        load->items[load->count].page = page_new(mv, pages[i]);
+        load->items[load->count++].number = pages[i];
+    }
+    if (load != NULL) {
+        mv->loads++;
+        CHECK(pool_submit(mv->map->pool, &load->work, POOL_HIGH, load_run, load_done) == 0);
+    }
+    return all;
+}
+
+/* ---- lookup ---- */
+
+static bool try_lookup(struct map_volume *mv, struct map_lookup *l)
+{
+    uint64_t pages[MAP_LOOKUP_CLUSTERS_MAX / MAP_PAGE_CLUSTERS + 1];
+    uint64_t first = l->cluster / MAP_PAGE_CLUSTERS;
+    unsigned count = (unsigned)((l->cluster + l->count - 1) / MAP_PAGE_CLUSTERS - first + 1);
+    uint64_t c = l->cluster, end = l->cluster + l->count;
+
+    for (unsigned i = 0; i < count; i++) {
+        pages[i] = first + i;
+    }
+    if (!pages_ensure(mv, pages, count)) {
+        return false;
+    }
+    while (c < end) {
+        struct map_page *p = page_find(mv, c / MAP_PAGE_CLUSTERS);
+
+        page_touch(p);
+        do {
+            l->locations[c - l->cluster] = page_get(p, c % MAP_PAGE_CLUSTERS);
+            c++;
+        } while (c < end && c % MAP_PAGE_CLUSTERS != 0);
+    }
+    return true;
+}
+
+int map_lookup(struct map_volume *mv, struct map_lookup *lookup, map_lookup_cb cb)
+{
+    CHECK(lookup->count >= 1 && lookup->count <= MAP_LOOKUP_CLUSTERS_MAX);
+    if (mv->failed != 0) {
+        return mv->failed;
+    }
+    if (try_lookup(mv, lookup)) {
+        return 0;
+    }
+    lookup->cb = cb;
+    list_push(&mv->lookups, &lookup->link);
+    return 1;
+}
+
+/* ---- life ---- */
+
+void map_volume_fail(struct map_volume *mv, int rc, const struct err *why)
+{
+    if (mv->failed == 0) {
+        mv->failed = rc;
+        log_error("map", "store failed", "why=%s", why->msg);
+    }
+}
+
+void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[16])
+{
+    *mv = (struct map_volume){.map = map, .id = ++map->next_id, .generation = 1};
+    mv->next_ordinal = 1;
+    memcpy(mv->uuid, uuid, 16);
+    list_init(&mv->dirty_scos);
+    list_init(&mv->pages);
+    list_init(&mv->dirty);
+    list_init(&mv->lookups);
+    list_init(&mv->tasks);
+    list_init(&mv->trails);
+    list_push(&map->volumes, &mv->link);
+}
+
+static void free_rows(struct map_volume *mv)
+{
+    struct sco_row *row, *next;
+
+    HASH_ITER (hh, mv->scos, row, next) {
+        HASH_DEL(mv->scos, row);
+        free(row);
+    }
+    list_init(&mv->dirty_scos);
+}
+
+static void free_trails(struct map_volume *mv)
+{
+    struct list *link;
+
+    while ((link = list_pop(&mv->trails)) != NULL) {
+        struct map_trail *t = container_of(link, struct map_trail, link);
+
+        buf_release(&t->extents);
+        free(t);
+    }
+}
+
+void map_volume_release(struct map_volume *mv)
+{
+    if (mv->map == NULL) {
+        return;
+    }
+    CHECK(list_empty(&mv->lookups) && list_empty(&mv->tasks));
+    pages_drop(mv);
+    free_rows(mv);
+    free_trails(mv);
+    list_remove(&mv->link);
+    mv->map = NULL;
+}
+
+int map_open(uv_loop_t *loop, const char *dir, uint64_t budget_bytes, struct map **ret_map,
+             struct err *e)
+{
+    struct map *map = mem_zalloc(sizeof(*map));
+    int rc = map_db_open(dir, &map->db, e);
+
+    *ret_map = NULL;
+    if (rc != 0) {
+        free(map);
+        return rc;
+    }
+    map->loop = loop;
+    map->budget_bytes = budget_bytes > MAP_BUDGET_BYTES_MIN ? budget_bytes : MAP_BUDGET_BYTES_MIN;
+    list_init(&map->clean);
+    list_init(&map->volumes);
+    CHECK(pool_new(loop, "map", POOL_THREADS, POOL_QUEUE_MAX, &map->pool) == 0);
+    *ret_map = map;
+    return 0;
+}
+
+static void on_pool_closed(void *ctx)
+{
+    struct map *map = ctx;
+    void (*cb)(void *) = map->close_cb;
+    void *cb_ctx = map->close_ctx;
+
+    map_db_close(map->db);
+    free(map);
+    cb(cb_ctx);
+}
+
+void map_close(struct map *map, void (*cb)(void *ctx), void *ctx)
+{
+    CHECK(list_empty(&map->volumes));
+    map->close_cb = cb;
+    map->close_ctx = ctx;
+    pool_close(map->pool, on_pool_closed, map);
+}
+
+uint64_t map_cached_bytes(const struct map *map)
+{
+    return map->bytes;
+}

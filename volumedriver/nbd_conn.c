@@ -1,0 +1,446 @@
+/* OPEN: requests are read and started; replies leave at the end of each turn of the loop.
+ * ENDING (the client said NBD_CMD_DISC or closed its side): nothing more is read, what is in
+ * flight gets its reply. DEAD (all that is done, or the socket failed, broke the protocol,
+ * stalled or was killed): the socket is closed; when the volume has given every request back,
+ * the server is told, takes the connection off its export and has it freed here. */
+#include "volumedriver/nbd_conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "volumedriver/nbd_impl.h"
+
+enum {
+    RECEIVE_TURNS = 4, /* reads of one connection before others have their turn */
+    LOG_EVERY_MS = 1000,
+};
+
+/* ---- the end ---- */
+
+static void on_end(struct nbd_mail *mail)
+{
+    struct nbd_conn *conn = container_of(mail, struct nbd_conn, end_mail);
+
+    conn->end_cb(conn->ctx, conn);
+}
+
+static void end_when_idle(struct nbd_conn *conn)
+{
+    if (conn->poll_open || conn->reqs != 0) {
+        return;
+    }
+    list_remove(&conn->all);
+    list_remove(&conn->due);
+    nbd_target_put(conn->target);
+    nbd_mailbox_post(conn->home, &conn->end_mail, on_end);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct nbd_conn *conn = container_of((uv_poll_t *)handle, struct nbd_conn, poll);
+
+    conn->poll_open = false;
+    end_when_idle(conn);
+}
+
+static void drop_list(struct nbd_conn *conn, struct list *l)
+{
+    LIST_FOR_EACH_SAFE (it, l) {
+        struct nbd_req *req = container_of(it, struct nbd_req, link);
+
+        if (req->conn == conn) {
+            list_remove(it);
+            nbd_req_free(req);
+        }
+    }
+}
+
+static void log_close(struct nbd_conn *conn, const char *why)
+{
+    unsigned long skipped;
+
+    if (log_limit_pass(&conn->worker->log, LOG_EVERY_MS, &skipped)) {
+        log_warn("nbd", "connection dropped", "volume=%s peer=%s requests=%u why='%s' skipped=%lu",
+                 volume_name(conn->volume), conn->peer, conn->reqs, why, skipped);
+    }
+}
+
+void nbd_conn_close(struct nbd_conn *conn, const char *why)
+{
+    if (conn->phase == NBD_CONN_DEAD) {
+        return;
+    }
+    if (why != NULL) {
+        log_close(conn, why);
+    }
+    conn->phase = NBD_CONN_DEAD;
+    list_remove(&conn->hungry);
+    drop_list(conn, &conn->out);
+    drop_list(conn, &conn->target->starved);
+    if (conn->fill != NULL) {
+        nbd_req_free(conn->fill);
+        conn->fill = NULL;
+    }
+    free(conn->stash);
+    conn->stash = NULL;
+    if (conn->poll_open) {
+        uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+    }
+    close(conn->fd);
+    nbd_worker_schedule(conn->worker, conn);
+}
+
+/* ---- receiving ---- */
+
+/* Room for another request with so much payload? */
+static bool admits(struct nbd_conn *conn, size_t bytes)
+{
+    struct nbd_worker *w = conn->worker;
+
+    if (conn->reqs >= NBD_CONN_REQS_MAX) {
+        return false;
+    }
+    if (conn->bytes != 0 && conn->bytes + bytes > NBD_CONN_BYTES_MAX) {
+        return false;
+    }
+    if (w->bytes == 0 || w->bytes + bytes <= NBD_WORKER_BYTES_MAX ||
+        (conn->bytes == 0 && bytes <= NBD_CONN_BYTES_SURE)) {
+        return true;
+    }
+    if (list_empty(&conn->hungry)) {
+        list_push(&w->hungry, &conn->hungry);
+    }
+    return false;
+}
+
+/* Take the request in conn->head. A refused write still sends its payload, which is thrown
+ * away as it comes; the reply waits for its end, as clients expect. */
+static void take_request(struct nbd_conn *conn)
+{
+    struct nbd_request cmd;
+    enum nbd_error error;
+    const char *message = NULL;
+    struct nbd_req *req;
+    size_t bytes;
+
+    if (nbd_request_decode(&cmd, conn->head) != 0) {
+        nbd_conn_close(conn, "bad magic of a request");
+        return;
+    }
+    if (cmd.type == NBD_CMD_DISC) {
+        conn->phase = NBD_CONN_ENDING;
+        nbd_worker_schedule(conn->worker, conn);
+        return;
+    }
+    error = nbd_command_check(conn, &cmd, &message);
+    bytes = error == NBD_SUCCESS ? nbd_command_bytes(&cmd) : 0;
+    if (!admits(conn, bytes)) {
+        conn->blocked = true;
+        return;
+    }
+    conn->head_bytes = 0;
+    req = nbd_req_new(conn, &cmd, bytes);
+    req->error = error;
+    req->message = message;
+    if (cmd.type == NBD_CMD_WRITE && cmd.length != 0) {
+        conn->fill = req;
+        conn->fill_left = cmd.length;
+    } else {
+        nbd_command_start(req);
+    }
+}
+
+/* `bytes` of the payload are in place, or were thrown away. */
+static void filled(struct nbd_conn *conn, size_t bytes)
+{
+    struct nbd_req *req = conn->fill;
+
+    conn->fill_left -= bytes;
+    if (conn->fill_left == 0) {
+        conn->fill = NULL;
+        nbd_command_start(req);
+    }
+}
+
+static uint8_t *fill_place(const struct nbd_conn *conn)
+{
+    return conn->fill->data + (conn->fill->data_bytes - conn->fill_left);
+}
+
+/* Take what was read. What a limit keeps us from taking is put by. */
+static void consume(struct nbd_conn *conn, const uint8_t *data, size_t bytes)
+{
+    while (bytes != 0 && conn->phase == NBD_CONN_OPEN && !conn->blocked) {
+        size_t taken;
+
+        if (conn->fill != NULL) {
+            taken = bytes < conn->fill_left ? bytes : conn->fill_left;
+            if (conn->fill->data != NULL) {
+                memcpy(fill_place(conn), data, taken);
+            }
+            filled(conn, taken);
+        } else {
+            taken = NBD_REQUEST_BYTES - conn->head_bytes;
+            taken = bytes < taken ? bytes : taken;
+            memcpy(conn->head + conn->head_bytes, data, taken);
+            conn->head_bytes += taken;
+            if (conn->head_bytes == NBD_REQUEST_BYTES) {
+                take_request(conn);
+            }
+        }
+        data += taken;
+        bytes -= taken;
+    }
+    if (bytes != 0 && conn->blocked) {
+        conn->stash = mem_dup(data, bytes);
+        conn->stash_bytes = bytes;
+    }
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void update_poll(struct nbd_conn *conn)
+{
+    int events = 0;
+
+    if (conn->phase == NBD_CONN_DEAD) {
+        return;
+    }
+    if (conn->phase == NBD_CONN_OPEN && !conn->blocked) {
+        events |= UV_READABLE;
+    }
+    if (conn->send_blocked) {
+        events |= UV_WRITABLE;
+    }
+    if (events == conn->poll_events) {
+        return;
+    }
+    conn->poll_events = events;
+    if (events != 0) {
+        CHECK(uv_poll_start(&conn->poll, events, on_poll) == 0);
+    } else {
+        uv_poll_stop(&conn->poll);
+    }
+}
+
+/* Go on after a limit, once there is some room again (not for each single place, which would
+ * cost two system calls each time). */
+static void resume(struct nbd_conn *conn)
+{
+    uint8_t *stash = conn->stash;
+    size_t bytes = conn->stash_bytes;
+
+    if (conn->reqs > NBD_CONN_REQS_MAX / 4 * 3) {
+        return;
+    }
+    conn->blocked = false;
+    conn->progress_ms = uv_now(conn->worker->loop);
+    if (conn->head_bytes == NBD_REQUEST_BYTES) {
+        take_request(conn);
+        if (conn->blocked) {
+            return;
+        }
+    }
+    list_remove(&conn->hungry);
+    conn->stash = NULL;
+    conn->stash_bytes = 0;
+    consume(conn, stash, bytes);
+    free(stash);
+}
+
+/* One system call: the rest of a payload goes to its place, what follows to the scratch. */
+static ssize_t receive_once(struct nbd_conn *conn, size_t *ret_asked)
+{
+    struct iovec iov[2];
+    int count = 0;
+    ssize_t n;
+
+    *ret_asked = NBD_SCRATCH_BYTES;
+    if (conn->fill != NULL && conn->fill->data != NULL) {
+        iov[count++] = (struct iovec){.iov_base = fill_place(conn), .iov_len = conn->fill_left};
+        *ret_asked += conn->fill_left;
+    }
+    iov[count++] = (struct iovec){.iov_base = conn->worker->scratch, .iov_len = NBD_SCRATCH_BYTES};
+    do {
+        n = readv(conn->fd, iov, count);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static void receive(struct nbd_conn *conn)
+{
+    for (int turn = 0; turn < RECEIVE_TURNS; turn++) {
+        size_t asked;
+        size_t direct = 0;
+        ssize_t n = receive_once(conn, &asked);
+
+        if (n == -EAGAIN) {
+            return;
+        }
+        if (n < 0) {
+            nbd_conn_close(conn, strerror((int)-n));
+            return;
+        }
+        if (n == 0) { /* as NBD_CMD_DISC; what was half read is dropped */
+            conn->phase = NBD_CONN_ENDING;
+            nbd_worker_schedule(conn->worker, conn);
+            return;
+        }
+        conn->progress_ms = uv_now(conn->worker->loop);
+        if (conn->fill != NULL && conn->fill->data != NULL) {
+            direct = (size_t)n < conn->fill_left ? (size_t)n : conn->fill_left;
+            filled(conn, direct);
+        }
+        consume(conn, conn->worker->scratch, (size_t)n - direct);
+        if ((size_t)n < asked || conn->phase != NBD_CONN_OPEN || conn->blocked) {
+            return;
+        }
+    }
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct nbd_conn *conn = container_of(poll, struct nbd_conn, poll);
+
+    if (status < 0) { /* libuv tells of any error as EBADF; the socket knows which */
+        int error = 0;
+        socklen_t bytes = sizeof error;
+
+        (void)getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+        nbd_conn_close(conn, error != 0 ? strerror(error) : "the peer is gone");
+        return;
+    }
+    if ((events & UV_READABLE) != 0) {
+        receive(conn);
+    }
+    if ((events & UV_WRITABLE) != 0) {
+        conn->send_blocked = false;
+        nbd_worker_schedule(conn->worker, conn);
+    }
+    update_poll(conn);
+}
+
+void nbd_conn_turn(struct nbd_conn *conn)
+{
+    if (conn->phase != NBD_CONN_DEAD && !conn->send_blocked) {
+        nbd_reply_send(conn);
+    }
+    if (conn->phase == NBD_CONN_OPEN && conn->blocked) {
+        resume(conn);
+    }
+    if (conn->phase == NBD_CONN_ENDING || (conn->phase == NBD_CONN_OPEN && conn->draining)) {
+        unsigned half_read = conn->fill != NULL;
+
+        if (conn->reqs == half_read) {
+            nbd_conn_close(conn, NULL);
+        }
+    }
+    if (conn->phase == NBD_CONN_DEAD) {
+        end_when_idle(conn);
+        return;
+    }
+    update_poll(conn);
+}
+
+/* ---- between the threads ---- */
+
+static void on_start(struct nbd_mail *mail)
+{
+    struct nbd_conn *conn = container_of(mail, struct nbd_conn, start_mail);
+    struct nbd_worker *w = conn->worker;
+    int rc;
+
+    conn->target = nbd_target_get(w, conn->volume);
+    nbd_worker_add(w, conn);
+    rc = uv_poll_init(w->loop, &conn->poll, conn->fd);
+    if (rc != 0) {
+        nbd_conn_close(conn, uv_strerror(rc));
+        return;
+    }
+    conn->poll_open = true;
+    resume(conn);
+    update_poll(conn);
+}
+
+static void on_drain(struct nbd_mail *mail)
+{
+    struct nbd_conn *conn = container_of(mail, struct nbd_conn, drain_mail);
+
+    if (conn->phase != NBD_CONN_DEAD) {
+        conn->draining = true;
+        nbd_worker_schedule(conn->worker, conn);
+    }
+}
+
+static void on_kill(struct nbd_mail *mail)
+{
+    nbd_conn_close(container_of(mail, struct nbd_conn, kill_mail), NULL);
+}
+
+/* Behind every other mail to this connection. */
+static void on_free(struct nbd_mail *mail)
+{
+    struct nbd_conn *conn = container_of(mail, struct nbd_conn, start_mail);
+
+    free(conn->peer);
+    free(conn);
+}
+
+struct nbd_conn *nbd_conn_start(const struct nbd_conn_options *options)
+{
+    struct nbd_conn *conn = mem_zalloc(sizeof *conn);
+
+    conn->worker = options->export->worker;
+    conn->export = options->export;
+    conn->volume = options->export->volume;
+    conn->fd = options->fd;
+    conn->structured = options->structured;
+    conn->allocation = options->allocation;
+    conn->read_only = options->export->read_only;
+    conn->stall_timeout_ms = options->stall_timeout_ms;
+    conn->peer = mem_strdup(options->peer);
+    conn->home = options->home;
+    conn->end_cb = options->end_cb;
+    conn->ctx = options->ctx;
+    conn->stash = mem_dup(options->unread, options->unread_bytes);
+    conn->stash_bytes = options->unread_bytes;
+    conn->blocked = true; /* until on_start() resumes it */
+    list_init(&conn->all);
+    list_init(&conn->due);
+    list_init(&conn->hungry);
+    list_init(&conn->out);
+    list_push(options->conns, &conn->link);
+    nbd_mailbox_post(&conn->worker->mailbox, &conn->start_mail, on_start);
+    return conn;
+}
+
+void nbd_conn_drain(struct nbd_conn *conn)
+{
+    nbd_mailbox_post(&conn->worker->mailbox, &conn->drain_mail, on_drain);
+}
+
+void nbd_conn_kill(struct nbd_conn *conn)
+{
+    nbd_mailbox_post(&conn->worker->mailbox, &conn->kill_mail, on_kill);
+}
+
+struct nbd_export *nbd_conn_export(const struct nbd_conn *conn)
+{
+    return conn->export;
+}
+
+struct nbd_conn *nbd_conn_of_link(struct list *link)
+{
+    return container_of(link, struct nbd_conn, link);
+}
+
+void nbd_conn_free(struct nbd_conn *conn)
+{
+    list_remove(&conn->link);
+    nbd_mailbox_post(&conn->worker->mailbox, &conn->start_mail, on_free);
+}

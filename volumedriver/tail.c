@@ -1,0 +1,180 @@
+#include "volumedriver/tail.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "volumedriver/frame.h"
+#include "volumedriver/sco.h"
+
+typedef void (*tail_drop_cb)(void *ctx, struct record *record);
+
+struct resolve {
+    struct tail *tail;
+    struct tail_history *h;
+    tail_drop_cb drop;
+    void *ctx;
+    uint64_t proof_lsn; /* nothing is missing in what the frames before it held */
+};
+
+void tail_push(struct tail *t, const struct tail_item *item)
+{
+    if (t->count == t->cap) {
+        t->cap = t->cap != 0 ? t->cap * 2 : 16;
+        t->items = mem_realloc(t->items, t->cap * sizeof(*t->items));
+    }
+    t->items[t->count++] = *item;
+}
+
+static void drop_item(struct tail_item *item, tail_drop_cb drop, void *ctx)
+{
+    if (item->record != NULL) {
+        drop(ctx, item->record);
+        item->record = NULL;
+    }
+    item->gone = true;
+}
+
+void tail_release(struct tail *t, tail_drop_cb drop, void *ctx)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        drop_item(&t->items[i], drop, ctx);
+    }
+    free(t->items);
+    *t = (struct tail){0};
+}
+
+static void damage(struct tail_history *h, const char *why)
+{
+    if (!h->damaged) {
+        h->damaged = true;
+        h->why = why;
+    }
+}
+
+static void strand(struct resolve *r, struct tail_item *item)
+{
+    list_push(&r->h->stranded, &item->record->link);
+    item->record = NULL;
+}
+
+/* An open record voids what lower epochs wrote, assigned or opened at or behind its first seq. */
+static void void_superseded(struct resolve *r, uint32_t since)
+{
+    uint64_t void_from = UINT64_MAX;
+    uint32_t void_below = 0;
+
+    for (uint32_t i = r->tail->count; i-- > 0;) {
+        struct tail_item *item = &r->tail->items[i];
+        uint64_t last = item->op == FRAME_OP_SCO ? item->b : item->seq;
+
+        if (item->epoch < since || (item->epoch < void_below && last >= void_from)) {
+            drop_item(item, r->drop, r->ctx);
+        } else if (item->op == FRAME_OP_OPEN) {
+            void_from = item->seq < void_from ? item->seq : void_from;
+            void_below = item->epoch > void_below ? item->epoch : void_below;
+        }
+    }
+}
+
+static void take_record(struct resolve *r, struct tail_item *item)
+{
+    struct tail_history *h = r->h;
+
+    if (item->seq <= h->last_seq) {
+        drop_item(item, r->drop, r->ctx);
+        r->proof_lsn = item->lsn;
+    } else if (item->seq != h->last_seq + 1) {
+        damage(h, "records are missing in the journal");
+        strand(r, item);
+    } else if (item->bad) {
+        damage(h, "records fail their checks in the journal");
+        strand(r, item);
+    } else {
+        list_push(&h->records, &item->record->link);
+        item->record = NULL;
+        h->last_seq++;
+        r->proof_lsn = item->lsn;
+    }
+}
+
+/* Its seq is what the next record got: what it saw must still be there. */
+static void take_open(struct resolve *r, const struct tail_item *item)
+{
+    if (item->seq > r->h->last_seq + 1) {
+        damage(r->h, "records in front of an opening are missing in the journal");
+    } else {
+        r->proof_lsn = item->lsn;
+    }
+}
+
+static void keep_sco(struct tail_history *h, struct tail_item *item)
+{
+    h->scos[h->sco_count++] = (struct tail_sco){.number = item->a,
+                                                .predecessor = item->predecessor,
+                                                .first_seq = item->seq,
+                                                .last_seq = item->b,
+                                                .record = item->record,
+                                                .epoch = item->epoch,
+                                                .generation = item->generation,
+                                                .kind = item->kind};
+    h->last_number = item->a;
+    item->record = NULL;
+}
+
+/* Assignments behind the prefix form a chain, and those with seqs tile the records. A gc SCO has
+ * no seqs: it is void with its predecessor. Anything else is missing through damage. */
+static void take_scos(struct resolve *r, uint64_t prefix_seq)
+{
+    struct tail_history *h = r->h;
+    uint64_t next = prefix_seq + 1, void_number = 0;
+    bool broken = false;
+
+    h->scos = mem_array(r->tail->count + 1, sizeof(*h->scos));
+    for (uint32_t i = 0; i < r->tail->count; i++) {
+        struct tail_item *item = &r->tail->items[i];
+        bool has_seqs = item->kind != SCO_GC;
+
+        if (item->op != FRAME_OP_SCO || item->a <= r->tail->prefix_number) {
+            continue; /* what is left is dropped in the end */
+        }
+        if (item->gone || (!has_seqs && void_number != 0 && item->predecessor == void_number)) {
+            void_number = item->a;
+        } else if (broken || item->predecessor != h->last_number ||
+                   (has_seqs && (item->seq != next || item->b > h->last_seq))) {
+            damage(h, "a SCO's records are missing in the journal");
+            strand(r, item);
+            broken = true;
+        } else {
+            next = has_seqs ? item->b + 1 : next;
+            keep_sco(h, item);
+        }
+    }
+}
+
+void tail_resolve(struct tail *t, uint32_t since, uint32_t epoch, uint64_t prefix_seq,
+                  tail_drop_cb drop, void *ctx, struct tail_history *ret_history)
+{
+    struct resolve r = {.tail = t, .h = ret_history, .drop = drop, .ctx = ctx};
+
+    *r.h = (struct tail_history){.last_seq = prefix_seq, .last_number = t->prefix_number};
+    list_init(&r.h->records);
+    list_init(&r.h->stranded);
+    void_superseded(&r, since);
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct tail_item *item = &t->items[i];
+
+        if (!item->gone && frame_op_is_data(item->op)) {
+            take_record(&r, item);
+        } else if (!item->gone && item->op == FRAME_OP_OPEN) {
+            take_open(&r, item);
+        }
+    }
+    take_scos(&r, prefix_seq);
+    if (t->lost_lsn != 0 && since < epoch && r.proof_lsn <= t->lost_lsn) {
+        damage(r.h, "a frame is lost and nothing proves that it held no record of this volume");
+    }
+    if (t->damaged) {
+        damage(r.h, "found damaged when it was opened before");
+    }
+    tail_release(t, drop, ctx);
+}

@@ -1,0 +1,125 @@
+/* Creating, opening, resizing and closing volumes: what their owner (the volume driver's
+ * main, a test) calls; the block API is volumedriver/volume.h. Loop thread only. */
+#ifndef VOLUMEDRIVER_VOLUME_OPEN_H
+#define VOLUMEDRIVER_VOLUME_OPEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "loop/pool.h"
+#include "volumedriver/backend.h"
+#include "volumedriver/journal.h"
+#include "volumedriver/map.h"
+#include "volumedriver/turn.h"
+#include "volumedriver/volume.h"
+
+enum {
+    VOLUME_SCO_BYTES_MIN = 1048576,
+    VOLUME_SCO_AGE_MS_DEFAULT = 60000, /* a write is uploaded after that long at most */
+    VOLUME_PUTS_MAX_DEFAULT = 4,       /* SCO images in memory, of all volumes of a loop */
+    VOLUME_INCOMPLETE_MS = 60000,      /* until an object with missing fragments is released */
+};
+
+/* What the volumes of one loop thread share. */
+struct volume_host {
+    uv_loop_t *loop;
+    struct turn *turn;
+    struct journal *journal;
+    struct map *map;
+    struct pool *pool;         /* CPU work: checksums of SCOs */
+    unsigned puts_max;         /* 0: default */
+    uint64_t sco_age_ms;       /* 0: default */
+    uint64_t checkpoint_bytes; /* trailers since the last one; 0: 64 MiB */
+    uint64_t incomplete_ms;    /* 0: VOLUME_INCOMPLETE_MS */
+    uint64_t retry_ms_max;     /* between tries of a put; 0: 10 s */
+
+    unsigned puts; /* private, zeroed */
+    struct list put_queue;
+    struct list volumes;
+    struct volume_past *pasts; /* uthash by UUID */
+};
+
+struct volume_claim;
+typedef void (*volume_claim_cb)(struct volume_claim *claim, int rc);
+
+/* Election in the registry: CAS of {owner, epoch}. It only says who may try; the volume is taken by
+ * the transaction on `owner_tag` and `owner` that follows. */
+struct volume_claim {
+    struct err err; /* out: says why, if rc != 0 */
+    uint32_t epoch; /* out: ours alone, above `floor` and all that the registry gave before */
+    uint32_t floor; /* in */
+    volume_claim_cb cb;
+};
+
+struct volume_owner_ops {
+    /* Answers by claim->cb, later. */
+    void (*claim)(void *ctx, struct volume *v, struct volume_claim *claim);
+};
+
+struct volume_options {
+    struct volume_host *host;
+    const char *name; /* copied */
+    uint8_t uuid[16];
+    struct backend *backend; /* of the volume's namespace; closed by the caller afterwards */
+    const struct volume_owner_ops *owner;
+    void *owner_ctx;
+    bool read_only;
+    bool accept_loss; /* open although another journal, or a damaged one, holds what is newest */
+};
+
+typedef void (*volume_open_cb)(void *ctx, struct volume *v, int rc);
+
+void volume_host_init(struct volume_host *host); /* the first part is filled in */
+/* Before the journal is closed, behind the last volume. */
+void volume_host_release(struct volume_host *host);
+/* The volume was deleted for good and is not open here: its records give their places back. */
+void volume_host_forget(struct volume_host *host, const uint8_t uuid[16]);
+/* The journal's on_pressure(). */
+void volume_host_pressure(struct volume_host *host, uint64_t lsn);
+
+/* First objects of a new volume: root, owner_tag (epoch 1) and owner, in one transaction that
+ * asserts that none is there. `req` is the caller's; ERR_EXISTS when there is a volume. */
+struct volume_create {
+    struct err err;
+    struct backend_req req; /* private */
+    struct buf root;
+    uint8_t tag[8];
+    uint8_t owner[96];
+    void (*cb)(struct volume_create *create, int rc);
+};
+void volume_create(struct backend *backend, struct volume_create *create, const uint8_t uuid[16],
+                   uint64_t size_bytes, uint32_t sco_bytes,
+                   void (*cb)(struct volume_create *create, int rc));
+
+/* `cb` gets 0; or why not (volume_error() says more), and the volume is gone when it returns. Not
+ * from inside the call. A volume with damage opens and is read only (volume_state() says so).
+ * Close only behind `cb`. */
+struct volume *volume_open(const struct volume_options *options, volume_open_cb cb, void *ctx);
+const struct err *volume_error(const struct volume *v); /* why it is not VOLUME_RUNNING */
+
+/* No new requests; those under way end. Then up to drain_ms to upload everything and write a
+ * checkpoint; what is left stays in the journal. Then `cb`; the volume is gone. */
+void volume_close(struct volume *v, uint64_t drain_ms, volume_close_cb cb, void *ctx);
+
+/* Upload all that is acknowledged by now; `cb` when it is in the committed prefix, or the
+ * volume stops. */
+struct volume_drain {
+    struct list link;
+    uint64_t seq;
+    void (*cb)(struct volume_drain *drain, int rc);
+};
+void volume_drain(struct volume *v, struct volume_drain *drain,
+                  void (*cb)(struct volume_drain *drain, int rc));
+
+/* Larger only; a multiple of a cluster. Durable when `cb` gets 0. One at a time. */
+struct volume_resize {
+    struct err err;
+    uint64_t size_bytes; /* private */
+    void (*cb)(struct volume_resize *resize, int rc);
+};
+int volume_resize(struct volume *v, struct volume_resize *resize, uint64_t size_bytes,
+                  void (*cb)(struct volume_resize *resize, int rc));
+
+#endif

@@ -1,0 +1,58 @@
+/* The opening of a volume, shared by the files that do its steps:
+ *
+ *   volume_open.c   OWNER   owner_tag and `owner` are read
+ *                   CLAIM   the registry elects us: an epoch above all that is known
+ *                   TAKE    [both are as read] + ours: from here on no put of an earlier life can
+ * land ROOT, LIST   now nobody but us adds objects CHAIN   SCOs behind the root's prefix; which of
+ * them follow each other volume_load.c   MAP     the local store is used when its root and place
+ * fit, else rebuilt: PARTS, TRAILERS   from the checkpoint and the SCOs behind it volume_merge.c
+ * JOURNAL what it holds beyond the chain RECORD  the epoch goes into the journal, durable; then
+ * requests are accepted
+ *
+ * A failure ends the opening; nothing is half open, and the next one starts anew with the next
+ * epoch. */
+#ifndef VOLUMEDRIVER_VOLUME_OPENING_H
+#define VOLUMEDRIVER_VOLUME_OPENING_H
+
+#include "volumedriver/owner.h"
+#include "volumedriver/volume_chain.h"
+#include "volumedriver/volume_impl.h"
+
+enum { VOLUME_TAG_BYTES = 8 };
+
+struct volume_opening {
+    struct volume *v;
+    volume_open_cb cb;
+    void *ctx;
+    bool reclaim; /* only OWNER to TAKE and RECORD: the volume goes on meanwhile */
+    bool claimed;
+    bool loss_accepted;
+    struct backend_req req;
+    struct backend_slice slice;
+    uint8_t tag[VOLUME_TAG_BYTES]; /* as read */
+    uint8_t owner[OWNER_BYTES];
+    uint8_t owner_before[OWNER_BYTES]; /* as it was when we claimed */
+    uint8_t new_tag[VOLUME_TAG_BYTES];
+    uint8_t new_owner[OWNER_BYTES];
+    struct owner before;
+    struct owner after;
+    struct buf data; /* an object, or a part of it */
+    struct chain chain;
+    struct buf parts; /* names of m_ objects, each with its NUL */
+    struct buf garbage;
+    char after_name[SCO_NAME_BYTES];
+    struct map_task task;
+    struct checkpoint_reader reader;
+    struct checkpoint_run run; /* what is left of the last one read */
+    struct journal_append record;
+    uint32_t next; /* part, or link of the chain */
+};
+
+void volume_opening_end(struct volume_opening *o, int rc);
+void volume_opening_fail(struct volume_opening *o, int rc, const struct err *why, const char *what);
+
+void volume_load_map(struct volume_opening *o);
+void volume_merge_journal(struct volume_opening *o);
+void volume_record_epoch(struct volume_opening *o);
+
+#endif
