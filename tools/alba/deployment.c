@@ -16,6 +16,15 @@
 
 enum { DEPLOYMENT_VERSION = 1 };
 
+/* A socket that is bound and never listens. Linux lets a second one bind the same port when both
+ * have SO_REUSEADDR and none of them listens yet, as the daemon's does; but neither a bind to
+ * port 0 nor an outgoing connection of any process is given a port that is held like this. */
+struct deployment_port_hold {
+    struct deployment_port_hold *next;
+    char *name;
+    int fd;
+};
+
 const char *deployment_dir(const char *option)
 {
     const char *dir = option != NULL ? option : getenv("ALBA_DIR");
@@ -132,41 +141,101 @@ int deployment_open(struct deployment *d, const char *dir, unsigned asds, unsign
     return rc != 0 ? rc : load(d, asds, nodes, e);
 }
 
+static void release_ports(struct deployment *d)
+{
+    while (d->holds != NULL) {
+        struct deployment_port_hold *hold = d->holds;
+
+        d->holds = hold->next;
+        close(hold->fd);
+        free(hold->name);
+        free(hold);
+    }
+}
+
 void deployment_close(struct deployment *d)
 {
     if (d->lock_fd >= 0) {
         close(d->lock_fd);
     }
+    release_ports(d);
     json_decref(d->ports);
     free(d->dir);
     *d = (struct deployment){.lock_fd = -1};
 }
 
-/* Binds `port` (0: any) on loopback for a moment. Returns the port, or 0. */
-static uint16_t try_port(uint16_t port)
+/* Binds `port` (0: any) on loopback. Returns the socket, or -1. */
+static int bind_port(uint16_t port)
 {
     struct sockaddr_in at = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
     int one = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
-              bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 1) == 0 &&
-              getsockname(fd, (struct sockaddr *)&at, &len) == 0;
+
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+        bind(fd, (struct sockaddr *)&at, sizeof at) == 0) {
+        return fd;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/* Somebody else's listening socket, too, would let ours bind when it has SO_REUSEADDR: only a
+ * listen tells. The socket that tried it is of no use as a hold. */
+static bool port_is_free(uint16_t port)
+{
+    int fd = bind_port(port);
+    bool is_free = fd >= 0 && listen(fd, 1) == 0;
 
     if (fd >= 0) {
         close(fd);
     }
-    return ok ? ntohs(at.sin_port) : 0;
+    return is_free;
+}
+
+static uint16_t hold_port(struct deployment *d, const char *name, uint16_t port)
+{
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    int fd = port == 0 || port_is_free(port) ? bind_port(port) : -1;
+
+    if (fd < 0) {
+        return 0;
+    }
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0) {
+        close(fd);
+        return 0;
+    }
+    struct deployment_port_hold *hold = mem_alloc(sizeof *hold);
+
+    *hold = (struct deployment_port_hold){.next = d->holds, .name = mem_strdup(name), .fd = fd};
+    d->holds = hold;
+    return ntohs(at.sin_port);
+}
+
+static bool is_held(const struct deployment *d, const char *name)
+{
+    for (const struct deployment_port_hold *hold = d->holds; hold != NULL; hold = hold->next) {
+        if (strcmp(hold->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint16_t deployment_port(struct deployment *d, const char *name, struct err *e)
 {
     json_int_t kept = json_integer_value(json_object_get(d->ports, name));
-    uint16_t port = kept > 0 && kept < 65536 ? try_port((uint16_t)kept) : 0;
+
+    if (is_held(d, name)) {
+        return (uint16_t)kept;
+    }
+    uint16_t port = kept > 0 && kept < 65536 ? hold_port(d, name, (uint16_t)kept) : 0;
 
     if (port == 0) {
-        port = try_port(0);
+        port = hold_port(d, name, 0);
     }
     if (port == 0) {
         err_set(e, -EADDRINUSE, "find a free port for %s", name);

@@ -26,8 +26,9 @@ struct deployment {
     char *dir; /* absolute; owned */
     unsigned asds;
     unsigned nodes;
-    bool is_new;   /* no deployment.json was there */
-    json_t *ports; /* name -> number; owned */
+    bool is_new;                        /* no deployment.json was there */
+    json_t *ports;                      /* name -> number; owned */
+    struct deployment_port_hold *holds; /* of the ports in use; owned */
     int lock_fd;
 };
 
@@ -37,8 +38,9 @@ int deployment_open(struct deployment *d, const char *dir, unsigned asds, unsign
                     struct err *e);
 void deployment_close(struct deployment *d); /* also after a failed open */
 
-/* The port kept under `name`; another one is picked when it is new or taken. 0 and *e on
- * failure. Call deployment_save() afterwards. */
+/* The port kept under `name`; another one is picked when it is new or taken. Until
+ * deployment_close() it is held: nobody but the daemon that is told about it gets it, not even
+ * while that daemon is down. 0 and *e on failure. Call deployment_save() afterwards. */
 uint16_t deployment_port(struct deployment *d, const char *name, struct err *e);
 int deployment_save(struct deployment *d, struct err *e);
 
