@@ -7,6 +7,7 @@
 
 #include "base/crc32c.h"
 #include "base/rnd.h"
+#include "lib/flip.h"
 #include "unit/volumedriver/golden.h"
 #include "volumedriver/checkpoint.h"
 #include "volumedriver/location.h"
@@ -120,9 +121,9 @@ static void parts_that_differ_in_one_field_have_different_object_checksums(void 
     (void)state;
 #define DIFFERS(field)                                                                             \
     for (unsigned bit = 0; bit < 8 * sizeof(h.field); bit++) {                                     \
-        h.field ^= (__typeof__(h.field))1 << bit;                                                  \
+        flip_bit(&h.field, bit);                                                                   \
         assert_int_not_equal(object_crc(&h, location_make(0, 7, 8)), crc);                         \
-        h.field ^= (__typeof__(h.field))1 << bit;                                                  \
+        flip_bit(&h.field, bit);                                                                   \
     }
     DIFFERS(volume[3])
     DIFFERS(number)

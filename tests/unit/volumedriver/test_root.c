@@ -7,6 +7,7 @@
 
 #include "base/crc32c.h"
 #include "base/rnd.h"
+#include "lib/flip.h"
 #include "unit/volumedriver/golden.h"
 #include "volumedriver/root.h"
 #include "volumedriver/seal.h"
@@ -112,9 +113,9 @@ static void roots_that_differ_in_one_field_have_different_object_checksums(void 
     }
 #define DIFFERS(field)                                                                             \
     for (unsigned bit = 0; bit < 8 * sizeof(r.field); bit++) {                                     \
-        r.field ^= (__typeof__(r.field))1 << bit;                                                  \
+        flip_bit(&r.field, bit);                                                                   \
         assert_int_not_equal(object_crc(&r), crc);                                                 \
-        r.field ^= (__typeof__(r.field))1 << bit;                                                  \
+        flip_bit(&r.field, bit);                                                                   \
     }
     DIFFERS(epoch)
     DIFFERS(size_bytes)

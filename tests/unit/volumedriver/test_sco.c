@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/rnd.h"
+#include "lib/flip.h"
 #include "unit/volumedriver/golden.h"
 #include "volumedriver/location.h"
 #include "volumedriver/sco.h"
@@ -158,9 +159,9 @@ static void differs(struct sco_footer *f)
 
 #define DIFFERS(field)                                                                             \
     for (unsigned bit = 0; bit < 8 * sizeof(f->field); bit++) {                                    \
-        f->field ^= (__typeof__(f->field))1 << bit;                                                \
+        flip_bit(&f->field, bit);                                                                  \
         assert_int_not_equal(object_crc(f, 1, &b), crc);                                           \
-        f->field ^= (__typeof__(f->field))1 << bit;                                                \
+        flip_bit(&f->field, bit);                                                                  \
     }
     DIFFERS(volume[15])
     DIFFERS(predecessor)
