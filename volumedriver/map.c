@@ -227,6 +227,9 @@ static void load_done(struct pool_work *work, int rc)
     retry_lookups(mv);
     map_tasks_step(mv);
     map_trim(mv->map);
+    if (mv->closing) {
+        map_turn(mv);
+    }
 }
 
 bool pages_ensure(struct map_volume *mv, const uint64_t *pages, unsigned count)
@@ -284,6 +287,7 @@ static bool try_lookup(struct map_volume *mv, struct map_lookup *l)
 
 int map_lookup(struct map_volume *mv, struct map_lookup *lookup, map_lookup_cb cb)
 {
+    CHECK(!mv->closing);
     CHECK(lookup->count >= 1 && lookup->count <= MAP_LOOKUP_CLUSTERS_MAX);
     if (mv->failed != 0) {
         return mv->failed;
@@ -302,6 +306,7 @@ void map_volume_fail(struct map_volume *mv, int rc, const struct err *why)
 {
     if (mv->failed == 0) {
         mv->failed = rc;
+        err_copy(&mv->err, why);
         log_error("map", "store failed", "why=%s", why->msg);
     }
 }
@@ -343,17 +348,55 @@ static void free_trails(struct map_volume *mv)
     }
 }
 
-void map_volume_release(struct map_volume *mv)
+static void close_when_idle(struct map_volume *mv)
 {
-    if (mv->map == NULL) {
+    if (!mv->closing || mv->turning || mv->loads != 0 || mv->parts != 0 ||
+        !list_empty(&mv->tasks) || !list_empty(&mv->lookups)) {
         return;
     }
-    CHECK(list_empty(&mv->lookups) && list_empty(&mv->tasks));
     pages_drop(mv);
     free_rows(mv);
     free_trails(mv);
     list_remove(&mv->link);
-    mv->map = NULL;
+    mv->close_cb(mv->close_ctx); /* may free mv */
+}
+
+static void turn_run(struct pool_work *work)
+{
+    (void)work; /* only `done` is wanted: never from inside a call */
+}
+
+static void turn_done(struct pool_work *work, int rc)
+{
+    struct map_volume *mv = container_of(work, struct map_volume, turn);
+
+    (void)rc;
+    mv->turning = false;
+    if (mv->failed != 0) {
+        retry_lookups(mv); /* they get the error */
+    }
+    map_tasks_step(mv);
+    close_when_idle(mv);
+}
+
+void map_turn(struct map_volume *mv)
+{
+    if (!mv->turning) {
+        mv->turning = true;
+        CHECK(pool_submit(mv->map->pool, &mv->turn, POOL_HIGH, turn_run, turn_done) == 0);
+    }
+}
+
+void map_volume_close(struct map_volume *mv, void (*cb)(void *ctx), void *ctx)
+{
+    CHECK(!mv->closing);
+    mv->closing = true;
+    mv->close_cb = cb;
+    mv->close_ctx = ctx;
+    if (mv->failed == 0) {
+        mv->failed = err_set(&mv->err, ERR_CANCELED, "the map is closing");
+    }
+    map_turn(mv);
 }
 
 int map_open(uv_loop_t *loop, const char *dir, uint64_t budget_bytes, struct map **ret_map,

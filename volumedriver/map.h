@@ -32,9 +32,7 @@ enum {
 struct map;
 struct map_volume;
 struct map_lookup;
-struct map_task;
 typedef void (*map_lookup_cb)(struct map_lookup *lookup, int rc);
-typedef void (*map_task_cb)(struct map_task *task, int rc);
 
 /* A row of the SCO table, in memory. */
 struct sco_row {
@@ -72,11 +70,18 @@ struct map_volume {
     struct list dirty;
     uint32_t dirty_count;
     struct list lookups;
-    struct list tasks; /* one runs, the others wait */
+    struct list tasks; /* struct map_task: one runs, the others wait */
     struct list trails;
-    unsigned loads;
+    unsigned loads;        /* of pages, in the pool */
+    unsigned parts;        /* of a checkpoint, likewise */
+    struct pool_work turn; /* steps the tasks, and ends a close */
+    bool turning;
+    bool closing;
     int failed;
+    struct err err; /* says why, if failed != 0 */
     struct list link;
+    void (*close_cb)(void *ctx);
+    void *close_ctx;
 };
 
 /* Where `count` clusters from `cluster` on are. */
@@ -89,39 +94,6 @@ struct map_lookup {
     map_lookup_cb cb;
 };
 
-struct map_run {
-    uint64_t cluster;
-    uint64_t source; /* of a gc SCO: change only what holds this (and the places after it) */
-    uint64_t location;
-    uint32_t count;
-};
-
-enum map_task_kind { MAP_TASK_LOAD, MAP_TASK_RESET, MAP_TASK_APPLY, MAP_TASK_FLUSH, MAP_TASK_META };
-
-/* A change or a store operation of one volume; they take turns in the order asked. */
-struct map_task {
-    struct err err; /* out: says why, if rc != 0 */
-    bool found;     /* out, of map_volume_load() */
-
-    uint8_t kind; /* private from here on */
-    bool live;    /* count live clusters */
-    bool gc;
-    bool sco;
-    struct map_volume *mv;
-    struct map_run *runs; /* owned */
-    uint32_t count;
-    uint32_t run;
-    uint32_t done; /* clusters of that run */
-    struct sco_entry row;
-    uint64_t last_seq;
-    struct list link;
-    struct pool_work turn;
-    bool begun;
-    uint64_t upto;
-    struct map_iter **freeze; /* of a flush: made when it is done */
-    map_task_cb cb;
-};
-
 /* `dir` NULL is refused. Blocks. */
 int map_open(uv_loop_t *loop, const char *dir, uint64_t budget_bytes, struct map **ret_map,
              struct err *e);
@@ -130,41 +102,11 @@ void map_close(struct map *map, void (*cb)(void *ctx), void *ctx);
 uint64_t map_cached_bytes(const struct map *map);
 
 void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[16]);
-/* Drops what is not stored. No lookups or tasks may be under way. */
-void map_volume_release(struct map_volume *mv);
-
-/* Fetch what the store says: task->found, and then root ids, applied, the SCO table. */
-void map_volume_load(struct map_volume *mv, struct map_task *task, map_task_cb cb);
-/* Forget all, in memory and stored: an empty map, not valid until map_volume_begin(). */
-void map_volume_reset(struct map_volume *mv, struct map_task *task, map_task_cb cb);
-/* The map is that of this root's checkpoint; from here on what is stored may be used again. */
-void map_volume_begin(struct map_volume *mv, const uint8_t root_id[16], uint32_t ordinal,
-                      struct map_place place);
+/* Cancels what waits (ERR_CANCELED), waits for what runs, drops what is not stored; then `cb`.
+ * Nothing may be asked of it from here on. */
+void map_volume_close(struct map_volume *mv, void (*cb)(void *ctx), void *ctx);
 
 /* 0: done, no callback comes. 1: later, by `cb`. Negative: the map has failed. */
 int map_lookup(struct map_volume *mv, struct map_lookup *lookup, map_lookup_cb cb);
-
-/* Lay a SCO of the chain over the map and enter it in the SCO table. */
-void map_apply_sco(struct map_volume *mv, struct map_task *task, const struct sco_footer *footer,
-                   const struct sco_extent *extents, map_task_cb cb);
-/* Lay runs of a checkpoint over it; takes over `runs` (malloc'ed). */
-void map_apply_runs(struct map_volume *mv, struct map_task *task, struct map_run *runs,
-                    uint32_t count, map_task_cb cb);
-/* A row of a checkpoint's SCO table. */
-void map_put_sco(struct map_volume *mv, const struct sco_entry *entry);
-const struct sco_entry *map_find_sco(const struct map_volume *mv, uint64_t number);
-
-/* Store what is in memory. */
-void map_flush(struct map_volume *mv, struct map_task *task, map_task_cb cb);
-/* Likewise, and *ret_iter will see exactly that. The caller frees it, also on failure. */
-struct map_iter;
-void map_freeze(struct map_volume *mv, struct map_task *task, struct map_iter **ret_iter,
-                map_task_cb cb);
-/* The root that is about to be put; a store that says so is good with either. */
-void map_set_next_root(struct map_volume *mv, struct map_task *task, const uint8_t root_id[16],
-                       map_task_cb cb);
-/* It is the root now, and its checkpoint `ordinal` holds all up to `upto_ordinal`. */
-void map_root_replaced(struct map_volume *mv, struct map_task *task, uint32_t ordinal,
-                       uint64_t upto_ordinal, map_task_cb cb);
 
 #endif

@@ -164,8 +164,13 @@ static void next_run(struct pool_work *work)
 static void next_done(struct pool_work *work, int rc)
 {
     struct map_checkpoint *cp = container_of(work, struct map_checkpoint, work);
+    struct map_volume *mv = cp->mv;
 
-    cp->cb(cp, rc != 0 ? rc : cp->rc);
+    mv->parts--;
+    cp->cb(cp, rc != 0 ? rc : cp->rc); /* may free cp */
+    if (mv->closing) {
+        map_turn(mv);
+    }
 }
 
 /* ---- on the loop ---- */
@@ -185,6 +190,7 @@ void map_checkpoint_next(struct map_checkpoint *cp, uint64_t number, uint64_t ep
     h->ordinal = cp->ordinal;
     cp->cb = cb;
     cp->object = (struct buf){0};
+    cp->mv->parts++;
     CHECK(pool_submit(cp->mv->map->pool, &cp->work, POOL_LOW, next_run, next_done) == 0);
 }
 

@@ -6,7 +6,7 @@
 #ifndef VOLUMEDRIVER_MAP_CHECKPOINT_H
 #define VOLUMEDRIVER_MAP_CHECKPOINT_H
 
-#include "volumedriver/map.h"
+#include "volumedriver/map_task.h"
 
 struct map_checkpoint;
 typedef void (*map_checkpoint_cb)(struct map_checkpoint *cp, int rc);

@@ -6,6 +6,7 @@
 #include "volumedriver/map.h"
 #include "volumedriver/map_db.h"
 #include "volumedriver/map_key.h"
+#include "volumedriver/map_task.h"
 
 enum { MAP_WINDOW_PAGES = 256 }; /* loaded at once */
 
@@ -61,6 +62,9 @@ void pages_drop(struct map_volume *mv);
 bool pages_ensure(struct map_volume *mv, const uint64_t *pages, unsigned count);
 void map_trim(struct map *map);
 void map_volume_fail(struct map_volume *mv, int rc, const struct err *why);
+/* Step the tasks, or end a close, from the loop and later. The job is the volume's, not a task's:
+ * a task may end before it comes round. */
+void map_turn(struct map_volume *mv);
 
 /* map_task.c: something the running task waited for is there. */
 void map_tasks_step(struct map_volume *mv);

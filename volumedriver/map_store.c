@@ -273,17 +273,11 @@ static void meta_run(struct pool_work *work)
 
 /* ---- one job ---- */
 
-static void skip_run(struct pool_work *work)
-{
-    (void)work; /* the map has failed: only the callback is left */
-}
-
 static void job_done(struct pool_work *work, int rc)
 {
     struct store_job *job = container_of(work, struct store_job, work);
     struct map_task *task = job->task;
     struct map_volume *mv = task->mv;
-    bool last = task->link.next == &mv->tasks;
 
     rc = rc != 0 ? rc : job->rc;
     if (rc != 0) {
@@ -303,8 +297,9 @@ static void job_done(struct pool_work *work, int rc)
     buf_release(&job->row_values);
     free(job);
     map_task_end(task, rc);
-    if (!last) {
-        map_tasks_step(mv);
+    map_tasks_step(mv);
+    if (mv->closing) {
+        map_turn(mv);
     }
 }
 
@@ -331,10 +326,6 @@ void map_store_start(struct map_task *task)
         job->has_meta = mv->valid;
         meta_encode(mv, mv->stored, mv->stored_ordinal, job->meta);
         break;
-    }
-    if (mv->failed != 0) {
-        job->rc = mv->failed;
-        run = skip_run;
     }
     CHECK(pool_submit(mv->map->pool, &job->work, POOL_HIGH, run, job_done) == 0);
 }

@@ -199,7 +199,7 @@ void map_task_end(struct map_task *task, int rc)
     free(task->runs);
     task->runs = NULL;
     map_trim(mv->map);
-    task->cb(task, rc); /* may release mv when this was the last one */
+    task->cb(task, rc); /* may free the task; mv stays until its close has called back */
 }
 
 /* A flush that was asked before must not store any of it: so only now. */
@@ -234,53 +234,38 @@ void map_tasks_step(struct map_volume *mv)
 {
     while (!list_empty(&mv->tasks)) {
         struct map_task *task = container_of(mv->tasks.next, struct map_task, link);
-        bool last = task->link.next == &mv->tasks;
+        bool stores = task->kind != MAP_TASK_APPLY;
 
-        if (task->kind != MAP_TASK_APPLY) {
+        if (mv->failed != 0 && !(stores && task->begun)) {
+            map_task_end(task, err_copy(&task->err, &mv->err));
+        } else if (stores) {
             if (!task->begun) {
                 task->begun = true;
                 map_store_start(task);
             }
             return;
-        }
-        if (!task->begun && mv->failed == 0) {
-            apply_begin(task);
-        }
-        if (mv->failed == 0 && !apply_runs(task)) {
-            return;
-        }
-        if (mv->failed == 0) {
+        } else {
+            if (!task->begun) {
+                apply_begin(task);
+            }
+            if (!apply_runs(task)) {
+                return;
+            }
             apply_end(task);
-        }
-        map_task_end(task, mv->failed);
-        if (last) {
-            return;
+            map_task_end(task, 0);
         }
     }
 }
 
-static void on_turn(struct pool_work *work, int rc)
-{
-    struct map_task *task = container_of(work, struct map_task, turn);
-
-    (void)rc;
-    map_tasks_step(task->mv);
-}
-
-static void nothing(struct pool_work *work)
-{
-    (void)work;
-}
-
 static void enqueue(struct map_volume *mv, struct map_task *task, uint8_t kind, map_task_cb cb)
 {
+    CHECK(!mv->closing);
     task->mv = mv;
     task->kind = kind;
     task->cb = cb;
     list_push(&mv->tasks, &task->link);
     if (mv->tasks.next == &task->link) {
-        /* Never from inside the call. */
-        CHECK(pool_submit(mv->map->pool, &task->turn, POOL_HIGH, nothing, on_turn) == 0);
+        map_turn(mv);
     }
 }
 

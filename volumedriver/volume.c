@@ -550,7 +550,6 @@ static void on_timer_closed(uv_handle_t *handle)
     extent_tree_release(&v->tree);
     extent_tree_release(&v->open);
     free(v->closing);
-    map_volume_release(&v->map);
     volume_opening_free(v);
     root_release(&v->root);
     free(v->name);
@@ -560,19 +559,24 @@ static void on_timer_closed(uv_handle_t *handle)
     }
 }
 
+static void on_map_closed(void *ctx)
+{
+    uv_close((uv_handle_t *)&((struct volume *)ctx)->timer, on_timer_closed);
+}
+
 void volume_dispose(struct volume *v)
 {
     v->state = VOLUME_CLOSING;
-    uv_close((uv_handle_t *)&v->timer, on_timer_closed);
+    v->closing = mem_zalloc(sizeof(*v->closing)); /* so that no turn starts another end */
+    map_volume_close(&v->map, on_map_closed, v);
 }
 
 static void on_map_stored(struct map_task *task, int rc)
 {
-    struct volume_closing *c = container_of(task, struct volume_closing, task);
-    struct volume *v = c->v;
+    struct volume *v = container_of(task, struct volume_closing, task)->v;
 
     (void)rc; /* it is only a cache */
-    uv_close((uv_handle_t *)&v->timer, on_timer_closed);
+    map_volume_close(&v->map, on_map_closed, v);
 }
 
 static void store_map(struct volume_closing *c)
@@ -580,7 +584,7 @@ static void store_map(struct volume_closing *c)
     struct volume *v = c->v;
 
     if (v->err.code != 0 || v->map.failed != 0) {
-        uv_close((uv_handle_t *)&v->timer, on_timer_closed);
+        map_volume_close(&v->map, on_map_closed, v);
     } else {
         map_flush(&v->map, &c->task, on_map_stored);
     }

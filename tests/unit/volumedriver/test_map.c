@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rnd.h"
+#include "loop/run.h"
 #include "volumedriver/location.h"
 #include "volumedriver/map.h"
 #include "volumedriver/map_checkpoint.h"
@@ -46,15 +47,14 @@ static void on_closed(void *ctx)
 
 static void wait_done(struct fixture *f)
 {
-    while (!f->done) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&f->loop, &f->done);
     f->done = false;
 }
 
 static void close_map(struct fixture *f)
 {
-    map_volume_release(&f->mv);
+    map_volume_close(&f->mv, on_closed, f);
+    wait_done(f);
     map_close(f->map, on_closed, f);
     wait_done(f);
 }
@@ -112,6 +112,11 @@ static void on_lookup(struct map_lookup *lookup, int rc)
     lookup->count = 0;
 }
 
+static bool is_answered(void *ctx)
+{
+    return ((struct map_lookup *)ctx)->count == 0;
+}
+
 static void compare(struct fixture *f)
 {
     static uint64_t locations[CLUSTERS];
@@ -120,9 +125,7 @@ static void compare(struct fixture *f)
     uint64_t live = 0, data = 0;
 
     if (map_lookup(&f->mv, &l, on_lookup) == 1) {
-        while (l.count != 0) {
-            uv_run(&f->loop, UV_RUN_ONCE);
-        }
+        loop_run_until_true(&f->loop, is_answered, &l);
     }
     assert_memory_equal(locations, f->model, sizeof(locations));
     for (unsigned i = 0; i < CLUSTERS; i++) {
@@ -368,6 +371,115 @@ static void a_delta_holds_only_what_changed(void **state)
     buf_release(&part);
 }
 
+/* ---- life of what waits in the pool ---- */
+
+enum { QUEUED = 24 };
+
+struct waiting { /* on the heap and freed by its callback: who touches it later is found out */
+    struct fixture *f;
+    struct map_task task;
+    struct map_lookup lookup;
+    uint64_t location;
+};
+
+static unsigned ended, canceled;
+
+static void on_end(struct waiting *w, int rc)
+{
+    ended++;
+    canceled += rc == ERR_CANCELED;
+    free(w);
+}
+
+static void on_waiting_task(struct map_task *task, int rc)
+{
+    assert_true(rc == 0 || (rc == ERR_CANCELED && task->err.code == rc));
+    on_end(container_of(task, struct waiting, task), rc);
+}
+
+static void on_waiting_lookup(struct map_lookup *lookup, int rc)
+{
+    assert_true(rc == 0 || rc == ERR_CANCELED);
+    on_end(container_of(lookup, struct waiting, lookup), rc);
+}
+
+static struct waiting *waiting_new(struct fixture *f)
+{
+    struct waiting *w = mem_zalloc(sizeof(*w));
+
+    w->f = f;
+    return w;
+}
+
+static void look_up(struct fixture *f, uint64_t page)
+{
+    struct waiting *w = waiting_new(f);
+
+    w->lookup = (struct map_lookup){
+        .cluster = page * MAP_PAGE_CLUSTERS, .count = 1, .locations = &w->location};
+    if (map_lookup(&f->mv, &w->lookup, on_waiting_lookup) == 0) {
+        on_end(w, 0);
+    }
+}
+
+static void change(struct fixture *f, uint64_t page)
+{
+    struct map_run *runs = mem_array(1, sizeof(*runs));
+
+    runs[0] = (struct map_run){.cluster = page * MAP_PAGE_CLUSTERS,
+                               .location = location_make(0, sco_number(1, 1), 0),
+                               .count = 1};
+    map_apply_runs(&f->mv, &waiting_new(f)->task, runs, 1, on_waiting_task);
+}
+
+static bool has_ended(void *ctx)
+{
+    return ended == *(unsigned *)ctx;
+}
+
+/* The load that a look-up started ends, and steps the tasks, before the job comes round that was
+ * to step them: the task is gone by then. */
+static void a_task_may_end_before_its_turn_comes_round(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f);
+    ended = 0;
+    for (unsigned i = 0; i < 300; i++) {
+        unsigned expected = ended + 7;
+
+        for (uint64_t page = 0; page < 6; page++) {
+            look_up(f, UINT64_C(1000) + 6 * (uint64_t)i + page);
+        }
+        change(f, UINT64_C(1000) + 6 * (uint64_t)i);
+        loop_run_until_true(&f->loop, has_ended, &expected);
+    }
+}
+
+static void a_close_ends_what_is_queued_exactly_once(void **state)
+{
+    struct fixture *f = *state;
+
+    for (unsigned turns = 0; turns < 40; turns++) {
+        begin(f);
+        ended = canceled = 0;
+        for (uint64_t i = 0; i < QUEUED; i++) {
+            look_up(f, 20 * i);
+            change(f, 20 * i + 7);
+            if (i % 4 == 0) {
+                map_flush(&f->mv, &waiting_new(f)->task, on_waiting_task);
+            }
+        }
+        for (unsigned i = 0; i < turns / 4; i++) {
+            uv_run(&f->loop, UV_RUN_NOWAIT);
+        }
+        close_map(f);
+        assert_int_equal(ended, 2 * QUEUED + QUEUED / 4);
+        assert_true(turns >= 4 || canceled != 0);
+        open_map(f);
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -377,6 +489,8 @@ int main(void)
         T(a_gc_sco_moves_only_what_still_is_where_it_read_it),
         T(a_base_and_deltas_rebuild_the_map),
         T(a_delta_holds_only_what_changed),
+        T(a_task_may_end_before_its_turn_comes_round),
+        T(a_close_ends_what_is_queued_exactly_once),
     };
 
     log_set_level(LOG_NONE);
