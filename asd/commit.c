@@ -266,7 +266,7 @@ static int batch_flush(struct commit_batch *b, struct err *e)
     b->commit->number++;
     atomic_store_explicit(&counters->used_bytes, b->used_bytes, memory_order_relaxed);
     asd_space_publish(&b->store->space, &b->frees);
-    return 0;
+    return asd_mark_write(&b->store->mark, b->commit->number, e);
 }
 
 static int batch_run(struct commit_batch *b, struct err *e)

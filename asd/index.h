@@ -47,11 +47,24 @@ struct asd_index {
     const struct asd_index_ops *ops;
 };
 
+/* How many commits an index holds; 0 when it is new. */
+typedef int (*asd_index_count_cb)(struct asd_index *index, uint64_t *ret_commits, struct err *e);
+
 struct asd_index_rocksdb_options {
     bool create;                /* else a missing index is an error, never an empty one */
     uint64_t block_cache_bytes; /* 0: 32 MiB */
+    /* Tell a log that power loss cut short from one that is damaged. NULL: every blemish of the
+     * log is an error. */
+    asd_index_count_cb count;
+    uint64_t commits_min; /* so many were acknowledged */
 };
 
+/* What to do about an index that has lost acknowledged commits. */
+#define ASD_INDEX_LOST_HINT                                                                        \
+    "; bring its *.log back from a copy, or give the ASD up: remove its home, repair refills it"
+
+/* A log that ends in an un-acknowledged piece is opened without it. One that is damaged, so
+ * that acknowledged commits would be missing, is ERR_CORRUPT; nothing is changed then. */
 int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_options *options,
                            struct asd_index **ret_index, struct err *e);
 

@@ -1,12 +1,15 @@
 /* The index on RocksDB. The only file that knows its C API. */
 #include "asd/index.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <rocksdb/c.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum {
@@ -18,8 +21,14 @@ enum {
     OPEN_FILES_MAX = 256,
     INFO_LOG_FILES = 4,
     INFO_LOG_BYTES = 4 * 1048576,
-    RECOVERY_POINT_IN_TIME = 2, /* a torn, un-synced tail of the log must not stop us */
-    MULTI_GET_KEYS = 64,        /* looked up together */
+    MULTI_GET_KEYS = 64, /* looked up together */
+};
+
+/* What to do with a bad record in the log: RocksDB's numbers. */
+enum log_mode {
+    LOG_STRICT = 1,   /* refuse */
+    LOG_STOP = 2,     /* take it as the end */
+    LOG_SKIP_BAD = 3, /* go on behind it */
 };
 
 #if defined(__SANITIZE_THREAD__)
@@ -57,7 +66,7 @@ static int rocks_error(char *text, const char *what, struct err *e)
     } else if (strstr(text, "No space left") != NULL) {
         rc = -ENOSPC;
     }
-    err_set(e, rc, "index %s: %s", what, text);
+    err_say(e, rc, "index %s: %s", what, text);
     rocksdb_free(text);
     return rc;
 }
@@ -221,7 +230,8 @@ static const struct asd_index_ops rocks_ops = {.get = rocks_get,
                                                .write = rocks_write,
                                                .close = rocks_close};
 
-static void set_options(struct rocks *r, const struct asd_index_rocksdb_options *options)
+static void set_options(struct rocks *r, const struct asd_index_rocksdb_options *options,
+                        enum log_mode mode)
 {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     uint64_t cache_bytes = options->block_cache_bytes;
@@ -245,7 +255,7 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
     rocksdb_options_set_max_write_buffer_number(r->options, WRITE_BUFFERS);
     rocksdb_options_set_compression(r->options, rocksdb_no_compression);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(r->options, 1);
-    rocksdb_options_set_wal_recovery_mode(r->options, RECOVERY_POINT_IN_TIME);
+    rocksdb_options_set_wal_recovery_mode(r->options, (int)mode);
     rocksdb_options_set_keep_log_file_num(r->options, INFO_LOG_FILES);
     rocksdb_options_set_max_log_file_size(r->options, INFO_LOG_BYTES);
 
@@ -255,24 +265,118 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
     rocksdb_writeoptions_set_sync(r->write_sync, 1);
 }
 
-int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_options *options,
-                           struct asd_index **ret_index, struct err *e)
+/* ---- opening ---- */
+
+static int open_mode(const char *path, const struct asd_index_rocksdb_options *options,
+                     enum log_mode mode, bool read_only, struct rocks **ret_rocks, struct err *e)
 {
     struct rocks *r = mem_zalloc(sizeof(*r));
     const char *names[1] = {"default"};
     char *error = NULL;
 
-    *ret_index = NULL;
     r->index.ops = &rocks_ops;
-    set_options(r, options);
+    set_options(r, options, mode);
     const rocksdb_options_t *families[1] = {r->options};
-    r->db = rocksdb_open_column_families(r->options, path, 1, names, families, &r->family, &error);
+    if (read_only) {
+        r->db = rocksdb_open_for_read_only_column_families(r->options, path, 1, names, families,
+                                                           &r->family, 0, &error);
+    } else {
+        r->db =
+            rocksdb_open_column_families(r->options, path, 1, names, families, &r->family, &error);
+    }
     if (error != NULL) {
         int rc = rocks_error(error, "open", e);
 
         rocks_close(&r->index);
         return rc;
     }
-    *ret_index = &r->index;
+    *ret_rocks = r;
     return 0;
+}
+
+/* How many commits there would be. Changes nothing on the disk. */
+static int count_commits(const char *path, const struct asd_index_rocksdb_options *options,
+                         enum log_mode mode, uint64_t *ret_commits, struct err *e)
+{
+    struct rocks *r;
+    int rc = open_mode(path, options, mode, true, &r, e);
+
+    if (rc == 0) {
+        rc = options->count(&r->index, ret_commits, e);
+        rocks_close(&r->index);
+    }
+    return rc;
+}
+
+/* RocksDB does not say which of its logs is bad: all that are there, for a message. */
+static void log_names(const char *path, struct buf *ret_names)
+{
+    DIR *dir = opendir(path);
+
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        size_t len = strlen(entry->d_name);
+
+        if (len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0) {
+            buf_put(ret_names, ret_names->len == 0 ? "" : " ", ret_names->len != 0);
+            buf_put(ret_names, entry->d_name, len);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    buf_put_u8(ret_names, 0);
+}
+
+/* `why` is what the log was refused for. A commit is written when the one before is durable, so
+ * acknowledged ones are gone if more than the last that the log still holds lie behind the bad
+ * record, or if the mark knows more than the log holds. If just one lies behind it, nothing but
+ * removals of free records is bad, and start-up does those again. */
+static int judge_log(const char *path, const struct asd_index_rocksdb_options *options,
+                     const struct err *why, enum log_mode *ret_mode, struct err *e)
+{
+    uint64_t before = 0; /* the bad record */
+    uint64_t all = 0;
+    int rc = count_commits(path, options, LOG_STOP, &before, e);
+
+    rc = rc == 0 ? count_commits(path, options, LOG_SKIP_BAD, &all, e) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    if (all > before + 1 || all < options->commits_min) {
+        uint64_t acked = all > options->commits_min ? all - 1 : options->commits_min;
+
+        struct buf names = {0};
+
+        log_names(path, &names);
+        rc = err_say(e, ERR_CORRUPT,
+                     "%s (%s): damaged behind commit %" PRIu64 ", at least %" PRIu64
+                     " were acknowledged" ASD_INDEX_LOST_HINT " (%s)",
+                     path, (const char *)names.data, before, acked, why->msg);
+        buf_release(&names);
+        return rc;
+    }
+    *ret_mode = all > before ? LOG_SKIP_BAD : LOG_STOP;
+    log_warn("asd", "log ends in a torn record", "index=%s commits=%" PRIu64 " error=\"%s\"", path,
+             all, why->msg);
+    return 0;
+}
+
+int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_options *options,
+                           struct asd_index **ret_index, struct err *e)
+{
+    struct rocks *r = NULL;
+    enum log_mode mode = LOG_STRICT;
+    struct err why;
+    int rc = open_mode(path, options, mode, false, &r, e);
+
+    *ret_index = NULL;
+    if (rc == ERR_CORRUPT && options->count != NULL) {
+        err_copy(&why, e);
+        rc = judge_log(path, options, &why, &mode, e);
+        rc = rc == 0 ? open_mode(path, options, mode, false, &r, e) : rc;
+    }
+    if (rc == 0) {
+        *ret_index = &r->index;
+    }
+    return rc;
 }

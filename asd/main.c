@@ -13,6 +13,7 @@
 #include "asd/config.h"
 #include "asd/home.h"
 #include "asd/index.h"
+#include "asd/mark.h"
 #include "asd/server.h"
 #include "asd/store.h"
 #include "base/check.h"
@@ -159,7 +160,9 @@ static int open_store(struct asd *asd, uv_loop_t *loop, const struct asd_config 
         return rc;
     }
     options.create = asd->home.fresh;
-    rc = asd_index_rocksdb_open(asd->home.db_path, &options, &store.index, e);
+    options.count = asd_store_count_commits;
+    rc = asd_mark_read(&asd->home, &options.commits_min, e);
+    rc = rc != 0 ? rc : asd_index_rocksdb_open(asd->home.db_path, &options, &store.index, e);
     if (rc != 0) {
         return rc;
     }

@@ -62,7 +62,7 @@ static int check_store(struct asd_store *store, struct err *e)
     int rc = record_find(store, asd_internal_slice(&key), &value, e);
 
     if (rc == ERR_NOT_FOUND) {
-        return err_set(e, ERR_CORRUPT, "index has lost its store record");
+        return err_set(e, ERR_CORRUPT, "index has lost its store record" ASD_INDEX_LOST_HINT);
     }
     if (rc != 0) {
         return rc;
@@ -75,21 +75,53 @@ static int check_store(struct asd_store *store, struct err *e)
     return rc;
 }
 
-static int load_usage(struct asd_store *store, struct err *e)
+/* All zero before the first commit. */
+static int usage_get(struct asd_index *index, struct asd_usage_record *ret_usage, struct err *e)
 {
     struct asd_internal_key key = asd_key_of(ASD_KEY_USAGE);
-    struct asd_index_value value;
-    struct asd_usage_record usage = {0};
-    int rc = record_find(store, asd_internal_slice(&key), &value, e);
+    struct asd_index_value value = {0};
+    int rc = index->ops->get(index, asd_internal_slice(&key), &value, e);
 
+    *ret_usage = (struct asd_usage_record){0};
     if (rc == ERR_NOT_FOUND) {
-        return 0; /* no commit yet */
+        return 0;
     }
-    if (rc != 0) {
-        return rc;
+    if (rc == 0) {
+        rc = asd_usage_record_get(asd_internal_slice(&key), value.bytes, ret_usage, e);
+        index->ops->release(index, &value);
     }
-    rc = asd_usage_record_get(asd_internal_slice(&key), value.bytes, &usage, e);
-    store->index->ops->release(store->index, &value);
+    return rc;
+}
+
+int asd_store_count_commits(struct asd_index *index, uint64_t *ret_commits, struct err *e)
+{
+    struct asd_usage_record usage;
+    int rc = usage_get(index, &usage, e);
+
+    *ret_commits = usage.commit;
+    return rc;
+}
+
+/* The index must hold every commit that the mark knows of. */
+static int check_mark(struct asd_store *store, struct err *e)
+{
+    uint64_t marked = 0;
+    int rc = asd_mark_read(store->home, &marked, e);
+
+    if (rc == 0 && store->commit.number < marked) {
+        rc = err_say(e, ERR_CORRUPT,
+                     "%s has lost its end: it holds %" PRIu64 " commits, %" PRIu64
+                     " were acknowledged" ASD_INDEX_LOST_HINT,
+                     store->home->db_path, store->commit.number, marked);
+    }
+    return rc == 0 ? asd_mark_open(&store->mark, store->home, e) : rc;
+}
+
+static int load_usage(struct asd_store *store, struct err *e)
+{
+    struct asd_usage_record usage;
+    int rc = usage_get(store->index, &usage, e);
+
     if (rc == 0) {
         store->commit.used_bytes = usage.used_bytes;
         store->commit.number = usage.commit;
@@ -153,6 +185,7 @@ int asd_store_recover(struct asd_store *store, struct err *e)
     int rc = fresh ? create(store, e) : check_store(store, e);
 
     rc = rc == 0 ? load_usage(store, e) : rc;
+    rc = rc == 0 ? check_mark(store, e) : rc;
     rc = rc == 0 ? load_all(store, ASD_KEY_SLAB, load_slab, e) : rc;
     rc = rc == 0 ? load_all(store, ASD_KEY_FREE, load_free, e) : rc;
     rc = rc == 0 ? asd_space_recover(&store->space, e) : rc;

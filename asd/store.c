@@ -243,6 +243,7 @@ static void on_handle_closed(uv_handle_t *handle)
         asd_store_close_cb cb = store->close_cb;
         void *ctx = store->close_ctx;
 
+        asd_mark_close(&store->mark);
         asd_space_release(&store->space);
         store->index->ops->close(store->index);
         free(store);
@@ -337,6 +338,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     *ret_store = NULL;
     store->loop = loop;
     store->home = options->home;
+    store->mark.fd = -1;
     store->index = options->index;
     store->punch_delay_ms = options->punch_delay_ms;
     list_init(&store->high);
@@ -351,6 +353,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
         rc = pools_start(store, options->read_threads, e);
     }
     if (rc != 0) {
+        asd_mark_close(&store->mark);
         asd_space_release(&store->space);
         free(store);
         return err_wrap(e, "home %s", options->home->path);

@@ -38,6 +38,9 @@ struct asd_store_op;
 typedef void (*asd_store_cb)(struct asd_store_op *op, int rc);
 typedef void (*asd_store_close_cb)(void *ctx);
 
+/* How many commits a store has put into its index: an asd_index_count_cb. */
+int asd_store_count_commits(struct asd_index *index, uint64_t *ret_commits, struct err *e);
+
 struct asd_store_options {
     struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
     struct asd_index *index; /* closed with the store, not when open fails */

@@ -10,6 +10,7 @@
 
 #include "asd/home.h"
 #include "asd/index.h"
+#include "asd/mark.h"
 #include "asd/space.h"
 #include "asd/store.h"
 #include "base/err.h"
@@ -51,6 +52,7 @@ struct asd_store {
     struct asd_home *home;
     struct asd_index *index;
     struct asd_space space;
+    struct asd_mark mark; /* commit thread */
     struct asd_counters counters;
 
     uint64_t capacity_bytes;

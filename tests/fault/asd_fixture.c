@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "asd/mark.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rnd.h"
@@ -46,7 +47,9 @@ static int open_parts(struct asd_fixture *f, struct err *e)
         f->options.index = index_double_open(f->index);
     } else {
         rocks.create = f->home.fresh;
-        rc = asd_index_rocksdb_open(f->home.db_path, &rocks, &f->options.index, e);
+        rocks.count = asd_store_count_commits;
+        rc = asd_mark_read(&f->home, &rocks.commits_min, e);
+        rc = rc != 0 ? rc : asd_index_rocksdb_open(f->home.db_path, &rocks, &f->options.index, e);
     }
     if (rc == 0) {
         rc = asd_store_open(&f->base.loop, &f->options, &f->store, e);

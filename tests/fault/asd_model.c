@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "asd/mark.h"
 #include "base/check.h"
 
 static const char *const key_names[MODEL_KEYS] = {"a",  "b",      "bb",       "c\xff", "large",
@@ -334,7 +335,8 @@ void workload_verify_space(struct workload *w, struct asd_fixture *f)
     assert_int_equal(stats.bad_values, 0);
     assert_int_equal(index_double_count(f->index, ASD_KEY_FREE), 0);
     assert_int_equal(index_double_count(f->index, ASD_KEY_SLAB), stats.slab_count);
-    /* identity, slab headers, live values; nothing else holds a page */
-    assert_int_equal(crash_disk_used_bytes(f->disk),
-                     4096 + stats.slab_count * ASD_SLAB_HEADER_BYTES + live);
+    /* identity, mark, slab headers, live values; nothing else holds a page */
+    assert_int_equal(crash_disk_used_bytes(f->disk), 4096 + ASD_MARK_SLOTS * ASD_MARK_SLOT_BYTES +
+                                                         stats.slab_count * ASD_SLAB_HEADER_BYTES +
+                                                         live);
 }

@@ -1,0 +1,398 @@
+/* The log of the index after damage and after power loss: what was acknowledged is there, or the
+ * store refuses to open and says so. RocksDB and real files. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "asd/mark.h"
+#include "base/check.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "fault/asd_fixture.h"
+
+enum { COMMITS = 60, VALUE_BYTES = 4000 };
+
+static uint8_t *value; /* VALUE_BYTES */
+
+static void commit(struct asd_fixture *f, unsigned from, unsigned to)
+{
+    char key[16];
+
+    for (unsigned i = from; i < to; i++) {
+        snprintf(key, sizeof(key), "k%u", i);
+        assert_int_equal(asd_fixture_set(f, key, value, VALUE_BYTES), 0);
+    }
+}
+
+static void expect(struct asd_fixture *f, unsigned count)
+{
+    char key[16];
+
+    for (unsigned i = 0; i <= COMMITS; i++) {
+        snprintf(key, sizeof(key), "k%u", i);
+        assert_int_equal(asd_fixture_has(f, key, value, VALUE_BYTES), i < count);
+    }
+}
+
+/* COMMITS commits in the log, the store closed. */
+static int setup(void **state)
+{
+    struct asd_fixture *f = mem_zalloc(sizeof(*f));
+    struct err e;
+
+    asd_fixture_init(f, true, 1);
+    assert_int_equal(asd_fixture_open(f, &e), 0);
+    commit(f, 0, COMMITS);
+    asd_fixture_close(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    asd_fixture_release(*state);
+    free(*state);
+    return 0;
+}
+
+/* ---- files ---- */
+
+/* The newest log with something in it. free() it. */
+static char *log_path(const struct asd_fixture *f)
+{
+    char *db = mem_printf("%s/db", f->dir);
+    DIR *dir = opendir(db);
+    char *found = NULL;
+
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        size_t len = strlen(entry->d_name);
+        struct stat st;
+        char *path = mem_printf("%s/%s", db, entry->d_name);
+
+        if (len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0 && stat(path, &st) == 0 &&
+            st.st_size > 0) {
+            if (found == NULL || strcmp(path, found) > 0) {
+                free(found);
+                found = path;
+                continue;
+            }
+        }
+        free(path);
+    }
+    closedir(dir);
+    free(db);
+    assert_non_null(found);
+    return found;
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void flip(const char *path, off_t at, unsigned bytes)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    for (off_t end = at + bytes; at < end; at++) {
+        assert_int_equal(pread(fd, &byte, 1, at), 1);
+        byte ^= 0x5a;
+        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    }
+    close(fd);
+}
+
+static void cut(const char *path, off_t bytes)
+{
+    assert_int_equal(truncate(path, bytes), 0);
+}
+
+static void append(const char *path, const void *data, size_t bytes)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+
+    assert_int_equal(write(fd, data, bytes), bytes);
+    close(fd);
+}
+
+/* What a power loss may do to the mark: it is that of an earlier commit. */
+static void mark_set(struct asd_fixture *f, uint64_t marked)
+{
+    struct asd_home home;
+    struct asd_mark mark;
+    struct err e;
+    char *path = mem_printf("%s/commits", f->dir);
+
+    unlink(path);
+    free(path);
+    assert_int_equal(asd_home_open(io_real(), f->dir, NULL, "node-1", &home, &e), 0);
+    assert_int_equal(asd_mark_open(&mark, &home, &e), 0);
+    assert_int_equal(asd_mark_write(&mark, marked, &e), 0);
+    asd_mark_close(&mark);
+    asd_home_release(&home);
+}
+
+static void expect_refused(struct asd_fixture *f)
+{
+    struct err e = {0};
+
+    assert_int_equal(asd_fixture_open(f, &e), ERR_CORRUPT);
+    print_message("%s\n", e.msg);
+    assert_non_null(strstr(e.msg, "/db"));
+    assert_non_null(strstr(e.msg, "acknowledged"));
+    assert_non_null(strstr(e.msg, "repair"));
+    asd_fixture_close(f);
+}
+
+static void expect_opens(struct asd_fixture *f, unsigned count)
+{
+    struct err e = {0};
+    int rc = asd_fixture_open(f, &e);
+
+    if (rc != 0) {
+        print_message("%s\n", e.msg);
+    }
+    assert_int_equal(rc, 0);
+    expect(f, count);
+}
+
+/* ---- damage ---- */
+
+static void flipped_bytes_with_acknowledged_commits_behind_are_refused_everywhere(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *log = log_path(f);
+    off_t size = size_of(log);
+
+    for (off_t at = size / 20; at < size; at += size / 10) {
+        flip(log, at, 3);
+        expect_refused(f);
+        flip(log, at, 3); /* nothing was changed: put right, all is there */
+    }
+    expect_opens(f, COMMITS);
+    free(log);
+}
+
+static void damage_is_refused_without_a_mark_by_the_commits_behind_it(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *log = log_path(f);
+
+    mark_set(f, 0);
+    flip(log, size_of(log) / 2, 3);
+    expect_refused(f);
+    free(log);
+}
+
+static void damage_to_the_last_acknowledged_commit_is_refused(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *log = log_path(f);
+
+    flip(log, size_of(log) - 10, 3);
+    expect_refused(f);
+    free(log);
+}
+
+static void a_log_cut_anywhere_before_its_acknowledged_end_is_refused(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *log = log_path(f);
+    off_t size = size_of(log);
+
+    cut(log, size - 1);
+    expect_refused(f);
+    cut(log, size / 3);
+    expect_refused(f);
+    free(log);
+}
+
+static void a_log_that_is_gone_is_refused(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *log;
+
+    assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0); /* the old log becomes a table */
+    commit(f, 0, 1);
+    asd_fixture_close(f);
+    log = log_path(f);
+    assert_int_equal(unlink(log), 0);
+    expect_refused(f);
+    free(log);
+}
+
+/* ---- power loss ---- */
+
+static void a_tail_of_garbage_is_left_behind(void **state)
+{
+    static const uint8_t zeros[5000];
+    struct asd_fixture *f = *state;
+    char *log = log_path(f);
+
+    append(log, value, 1000);
+    expect_opens(f, COMMITS);
+    asd_fixture_close(f);
+    free(log);
+
+    assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
+    commit(f, 0, 1);
+    asd_fixture_close(f);
+    log = log_path(f);
+    append(log, zeros, sizeof(zeros));
+    expect_opens(f, COMMITS);
+    free(log);
+}
+
+/* The last commit was being written: its record is there in part, in any state. */
+static void a_torn_commit_that_was_not_acknowledged_is_left_out(void **state)
+{
+    struct asd_fixture *f = *state;
+    off_t before;
+    char *log;
+
+    assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
+    commit(f, 0, 1);
+    asd_fixture_close(f);
+    log = log_path(f);
+    before = size_of(log);
+    free(log);
+    assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
+    commit(f, 0, 1);
+    commit(f, COMMITS, COMMITS + 1);
+    asd_fixture_close(f);
+    log = log_path(f);
+
+    mark_set(f, COMMITS + 2);
+    flip(log, size_of(log) - 100, 50); /* its bytes never arrived */
+    expect_opens(f, COMMITS);
+    commit(f, COMMITS, COMMITS + 1);
+    asd_fixture_close(f);
+    free(log);
+
+    log = log_path(f);
+    assert_true(size_of(log) < 2 * before);
+    mark_set(f, COMMITS + 2);
+    cut(log, size_of(log) - 100);
+    expect_opens(f, COMMITS);
+    free(log);
+}
+
+static void a_home_of_older_software_without_a_mark_opens(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *path = mem_printf("%s/commits", f->dir);
+
+    assert_int_equal(unlink(path), 0);
+    expect_opens(f, COMMITS);
+    asd_fixture_close(f);
+    assert_int_equal(size_of(path), ASD_MARK_SLOTS * ASD_MARK_SLOT_BYTES);
+    free(path);
+}
+
+/* ---- the mark itself ---- */
+
+static void a_torn_mark_leaves_the_one_before(void **state)
+{
+    struct asd_fixture *f = *state;
+    char *path = mem_printf("%s/commits", f->dir);
+    struct asd_home home;
+    uint64_t marked = 0;
+    struct err e;
+
+    assert_int_equal(asd_home_open(io_real(), f->dir, NULL, "node-1", &home, &e), 0);
+    assert_int_equal(asd_mark_read(&home, &marked, &e), 0);
+    assert_int_equal(marked, COMMITS);
+    flip(path, COMMITS % ASD_MARK_SLOTS * ASD_MARK_SLOT_BYTES + 33, 1);
+    assert_int_equal(asd_mark_read(&home, &marked, &e), 0);
+    assert_int_equal(marked, COMMITS - 1);
+    flip(path, (COMMITS + 1) % ASD_MARK_SLOTS * ASD_MARK_SLOT_BYTES + 33, 1);
+    assert_int_equal(asd_mark_read(&home, &marked, &e), 0);
+    assert_int_equal(marked, 0);
+    cut(path, 100);
+    assert_int_equal(asd_mark_read(&home, &marked, &e), 0);
+    asd_home_release(&home);
+    free(path);
+    expect_opens(f, COMMITS);
+}
+
+static void the_mark_has_the_bytes_of_the_golden_file(void **state)
+{
+    uint8_t id[ASD_STORE_ID_BYTES];
+    uint8_t data[ASD_MARK_BYTES];
+    char line[2 * ASD_MARK_BYTES + 2];
+    char text[2 * ASD_MARK_BYTES + 1];
+    FILE *file = fopen(GOLDEN_DIR "/asd/mark_v1.txt", "r");
+
+    (void)state;
+    assert_non_null(file);
+    for (unsigned i = 0; i < ASD_STORE_ID_BYTES; i++) {
+        id[i] = (uint8_t)(i + 1);
+    }
+    asd_mark_encode(data, id, 0x1122334455667788);
+    hex_encode(text, data, ASD_MARK_BYTES);
+    assert_non_null(fgets(line, sizeof(line), file));
+    assert_memory_equal(line, text, sizeof(text) - 1);
+    fclose(file);
+}
+
+static void the_mark_of_another_store_and_a_newer_one_do_not_pass(void **state)
+{
+    uint8_t data[ASD_MARK_BYTES];
+    uint8_t id[ASD_STORE_ID_BYTES] = {1};
+    uint8_t other[ASD_STORE_ID_BYTES] = {2};
+    uint64_t commits;
+    struct err e;
+
+    (void)state;
+    asd_mark_encode(data, id, 77);
+    assert_int_equal(asd_mark_decode(data, id, &commits, &e), 0);
+    assert_int_equal(commits, 77);
+    assert_int_equal(asd_mark_decode(data, other, &commits, &e), ERR_CORRUPT);
+    for (unsigned i = 0; i < ASD_MARK_BYTES; i++) {
+        data[i] ^= 1;
+        assert_int_equal(asd_mark_decode(data, id, &commits, &e), ERR_CORRUPT);
+        data[i] ^= 1;
+    }
+}
+
+#define WITH_LOG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_LOG(flipped_bytes_with_acknowledged_commits_behind_are_refused_everywhere),
+        WITH_LOG(damage_is_refused_without_a_mark_by_the_commits_behind_it),
+        WITH_LOG(damage_to_the_last_acknowledged_commit_is_refused),
+        WITH_LOG(a_log_cut_anywhere_before_its_acknowledged_end_is_refused),
+        WITH_LOG(a_log_that_is_gone_is_refused),
+        WITH_LOG(a_tail_of_garbage_is_left_behind),
+        WITH_LOG(a_torn_commit_that_was_not_acknowledged_is_left_out),
+        WITH_LOG(a_home_of_older_software_without_a_mark_opens),
+        WITH_LOG(a_torn_mark_leaves_the_one_before),
+        cmocka_unit_test(the_mark_has_the_bytes_of_the_golden_file),
+        cmocka_unit_test(the_mark_of_another_store_and_a_newer_one_do_not_pass),
+    };
+
+    value = asd_fixture_bytes(5, VALUE_BYTES);
+    log_set_level(LOG_NONE);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    free(value);
+    return failed;
+}
