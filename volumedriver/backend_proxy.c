@@ -1,32 +1,33 @@
-/* A request lives in a struct call from submit to callback. A submit that the client refuses
- * is answered from the next turn of the loop, as every answer comes later. */
+/* A request lives in a struct call from submit to callback. Proxies that do not answer are the
+ * route's business; what they answer is judged here: a read that failed for a reason that may pass
+ * is tried again until its deadline, a transaction is not, because its author knows better. */
 #include "volumedriver/backend_proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <uv.h>
-
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/log.h"
 #include "base/mem.h"
-#include "net/proxy_client.h"
+#include "volumedriver/backend_route.h"
 #include "wire/gather.h"
 #include "wire/proxy_reply.h"
 #include "wire/proxy_request.h"
 
 struct backend_proxy {
     struct backend backend;
-    struct proxy_client *proxies; /* borrowed */
-    struct turn *turn;            /* borrowed */
+    struct backend_route *route; /* borrowed */
     char *namespace;
+    uint32_t spread;
     unsigned calls;
+    struct backend_trouble reads, writes;
 };
 
 struct call {
-    struct proxy_call proxy;
+    struct backend_call way;
     struct gather gather;
-    struct turn_call refused; /* the client did not take it: answered in the next turn */
-    int refused_rc;
     struct backend_proxy *owner;
     struct backend_req *req;
     uint32_t code;
@@ -126,7 +127,7 @@ static void take_names(struct call *c, const struct proxy_reply *reply)
 static int take_reply(struct call *c, struct err *e)
 {
     struct proxy_reply reply;
-    int rc = proxy_reply_decode(c->proxy.reply, c->code, &reply, e);
+    int rc = proxy_reply_decode(c->way.proxy.reply, c->code, &reply, e);
 
     if (rc != 0) {
         return rc;
@@ -148,7 +149,7 @@ static int take_reply(struct call *c, struct err *e)
 static unsigned failed_assert(const struct call *c)
 {
     for (unsigned i = 0; i < c->assert_count; i++) {
-        if (strstr(c->proxy.err.msg, c->assert_names[i]) != NULL) {
+        if (strstr(c->way.proxy.err.msg, c->assert_names[i]) != NULL) {
             return i;
         }
     }
@@ -158,30 +159,95 @@ static unsigned failed_assert(const struct call *c)
 /* An error that leaves open whether a transaction happened. */
 static bool is_in_doubt(const struct call *c, int rc)
 {
-    return c->is_write && rc != ERR_ASSERT_FAILED && c->proxy.maybe_executed &&
-           (c->proxy.proxy_code == 0 || rc == ERR_IN_DOUBT);
+    return c->is_write && rc != ERR_ASSERT_FAILED && c->way.proxy.maybe_executed &&
+           (c->way.proxy.proxy_code == 0 || rc == ERR_IN_DOUBT);
 }
 
-static void on_reply(struct proxy_call *proxy, int rc)
+/* The proxy says that it could not; later it may, or another one. */
+static bool may_pass(int32_t proxy_code)
 {
-    struct call *c = container_of(proxy, struct call, proxy);
+    return proxy_code == PROXY_RC_UNKNOWN || proxy_code == PROXY_RC_BUSY ||
+           proxy_code == PROXY_RC_TIMED_OUT || proxy_code == PROXY_RC_NOT_ENOUGH ||
+           proxy_code == PROXY_RC_IN_DOUBT;
+}
+
+/* ---- what ails it ---- */
+
+static void note_trouble(struct call *c, const struct err *why)
+{
+    struct backend_trouble *t = c->is_write ? &c->owner->writes : &c->owner->reads;
+
+    if (t->err.code == 0) {
+        t->since_us = clock_wall_us();
+        log_warn("backend", c->is_write ? "not written" : "not read", "namespace=%s why=\"%s\"",
+                 c->owner->namespace, why->msg);
+    }
+    err_copy(&t->err, why);
+}
+
+static void note_answer(struct call *c, int rc)
+{
+    struct backend_trouble *t = c->is_write ? &c->owner->writes : &c->owner->reads;
+
+    if (c->way.proxy.proxy_code != 0 && rc != ERR_ASSERT_FAILED && rc != ERR_NOT_FOUND) {
+        note_trouble(c, &c->req->err);
+    } else if (rc == 0 && t->err.code != 0) {
+        t->err.code = 0;
+        log_info("backend", c->is_write ? "written again" : "read again", "namespace=%s",
+                 c->owner->namespace);
+    }
+}
+
+void backend_proxy_trouble(const struct backend *backend, struct backend_trouble *ret_trouble)
+{
+    const struct backend_proxy *p = container_of(backend, struct backend_proxy, backend);
+
+    if (backend_route_is_down(p->route, &ret_trouble->err, &ret_trouble->since_us)) {
+        err_wrap(&ret_trouble->err, "unreachable");
+    } else {
+        *ret_trouble = p->writes.err.code != 0 ? p->writes : p->reads;
+    }
+}
+
+/* ---- the answer ---- */
+
+static int judge_error(struct call *c, int rc)
+{
     struct backend_req *req = c->req;
+
+    err_copy(&req->err, &c->way.proxy.err);
+    if (is_in_doubt(c, rc)) {
+        return req->err.code = ERR_IN_DOUBT;
+    }
+    if (rc == ERR_ASSERT_FAILED) {
+        req->failed = failed_assert(c);
+    } else if (c->way.proxy.proxy_code == PROXY_RC_NO_POLICY) {
+        return req->err.code = ERR_NO_POLICY;
+    }
+    return rc;
+}
+
+static void on_reply(struct backend_call *way, int rc)
+{
+    struct call *c = container_of(way, struct call, way);
+    struct backend_req *req = c->req;
+    bool is_nonsense = false;
 
     if (rc == 0) {
         rc = take_reply(c, &req->err);
-        if (rc != 0 && c->is_write) { /* it happened; what it says cannot be read */
+        is_nonsense = rc != 0;
+        if (is_nonsense && c->is_write) { /* it happened; what it says cannot be read */
             rc = err_set(&req->err, ERR_IN_DOUBT, "reply of the proxy");
         }
     } else {
-        err_copy(&req->err, &proxy->err);
-        if (is_in_doubt(c, rc)) {
-            rc = req->err.code = ERR_IN_DOUBT;
-        } else if (rc == ERR_ASSERT_FAILED) {
-            req->failed = failed_assert(c);
-        } else if (proxy->proxy_code == PROXY_RC_NO_POLICY) {
-            rc = req->err.code = ERR_NO_POLICY;
-        }
+        rc = judge_error(c, rc);
     }
+    if (!c->is_write && (is_nonsense || may_pass(way->proxy.proxy_code)) &&
+        backend_route_again(way, is_nonsense, &req->err)) {
+        note_trouble(c, &req->err);
+        return;
+    }
+    note_answer(c, rc);
     answer(c, rc);
 }
 
@@ -200,24 +266,16 @@ static struct call *call_new(struct backend *b, struct backend_req *req, uint32_
     return c;
 }
 
-static void on_refused(struct turn_call *refused)
-{
-    struct call *c = container_of(refused, struct call, refused);
-
-    answer(c, c->refused_rc);
-}
-
-static void submit(struct call *c, struct proxy_request *request, unsigned timeout_ms)
+static void submit(struct call *c, struct proxy_request *request)
 {
     request->code = c->code;
     request->ns = slice_str(c->owner->namespace);
     proxy_request_encode(request, &c->gather);
-    c->refused_rc =
-        proxy_client_call(c->owner->proxies, &c->proxy, &c->gather, timeout_ms, on_reply);
-    if (c->refused_rc != 0) {
-        err_copy(&c->req->err, &c->proxy.err);
-        turn_add(c->owner->turn, &c->refused, on_refused);
-    }
+    c->way.request = &c->gather;
+    c->way.spread = c->owner->spread;
+    c->way.repeatable = !c->is_write;
+    c->way.attempt_ms = c->is_write ? BACKEND_PROXY_APPLY_MS + BACKEND_PROXY_SLACK_MS : 0;
+    backend_route_call(c->owner->route, &c->way, on_reply);
 }
 
 static void apply(struct backend *b, struct backend_req *req, const struct backend_assert *asserts,
@@ -254,7 +312,7 @@ static void apply(struct backend *b, struct backend_req *req, const struct backe
             .has_checksum = updates[i].data != NULL,
             .checksum = checksum_crc32c(updates[i].crc)};
     }
-    submit(c, &request, BACKEND_PROXY_APPLY_MS + BACKEND_PROXY_READ_MS);
+    submit(c, &request);
     free(wire_asserts);
     free(wire_updates);
 }
@@ -278,7 +336,7 @@ static void read_object(struct call *c, const char *name, const struct backend_s
         wire[i] = (struct proxy_slice){.offset = (int64_t)slices[i].offset,
                                        .bytes = (int32_t)slices[i].bytes};
     }
-    submit(c, &request, BACKEND_PROXY_READ_MS);
+    submit(c, &request);
     free(wire);
 }
 
@@ -307,21 +365,25 @@ static void list(struct backend *b, struct backend_req *req, const char *prefix,
                                               .max = -1}};
 
     c->prefix = slice_of(mem_strdup(prefix), strlen(prefix));
-    submit(c, &request, BACKEND_PROXY_READ_MS);
+    submit(c, &request);
 }
 
 static const struct backend_ops ops = {
     .apply = apply, .read = read_slices, .info = info, .list = list};
 
-struct backend *backend_proxy_new(struct proxy_client *proxies, struct turn *turn,
-                                  const char *namespace)
+static uint32_t spread_of(const char *namespace)
+{
+    return crc32c(0, namespace, strlen(namespace));
+}
+
+struct backend *backend_proxy_new(struct backend_route *route, const char *namespace)
 {
     struct backend_proxy *p = mem_zalloc(sizeof *p);
 
     p->backend.ops = &ops;
-    p->proxies = proxies;
-    p->turn = turn;
+    p->route = route;
     p->namespace = mem_strdup(namespace);
+    p->spread = spread_of(namespace);
     return &p->backend;
 }
 
@@ -337,42 +399,39 @@ void backend_proxy_free(struct backend *backend)
 /* ---- the namespace itself ---- */
 
 struct backend_namespace {
-    struct proxy_call proxy;
+    struct backend_call way;
     struct gather gather;
     backend_namespace_cb cb;
     void *ctx;
 };
 
-static void on_namespace(struct proxy_call *proxy, int rc)
+static void on_namespace(struct backend_call *way, int rc)
 {
-    struct backend_namespace *n = container_of(proxy, struct backend_namespace, proxy);
-    struct err e = proxy->err;
+    struct backend_namespace *n = container_of(way, struct backend_namespace, way);
+    struct err e = way->proxy.err;
 
     gather_release(&n->gather);
     n->cb(n->ctx, rc, &e);
     free(n);
 }
 
-static int namespace_call(struct proxy_client *proxies, const struct proxy_request *request,
-                          backend_namespace_cb cb, void *ctx, struct err *e)
+/* Twice is as good as once: the second gets ERR_EXISTS, or ERR_NOT_FOUND, which callers take for
+ * success. */
+static void namespace_call(struct backend_route *route, const struct proxy_request *request,
+                           backend_namespace_cb cb, void *ctx)
 {
     struct backend_namespace *n = mem_zalloc(sizeof *n);
-    int rc;
 
     n->cb = cb;
     n->ctx = ctx;
     proxy_request_encode(request, &n->gather);
-    rc = proxy_client_call(proxies, &n->proxy, &n->gather, BACKEND_PROXY_SETUP_MS, on_namespace);
-    if (rc != 0) {
-        err_copy(e, &n->proxy.err);
-        gather_release(&n->gather);
-        free(n);
-    }
-    return rc;
+    n->way.request = &n->gather;
+    n->way.repeatable = true;
+    backend_route_call(route, &n->way, on_namespace);
 }
 
-int backend_namespace_create(struct proxy_client *proxies, const char *namespace,
-                             const char *preset, backend_namespace_cb cb, void *ctx, struct err *e)
+void backend_namespace_create(struct backend_route *route, const char *namespace,
+                              const char *preset, backend_namespace_cb cb, void *ctx)
 {
     struct proxy_request request = {.code = PROXY_CREATE_NAMESPACE, .ns = slice_str(namespace)};
 
@@ -380,14 +439,13 @@ int backend_namespace_create(struct proxy_client *proxies, const char *namespace
         request.create.preset = slice_str(preset);
         request.create.has_preset = true;
     }
-    return namespace_call(proxies, &request, cb, ctx, e);
+    namespace_call(route, &request, cb, ctx);
 }
 
-int backend_namespace_delete(struct proxy_client *proxies, const char *namespace,
-                             backend_namespace_cb cb, void *ctx, struct err *e)
+void backend_namespace_delete(struct backend_route *route, const char *namespace,
+                              backend_namespace_cb cb, void *ctx)
 {
-    return namespace_call(
-        proxies,
-        &(struct proxy_request){.code = PROXY_DELETE_NAMESPACE, .ns = slice_str(namespace)}, cb,
-        ctx, e);
+    namespace_call(
+        route, &(struct proxy_request){.code = PROXY_DELETE_NAMESPACE, .ns = slice_str(namespace)},
+        cb, ctx);
 }

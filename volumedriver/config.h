@@ -16,6 +16,7 @@ struct driver_config {
     int64_t segment_bytes;
     int64_t map_bytes;
     int64_t sco_age_ms;
+    int64_t backend_timeout_ms;
     int64_t checkpoint_bytes;
     struct config_strings nbd_ips;
     int64_t nbd_port; /* CONFIG_NONE: no TCP */

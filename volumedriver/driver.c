@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "volumedriver/driver_notes.h"
 
-enum { LIST_LIMIT = 200, TICK_MS = 1000, POLL_MS = 2000, PROXIES_MAX = 16 };
+enum { LIST_LIMIT = 200, TICK_MS = 1000, POLL_MS = 2000 };
 
 static void stop_step(struct driver *d);
 
@@ -59,19 +59,20 @@ static int open_map(struct driver *d, struct err *e)
 
 static int open_proxies(struct driver *d, struct err *e)
 {
-    struct net_addr endpoints[PROXIES_MAX];
-    struct proxy_client_options options = {.endpoints = endpoints,
-                                           .endpoint_count = d->config->proxies.count};
+    struct net_addr proxies[PROXY_CLIENT_ENDPOINTS_MAX];
+    struct backend_route_options options = {.proxies = proxies,
+                                            .proxy_count = d->config->proxies.count,
+                                            .timeout_ms = (unsigned)d->config->backend_timeout_ms};
     int rc = 0;
 
-    if (options.endpoint_count > PROXIES_MAX) {
-        return err_say(e, ERR_CONFIG, "at most %d proxies", PROXIES_MAX);
+    if (options.proxy_count > PROXY_CLIENT_ENDPOINTS_MAX) {
+        return err_say(e, ERR_CONFIG, "at most %d proxies", PROXY_CLIENT_ENDPOINTS_MAX);
     }
-    for (unsigned i = 0; rc == 0 && i < options.endpoint_count; i++) {
-        rc = net_addr_parse(&endpoints[i], d->config->proxies.items[i], e);
+    for (unsigned i = 0; rc == 0 && i < options.proxy_count; i++) {
+        rc = net_addr_parse(&proxies[i], d->config->proxies.items[i], e);
     }
     if (rc == 0) {
-        d->proxies = proxy_client_new(d->loop, &options);
+        d->route = backend_route_new(d->loop, &options);
     }
     return rc;
 }
@@ -260,11 +261,11 @@ static void on_worker_closed(void *ctx)
     stop_step(d);
 }
 
-static void on_proxies_closed(void *ctx)
+static void on_route_closed(void *ctx)
 {
     struct driver *d = ctx;
 
-    d->proxies = NULL;
+    d->route = NULL;
     stop_step(d);
 }
 
@@ -326,8 +327,8 @@ static void stop_step(struct driver *d)
         nbd_worker_close(d->worker, on_worker_closed, d);
     } else if (d->connected) {
         connect_close(&d->connect, on_connect_closed, d);
-    } else if (d->proxies != NULL) {
-        proxy_client_close(d->proxies, on_proxies_closed, d);
+    } else if (d->route != NULL) {
+        backend_route_close(d->route, on_route_closed, d);
     } else if (d->map != NULL) {
         map_close(d->map, on_map_closed, d);
     } else if (d->journal != NULL) {
@@ -352,5 +353,8 @@ void driver_stop(struct driver *d, void (*stopped)(struct driver *d))
     d->stopping = true;
     d->stopped = stopped;
     uv_timer_stop(&d->timer);
+    if (d->route != NULL) {
+        backend_route_finish(d->route, DRIVER_BACKEND_DRAIN_MS);
+    }
     stop_step(d);
 }

@@ -14,7 +14,7 @@
 #include "base/list.h"
 #include "meta/connect.h"
 #include "meta/registry_volume.h"
-#include "net/proxy_client.h"
+#include "volumedriver/backend_route.h"
 #include "volumedriver/config.h"
 #include "volumedriver/nbd_server.h"
 #include "volumedriver/nbd_worker.h"
@@ -25,6 +25,7 @@ enum {
     DRIVER_REOPEN_MS = 3000, /* between tries */
     DRIVER_NBD_DRAIN_MS = 3000,
     DRIVER_VOLUME_DRAIN_MS = 10000,
+    DRIVER_BACKEND_DRAIN_MS = 14000, /* then no request to a proxy is waited for any more */
     DRIVER_SCO_BYTES = 64 * 1048576,
     DRIVER_POOL_THREADS = 2,
     DRIVER_POOL_QUEUE_MAX = 4096
@@ -69,7 +70,7 @@ struct driver {
     uv_loop_t *loop;
     const struct driver_config *config;
     struct connect connect;
-    struct proxy_client *proxies;
+    struct backend_route *route;
     struct turn turn;
     struct pool *pool;
     struct journal *journal;

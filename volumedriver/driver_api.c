@@ -2,7 +2,8 @@
  *
  *   GET    /volumes              all volumes of the registry
  *   POST   /volumes              {"name", "size", "preset"?}: make one
- *   GET    /volumes/NAME         one, with its statistics when it is open here
+ *   GET    /volumes/NAME         one, with its statistics when it is open here; "backend" is
+ *                                "well", or says what ails it
  *   PUT    /volumes/NAME         {"size"}: make it larger
  *   DELETE /volumes/NAME         delete it and all its data
  *   POST   /volumes/NAME/take    {"force": true, "accept_loss": true}: from an owner that is gone
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -18,6 +20,7 @@
 #include "base/mem.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
+#include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
 
 enum { LIST_LIMIT = 200 };
@@ -98,6 +101,28 @@ static char *nbd_uri(const struct driver *d, const char *name)
                : mem_strdup("");
 }
 
+/* "well", or what ails it and since when. */
+static json_t *backend_json(const struct driver_volume *v)
+{
+    struct backend_trouble trouble;
+    char since[32] = "";
+    struct tm t;
+    time_t seconds;
+    char *text;
+    json_t *o;
+
+    backend_proxy_trouble(v->backend, &trouble);
+    if (trouble.err.code == 0) {
+        return json_string("well");
+    }
+    seconds = (time_t)(trouble.since_us / 1000000);
+    strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &t));
+    text = mem_printf("since %s: %s", since, trouble.err.msg);
+    o = json_string(text);
+    free(text);
+    return o;
+}
+
 static json_t *volume_json(const struct driver *d, const struct registry_volume *record)
 {
     static const char *const states[] = {"creating", "ready", "deleting"};
@@ -109,6 +134,9 @@ static json_t *volume_json(const struct driver *d, const struct registry_volume 
 
     if (v == NULL && record->state == REGISTRY_VOLUME_READY) {
         json_object_set_new(o, "state", json_string("elsewhere"));
+    }
+    if (v != NULL && v->backend != NULL) {
+        json_object_set_new(o, "backend", backend_json(v));
     }
     if (v != NULL && v->state == DRIVER_VOLUME_OPEN) {
         char *uri = nbd_uri(d, v->name);

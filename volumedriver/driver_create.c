@@ -66,12 +66,8 @@ static void on_namespace_gone(void *ctx, int rc, const struct err *e)
 
 static void undo(struct create *c, const struct err *why)
 {
-    struct err e;
-
     err_copy(&c->err, why);
-    if (backend_namespace_delete(c->d->proxies, c->record.uuid, on_namespace_gone, c, &e) != 0) {
-        on_namespace_gone(c, e.code, &e);
-    }
+    backend_namespace_delete(c->d->route, c->record.uuid, on_namespace_gone, c);
 }
 
 /* ---- steps ---- */
@@ -124,7 +120,7 @@ static void on_namespace(void *ctx, int rc, const struct err *e)
         end(c, rc, e);
         return;
     }
-    c->backend = backend_proxy_new(c->d->proxies, &c->d->turn, c->record.uuid);
+    c->backend = backend_proxy_new(c->d->route, c->record.uuid);
     volume_create(c->backend, &c->objects, c->uuid, c->record.size_bytes, DRIVER_SCO_BYTES,
                   on_objects);
 }
@@ -136,10 +132,9 @@ static void make_namespace(struct create *c)
     if (hex_decode_uuid(c->uuid, c->record.uuid) != 0) {
         err_set(&e, ERR_CORRUPT, "uuid '%s' in the registry", c->record.uuid);
         end(c, e.code, &e);
-    } else if (backend_namespace_create(c->d->proxies, c->record.uuid, c->record.preset,
-                                        on_namespace, c, &e) != 0) {
-        end(c, e.code, &e);
+        return;
     }
+    backend_namespace_create(c->d->route, c->record.uuid, c->record.preset, on_namespace, c);
 }
 
 static void on_recorded(void *ctx, int rc, const struct err *e, struct registry_volume *record)

@@ -74,16 +74,12 @@ static void on_namespace_gone(void *ctx, int rc, const struct err *e)
 static void on_closed(void *ctx, int rc, const struct err *e)
 {
     struct removal *r = ctx;
-    struct err why;
 
     if (rc != 0) {
         end(r, rc, e);
         return;
     }
-    rc = backend_namespace_delete(r->d->proxies, r->record.uuid, on_namespace_gone, r, &why);
-    if (rc != 0) {
-        end(r, rc, &why);
-    }
+    backend_namespace_delete(r->d->route, r->record.uuid, on_namespace_gone, r);
 }
 
 static void on_deleting(void *ctx, int rc, const struct err *e, struct registry_volume *record)

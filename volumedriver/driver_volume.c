@@ -152,7 +152,7 @@ static void open_volume(struct driver_volume *v)
         finish(v, v->err.code, &v->err);
         return;
     }
-    v->backend = backend_proxy_new(d->proxies, &d->turn, v->uuid);
+    v->backend = backend_proxy_new(d->route, v->uuid);
     options.backend = v->backend;
     v->state = DRIVER_VOLUME_OPENING;
     d->opening++;
