@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -39,7 +40,7 @@ static void finish(struct chunk_read *r, int rc)
 {
     for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
         free(r->parts[i]);
-        free(r->scratch[i]);
+        bigmem_free(r->scratch[i]);
         r->parts[i] = NULL;
         r->scratch[i] = NULL;
     }
@@ -56,7 +57,7 @@ static uint8_t *place_of(struct chunk_read *r, uint32_t fragment)
     if (r->wanted == ALL && fragment < r->readable->k) {
         return r->dest + (size_t)fragment * r->bytes;
     }
-    r->scratch[fragment] = mem_aligned(64, r->bytes);
+    r->scratch[fragment] = bigmem_alloc(r->bytes);
     return r->scratch[fragment];
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -64,6 +65,7 @@ static void on_timer(uv_timer_t *timer)
     struct engine *engine = container_of(timer, struct engine, timer);
 
     tags_flush(&engine->tags);
+    bigmem_trim(clock_mono_ms());
 }
 
 static void set_options(struct engine *engine, const struct engine_options *options)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -75,7 +76,7 @@ static void finish(struct fetch *f, int rc)
     }
     shared_index_drop(f->index);
     f->index = NULL;
-    free(f->reply);
+    bigmem_free(f->reply);
     f->reply = NULL;
     gather_release(&f->request);
     f->cb(f, f->canceled && rc != 0 ? ERR_CANCELED : rc);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -89,7 +90,7 @@ static void fs_get_free(struct fs_get *g)
     digest_release(&g->digest);
     budget_give(&g->share);
     ns_drop(&g->use);
-    free(g->window);
+    bigmem_free(g->window);
     free(g);
     engine_drop(engine);
 }
@@ -267,8 +268,8 @@ static void on_memory(struct budget_share *share)
     if (ended_by_cancel(g)) {
         return;
     }
-    free(g->window);
-    g->window = mem_aligned(64, g->window_bytes);
+    bigmem_free(g->window);
+    g->window = bigmem_alloc(g->window_bytes);
     start_window(g);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -72,7 +73,7 @@ static void on_memory(struct budget_share *share)
     uint8_t *at;
 
     g->pending--;
-    g->data = mem_aligned(64, g->data_bytes + 64);
+    g->data = bigmem_alloc(g->data_bytes);
     at = g->data;
     for (size_t i = 0; i < g->spec.count; i++) {
         g->objects[i].data = at;
@@ -270,7 +271,7 @@ void get_free(struct get *g)
     }
     budget_give(&g->share);
     ns_drop(&g->use);
-    free(g->data);
+    bigmem_free(g->data);
     free(g->names);
     free(g->objects);
     free(g);

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -152,6 +153,7 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
                                      .near_nodes = (const char *const *)config->near_nodes.items,
                                      .near_node_count = config->near_nodes.count};
 
+    bigmem_keep(options.memory_bytes);
     p->engine = engine_new(daemon_loop(p->daemon), p->registry, &options);
     if (p->engine == NULL) {
         return err_say(e, ERR_FAILED, "threads could not be made");

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -47,7 +48,7 @@ static void on_unit(struct chunk_read *read, int rc)
             chunk_read_cancel(&container_of(it, struct unit, link)->read);
         }
     }
-    free(unit->padded);
+    bigmem_free(unit->padded);
     free(unit);
     step(r);
 }
@@ -71,7 +72,7 @@ static void start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
     unit->is_chunk = true;
     r->chunks++;
     if (layout_chunk_bytes(l, chunk) != unit->bytes) {
-        unit->padded = mem_aligned(64, layout_chunk_bytes(l, chunk));
+        unit->padded = bigmem_alloc(layout_chunk_bytes(l, chunk));
         dest = unit->padded;
     }
     chunk_read_all(&unit->read, r->engine, r->readable, chunk, dest, on_unit);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -50,7 +51,7 @@ static void finish(struct session *s)
     CHECK(s->is_running);
     log_slow(s);
     proxy_request_release(&s->request);
-    free(s->frame);
+    bigmem_free(s->frame);
     s->frame = NULL;
     s->is_running = false;
     s->op = NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -22,7 +23,7 @@ static int read_file(struct upload_chunk *chunk)
     uint32_t bytes = layout_chunk_data_bytes(&u->layout, chunk->index);
     uint32_t done = 0;
 
-    chunk->raw = mem_alloc(bytes + 1);
+    chunk->raw = bigmem_alloc(bytes);
     chunk->encode.data = chunk->raw;
     while (done < bytes) {
         ssize_t n = pread(u->spec.fd, chunk->raw + done, bytes - done, (off_t)(offset + done));
@@ -54,7 +55,7 @@ static void chunk_run(struct pool_work *work)
         encode_run(x);
         digest_add(&chunk->upload->digest, x->data, x->data_bytes, x->data_crc);
     }
-    free(chunk->raw);
+    bigmem_free(chunk->raw);
     chunk->raw = NULL;
 }
 
@@ -244,6 +245,6 @@ void upload_chunk_free(struct upload_chunk *chunk)
     }
     encode_release(&chunk->encode);
     buf_release(&chunk->recovery);
-    free(chunk->raw);
+    bigmem_free(chunk->raw);
     free(chunk);
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -99,7 +100,7 @@ void asd_client_replied(struct asd_client *client, struct asd_call *call, int32_
     }
     client->delivered = frame;
     call->cb(call, call->rc); /* may free call */
-    free(client->delivered);
+    bigmem_free(client->delivered);
     client->delivered = NULL;
     client_pump(client);
 }

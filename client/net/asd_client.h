@@ -76,8 +76,8 @@ int asd_client_call(struct asd_client *client, struct asd_call *call, struct gat
 /* A wish: the callback still comes, later, with ERR_CANCELED unless the reply was
  * there first. The request's memory is no longer used once the callback has run. */
 void asd_call_cancel(struct asd_call *call);
-/* In the callback after rc 0: take over the bytes that call->reply points into; free() what
- * is returned (the frame, not the payload's first byte). */
+/* In the callback after rc 0: take over the bytes that call->reply points into;
+ * bigmem_free() or free() what is returned (the frame, not the payload's first byte). */
 uint8_t *asd_call_detach_reply(struct asd_call *call);
 
 /* Identity the server gave at the last handshake, "" before the first. */

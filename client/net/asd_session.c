@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -123,7 +124,7 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     } else {
         call = asd_client_call_by_id(session->client, id);
         if (call == NULL) {
-            free(frame); /* late: its call timed out or was canceled */
+            bigmem_free(frame); /* late: its call timed out or was canceled */
             return;
         }
     }

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "loop/run.h"
 #include "net/asd_client.h"
@@ -82,7 +83,7 @@ int blocking_proxy_call(uv_loop_t *loop, struct proxy_client *client, struct gat
 
 void blocking_reply_release(struct blocking_reply *reply)
 {
-    free(reply->frame);
+    bigmem_free(reply->frame);
     buf_release(&reply->failed_key);
     *reply = (struct blocking_reply){0};
 }

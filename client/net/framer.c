@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/err.h"
@@ -17,7 +18,7 @@ void net_framer_init(struct net_framer *f, const struct net_framer_ops *ops, voi
 
 void net_framer_release(struct net_framer *f)
 {
-    free(f->frame);
+    bigmem_free(f->frame);
     free(f->stash);
     f->frame = NULL;
     f->stash = NULL;
@@ -40,7 +41,7 @@ static int frame_begin(struct net_framer *f, uint32_t bytes)
     if (bytes > f->frame_bytes_max) {
         return ERR_TOO_LARGE;
     }
-    f->frame = malloc(bytes != 0 ? bytes : 1);
+    f->frame = bigmem_try(bytes);
     if (f->frame == NULL) {
         return ERR_BUSY;
     }

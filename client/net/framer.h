@@ -26,7 +26,7 @@ struct net_framer_ops {
     /* Bytes that follow this whole frame outside its length and belong to it. 0 or a
      * negative code. May be NULL: there are none. */
     int (*frame_tail)(void *ctx, const uint8_t *frame, uint32_t bytes, uint32_t *ret_more);
-    /* Ownership of `frame` passes. */
+    /* Ownership of `frame` passes; bigmem_free() or free() it. */
     void (*on_frame)(void *ctx, uint8_t *frame, uint32_t bytes);
 };
 

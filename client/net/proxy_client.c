@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -107,7 +108,7 @@ void proxy_client_replied(struct proxy_client *client, struct proxy_conn *conn, 
     }
     client->delivered = frame;
     call->cb(call, call->rc); /* may free call */
-    free(client->delivered);
+    bigmem_free(client->delivered);
     client->delivered = NULL;
     client_pump(client);
 }

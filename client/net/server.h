@@ -40,7 +40,7 @@ struct net_server_ops {
     /* A large frame has begun; most of it is still to be read, which net_conn_pause() puts off.
      * on_frame or on_close follows. May be NULL. */
     void (*on_frame_begin)(struct net_conn *conn, uint32_t bytes);
-    /* A whole frame body (without its 4 length bytes). Ownership of `frame` (free())
+    /* A whole frame body (without its 4 length bytes). Ownership of `frame` (bigmem_free())
      * passes to the callee. */
     void (*on_frame)(struct net_conn *conn, uint8_t *frame, uint32_t bytes);
     /* The connection is gone and freed after this returns; cancel what it asked for.
