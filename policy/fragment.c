@@ -86,15 +86,33 @@ void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id
     memcpy(p->salt, salt, FRAGMENT_SALT_BYTES);
 }
 
+/* Bytes that do not compress (encrypted, compressed, video) come in long runs, and trying each
+ * block of one costs more than anything else that is done with it. */
+static uint32_t compress(struct fragment_packer *p, uint8_t *to, const uint8_t *raw, uint32_t bytes)
+{
+    uint32_t length;
+
+    if (p->raw_misses >= FRAGMENT_MISSES_MIN && p->raw_misses % FRAGMENT_TRY_EVERY != 0) {
+        p->raw_misses++;
+        return 0;
+    }
+    length = compress_block(p->shape.codec, to, raw, bytes);
+    p->raw_misses = length != 0 ? 0 : p->raw_misses + 1;
+    return length;
+}
+
+/* Checksums of runs are put together from those of their blocks: every byte is summed once. */
 static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
 {
     uint8_t *to = p->payload != NULL ? p->payload + p->payload_bytes : NULL;
     uint8_t *entry = p->trailer + (size_t)p->block_index * FRAGMENT_ENTRY_BYTES;
     const uint8_t *stored = to;
     uint32_t length, crc;
+    bool is_raw;
 
-    length = compress_block(p->shape.codec, to, raw, bytes);
-    if (length != 0) {
+    length = compress(p, to, raw, bytes);
+    is_raw = length == 0;
+    if (!is_raw) {
         put_u32le(entry, length);
     } else {
         length = bytes;
@@ -108,7 +126,8 @@ static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t b
     crc = crc32c(0, stored, length);
     put_u32le(entry + 4, crc ^ fragment_check_mask(p->salt_crc, p->block_index));
 
-    p->payload_crc = crc32c(p->payload_crc, stored, length);
+    p->payload_crc = crc32c_combine(p->payload_crc, crc, length);
+    p->raw_crc = crc32c_combine(p->raw_crc, is_raw ? crc : crc32c(0, raw, bytes), bytes);
     p->payload_bytes += length;
     p->raw_done += bytes;
     p->block_index++;

@@ -22,6 +22,8 @@ enum {
     FRAGMENT_RAW_BYTES_MAX = PRESET_FRAGMENT_BYTES_MAX,
     FRAGMENT_BLOCK_BYTES_MIN = 4096,
     FRAGMENT_BLOCK_BYTES_MAX = COMPRESS_BLOCK_BYTES_MAX,
+    FRAGMENT_MISSES_MIN = 4,
+    FRAGMENT_TRY_EVERY = 4,
     FRAGMENT_CIPHER_NONE = 1 /* as the manifest's tags */
 };
 
@@ -75,6 +77,9 @@ struct fragment_packer {
     uint32_t block_index;
     uint32_t payload_crc;
     uint32_t salt_crc;
+    uint32_t raw_misses; /* blocks in a row that did not shrink */
+
+    uint32_t raw_crc; /* out, after fragment_pack_end(): CRC32C of the raw bytes */
 };
 
 /* `shape` is valid (our own). `payload` has room for shape->raw_bytes, `trailer` for
@@ -85,8 +90,9 @@ void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id
                          const uint8_t salt[FRAGMENT_SALT_BYTES], uint8_t *payload,
                          uint8_t *trailer);
 /* The next raw bytes, borrowed during the call: whole blocks, except at the end of the
- * fragment. Give it slices that are still in the CPU cache. For COMPRESS_NONE they may
- * stand in `payload` already. */
+ * fragment. Give it slices that are still in the CPU cache. After FRAGMENT_MISSES_MIN blocks in a
+ * row that do not shrink, only one in FRAGMENT_TRY_EVERY is tried until one does. For COMPRESS_NONE
+ * they may stand in `payload` already. */
 void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes);
 /* All raw bytes were added. *ret_crc = CRC32C of payload and trailer. */
 void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc);

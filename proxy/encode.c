@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -17,7 +18,6 @@ struct work {
     uint32_t slice_bytes; /* whole blocks */
     uint8_t *scratch;     /* k + m slices: padded data, parity */
     uint8_t *trailers[PRESET_FRAGMENTS_MAX];
-    uint32_t data_crcs[PRESET_K_MAX]; /* of the object's bytes in the fragment */
     struct fragment_packer packers[PRESET_FRAGMENTS_MAX];
 };
 
@@ -48,7 +48,7 @@ static void start(struct work *w)
     for (uint32_t i = 0; i < count; i++) {
         struct fragment_id id = fragment_id_of(x->object_id, x->chunk, i, x->k);
 
-        x->images[i] = mem_aligned(64, fragment_stored_max(&shape));
+        x->images[i] = bigmem_alloc(fragment_stored_max(&shape));
         w->trailers[i] = x->images[i] + x->fragment_bytes;
         fragment_pack_start(&w->packers[i], &id, &shape, salts[i], x->images[i], w->trailers[i]);
     }
@@ -63,7 +63,6 @@ static const uint8_t *data_slice(struct work *w, uint32_t i, uint32_t offset, ui
     const uint8_t *slice;
 
     if (have >= bytes) {
-        have = bytes;
         slice = x->data + at;
     } else {
         uint8_t *padded = w->scratch + (size_t)i * w->slice_bytes;
@@ -74,7 +73,6 @@ static const uint8_t *data_slice(struct work *w, uint32_t i, uint32_t offset, ui
         memset(padded + have, 0, bytes - have);
         slice = padded;
     }
-    w->data_crcs[i] = crc32c(w->data_crcs[i], slice, have);
     return slice;
 }
 
@@ -120,6 +118,8 @@ static void finish(struct work *w)
     }
 }
 
+/* The packers have summed whole fragments, padding included: of the one that is part padding
+ * the data is summed again. */
 static void combine_crcs(struct work *w)
 {
     struct encode *x = w->x;
@@ -129,8 +129,11 @@ static void combine_crcs(struct work *w)
         uint64_t at = (uint64_t)i * x->fragment_bytes;
         uint64_t left = at >= x->data_bytes ? 0 : x->data_bytes - at;
 
-        x->data_crc = crc32c_combine(x->data_crc, w->data_crcs[i],
-                                     left < x->fragment_bytes ? left : x->fragment_bytes);
+        if (left >= x->fragment_bytes) {
+            x->data_crc = crc32c_combine(x->data_crc, w->packers[i].raw_crc, x->fragment_bytes);
+        } else if (left > 0) {
+            x->data_crc = crc32c(x->data_crc, x->data + at, left);
+        }
     }
 }
 
@@ -158,7 +161,7 @@ void encode_release(struct encode *x)
 {
     for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
         if (i == 0 || x->images[i] != x->images[0]) {
-            free(x->images[i]);
+            bigmem_free(x->images[i]);
         }
         if (i > 0) {
             x->images[i] = NULL;

@@ -19,7 +19,7 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t bytes)
 }
 
 /* Appending zero bytes to a message multiplies its CRC by x^8 modulo the
- * polynomial for each; square-and-multiply does n of them in log n steps.
+ * polynomial for each; one multiplication for each bit of n does them all.
  * Polynomials are bit-reflected: bit 31 is x^0. */
 static uint32_t multiply(uint32_t a, uint32_t b)
 {
@@ -34,16 +34,22 @@ static uint32_t multiply(uint32_t a, uint32_t b)
     return product;
 }
 
+/* x^(8 * 2^i). The exponents repeat: x^(2^31 - 1) is 1. */
+enum { SQUARES = 31 };
+static const uint32_t squares[SQUARES] = {
+    0x00800000, 0x00008000, 0x82f63b78, 0x6ea2d55c, 0x18b8ea18, 0x510ac59a, 0xb82be955, 0xb8fdb1e7,
+    0x88e56f72, 0x74c360a4, 0xe4172b16, 0x0d65762a, 0x35d73a62, 0x28461564, 0xbf455269, 0xe2ea32dc,
+    0xfe7740e6, 0xf946610b, 0x3c204f8f, 0x538586e3, 0x59726915, 0x734d5309, 0xbc1ac763, 0x7d0722cc,
+    0xd289cabe, 0xe94ca9bc, 0x05b74f3f, 0xa51e1f42, 0x40000000, 0x20000000, 0x08000000,
+};
+
 uint32_t crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t b_bytes)
 {
-    uint32_t power = 1u << 31;  /* x^0 */
-    uint32_t square = 1u << 23; /* x^8 */
-
-    for (; b_bytes != 0; b_bytes >>= 1) {
+    for (unsigned i = 0; b_bytes != 0; b_bytes >>= 1) {
         if (b_bytes & 1) {
-            power = multiply(power, square);
+            crc_a = multiply(squares[i], crc_a);
         }
-        square = multiply(square, square);
+        i = i + 1 == SQUARES ? 0 : i + 1;
     }
-    return multiply(power, crc_a) ^ crc_b;
+    return crc_a ^ crc_b;
 }

@@ -108,6 +108,20 @@ static void combining_works_for_lengths_beyond_32_bits(void **state)
     assert_true(crc32c_combine(head, tail, (UINT64_C(1) << 32) + 5) == whole);
 }
 
+static void combining_goes_for_any_length(void **state)
+{
+    uint32_t half = crc32c(0, "abc", 3);
+
+    (void)state;
+    for (uint64_t bytes = 1; bytes < (uint64_t)1 << 62; bytes = 3 * bytes + 1) {
+        uint64_t part = bytes / 3 + 1;
+
+        /* so many bytes in one step, or in two */
+        assert_true(crc32c_combine(half, 0, bytes) ==
+                    crc32c_combine(crc32c_combine(half, 0, part), 0, bytes - part));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +129,7 @@ int main(void)
         cmocka_unit_test(every_length_and_alignment_agrees_with_the_definition),
         cmocka_unit_test(a_crc_goes_on_where_the_last_one_ended),
         cmocka_unit_test(combining_two_crcs_equals_the_crc_of_both),
+        cmocka_unit_test(combining_goes_for_any_length),
         cmocka_unit_test(combining_works_for_lengths_beyond_32_bits),
     };
 

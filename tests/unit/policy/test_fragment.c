@@ -2,9 +2,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "base/crc32c.h"
+#include "base/mem.h"
 #include "policy/fragment.h"
 #include "stored.h"
 
@@ -78,6 +82,35 @@ static void blocks_that_do_not_shrink_are_stored_raw_and_others_compressed(void 
     stored = fragment_pack(&id, &shape, salt, raw, image, &crc);
     assert_true(stored > 32768 && stored < 32768 + 2000);
     assert_memory_equal(image + get_u32le(image + stored - 128 - 24), raw + 32768, 32768);
+}
+
+static void after_a_run_that_does_not_shrink_compression_soon_starts_again(void **state)
+{
+    enum { BLOCK = 32768, RANDOM = 41, BLOCKS = 60 };
+    struct rnd rnd = seed_start("runs");
+    uint8_t *raw = mem_zalloc(BLOCKS * BLOCK), *back = mem_alloc(BLOCKS * BLOCK);
+    struct fragment_shape shape = fragment_shape_of(BLOCKS * BLOCK, COMPRESS_LZ4);
+    uint8_t *image = mem_alloc(fragment_stored_max(&shape)), salt[FRAGMENT_SALT_BYTES] = {0};
+    struct fragment_ref ref = {.id = {.chunk = 1}, .shape = shape};
+    struct fragment_packer p;
+    uint32_t payload, crc;
+    struct err e;
+
+    (void)state;
+    seed_fill(&rnd, raw, RANDOM * BLOCK);
+    fragment_pack_start(&p, &ref.id, &shape, salt, image, image + shape.raw_bytes);
+    fragment_pack_add(&p, raw, shape.raw_bytes);
+    fragment_pack_end(&p, &payload, &crc);
+    assert_in_range(payload, RANDOM * BLOCK, (RANDOM + FRAGMENT_TRY_EVERY) * BLOCK);
+    assert_int_equal(p.raw_crc, crc32c(0, raw, shape.raw_bytes));
+    ref.stored_bytes = payload + fragment_trailer_bytes(&shape);
+    memmove(image + payload, image + shape.raw_bytes, fragment_trailer_bytes(&shape));
+    assert_int_equal(crc, crc32c(0, image, ref.stored_bytes));
+    assert_int_equal(fragment_unpack(&ref, image, ref.stored_bytes, back, &e), 0);
+    assert_memory_equal(raw, back, BLOCKS * BLOCK);
+    free(raw);
+    free(back);
+    free(image);
 }
 
 static void streaming_in_slices_gives_the_same_value(void **state)
@@ -416,6 +449,7 @@ int main(void)
         cmocka_unit_test(fragments_of_every_size_come_back),
         cmocka_unit_test(plain_payload_bytes_are_the_raw_bytes),
         cmocka_unit_test(blocks_that_do_not_shrink_are_stored_raw_and_others_compressed),
+        cmocka_unit_test(after_a_run_that_does_not_shrink_compression_soon_starts_again),
         cmocka_unit_test(streaming_in_slices_gives_the_same_value),
         cmocka_unit_test(every_flipped_bit_is_detected),
         cmocka_unit_test(every_truncation_is_detected),
