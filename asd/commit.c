@@ -33,15 +33,39 @@ static bool plan_needs_room(const struct asd_apply *what)
     return false;
 }
 
-static bool is_refused_full(const struct commit_batch *b, const struct asd_apply *what)
+static uint64_t change_cost(const struct commit_change *c)
 {
+    const struct asd_update *u = c->update;
+
+    return u == NULL || u->is_delete
+               ? 0
+               : asd_value_cost(u->key.len, u->value.len > ASD_STORE_INLINE_BYTES_MAX,
+                                (uint32_t)u->value.len);
+}
+
+/* What a member replaces or deletes is not credited: its space comes back after the commit. */
+static int refuse_if_full(const struct commit_batch *b, const struct commit_member *m,
+                          struct err *e)
+{
+    const struct asd_apply *what = m->apply->what;
+    bool reserve = (what->flags & ASD_APPLY_RESERVE) != 0;
+    uint64_t usable = b->commit->usable_bytes - (reserve ? 0 : b->commit->reserve_bytes);
+    uint64_t cost = 0;
+
     if (!plan_needs_room(what)) {
-        return false;
+        return 0;
     }
-    if ((what->flags & ASD_APPLY_RESERVE) != 0) {
-        return b->used_bytes >= b->commit->full_reserve_at_bytes;
+    if (b->commit->full && !reserve) {
+        return err_set(e, ERR_FULL, "set full by request");
     }
-    return b->commit->full || b->used_bytes >= b->commit->full_at_bytes;
+    for (uint32_t i = 0; i < what->update_count; i++) {
+        cost += change_cost(&m->changes[i]);
+    }
+    if (b->used_bytes > usable || cost > usable - b->used_bytes) {
+        return err_set(e, ERR_FULL, "%" PRIu64 " bytes more, %" PRIu64 " of %" PRIu64 " used", cost,
+                       b->used_bytes, usable);
+    }
+    return 0;
 }
 
 /* Only the last update on a key counts. */
@@ -92,9 +116,7 @@ static int write_member(struct commit_batch *b, struct commit_member *m, struct 
         int rc = 0;
 
         if (c->update != NULL && !c->update->is_delete) {
-            b->used_bytes += asd_value_cost(c->update->key.len,
-                                            c->update->value.len > ASD_STORE_INLINE_BYTES_MAX,
-                                            (uint32_t)c->update->value.len);
+            b->used_bytes += change_cost(c);
             rc = write_change(b, c, e);
         }
         if (rc == -ENOSPC) {
@@ -278,11 +300,8 @@ static int batch_run(struct commit_batch *b, struct err *e)
         struct asd_store_op *op = &m->apply->op;
 
         plan_member(m, m->apply->what);
-        if (is_refused_full(b, m->apply->what)) {
-            op->rc = err_set(&op->err, ERR_FULL, "%" PRIu64 " bytes used", b->used_bytes);
-            continue;
-        }
-        rc = write_member(b, m, e);
+        op->rc = refuse_if_full(b, m, &op->err);
+        rc = op->rc == 0 ? write_member(b, m, e) : 0;
         if (rc != 0) {
             return rc;
         }

@@ -53,7 +53,8 @@ const struct config_key asd_config_keys[] = {
      .max = 100,
      .default_json = "99",
      .offset = AT(limit_percent),
-     .help = "per cent of the capacity at which writes are refused"},
+     .help = "per cent of the capacity that may be used; the last 2 % of that only to repair, "
+             "collect garbage and keep metadata"},
     {.name = "rocksdb_block_cache_size",
      .type = CONFIG_SIZE,
      .max = INT64_MAX,

@@ -109,9 +109,8 @@ static void commit_start(struct asd_store *store)
     }
     batch_form(store);
     commit->full = store->full;
-    commit->full_at_bytes = percent_of(store->capacity_bytes, store->limit_percent);
-    commit->full_reserve_at_bytes =
-        percent_of(store->capacity_bytes, store->limit_percent + ASD_STORE_RESERVE_PERCENT);
+    commit->usable_bytes = percent_of(store->capacity_bytes, store->limit_percent);
+    commit->reserve_bytes = percent_of(commit->usable_bytes, ASD_STORE_RESERVE_PERCENT);
     commit->running = true;
     CHECK(pool_submit(store->commit_pool, &commit->work, POOL_HIGH, commit_work, commit_done) == 0);
 }

@@ -27,7 +27,7 @@ enum {
     ASD_STORE_ITEMS_MAX = 65536,               /* keys, parts, asserts or updates of one request */
     ASD_STORE_APPLIES_MAX = 4096,              /* waiting or running; more get ERR_BUSY */
     ASD_STORE_APPLY_BYTES_MAX = 512 * 1048576, /* values in them; more: ERR_BUSY */
-    ASD_STORE_RESERVE_PERCENT = 2
+    ASD_STORE_RESERVE_PERCENT = 2 /* of what may be used: for those with the reserve flag */
 };
 
 struct io;
@@ -45,7 +45,7 @@ struct asd_store_options {
     struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
     struct asd_index *index; /* closed with the store, not when open fails */
     uint64_t capacity_bytes;
-    unsigned limit_percent;  /* full at this part of the capacity */
+    unsigned limit_percent;  /* this part of the capacity may be used, the reserve included */
     uint64_t slab_bytes;     /* of new slab files; 0: 4 GiB */
     unsigned read_threads;   /* 0: 8 */
     unsigned punch_delay_ms; /* gather frees this long; 0: punch at once */
@@ -69,6 +69,7 @@ struct asd_store_op {
     struct pool_work work;
     asd_store_cb cb;
     int rc;
+    uint64_t result_bytes; /* of a read, counted until it is released */
 };
 
 struct asd_store_apply {

@@ -24,6 +24,7 @@ struct asd_counters {
     atomic_uint_fast64_t batches, fdatasyncs, index_syncs;
     atomic_uint_fast64_t slab_write_bytes, index_write_bytes;
     atomic_uint_fast64_t reads, read_bytes, bad_values;
+    atomic_uint_fast64_t result_bytes; /* read and not yet released */
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
 };
 
@@ -38,9 +39,9 @@ struct asd_commit {
     struct list members; /* struct asd_store_apply.op.link, in order */
     bool running;
     bool full; /* these three: settings, as of when the batch was formed */
-    uint64_t full_at_bytes;
-    uint64_t full_reserve_at_bytes;
-    int rc; /* out: not 0 means the store is out of service */
+    uint64_t usable_bytes;
+    uint64_t reserve_bytes; /* the last of them, for asd_apply.flags & ASD_APPLY_RESERVE */
+    int rc;                 /* out: not 0 means the store is out of service */
     struct err err;
 
     uint64_t used_bytes; /* these two: commit thread, as in the usage record */

@@ -15,7 +15,7 @@
 #include "wire/checksum.h"
 #include "wire/gather.h"
 
-enum { ASD_APPLY_RESERVE = 1 }; /* may use the last 2 % of the disk; version 2 only */
+enum { ASD_APPLY_RESERVE = 1 }; /* the last 2 % of what may be used, too; version 2 only */
 
 struct asd_range {
     struct slice first; /* the upper end when `reverse` */

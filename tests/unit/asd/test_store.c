@@ -423,36 +423,45 @@ static void space_of_deleted_and_overwritten_values_goes_back_to_the_file_system
     assert_int_equal(asd_store_stats(f->store).used_bytes, 0);
 }
 
+/* Room for 50 values: 49, and one in the reserve of 2 %. */
 static void a_full_store_takes_deletes_reserve_and_the_message_counter_only(void **state)
 {
+    enum { ROOM = 50 };
     struct asd_fixture *f = *state;
-    struct asd_update mixed[] = {del("0"), set("new", large, LARGE)};
     struct asd_update counter = {.key = slice_of("p\0\0\0\0m", 6), .value = slice_str("1")};
+    struct asd_update mixed[] = {del("0"), set("new", large, LARGE)};
     struct asd_apply what = {.updates = mixed, .update_count = 2};
+    struct asd_apply count = {.updates = &counter, .update_count = 1};
+    char key[8];
 
-    asd_store_set_limits(f->store, 10 * asd_slab_align(LARGE), 50);
-    for (unsigned i = 0; i < 5; i++) {
-        char key[2] = {(char)('0' + i), '\0'};
-
+    asd_store_set_limits(f->store, 2 * ROOM * asd_slab_align(LARGE), 50);
+    for (unsigned i = 0; i < ROOM - 1; i++) {
+        snprintf(key, sizeof(key), "%u", i);
         assert_int_equal(asd_fixture_set(f, key, large, LARGE), 0);
     }
     assert_int_equal(asd_fixture_set(f, "new", "x", 1), ERR_FULL);
     assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_FULL);
     what.flags = ASD_APPLY_RESERVE;
-    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0); /* within the last 2 % */
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
     assert_true(asd_fixture_has(f, "new", large, LARGE));
-    mixed[0] = set("more", large, LARGE);
-    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
-    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_FULL); /* used up */
-    what = (struct asd_apply){.updates = &counter, .update_count = 1};
-    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
-    assert_int_equal(asd_fixture_delete(f, "more"), 0);
-    assert_int_equal(asd_fixture_delete(f, "new"), 0);
-    assert_int_equal(asd_fixture_set(f, "new", "x", 1), 0);
+    assert_int_equal(asd_fixture_set(f, "0", large, LARGE), ERR_FULL);
+    mixed[0] = del("1");
+    mixed[1] = set("more", large, LARGE);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0); /* up to the limit itself */
+    mixed[0] = set("beyond", large, LARGE);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), ERR_FULL);
+    assert_true(asd_store_stats(f->store).used_bytes <= ROOM * asd_slab_align(LARGE));
+    assert_int_equal(asd_fixture_apply(f, &count, NULL), 0);
+    for (unsigned i = 2; i < 6; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        assert_int_equal(asd_fixture_delete(f, key), 0);
+    }
+    assert_int_equal(asd_fixture_set(f, "0", large, LARGE), 0);
+    assert_int_equal(asd_fixture_set(f, "small", "x", 1), 0);
 
     asd_store_set_full(f->store, true);
     assert_int_equal(asd_fixture_set(f, "newer", "x", 1), ERR_FULL);
-    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    assert_int_equal(asd_fixture_apply(f, &count, NULL), 0);
     asd_store_set_full(f->store, false);
     assert_int_equal(asd_fixture_set(f, "newer", "x", 1), 0);
 }
