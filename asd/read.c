@@ -36,6 +36,33 @@ void asd_read_done(struct pool_work *work, int rc)
     op->cb(op, rc != 0 ? rc : op->rc);
 }
 
+int asd_results_take(struct asd_store_op *op, uint64_t bytes, struct err *e)
+{
+    atomic_uint_fast64_t *all = &op->store->counters.result_bytes;
+
+    if (bytes > ASD_STORE_RESULT_BYTES_MAX) {
+        return err_set(e, ERR_TOO_LARGE, "a reply of %" PRIu64 " bytes; at most %d", bytes,
+                       ASD_STORE_RESULT_BYTES_MAX);
+    }
+    uint64_t others = atomic_fetch_add_explicit(all, bytes, memory_order_relaxed);
+
+    if (others != 0 && others + bytes > ASD_STORE_RESULTS_BYTES_MAX) {
+        atomic_fetch_sub_explicit(all, bytes, memory_order_relaxed);
+        return err_set(e, ERR_BUSY, "%" PRIu64 " bytes of replies wait to be sent", others);
+    }
+    op->result_bytes += bytes;
+    return 0;
+}
+
+void asd_results_release(struct asd_store_op *op)
+{
+    if (op->result_bytes != 0) {
+        atomic_fetch_sub_explicit(&op->store->counters.result_bytes, op->result_bytes,
+                                  memory_order_relaxed);
+        op->result_bytes = 0;
+    }
+}
+
 /* ---- get, exists ---- */
 
 struct lookup {
@@ -100,11 +127,10 @@ static void get_work(struct pool_work *work)
 
     lookup_run(&l, op->store, get, &op->err);
     for (uint32_t i = 0; i < get->key_count; i++) {
-        bytes += l.rcs[i] == 0 ? l.found[i].record.bytes : 0;
+        bytes += ASD_STORE_ITEM_BYTES_MAX + (l.rcs[i] == 0 ? l.found[i].record.bytes : 0);
     }
-    if (bytes > ASD_STORE_RESULT_BYTES_MAX) {
-        op->rc = err_set(&op->err, ERR_TOO_LARGE, "values of %" PRIu64 " bytes", bytes);
-    } else {
+    op->rc = asd_results_take(op, bytes, &op->err);
+    if (op->rc == 0) {
         get->values = mem_array(get->key_count, sizeof(get->values[0]));
         for (uint32_t i = 0; i < get->key_count; i++) {
             int rc = l.rcs[i] != 0
@@ -113,7 +139,6 @@ static void get_work(struct pool_work *work)
 
             get->values[i].rc = rc;
         }
-        op->rc = 0;
     }
     lookup_release(&l, op->store, get->key_count);
 }
@@ -161,6 +186,7 @@ void asd_store_get_release(struct asd_store_get *get)
     for (uint32_t i = 0; i < get->key_count && get->values != NULL; i++) {
         free(get->values[i].data);
     }
+    asd_results_release(&get->op);
     free(get->values);
     free(get->exists);
     get->values = NULL;
@@ -177,8 +203,10 @@ static int partial_read(struct asd_store_partial *partial, struct asd_found *fou
     for (uint32_t i = 0; i < partial->part_count; i++) {
         bytes += partial->parts[i].bytes;
     }
-    if (bytes > ASD_STORE_RESULT_BYTES_MAX) {
-        return err_set(e, ERR_TOO_LARGE, "parts of %" PRIu64 " bytes", bytes);
+    int taken = asd_results_take(&partial->op, bytes, e);
+
+    if (taken != 0) {
+        return taken;
     }
     partial->data = mem_alloc(bytes);
     for (uint32_t i = 0; i < partial->part_count; i++) {
@@ -230,6 +258,7 @@ int asd_store_partial(struct asd_store *store, struct asd_store_partial *partial
 
 void asd_store_partial_release(struct asd_store_partial *partial)
 {
+    asd_results_release(&partial->op);
     free(partial->data);
     partial->data = NULL;
     partial->data_bytes = 0;

@@ -133,7 +133,7 @@ static void entry_check(struct asd_store_range *r, struct asd_store_entry *entry
     }
 }
 
-/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. */
+/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. ERR_BUSY. */
 static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, uint64_t bytes_max,
                       struct err *e)
 {
@@ -147,7 +147,10 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
     if (rc == 0 && found.record.bytes > bytes_max) {
         rc = ERR_TOO_LARGE;
     } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES) {
-        entry->value.rc = asd_read_value(store, &found, &entry->value, e);
+        rc = asd_results_take(&r->op, found.record.bytes, e);
+        if (rc == 0) {
+            entry->value.rc = asd_read_value(store, &found, &entry->value, e);
+        }
     } else if (rc == 0) {
         entry_check(r, entry, &found, e);
     } else if (rc != ERR_NOT_FOUND) {
@@ -159,8 +162,8 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
     return rc;
 }
 
-/* Stops where the values get too many bytes; the first is given whatever its size. */
-static void range_values(struct asd_store_range *r, struct err *e)
+/* Stops where keys and values get too many bytes; the first value is given whatever its size. */
+static int range_values(struct asd_store_range *r, struct err *e)
 {
     uint64_t bytes_max = r->kind == ASD_STORE_ENTRIES  ? ASD_STORE_ENTRIES_BYTES_MAX
                          : r->kind == ASD_STORE_VERIFY ? ASD_STORE_VALIDATE_BYTES_MAX
@@ -170,10 +173,17 @@ static void range_values(struct asd_store_range *r, struct err *e)
 
     for (uint32_t i = 0; i < r->entry_count; i++) {
         struct asd_store_entry entry = r->entries[i];
-        uint64_t left = bytes < bytes_max ? bytes_max - bytes : 0;
-        int rc = entry_fill(r, &entry, kept == 0 ? UINT64_MAX : left, e);
+        uint64_t left;
+        int rc;
 
-        if (rc == ERR_TOO_LARGE) {
+        bytes += entry.key.len + ASD_STORE_ITEM_BYTES_MAX;
+        left = bytes < bytes_max ? bytes_max - bytes : 0;
+        rc = left == 0 && kept != 0 ? ERR_TOO_LARGE
+                                    : entry_fill(r, &entry, kept == 0 ? UINT64_MAX : left, e);
+        if (rc == ERR_BUSY && kept == 0) {
+            return rc;
+        }
+        if (rc == ERR_TOO_LARGE || rc == ERR_BUSY) {
             r->more = true;
             r->next = entry.key;
             break;
@@ -184,6 +194,7 @@ static void range_values(struct asd_store_range *r, struct err *e)
         }
     }
     r->entry_count = kept;
+    return 0;
 }
 
 static void range_work(struct pool_work *work)
@@ -194,7 +205,7 @@ static void range_work(struct pool_work *work)
     r->keys = mem_zalloc(sizeof(*r->keys));
     op->rc = range_keys(r, &op->err);
     if (op->rc == 0 && r->kind != ASD_STORE_KEYS) {
-        range_values(r, &op->err);
+        op->rc = range_values(r, &op->err);
     }
 }
 
@@ -211,6 +222,7 @@ void asd_store_range_release(struct asd_store_range *request)
     for (uint32_t i = 0; i < request->entry_count; i++) {
         free(request->entries[i].value.data);
     }
+    asd_results_release(&request->op);
     free(request->entries);
     if (request->keys != NULL) {
         buf_release(request->keys);

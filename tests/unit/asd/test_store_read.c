@@ -116,6 +116,58 @@ static void more_bytes_than_a_reply_may_hold_are_refused_before_they_are_read(vo
     asd_store_get_release(&get);
 }
 
+/* The values fit into a frame, what the reply puts around them does not. */
+static void a_reply_counts_with_all_that_is_around_its_values(void **state)
+{
+    enum { N = ASD_STORE_ITEMS_MAX, BYTES = ASD_FRAME_BYTES_MAX / N };
+    struct asd_fixture *f = *state;
+    struct slice *keys = mem_array(N, sizeof(*keys));
+    struct asd_store_get get;
+
+    assert_int_equal(asd_fixture_set(f, "s", large, BYTES - 20), 0);
+    for (unsigned i = 0; i < N; i++) {
+        keys[i] = slice_str("s");
+    }
+    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, keys, N, 0, on_read)),
+                     ERR_TOO_LARGE);
+    assert_non_null(strstr(get.op.err.msg, "at most"));
+    asd_store_get_release(&get);
+    free(keys);
+}
+
+/* Replies that nobody takes do not fill the memory. */
+static void reads_are_refused_while_too_many_results_are_not_released(void **state)
+{
+    enum { KEYS = 1200, READS = 16 };
+    struct asd_fixture *f = *state;
+    struct slice keys[KEYS];
+    struct asd_store_get gets[READS];
+    struct asd_store_get more;
+    unsigned held = 0;
+
+    assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
+    for (unsigned i = 0; i < KEYS; i++) {
+        keys[i] = slice_str("l");
+    }
+    while (held < READS) {
+        int rc = wait_read(f, asd_store_get(f->store, &gets[held], keys, KEYS, 0, on_read));
+
+        if (rc == ERR_BUSY) {
+            break;
+        }
+        assert_int_equal(rc, 0);
+        held++;
+    }
+    assert_int_equal(held, (uint64_t)ASD_STORE_RESULTS_BYTES_MAX /
+                               ((uint64_t)KEYS * (LARGE + ASD_STORE_ITEM_BYTES_MAX)));
+    asd_store_get_release(&gets[--held]);
+    assert_int_equal(wait_read(f, asd_store_get(f->store, &more, keys, KEYS, 0, on_read)), 0);
+    asd_store_get_release(&more);
+    while (held > 0) {
+        asd_store_get_release(&gets[--held]);
+    }
+}
+
 static void more_keys_or_parts_than_a_request_may_have_are_refused_at_once(void **state)
 {
     struct asd_fixture *f = *state;
@@ -277,7 +329,7 @@ static void a_range_of_entries_stops_before_it_gets_too_long(void **state)
         assert_int_equal(asd_fixture_set(f, key, data, BYTES), 0);
     }
     assert_int_equal(asd_fixture_range(f, &got, &all, ASD_STORE_ENTRIES), 0);
-    assert_int_equal(got.entry_count, ASD_STORE_ENTRIES_BYTES_MAX / BYTES);
+    assert_int_equal(got.entry_count, ASD_STORE_ENTRIES_BYTES_MAX / BYTES - 1); /* and keys */
     assert_true(got.more);
     snprintf(key, sizeof(key), "%02u", got.entry_count);
     assert_true(slice_eq(got.next, slice_str(key)));
@@ -286,6 +338,32 @@ static void a_range_of_entries_stops_before_it_gets_too_long(void **state)
         assert_memory_equal(got.entries[i].value.data, data, BYTES);
     }
     asd_store_range_release(&got);
+    free(data);
+}
+
+/* Long keys of empty values behind a long value would make a frame that no peer takes. */
+static void keys_count_in_a_range_of_entries(void **state)
+{
+    enum { N = 5, BYTES = ASD_STORE_ENTRIES_BYTES_MAX + 1, KEY_BYTES = 60000 };
+    struct asd_fixture *f = *state;
+    struct asd_range all = {.first_included = true, .max = -1};
+    uint8_t *data = asd_fixture_bytes(9, BYTES);
+    struct asd_store_range got;
+    char *key = mem_zalloc(KEY_BYTES + 1);
+
+    memset(key, 'k', KEY_BYTES);
+    assert_int_equal(asd_fixture_set(f, "a", data, BYTES), 0);
+    for (unsigned i = 0; i < N; i++) {
+        key[KEY_BYTES - 1] = (char)('0' + i);
+        assert_int_equal(asd_fixture_set(f, key, data, 0), 0);
+    }
+    assert_int_equal(asd_fixture_range(f, &got, &all, ASD_STORE_ENTRIES), 0);
+    assert_int_equal(got.entry_count, 1);
+    assert_true(got.more);
+    key[KEY_BYTES - 1] = '0';
+    assert_true(slice_eq(got.next, slice_str(key)));
+    asd_store_range_release(&got);
+    free(key);
     free(data);
 }
 
@@ -402,6 +480,9 @@ int main(void)
         TEST(ranges_of_every_kind_agree_with_a_list),
         TEST(a_range_gives_at_most_200_keys),
         TEST(a_range_of_entries_stops_before_it_gets_too_long),
+        TEST(keys_count_in_a_range_of_entries),
+        TEST(a_reply_counts_with_all_that_is_around_its_values),
+        TEST(reads_are_refused_while_too_many_results_are_not_released),
         TEST(flipped_bytes_in_a_slab_are_an_error_for_that_key_only),
         TEST(flipped_bytes_of_an_inline_value_are_an_error),
         TEST(an_unreadable_sector_is_an_error_for_that_key_only),
