@@ -1,5 +1,6 @@
 /* The page cache. A lookup goes: all pages there -> answered at once; else the missing ones are
- * loaded in the pool, one load per page however many wait, and the lookup is tried again. */
+ * loaded in the pool, one load per page however many wait, and the lookup goes on from the first
+ * page it still wants: what it has seen it does not need again, however small the cache is. */
 #include "volumedriver/map.h"
 
 #include <errno.h>
@@ -124,6 +125,37 @@ void map_trim(struct map *map)
 {
     while (map->bytes > map->budget_bytes && !list_empty(&map->clean)) {
         page_free(container_of(map->clean.next, struct map_page, lru));
+    }
+}
+
+static void on_spilled(struct map_task *task, int rc)
+{
+    struct map *map = task->mv->map;
+
+    (void)rc; /* its volume knows: map_volume_fail() */
+    map->spilling = false;
+    map_trim(map);
+    map_spill(map);
+}
+
+void map_spill(struct map *map)
+{
+    struct map_volume *most = NULL;
+
+    if (map->spilling || map->dirty_bytes <= map->budget_bytes / 2) {
+        return;
+    }
+    LIST_FOR_EACH (it, &map->volumes) {
+        struct map_volume *mv = container_of(it, struct map_volume, link);
+
+        if (!mv->closing && mv->failed == 0 && mv->dirty_count != 0 &&
+            (most == NULL || mv->dirty_count > most->dirty_count)) {
+            most = mv;
+        }
+    }
+    if (most != NULL) {
+        map->spilling = true;
+        map_flush(most, &map->spill, on_spilled);
     }
 }
 
@@ -260,29 +292,38 @@ bool pages_ensure(struct map_volume *mv, const uint64_t *pages, unsigned count)
 
 /* ---- lookup ---- */
 
+/* Answers from the pages that are there up to the first that is not. */
+static void take_pages(struct map_volume *mv, struct map_lookup *l)
+{
+    while (l->done < l->count) {
+        uint64_t c = l->cluster + l->done;
+        struct map_page *p = page_find(mv, c / MAP_PAGE_CLUSTERS);
+
+        if (p == NULL || p->state != PAGE_READY) {
+            return;
+        }
+        page_touch(p);
+        do {
+            l->locations[l->done++] = page_get(p, c++ % MAP_PAGE_CLUSTERS);
+        } while (l->done < l->count && c % MAP_PAGE_CLUSTERS != 0);
+    }
+}
+
 static bool try_lookup(struct map_volume *mv, struct map_lookup *l)
 {
     uint64_t pages[MAP_LOOKUP_CLUSTERS_MAX / MAP_PAGE_CLUSTERS + 1];
-    uint64_t first = l->cluster / MAP_PAGE_CLUSTERS;
-    unsigned count = (unsigned)((l->cluster + l->count - 1) / MAP_PAGE_CLUSTERS - first + 1);
-    uint64_t c = l->cluster, end = l->cluster + l->count;
+    uint64_t page, last = (l->cluster + l->count - 1) / MAP_PAGE_CLUSTERS;
+    unsigned count = 0;
 
-    for (unsigned i = 0; i < count; i++) {
-        pages[i] = first + i;
+    take_pages(mv, l);
+    if (l->done == l->count) {
+        return true;
     }
-    if (!pages_ensure(mv, pages, count)) {
-        return false;
+    for (page = (l->cluster + l->done) / MAP_PAGE_CLUSTERS; page <= last; page++) {
+        pages[count++] = page;
     }
-    while (c < end) {
-        struct map_page *p = page_find(mv, c / MAP_PAGE_CLUSTERS);
-
-        page_touch(p);
-        do {
-            l->locations[c - l->cluster] = page_get(p, c % MAP_PAGE_CLUSTERS);
-            c++;
-        } while (c < end && c % MAP_PAGE_CLUSTERS != 0);
-    }
-    return true;
+    (void)pages_ensure(mv, pages, count); /* the first of them is not there */
+    return false;
 }
 
 int map_lookup(struct map_volume *mv, struct map_lookup *lookup, map_lookup_cb cb)
@@ -292,6 +333,7 @@ int map_lookup(struct map_volume *mv, struct map_lookup *lookup, map_lookup_cb c
     if (mv->failed != 0) {
         return mv->failed;
     }
+    lookup->done = 0;
     if (try_lookup(mv, lookup)) {
         return 0;
     }

@@ -90,7 +90,8 @@ struct map_lookup {
     uint32_t count;
     uint64_t *locations; /* out, `count` entries; the caller's */
 
-    struct list link; /* private */
+    uint32_t done; /* private from here on: clusters that are answered */
+    struct list link;
     map_lookup_cb cb;
 };
 

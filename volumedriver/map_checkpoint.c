@@ -134,6 +134,18 @@ static bool add_base(struct map_checkpoint *cp, struct checkpoint_writer *w)
     return true;
 }
 
+/* The SCO table comes behind all runs, in as many parts as it needs. */
+static bool add_rows(struct map_checkpoint *cp, struct checkpoint_writer *w)
+{
+    while (cp->row < cp->row_count) {
+        if (checkpoint_writer_bytes(w) > CHECKPOINT_PART_BYTES) {
+            return false;
+        }
+        checkpoint_writer_add_sco(w, &cp->rows[cp->row++]);
+    }
+    return true;
+}
+
 static void next_run(struct pool_work *work)
 {
     struct map_checkpoint *cp = container_of(work, struct map_checkpoint, work);
@@ -149,13 +161,11 @@ static void next_run(struct pool_work *work)
             read_trails(cp);
         }
     }
-    cp->last = cp->full ? add_base(cp, &w) : add_delta(cp, &w);
+    cp->last = (cp->full ? add_base(cp, &w) : add_delta(cp, &w)) && add_rows(cp, &w);
     cp->rc = map_iter_error(cp->iter, &cp->err);
-    for (uint32_t i = 0; cp->last && i < cp->row_count; i++) {
-        checkpoint_writer_add_sco(&w, &cp->rows[i]);
-    }
     if (cp->rc == 0) {
         checkpoint_writer_finish(&w, &cp->header, &cp->object);
+        CHECK(cp->object.len <= CHECKPOINT_BYTES_MAX); /* else no reader takes it */
     }
     checkpoint_writer_release(&w);
     cp->header.first_page = cp->header.last_page + 1;

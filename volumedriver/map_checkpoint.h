@@ -33,6 +33,7 @@ struct map_checkpoint {
     struct map_iter *iter;
     struct sco_entry *rows;
     uint32_t row_count;
+    uint32_t row;             /* next one to tell */
     struct map_range *ranges; /* of a delta: what changed, sorted, disjoint */
     uint32_t range_count;
     uint32_t range_cap;

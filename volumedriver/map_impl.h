@@ -41,6 +41,8 @@ struct map {
     uint64_t dirty_bytes;
     uint64_t budget_bytes;
     uint64_t next_id;
+    struct map_task spill; /* stores dirty pages, so that they can be let go of */
+    bool spilling;
     void (*close_cb)(void *ctx);
     void *close_ctx;
 };
@@ -61,6 +63,9 @@ void pages_drop(struct map_volume *mv);
 /* Start loading those that are not there. True when all are. */
 bool pages_ensure(struct map_volume *mv, const uint64_t *pages, unsigned count);
 void map_trim(struct map *map);
+/* Dirty pages must not take the cache's place: beyond half of it, store those of the volume that
+ * has most. */
+void map_spill(struct map *map);
 void map_volume_fail(struct map_volume *mv, int rc, const struct err *why);
 /* Step the tasks, or end a close, from the loop and later. The job is the volume's, not a task's:
  * a task may end before it comes round. */

@@ -199,6 +199,7 @@ void map_task_end(struct map_task *task, int rc)
     free(task->runs);
     task->runs = NULL;
     map_trim(mv->map);
+    map_spill(mv->map);
     task->cb(task, rc); /* may free the task; mv stays until its close has called back */
 }
 

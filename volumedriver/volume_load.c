@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "volumedriver/volume_opening.h"
 
-enum { RUNS_AT_ONCE = 65536 };
+enum { RUNS_AT_ONCE = 8192 };
 
 static void next_trailer(struct volume_opening *o);
 static void next_runs(struct volume_opening *o);

@@ -480,6 +480,118 @@ static void a_close_ends_what_is_queued_exactly_once(void **state)
     }
 }
 
+/* ---- bounds ---- */
+
+enum { SCATTERED = 5000, ROWS = 700000 };
+
+/* One cluster in each of many pages from `page` on: more dirty memory than the least budget. */
+static void scatter(struct fixture *f, uint64_t page, struct call *ret_call)
+{
+    struct sco_extent *x = mem_zalloc(SCATTERED * sizeof(*x));
+    struct sco_footer footer = {.kind = SCO_CLIENT,
+                                .generation = 1,
+                                .epoch = 1,
+                                .number = f->number =
+                                    f->number == 0 ? sco_number(1, 1) : f->number + 1,
+                                .last_seq = ++f->seq,
+                                .extent_count = SCATTERED,
+                                .data_bytes = (uint64_t)SCATTERED * SCO_CLUSTER_BYTES};
+
+    for (uint64_t i = 0; i < SCATTERED; i++) {
+        x[i] = (struct sco_extent){
+            .cluster = (page + i) * MAP_PAGE_CLUSTERS + 7, .count = 1, .seq = f->seq};
+    }
+    ret_call->f = f;
+    map_apply_sco(&f->mv, &ret_call->task, &footer, x, on_task);
+    free(x);
+}
+
+/* Two lookups that share a page, over a cache that has no room: each has to end. */
+static void lookups_end_though_dirty_pages_take_all_the_cache(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t locations[2][MAP_LOOKUP_CLUSTERS_MAX];
+    struct call c;
+
+    begin(f);
+    for (uint64_t round = 0; round < 3; round++) {
+        uint64_t at = (50000 + 40 * round) * MAP_PAGE_CLUSTERS;
+        struct map_lookup one = {.cluster = at, .count = 1, .locations = locations[0]};
+        struct map_lookup two = {
+            .cluster = at, .count = MAP_LOOKUP_CLUSTERS_MAX, .locations = locations[1]};
+
+        scatter(f, round * SCATTERED, &c);
+        finish(&c);
+        assert_int_equal(map_lookup(&f->mv, &one, on_lookup), 1);
+        assert_int_equal(map_lookup(&f->mv, &two, on_lookup), 1);
+        loop_run_until_true(&f->loop, is_answered, &one);
+        loop_run_until_true(&f->loop, is_answered, &two);
+        assert_int_equal(locations[1][MAP_LOOKUP_CLUSTERS_MAX - 1], LOCATION_NONE);
+    }
+}
+
+/* What many scattered SCOs make dirty is stored without a checkpoint, and is still right. */
+static void dirty_pages_are_stored_when_they_fill_half_the_budget(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t location;
+    struct call c;
+
+    begin(f);
+    for (uint64_t round = 0; round < 3; round++) {
+        scatter(f, round * SCATTERED, &c);
+        finish(&c);
+    }
+    flush(f); /* behind whatever is being stored */
+    assert_true(map_cached_bytes(f->map) <= MAP_BUDGET_BYTES_MIN);
+    for (uint64_t page = 0; page < 3 * SCATTERED; page += 997) {
+        struct map_lookup l = {
+            .cluster = page * MAP_PAGE_CLUSTERS + 7, .count = 1, .locations = &location};
+
+        if (map_lookup(&f->mv, &l, on_lookup) == 1) {
+            loop_run_until_true(&f->loop, is_answered, &l);
+        }
+        assert_int_equal(location, location_make(0, sco_number(1, 1) + page / SCATTERED,
+                                                 (uint32_t)(page % SCATTERED)));
+    }
+}
+
+static void a_large_sco_table_goes_into_several_parts_that_rebuild_it(void **state)
+{
+    struct fixture *f = *state;
+    struct build *b = mem_zalloc(sizeof(*b));
+    struct sco_entry entry = {.generation = 1, .data_clusters = 9, .live = 3, .kind = SCO_CLIENT};
+    uint32_t rows = 0, parts = 0;
+
+    begin(f);
+    for (uint32_t i = 0; i < ROWS; i++) {
+        entry.number = sco_number(1 + i / SCO_INDEX_MAX, i % SCO_INDEX_MAX);
+        map_put_sco(&f->mv, &entry);
+    }
+    b->f = f;
+    map_checkpoint_begin(&f->mv, &b->cp, true, on_checkpoint);
+    wait_done(f);
+    while (!b->cp.last) {
+        struct checkpoint_reader r;
+        struct sco_entry sco;
+        struct err e;
+
+        map_checkpoint_next(&b->cp, ++parts, 1, on_checkpoint);
+        wait_done(f);
+        assert_int_equal(f->rc, 0);
+        assert_int_equal(
+            checkpoint_reader_init(&r, b->cp.object.data, b->cp.object.len, uuid, parts, &e), 0);
+        for (; checkpoint_reader_sco(&r, &sco) == 1; rows++) {
+            assert_int_equal(map_find_sco(&f->mv, sco.number)->live, sco.live);
+        }
+        buf_release(&b->cp.object);
+    }
+    assert_int_equal(rows, ROWS);
+    assert_int_equal(parts, 2);
+    map_checkpoint_end(&b->cp);
+    free(b);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -491,6 +603,9 @@ int main(void)
         T(a_delta_holds_only_what_changed),
         T(a_task_may_end_before_its_turn_comes_round),
         T(a_close_ends_what_is_queued_exactly_once),
+        T(lookups_end_though_dirty_pages_take_all_the_cache),
+        T(dirty_pages_are_stored_when_they_fill_half_the_budget),
+        T(a_large_sco_table_goes_into_several_parts_that_rebuild_it),
     };
 
     log_set_level(LOG_NONE);
