@@ -59,6 +59,7 @@ struct driver_volume {
     struct backend *backend;
     struct volume *volume; /* while OPENING, OPEN, CLOSING */
     uint64_t retry_ms;     /* when WAITING: not before */
+    unsigned hopeless;     /* tries in a row that ended with what does not heal by itself */
 
     struct volume_claim *claim; /* private from here on */
     driver_cb done;             /* one operation at a time: open, resize, close */

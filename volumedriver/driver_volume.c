@@ -15,7 +15,7 @@
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
 
-enum { REOPEN_LONG_MS = 60000 }; /* for what does not heal by itself */
+enum { REOPEN_LONG_MS = 60000 }; /* for what does not seem to heal by itself */
 
 static void finish(struct driver_volume *v, int rc, const struct err *e)
 {
@@ -94,15 +94,32 @@ struct driver_volume *driver_volume_add(struct driver *d, const struct registry_
     return v;
 }
 
-static void wait_again(struct driver_volume *v, int rc)
+/* Backend and registry come back; the rest is tried less and less often, but first soon: an owner
+ * may give up, and an operator may mend what was damaged. */
+static uint64_t reopen_ms(struct driver_volume *v, int rc)
 {
     bool heals = rc != ERR_FENCED && rc != ERR_CORRUPT && rc != ERR_VERSION;
+    uint64_t wait_ms = (uint64_t)DRIVER_REOPEN_MS << v->hopeless;
+
+    if (heals) {
+        v->hopeless = 0;
+        return DRIVER_REOPEN_MS;
+    }
+    if (wait_ms >= REOPEN_LONG_MS) {
+        return REOPEN_LONG_MS;
+    }
+    v->hopeless++;
+    return wait_ms;
+}
+
+static void wait_again(struct driver_volume *v, int rc)
+{
 
     v->volume = NULL;
     backend_proxy_free(v->backend);
     v->backend = NULL;
     v->state = DRIVER_VOLUME_WAITING;
-    v->retry_ms = uv_now(v->driver->loop) + (heals ? DRIVER_REOPEN_MS : REOPEN_LONG_MS);
+    v->retry_ms = uv_now(v->driver->loop) + reopen_ms(v, rc);
 }
 
 static void serve(struct driver_volume *v)

@@ -287,14 +287,17 @@ static void on_claim(struct volume_claim *claim, int rc)
 
 /* ---- OWNER ---- */
 
-/* What is there after a try of ours with an outcome that said nothing: ours, as it was, or of
- * somebody who came later. */
+/* What is there after a try of ours with an outcome that said nothing: ours, as it was, of a life
+ * of ours before this one, whose transaction happened only now, or of somebody who came later. */
 static void judge_try(struct volume_opening *o, uint64_t tag)
 {
     if (tag == o->v->claim.epoch || memcmp(o->owner, o->new_owner, OWNER_BYTES) == 0) {
         owner_is_ours(o);
     } else if (memcmp(o->owner, o->owner_before, OWNER_BYTES) == 0) {
         take(o);
+    } else if (tag < o->v->claim.epoch && !o->reclaim) {
+        err_set(&o->req.err, ERR_BUSY, "an older try, epoch %" PRIu64 ", has just succeeded", tag);
+        volume_opening_fail(o, ERR_BUSY, &o->req.err, "taking over");
     } else {
         err_set(&o->req.err, ERR_FENCED, "owner_tag is %" PRIu64, tag);
         volume_opening_fail(o, ERR_FENCED, &o->req.err, "taking over");

@@ -24,6 +24,9 @@ static void on_claim_turn(struct turn_call *turn)
     r->epoch = (r->epoch > claim->floor ? r->epoch : claim->floor) + 1;
     claim->epoch = r->epoch;
     free(call);
+    if (r->claimed != NULL) {
+        r->claimed(r->ctx);
+    }
     claim->cb(claim, 0);
 }
 

@@ -10,6 +10,8 @@
 
 struct vol_registry { /* gives epochs */
     uint32_t epoch;
+    void (*claimed)(void *ctx); /* what happens between the claim and its answer; may be NULL */
+    void *ctx;
 };
 
 struct vol_node {

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "fault/vol_load.h"
 #include "volumedriver/location.h"
+#include "volumedriver/owner.h"
 #include "volumedriver/volume_impl.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
@@ -410,6 +411,40 @@ static void a_fenced_volume_answers_so_and_keeps_its_tail(void **state)
     expect(&f->other, 0, 0, CLUSTER);
 }
 
+/* What a life before this one had sent when it died happens only now. */
+static void an_earlier_take_lands(void *ctx)
+{
+    struct fixture *f = ctx;
+    struct vol_object *o = vol_store_find(&f->store, OWNER_NAME);
+    uint8_t bytes[OWNER_BYTES], tag[8];
+    struct owner earlier;
+    struct err e;
+
+    assert_int_equal(owner_decode(o->data, o->bytes, vol_uuid, &earlier, &e), 0);
+    earlier.epoch = f->registry.epoch - 1;
+    owner_encode(&earlier, bytes);
+    put_u64le(tag, earlier.epoch);
+    vol_store_add(&f->store, OWNER_NAME, bytes, sizeof bytes);
+    vol_store_add(&f->store, "owner_tag", tag, sizeof tag);
+    f->registry.claimed = NULL;
+}
+
+/* ERR_FENCED would say that somebody came later, and nobody would try again soon. */
+static void a_take_of_an_earlier_life_that_lands_late_does_not_fence(void **state)
+{
+    struct fixture *f = *state;
+
+    start(&f->node);
+    assert_int_equal(put(&f->node, 0, 1, CLUSTER, 0), 0);
+    vol_node_kill(&f->node);
+    f->registry.epoch++; /* of the life whose take is on its way */
+    f->registry.claimed = an_earlier_take_lands;
+    f->registry.ctx = f;
+    assert_int_equal(vol_node_start(&f->node), ERR_BUSY);
+    start(&f->node);
+    expect(&f->node, 0, 1, CLUSTER);
+}
+
 static void a_damaged_journal_opens_read_only_until_the_loss_is_accepted(void **state)
 {
     struct fixture *f = *state;
@@ -566,6 +601,7 @@ int main(void)
         T(a_volume_grows_and_stays_grown),
         T(the_second_creation_of_a_volume_is_refused),
         T(a_fenced_volume_answers_so_and_keeps_its_tail),
+        T(a_take_of_an_earlier_life_that_lands_late_does_not_fence),
         T(a_damaged_journal_opens_read_only_until_the_loss_is_accepted),
         T(a_changed_byte_in_a_sco_is_an_error_never_data),
         T(a_backend_that_lost_a_sco_of_a_drained_volume_is_noticed),
