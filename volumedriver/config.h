@@ -11,6 +11,7 @@ struct driver_config {
     struct config_strings proxies; /* "unix:///…", "tcp://…" */
     char *home;                    /* journal/ and map/ lie in it */
     char *driver_id;               /* owner of the volumes opened here */
+    char *default_preset;          /* NULL: the registry's */
     char *log_level;
     int64_t journal_bytes;
     int64_t segment_bytes;

@@ -233,6 +233,9 @@ void driver_create(struct driver *d, const char *name, uint64_t size_bytes, cons
     struct create *c;
     struct err e;
 
+    if (preset[0] == '\0' && d->config->default_preset != NULL) {
+        preset = d->config->default_preset;
+    }
     if (check_arguments(name, size_bytes, preset, &e) != 0) {
         done(ctx, e.code, &e);
         return;

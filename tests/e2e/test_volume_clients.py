@@ -142,7 +142,7 @@ def own_client(d):
 
 left_out = []
 with Deployment() as d:
-    d.alba("vdisk-create", "disk", "256MiB")
+    assert d.alba("vdisk-create", "disk", "256MiB")["preset"] == "volumes"
     d.alba("vdisk-create", "other disk", "256MiB")
     own_client(d)
     for client, programs in ((nbdinfo, ["nbdinfo"]), (nbdcopy, ["nbdcopy"]),

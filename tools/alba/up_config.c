@@ -95,6 +95,7 @@ int up_config_volumedriver(struct deployment *d, struct err *e)
     json_object_set_new(config, "proxies", json_pack("[s]", proxy));
     json_object_set_new(config, "home", json_string(home));
     json_object_set_new(config, "driver_id", json_string("volumedriver"));
+    json_object_set_new(config, "default_preset", json_string(UP_PRESET));
     json_object_set_new(config, "nbd_port", json_integer(port));
     json_object_set_new(config, "nbd_socket", json_string(nbd));
     json_object_set_new(config, "socket", json_string(management));

@@ -126,7 +126,11 @@ const struct verb vdisk_verbs[] = {
      .group = "Virtual disks",
      .positionals = "NAME SIZE",
      .summary = "make a disk, e.g. alba vdisk-create db1 10GiB",
-     .options = {SOCKET_OPTION, {.name = "preset", .arg = "P", .help = "for its objects"}},
+     .options = {SOCKET_OPTION,
+                 {.name = "preset",
+                  .arg = "P",
+                  .help = "for its objects (default: the driver's default_preset; under `alba up` "
+                          "that is volumes)"}},
      .run = run_create,
      .show = show_object,
      .fails_with_exit_one = true},
