@@ -30,6 +30,9 @@ struct asd_index_ops {
     /* 0, ERR_NOT_FOUND (without *e), or an error. */
     int (*get)(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
                struct err *e);
+    /* The same without waiting for the disk: ERR_BUSY (without *e) when it would have to. */
+    int (*get_cached)(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
+                      struct err *e);
     /* One rc for each key, as get; *e holds the last error. */
     void (*multi_get)(struct asd_index *index, size_t count, const struct slice *keys,
                       struct asd_index_value *ret_values, int *ret_rcs, struct err *e);

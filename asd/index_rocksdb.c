@@ -22,6 +22,7 @@ enum {
     INFO_LOG_FILES = 4,
     INFO_LOG_BYTES = 4 * 1048576,
     MULTI_GET_KEYS = 64, /* looked up together */
+    READ_TIER_CACHE = 1, /* memtables and block cache: RocksDB's number */
 };
 
 /* What to do with a bad record in the log: RocksDB's numbers. */
@@ -47,6 +48,7 @@ struct rocks {
     rocksdb_options_t *options;
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read;
+    rocksdb_readoptions_t *read_cached;
     rocksdb_writeoptions_t *write;
     rocksdb_writeoptions_t *write_sync;
 };
@@ -71,15 +73,18 @@ static int rocks_error(char *text, const char *what, struct err *e)
     return rc;
 }
 
-static int rocks_get(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
-                     struct err *e)
+static int get_with(struct rocks *r, const rocksdb_readoptions_t *read, struct slice key,
+                    struct asd_index_value *ret_value, struct err *e)
 {
-    struct rocks *r = rocks_of(index);
     char *error = NULL;
     size_t bytes = 0;
     rocksdb_pinnableslice_t *found =
-        rocksdb_get_pinned(r->db, r->read, (const char *)key.data, key.len, &error);
+        rocksdb_get_pinned(r->db, read, (const char *)key.data, key.len, &error);
 
+    if (error != NULL && strncmp(error, "Result incomplete", 17) == 0) {
+        rocksdb_free(error);
+        return ERR_BUSY;
+    }
     if (error != NULL) {
         return rocks_error(error, "get", e);
     }
@@ -89,6 +94,22 @@ static int rocks_get(struct asd_index *index, struct slice key, struct asd_index
     const char *data = rocksdb_pinnableslice_value(found, &bytes);
     *ret_value = (struct asd_index_value){.bytes = slice_of(data, bytes), .handle = found};
     return 0;
+}
+
+static int rocks_get(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
+                     struct err *e)
+{
+    struct rocks *r = rocks_of(index);
+
+    return get_with(r, r->read, key, ret_value, e);
+}
+
+static int rocks_get_cached(struct asd_index *index, struct slice key,
+                            struct asd_index_value *ret_value, struct err *e)
+{
+    struct rocks *r = rocks_of(index);
+
+    return get_with(r, r->read_cached, key, ret_value, e);
 }
 
 static void multi_get_some(struct rocks *r, size_t count, const struct slice *keys,
@@ -217,6 +238,7 @@ static void rocks_close(struct asd_index *index)
     }
     rocksdb_writeoptions_destroy(r->write_sync);
     rocksdb_writeoptions_destroy(r->write);
+    rocksdb_readoptions_destroy(r->read_cached);
     rocksdb_readoptions_destroy(r->read);
     rocksdb_options_destroy(r->options);
     rocksdb_cache_destroy(r->cache);
@@ -224,6 +246,7 @@ static void rocks_close(struct asd_index *index)
 }
 
 static const struct asd_index_ops rocks_ops = {.get = rocks_get,
+                                               .get_cached = rocks_get_cached,
                                                .multi_get = rocks_multi_get,
                                                .release = rocks_release,
                                                .iterate = rocks_iterate,
@@ -260,6 +283,8 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
     rocksdb_options_set_max_log_file_size(r->options, INFO_LOG_BYTES);
 
     r->read = rocksdb_readoptions_create();
+    r->read_cached = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(r->read_cached, READ_TIER_CACHE);
     r->write = rocksdb_writeoptions_create();
     r->write_sync = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(r->write_sync, 1);

@@ -73,6 +73,8 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_counter(out, "asd_index_syncs_total", s.index_syncs, "Synced index batches.");
     put_counter(out, "asd_slab_write_bytes_total", s.slab_write_bytes, "Written to slabs.");
     put_counter(out, "asd_index_write_bytes_total", s.index_write_bytes, "Written to the index.");
+    put_counter(out, "asd_reads_total", s.reads, "Reads done.");
+    put_counter(out, "asd_reads_hot_total", s.reads_hot, "Of them without a thread.");
     put_counter(out, "asd_read_bytes_total", s.read_bytes, "Values read.");
     put_counter(out, "asd_bad_values_total", s.bad_values, "Values that failed their checksum.");
     put_counter(out, "asd_punched_bytes_total", s.punched_bytes, "Space given back.");

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "asd/read_private.h"
 #include "asd/store_private.h"
@@ -118,28 +119,117 @@ int asd_read_value(struct asd_store *store, const struct asd_found *found,
     return 0;
 }
 
+/* ---- reads that need no thread ---- */
+
+enum { HOT_KEYS_MAX = 8, HOT_KEY_BYTES_MAX = 511 };
+
+/* An index key without an allocation. */
+struct hot_key {
+    uint8_t data[1 + HOT_KEY_BYTES_MAX];
+};
+
+static struct slice hot_key_of(struct hot_key *k, struct slice key)
+{
+    k->data[0] = ASD_KEY_VALUE;
+    memcpy(k->data + 1, key.data, key.len);
+    return slice_of(k->data, key.len + 1);
+}
+
+/* The callback comes at the end of the turn: never from inside the submit. */
+static void finish_later(struct asd_store_op *op)
+{
+    list_push(&op->store->finished, &op->link);
+    asd_store_gather(op->store);
+    asd_count(&op->store->counters.reads, 1);
+    asd_count(&op->store->counters.reads_hot, 1);
+}
+
+void asd_read_finish(struct asd_store *store)
+{
+    struct list now;
+    struct list *link;
+
+    list_init(&now);
+    list_splice(&now, &store->finished);
+    while ((link = list_pop(&now)) != NULL) {
+        struct asd_store_op *op = container_of(link, struct asd_store_op, link);
+
+        op->cb(op, op->rc);
+    }
+}
+
+/* False when a thread has to do it: the index would read the disk, or a value is in a slab. */
+static bool find_hot(struct asd_store *store, const struct asd_store_get *get,
+                     struct asd_found *ret_found, int *ret_rcs, struct err *e)
+{
+    bool hot = true;
+    uint32_t n = 0;
+
+    for (; n < get->key_count && hot; n++) {
+        struct hot_key k;
+
+        ret_found[n] = (struct asd_found){0};
+        hot = get->keys[n].len <= HOT_KEY_BYTES_MAX;
+        if (hot) {
+            ret_rcs[n] =
+                asd_value_find_cached(store, hot_key_of(&k, get->keys[n]), &ret_found[n], e);
+            hot = ret_rcs[n] != ERR_BUSY && !(ret_rcs[n] == 0 && ret_found[n].record.in_slab);
+        }
+    }
+    for (uint32_t i = 0; i < n && !hot; i++) {
+        asd_value_found_release(store, &ret_found[i]);
+    }
+    return hot;
+}
+
+/* What both the loop and a thread do with values found. */
+static void get_values(struct asd_store_get *get, const struct asd_found *found, const int *rcs)
+{
+    struct asd_store_op *op = &get->op;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < get->key_count; i++) {
+        bytes += ASD_STORE_ITEM_BYTES_MAX + (rcs[i] == 0 ? found[i].record.bytes : 0);
+    }
+    op->rc = asd_results_take(op, bytes, &op->err);
+    if (op->rc != 0) {
+        return;
+    }
+    get->values = mem_array(get->key_count, sizeof(get->values[0]));
+    for (uint32_t i = 0; i < get->key_count; i++) {
+        int rc =
+            rcs[i] != 0 ? rcs[i] : asd_read_value(op->store, &found[i], &get->values[i], &op->err);
+
+        get->values[i].rc = rc;
+    }
+}
+
+static bool get_hot(struct asd_store *store, struct asd_store_get *get, asd_store_cb cb)
+{
+    struct asd_found found[HOT_KEYS_MAX];
+    int rcs[HOT_KEYS_MAX];
+
+    get->op.store = store;
+    get->op.cb = cb;
+    if (get->key_count > HOT_KEYS_MAX || !find_hot(store, get, found, rcs, &get->op.err)) {
+        return false;
+    }
+    get_values(get, found, rcs);
+    for (uint32_t i = 0; i < get->key_count; i++) {
+        asd_value_found_release(store, &found[i]);
+    }
+    finish_later(&get->op);
+    return true;
+}
+
 static void get_work(struct pool_work *work)
 {
     struct asd_store_op *op = container_of(work, struct asd_store_op, work);
     struct asd_store_get *get = container_of(op, struct asd_store_get, op);
     struct lookup l;
-    uint64_t bytes = 0;
 
     lookup_run(&l, op->store, get, &op->err);
-    for (uint32_t i = 0; i < get->key_count; i++) {
-        bytes += ASD_STORE_ITEM_BYTES_MAX + (l.rcs[i] == 0 ? l.found[i].record.bytes : 0);
-    }
-    op->rc = asd_results_take(op, bytes, &op->err);
-    if (op->rc == 0) {
-        get->values = mem_array(get->key_count, sizeof(get->values[0]));
-        for (uint32_t i = 0; i < get->key_count; i++) {
-            int rc = l.rcs[i] != 0
-                         ? l.rcs[i]
-                         : asd_read_value(op->store, &l.found[i], &get->values[i], &op->err);
-
-            get->values[i].rc = rc;
-        }
-    }
+    get_values(get, l.found, l.rcs);
     lookup_release(&l, op->store, get->key_count);
 }
 
@@ -150,7 +240,8 @@ int asd_store_get(struct asd_store *store, struct asd_store_get *get, const stru
     if (key_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
     }
-    return asd_read_submit(store, &get->op, prio, get_work, cb);
+    CHECK(!store->closing);
+    return get_hot(store, get, cb) ? 0 : asd_read_submit(store, &get->op, prio, get_work, cb);
 }
 
 static void exists_work(struct pool_work *work)

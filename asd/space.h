@@ -6,6 +6,7 @@
 #ifndef ASD_SPACE_H
 #define ASD_SPACE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -73,9 +74,9 @@ struct asd_space {
     uint64_t next_slab;
     struct list changed;
 
+    atomic_uint_fast64_t freed_seq; /* counts published batches with frees; changed under lock */
     uv_mutex_t lock;
     struct asd_slab *slabs; /* these: under lock */
-    uint64_t freed_seq;     /* counts published batches with frees */
     struct list ready;      /* frees to be punched */
     struct list dead;       /* slabs to be dropped */
     uint64_t pending;       /* frees not punched, slabs not dropped */

@@ -108,7 +108,7 @@ void asd_space_publish(struct asd_space *s, struct list *frees)
 
     uv_mutex_lock(&s->lock);
     if (!list_empty(frees)) {
-        s->freed_seq++;
+        atomic_fetch_add_explicit(&s->freed_seq, 1, memory_order_release);
     }
     while ((link = list_pop(frees)) != NULL) {
         struct asd_free *f = container_of(link, struct asd_free, link);
@@ -132,12 +132,7 @@ void asd_space_publish(struct asd_space *s, struct list *frees)
 
 uint64_t asd_space_seq(struct asd_space *s)
 {
-    uint64_t seq;
-
-    uv_mutex_lock(&s->lock);
-    seq = s->freed_seq;
-    uv_mutex_unlock(&s->lock);
-    return seq;
+    return atomic_load_explicit(&s->freed_seq, memory_order_acquire);
 }
 
 int asd_space_pin(struct asd_space *s, uint64_t number, uint64_t seq, struct asd_pin *ret_pin)
@@ -147,7 +142,7 @@ int asd_space_pin(struct asd_space *s, uint64_t number, uint64_t seq, struct asd
 
     uv_mutex_lock(&s->lock);
     HASH_FIND(hh, s->slabs, &number, sizeof(number), slab);
-    if (s->freed_seq != seq) {
+    if (atomic_load_explicit(&s->freed_seq, memory_order_relaxed) != seq) {
         rc = -EAGAIN;
     } else if (slab == NULL) {
         rc = ERR_CORRUPT;

@@ -67,8 +67,6 @@ static void commit_work(struct pool_work *work)
     asd_commit_run(container_of(work, struct asd_store, commit.work));
 }
 
-static void gather_later(struct asd_store *store);
-
 static void apply_end(struct asd_store *store, struct asd_store_apply *apply, int rc)
 {
     store->apply_count--;
@@ -96,7 +94,7 @@ static void commit_done(struct pool_work *work, int rc)
         }
         apply_end(store, apply, rc != 0 ? rc : apply->op.rc);
     }
-    gather_later(store);
+    asd_store_gather(store);
 }
 
 static void commit_start(struct asd_store *store)
@@ -122,7 +120,7 @@ static void on_gather_now(uv_idle_t *idle)
     (void)idle;
 }
 
-static void gather_later(struct asd_store *store)
+void asd_store_gather(struct asd_store *store)
 {
     if (!store->closing) {
         CHECK(uv_idle_start(&store->gather_now, on_gather_now) == 0);
@@ -135,6 +133,7 @@ static void on_gather(uv_check_t *check)
 
     if (uv_is_active((uv_handle_t *)&store->gather_now)) {
         uv_idle_stop(&store->gather_now);
+        asd_read_finish(store);
         commit_start(store);
     }
 }
@@ -201,7 +200,7 @@ int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
     store->apply_bytes += bytes;
     asd_count(&store->counters.applies, 1);
     list_push(apply->low ? &store->low : &store->high, &apply->op.link);
-    gather_later(store);
+    asd_store_gather(store);
     return 0;
 }
 
@@ -269,6 +268,7 @@ static void on_pool_closed(void *ctx)
 
     if (--store->closing_parts == 0) {
         answer_waiting(store, ERR_CANCELED, "store closes");
+        asd_read_finish(store);
         close_handles(store);
     }
 }
@@ -343,6 +343,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     list_init(&store->high);
     list_init(&store->low);
     list_init(&store->commit.members);
+    list_init(&store->finished);
     asd_store_set_limits(store, options->capacity_bytes, options->limit_percent);
     asd_space_init(&store->space, store->home,
                    options->slab_bytes != 0 ? options->slab_bytes : SLAB_BYTES_DEFAULT,
@@ -402,6 +403,7 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .slab_write_bytes = c->slab_write_bytes,
         .index_write_bytes = c->index_write_bytes,
         .reads = c->reads,
+        .reads_hot = c->reads_hot,
         .read_bytes = c->read_bytes,
         .bad_values = c->bad_values,
         .frees = c->frees,

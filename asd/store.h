@@ -99,7 +99,7 @@ struct asd_store_stats {
     uint64_t applies, asserts_failed, refused_full, updates;
     uint64_t batches, fdatasyncs, index_syncs;
     uint64_t slab_write_bytes, index_write_bytes;
-    uint64_t reads, read_bytes, bad_values;
+    uint64_t reads, reads_hot /* of them: no thread was needed */, read_bytes, bad_values;
     uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
 };
 struct asd_store_stats asd_store_stats(struct asd_store *store);

@@ -23,7 +23,7 @@ struct asd_counters {
     atomic_uint_fast64_t applies, asserts_failed, refused_full, updates;
     atomic_uint_fast64_t batches, fdatasyncs, index_syncs;
     atomic_uint_fast64_t slab_write_bytes, index_write_bytes;
-    atomic_uint_fast64_t reads, read_bytes, bad_values;
+    atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values;
     atomic_uint_fast64_t result_bytes; /* read and not yet released */
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
 };
@@ -65,7 +65,8 @@ struct asd_store {
     unsigned apply_count; /* waiting or running */
     uint64_t apply_bytes;
     struct asd_commit commit;
-    uv_check_t gather; /* forms a batch of all requests of one turn of the loop */
+    struct list finished; /* reads that needed no thread: callbacks at the end of the turn */
+    uv_check_t gather;    /* forms a batch of all requests of one turn of the loop */
     uv_idle_t gather_now;
 
     struct pool *commit_pool;
@@ -100,6 +101,12 @@ int asd_store_recover(struct asd_store *store, struct err *e);
 /* reclaim.c, loop thread */
 void asd_reclaim_init(struct asd_store *store);
 void asd_reclaim_soon(struct asd_store *store);
+
+/* At the end of this turn of the loop: form a batch, run the callbacks of finished reads. Loop
+ * thread. store.c */
+void asd_store_gather(struct asd_store *store);
+/* Run those callbacks. read.c */
+void asd_read_finish(struct asd_store *store);
 
 /* Takes the store out of service. Loop thread. store.c */
 void asd_store_fail(struct asd_store *store, const struct err *e);

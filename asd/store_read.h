@@ -1,7 +1,9 @@
 /* Reading from the store: values, parts of values, ranges of keys.
  *
- * Same rules as store.h. Results belong to the request; release it in the callback or
- * later. A caller that wants to keep a buffer takes the pointer and sets it to NULL. */
+ * Same rules as store.h; a read that finds everything in memory runs on the loop, any other in
+ * the read pool. Results belong to the request; release it in the callback or
+ * later, before the store's close callback. A caller that wants to keep a buffer takes the pointer
+ * and sets it to NULL. */
 #ifndef ASD_STORE_READ_H
 #define ASD_STORE_READ_H
 

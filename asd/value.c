@@ -40,8 +40,11 @@ static int found_take(struct asd_store *store, struct slice index_key, uint64_t 
     return rc;
 }
 
-int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
-                   struct err *e)
+typedef int (*find_cb)(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
+                       struct err *e);
+
+static int find_by(struct asd_store *store, find_cb get, struct slice index_key,
+                   struct asd_found *ret_found, struct err *e)
 {
     int rc;
 
@@ -50,12 +53,24 @@ int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_f
         uint64_t seq = asd_space_seq(&store->space);
         struct asd_index_value value = {0};
 
-        rc = store->index->ops->get(store->index, index_key, &value, e);
+        rc = get(store->index, index_key, &value, e);
         if (rc == 0) {
             rc = found_take(store, index_key, seq, &value, ret_found, e);
         }
     } while (rc == -EAGAIN);
     return bad_value(store, rc);
+}
+
+int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
+                   struct err *e)
+{
+    return find_by(store, store->index->ops->get, index_key, ret_found, e);
+}
+
+int asd_value_find_cached(struct asd_store *store, struct slice index_key,
+                          struct asd_found *ret_found, struct err *e)
+{
+    return find_by(store, store->index->ops->get_cached, index_key, ret_found, e);
 }
 
 void asd_value_find_many(struct asd_store *store, const struct slice *index_keys, size_t count,

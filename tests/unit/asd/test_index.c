@@ -215,6 +215,27 @@ static void everything_is_there_after_closing_and_opening(void **state)
     expect(f, "not synced", "2");
 }
 
+/* After a restart the tables are on the disk and nothing of them is in the cache. */
+static void a_look_up_in_the_cache_does_not_read_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_index_value value = {0};
+    struct err e;
+
+    put(f, "key", "value", true);
+    assert_int_equal(f->index->ops->get_cached(f->index, slice_str("key"), &value, &e), 0);
+    f->index->ops->release(f->index, &value);
+    f->index->ops->close(f->index);
+    fixture_open(f, false);
+    assert_int_equal(f->index->ops->get_cached(f->index, slice_str("key"), &value, &e), ERR_BUSY);
+    expect(f, "key", "value");
+    assert_int_equal(f->index->ops->get_cached(f->index, slice_str("key"), &value, &e), 0);
+    assert_true(slice_eq(value.bytes, slice_str("value")));
+    f->index->ops->release(f->index, &value);
+    assert_int_equal(f->index->ops->get_cached(f->index, slice_str("none"), &value, &e),
+                     ERR_NOT_FOUND);
+}
+
 static void a_missing_index_is_an_error_unless_it_is_to_be_made(void **state)
 {
     struct fixture *f = *state;
@@ -241,6 +262,8 @@ int main(void)
         BOTH(many_keys_are_looked_up_at_once),
         BOTH(ranges_include_their_beginning_and_exclude_their_end),
         BOTH(everything_is_there_after_closing_and_opening),
+        cmocka_unit_test_setup_teardown(a_look_up_in_the_cache_does_not_read_the_disk, setup_rocks,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_missing_index_is_an_error_unless_it_is_to_be_made,
                                         setup_rocks, teardown),
     };

@@ -116,6 +116,54 @@ static void more_bytes_than_a_reply_may_hold_are_refused_before_they_are_read(vo
     asd_store_get_release(&get);
 }
 
+/* Everything is in memory: no thread, but the callback still comes later. */
+static void small_values_in_memory_are_read_on_the_loop(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct slice keys[] = {slice_str("s"), slice_str("none")};
+    struct slice both[] = {slice_str("s"), slice_str("l")};
+    struct asd_store_get get;
+
+    assert_int_equal(asd_fixture_set(f, "s", large, 4096), 0);
+    assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
+    waited.done = false;
+    assert_int_equal(asd_store_get(f->store, &get, keys, 2, 0, on_read), 0);
+    assert_false(waited.done);
+    loop_fixture_run_until(&f->base, &waited.done);
+    assert_int_equal(waited.rc, 0);
+    assert_memory_equal(get.values[0].data, large, 4096);
+    assert_int_equal(get.values[1].rc, ERR_NOT_FOUND);
+    asd_store_get_release(&get);
+    assert_int_equal(asd_store_stats(f->store).reads_hot, 1);
+    assert_int_equal(asd_store_stats(f->store).reads, 1);
+
+    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, both, 2, 0, on_read)), 0);
+    assert_memory_equal(get.values[1].data, large, LARGE);
+    asd_store_get_release(&get);
+    assert_int_equal(asd_store_stats(f->store).reads_hot, 1);
+    assert_int_equal(asd_store_stats(f->store).reads, 2);
+}
+
+static void on_read_release(struct asd_store_op *op, int rc)
+{
+    on_read(op, rc);
+    asd_store_get_release(container_of(op, struct asd_store_get, op));
+}
+
+static void a_read_that_is_done_is_answered_though_the_store_closes(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct slice key = slice_str("s");
+    struct asd_store_get get;
+
+    assert_int_equal(asd_fixture_set(f, "s", large, 100), 0);
+    waited.done = false;
+    assert_int_equal(asd_store_get(f->store, &get, &key, 1, 0, on_read_release), 0);
+    asd_fixture_close(f);
+    assert_true(waited.done);
+    assert_int_equal(waited.rc, 0);
+}
+
 /* The values fit into a frame, what the reply puts around them does not. */
 static void a_reply_counts_with_all_that_is_around_its_values(void **state)
 {
@@ -480,6 +528,8 @@ int main(void)
         TEST(ranges_of_every_kind_agree_with_a_list),
         TEST(a_range_gives_at_most_200_keys),
         TEST(a_range_of_entries_stops_before_it_gets_too_long),
+        TEST(small_values_in_memory_are_read_on_the_loop),
+        TEST(a_read_that_is_done_is_answered_though_the_store_closes),
         TEST(keys_count_in_a_range_of_entries),
         TEST(a_reply_counts_with_all_that_is_around_its_values),
         TEST(reads_are_refused_while_too_many_results_are_not_released),
