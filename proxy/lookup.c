@@ -9,9 +9,12 @@ enum { BATCH_MAX = 256 }; /* nsm_get() */
 
 static void ask_next(struct lookup *lookup);
 
-static void take(struct lookup *lookup, size_t index, struct nsm_object *found)
+/* While the question was under way somebody may have written the name, and have been told so:
+ * the answer is good for this reader, who asked before, but not for the cache. */
+static void take(struct lookup *lookup, size_t asked, struct nsm_object *found)
 {
     struct engine *engine = lookup->engine;
+    size_t index = lookup->missing[asked];
 
     if (!found->found) {
         manifest_cache_remove(&engine->manifests, lookup->use->ns->id, lookup->names[index]);
@@ -19,7 +22,7 @@ static void take(struct lookup *lookup, size_t index, struct nsm_object *found)
     }
     lookup->objects[index] = object_new(lookup->use->ns->id, &found->manifest);
     if (lookup->should_cache) {
-        manifest_cache_put(&engine->manifests, lookup->objects[index]);
+        manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->stamps[asked]);
     }
 }
 
@@ -33,7 +36,7 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
         return;
     }
     for (size_t i = 0; i < lookup->batch && i < reply->count; i++) {
-        take(lookup, lookup->missing[lookup->asked + i], &reply->objects[i]);
+        take(lookup, lookup->asked + i, &reply->objects[i]);
     }
     lookup->asked += lookup->batch;
     ask_next(lookup);
@@ -75,12 +78,15 @@ void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_
     lookup->objects = mem_array(count + 1, sizeof(*lookup->objects));
     lookup->from_cache = mem_array(count + 1, sizeof(*lookup->from_cache));
     lookup->missing = mem_array(count + 1, sizeof(*lookup->missing));
+    lookup->stamps = mem_array(count + 1, sizeof(*lookup->stamps));
     for (size_t i = 0; i < count; i++) {
         if (!consistent) {
             lookup->objects[i] = manifest_cache_get(&engine->manifests, use->ns->id, names[i]);
             lookup->from_cache[i] = lookup->objects[i] != NULL;
         }
         if (lookup->objects[i] == NULL) {
+            lookup->stamps[lookup->missing_count] =
+                manifest_cache_stamp(&engine->manifests, use->ns->id, names[i]);
             lookup->missing[lookup->missing_count++] = i;
         }
     }
@@ -97,8 +103,10 @@ void lookup_release(struct lookup *lookup)
     free(lookup->objects);
     free(lookup->from_cache);
     free(lookup->missing);
+    free(lookup->stamps);
     lookup->objects = NULL;
     lookup->from_cache = NULL;
     lookup->missing = NULL;
+    lookup->stamps = NULL;
     lookup->count = 0;
 }

@@ -24,7 +24,8 @@ struct lookup {
     const struct slice *names;
     size_t count;
     bool should_cache;
-    size_t *missing; /* indexes of names to ask for */
+    size_t *missing;  /* indexes of names to ask for */
+    uint32_t *stamps; /* of those, before asking */
     size_t missing_count;
     size_t asked;
     size_t batch;

@@ -5,6 +5,7 @@
 #include <uthash.h>
 
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 
 /* Key: 8 bytes of namespace id, then the name. */
@@ -86,6 +87,28 @@ static void drop_entry(struct manifest_cache *cache, struct manifest_cache_entry
     free(entry);
 }
 
+/* Names share stamps: then an answer is not kept though it could have been. */
+static size_t stamp_index(uint64_t ns_id, struct slice name)
+{
+    return crc32c((uint32_t)ns_id, name.data, name.len) % MANIFEST_CACHE_STAMPS;
+}
+
+uint32_t manifest_cache_stamp(const struct manifest_cache *cache, uint64_t ns_id, struct slice name)
+{
+    return cache->stamps[stamp_index(ns_id, name)];
+}
+
+void manifest_cache_offer(struct manifest_cache *cache, struct object *object, uint32_t stamp)
+{
+    struct slice name = object->manifest.name;
+
+    if (manifest_cache_stamp(cache, object->ns_id, name) == stamp) {
+        manifest_cache_put(cache, object);
+    } else {
+        manifest_cache_remove(cache, object->ns_id, name);
+    }
+}
+
 struct object *manifest_cache_get(struct manifest_cache *cache, uint64_t ns_id, struct slice name)
 {
     struct manifest_cache_entry *entry = find(cache, ns_id, name);
@@ -129,6 +152,7 @@ void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct 
 {
     struct manifest_cache_entry *entry = find(cache, ns_id, name);
 
+    cache->stamps[stamp_index(ns_id, name)]++;
     if (entry != NULL) {
         drop_entry(cache, entry);
     }
@@ -136,6 +160,9 @@ void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct 
 
 void manifest_cache_remove_namespace(struct manifest_cache *cache, uint64_t ns_id)
 {
+    for (size_t i = 0; i < MANIFEST_CACHE_STAMPS; i++) {
+        cache->stamps[i]++;
+    }
     LIST_FOR_EACH_SAFE (it, &cache->recent) {
         struct manifest_cache_entry *entry = container_of(it, struct manifest_cache_entry, link);
 

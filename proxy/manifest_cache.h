@@ -25,18 +25,27 @@ void object_drop(struct object *object); /* accepts NULL */
 
 struct manifest_cache_entry;
 
+enum { MANIFEST_CACHE_STAMPS = 4096 };
+
 struct manifest_cache {
     size_t limit_bytes;
     size_t used_bytes;
     uint64_t count;
 
-    struct manifest_cache_entry *entries; /* private */
-    struct list recent;                   /* newest last */
+    struct manifest_cache_entry *entries;   /* private */
+    struct list recent;                     /* newest last */
+    uint32_t stamps[MANIFEST_CACHE_STAMPS]; /* changes of all names with one hash */
 };
 
 void manifest_cache_init(struct manifest_cache *cache, size_t limit_bytes);
 /* A reference for the caller, or NULL. */
 struct object *manifest_cache_get(struct manifest_cache *cache, uint64_t ns_id, struct slice name);
+/* For who asks the namespace manager and will offer the answer: take it before asking. */
+uint32_t manifest_cache_stamp(const struct manifest_cache *cache, uint64_t ns_id,
+                              struct slice name);
+/* As manifest_cache_put() when nothing was put or removed under this name since the stamp;
+ * else the answer may be older than what happened meanwhile, and nothing is kept. */
+void manifest_cache_offer(struct manifest_cache *cache, struct object *object, uint32_t stamp);
 /* Replaces what the name had. The cache takes its own reference. */
 void manifest_cache_put(struct manifest_cache *cache, struct object *object);
 void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct slice name);

@@ -215,6 +215,8 @@ static void start_commit(struct sequence *s)
 
     for (size_t i = 0; i < s->upload_count; i++) {
         s->manifests[i] = upload_manifest(s->uploads[i].upload);
+        s->uploads[i].cache_stamp =
+            manifest_cache_stamp(&s->engine->manifests, s->use.ns->id, s->uploads[i].update->name);
     }
     s->pending++;
     nsm_apply(s->use.nsm, s->use.ns->id, &sequence, on_commit, s);

@@ -21,7 +21,7 @@ void sequence_committed(struct sequence *s)
         manifest_copy(&copy, s->manifests[i]);
         engine->stats.totals.put_bytes += copy.size_bytes;
         object = object_new(s->use.ns->id, &copy);
-        manifest_cache_put(&engine->manifests, object);
+        manifest_cache_offer(&engine->manifests, object, s->uploads[i].cache_stamp);
         object_drop(object);
         stat_sum_add(&sums->upload, seconds);
     }

@@ -28,7 +28,8 @@ struct sequence_upload {
     struct upload *upload; /* NULL: not started */
     bool is_stored;
     bool is_settled;
-    bool is_entered; /* the epilogue succeeded */
+    bool is_entered;      /* the epilogue succeeded */
+    uint32_t cache_stamp; /* before the commit */
 };
 
 struct sequence {

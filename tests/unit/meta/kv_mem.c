@@ -32,6 +32,8 @@ struct kv_mem {
     kv_mem_fate_cb fate;
     void *fate_ctx;
     unsigned failing_reads;
+    struct slice hold_prefix; /* borrowed; empty: hold nothing */
+    struct mem_op *held_answer;
 };
 
 struct mem_op {
@@ -203,6 +205,17 @@ static void keep_late(struct kv_mem_store *store, const struct kv_txn *txn)
     list_push(&store->late, &late->link);
 }
 
+static void hold_answer(struct kv_mem *mem, struct mem_op *m)
+{
+    struct slice prefix = mem->hold_prefix;
+
+    if (prefix.len != 0 && m->op.keys[0].len >= prefix.len &&
+        memcmp(m->op.keys[0].data, prefix.data, prefix.len) == 0) {
+        mem->held_answer = m;
+        mem->hold_prefix = slice_of(NULL, 0);
+    }
+}
+
 static void run(struct kv_mem *mem, struct mem_op *m)
 {
     bool is_read = m->op.kind == KV_OP_GET || m->op.kind == KV_OP_RANGE;
@@ -216,6 +229,7 @@ static void run(struct kv_mem *mem, struct mem_op *m)
     switch (m->op.kind) {
     case KV_OP_GET:
         read_keys(mem->store, &m->op);
+        hold_answer(mem, m);
         break;
     case KV_OP_RANGE:
         read_range(mem->store, &m->op);
@@ -256,7 +270,7 @@ static void on_turn(uv_idle_t *idle)
         if (!m->executed && mem->now >= m->execute_at) {
             run(mem, m);
         }
-        if (m->executed && mem->now >= m->answer_at) {
+        if (m->executed && mem->now >= m->answer_at && m != mem->held_answer) {
             list_remove(&m->link);
             list_push(&done, &m->link);
         }
@@ -382,6 +396,32 @@ void kv_mem_set_fate(struct kv *kv, kv_mem_fate_cb fate, void *ctx)
 
     mem->fate = fate;
     mem->fate_ctx = ctx;
+}
+
+enum kv_mem_fate kv_mem_full(void *ctx, const struct kv_txn *txn)
+{
+    bool grows = false;
+
+    (void)ctx;
+    for (unsigned i = 0; i < txn->update_count; i++) {
+        grows = grows || !txn->updates[i].is_delete;
+    }
+    return grows && !txn->reserve ? KV_MEM_REFUSED : KV_MEM_NORMAL;
+}
+
+void kv_mem_hold_answer(struct kv *kv, struct slice prefix)
+{
+    container_of(kv, struct kv_mem, kv)->hold_prefix = prefix;
+}
+
+bool kv_mem_has_held_answer(const struct kv *kv)
+{
+    return container_of(kv, const struct kv_mem, kv)->held_answer != NULL;
+}
+
+void kv_mem_answer_held(struct kv *kv)
+{
+    container_of(kv, struct kv_mem, kv)->held_answer = NULL;
 }
 
 void kv_mem_fail_reads(struct kv *kv, unsigned count)

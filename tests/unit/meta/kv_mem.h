@@ -40,6 +40,14 @@ void kv_mem_set_fate(struct kv *kv, kv_mem_fate_cb fate, void *ctx); /* NULL: NO
 /* The next `count` reads of this handle fail with UV_ECONNRESET. */
 void kv_mem_fail_reads(struct kv *kv, unsigned count);
 
+/* A fate: a full store, which takes only transactions with `reserve` and those that only delete. */
+enum kv_mem_fate kv_mem_full(void *ctx, const struct kv_txn *txn);
+/* The next get whose first key begins with `prefix` (borrowed) is executed, and answered only after
+ * kv_mem_answer_held(). */
+void kv_mem_hold_answer(struct kv *kv, struct slice prefix);
+bool kv_mem_has_held_answer(const struct kv *kv);
+void kv_mem_answer_held(struct kv *kv);
+
 /* Execute, now, what was delayed; returns how many of them passed their asserts. */
 unsigned kv_mem_run_late(struct kv_mem_store *store);
 unsigned kv_mem_run_held(struct kv_mem_store *store);

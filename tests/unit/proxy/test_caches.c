@@ -60,6 +60,42 @@ static void a_name_has_one_manifest_for_each_namespace(void **state)
     assert_int_equal(cache.used_bytes, 0);
 }
 
+static void offer(struct manifest_cache *cache, const char *name, uint32_t chunks, uint32_t stamp)
+{
+    struct object *object = make(1, name, chunks);
+
+    manifest_cache_offer(cache, object, stamp);
+    object_drop(object);
+}
+
+static void an_answer_older_than_a_change_of_its_name_is_not_kept(void **state)
+{
+    struct manifest_cache cache;
+    uint32_t a, b;
+
+    (void)state;
+    manifest_cache_init(&cache, 1 << 20);
+    a = manifest_cache_stamp(&cache, 1, slice_str("a"));
+    offer(&cache, "a", 1, a); /* nothing happened */
+    assert_int_equal(peek(&cache, 1, "a"), 1);
+    a = manifest_cache_stamp(&cache, 1, slice_str("a"));
+    b = manifest_cache_stamp(&cache, 1, slice_str("b"));
+    put(&cache, 1, "a", 2); /* written while the question was under way */
+    offer(&cache, "a", 1, a);
+    assert_int_equal(peek(&cache, 1, "a"), 0);
+    a = manifest_cache_stamp(&cache, 1, slice_str("a"));
+    manifest_cache_remove(&cache, 1, slice_str("a")); /* deleted, and nothing was cached */
+    offer(&cache, "a", 1, a);
+    assert_int_equal(peek(&cache, 1, "a"), 0);
+    offer(&cache, "b", 3, b); /* other names do not mind */
+    assert_int_equal(peek(&cache, 1, "b"), 3);
+    b = manifest_cache_stamp(&cache, 1, slice_str("b"));
+    manifest_cache_remove_namespace(&cache, 1);
+    offer(&cache, "b", 3, b);
+    assert_int_equal(peek(&cache, 1, "b"), 0);
+    manifest_cache_release(&cache);
+}
+
 static void bytes_are_bounded_and_the_oldest_goes_first(void **state)
 {
     struct manifest_cache cache;
@@ -162,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_has_one_manifest_for_each_namespace),
+        cmocka_unit_test(an_answer_older_than_a_change_of_its_name_is_not_kept),
         cmocka_unit_test(bytes_are_bounded_and_the_oldest_goes_first),
         cmocka_unit_test(a_namespace_is_dropped_whole),
         cmocka_unit_test(a_reader_keeps_its_manifest_when_the_cache_lets_go),
