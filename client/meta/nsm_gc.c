@@ -38,6 +38,7 @@ static struct gc_op *gc_new(struct nsm *nsm, uint64_t ns_id, uint64_t epoch, nsm
 
 static void gc_commit(struct gc_op *g, kv_commit_cb cb)
 {
+    g->txn.reserve = true; /* a full store is emptied by these */
     kv_commit(g->op.nsm->kv, &g->txn, g->op.deadline_ms, cb, g);
 }
 
@@ -192,7 +193,6 @@ static void on_keys_to_delete(void *ctx, int rc, const struct kv_reply *reply)
     }
     kv_txn_release(&g->txn);
     g->txn.low_priority = true;
-    g->txn.reserve = true;
     ns_key_info(&info, g->op.ns_id);
     for (size_t i = 0; i < reply->count; i++) {
         /* `i` keeps a late setup from beginning anew; it goes last, alone. */
@@ -408,7 +408,6 @@ static void on_tombstones(void *ctx, int rc, const struct kv_reply *reply)
         kv_txn_delete(&g->txn, reply->items[i].key);
     }
     g->txn.low_priority = true;
-    g->txn.reserve = true;
     gc_commit(g, on_swept);
 }
 

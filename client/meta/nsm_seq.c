@@ -329,7 +329,7 @@ static void assert_epoch(struct seq_op *s)
 int seq_build(struct seq_op *s, struct err *e)
 {
     kv_txn_release(&s->txn);
-    s->txn.reserve = s->reserve;
+    s->txn.reserve = s->reserve || s->upload_count == 0; /* deletes make room */
     s->txn.low_priority = s->low_priority;
     if (s->upload_count != 0) {
         assert_epoch(s);

@@ -131,6 +131,7 @@ static int build(struct update_op *u, struct err *e)
         return err_set(e, -EINVAL, "an update may not change id, name or layout of an object");
     }
     kv_txn_release(&u->txn);
+    u->txn.reserve = true; /* epilogue and repair go on when a system is full */
     k = ns_key_epoch(&key, u->op.ns_id, u->gc_epoch);
     ns_value_epoch(&epoch, k);
     kv_txn_assert_equal(&u->txn, k, slice_buf(&epoch));

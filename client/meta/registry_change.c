@@ -266,6 +266,7 @@ static void on_refreshed(void *ctx, int rc, const struct err *e)
         return;
     }
     kv_txn_release(&c->txn);
+    c->txn.reserve = true; /* what empties a full system goes through here, too */
     json_decref(c->keys);
     c->keys = json_array();
     c->err = (struct err){0};
@@ -298,7 +299,7 @@ void change_start(struct registry *registry, struct change *change, change_build
     change->deadline_ms = clock_mono_ms() + CHANGE_TIMEOUT_MS;
     change->tries = 0;
     change->committed = false;
-    change->txn = (struct kv_txn){.reserve = true};
+    change->txn = (struct kv_txn){0};
     change->keys = NULL;
     change->err = (struct err){0};
     list_push(&registry->changes, &change->link);

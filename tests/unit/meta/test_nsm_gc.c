@@ -26,6 +26,38 @@ static void expect_epochs(struct nsm *nsm, uint64_t first, uint64_t last)
     nsm_wait_release(&w);
 }
 
+/* ---- a full store ---- */
+
+static int drop_fragment(void *ctx, struct manifest *m)
+{
+    (void)ctx;
+    m->fragments[0].has_osd = false;
+    return 0;
+}
+
+static void a_full_store_takes_no_put_and_can_be_emptied(void **state)
+{
+    struct fixture *f = *state;
+    struct manifest *kept = make("kept", 1), *gone = make("gone", 1), *refused = make("new", 1);
+    struct nsm_wait w = {0};
+
+    assert_int_equal(put(f->a, kept), 0);
+    assert_int_equal(put(f->a, gone), 0);
+    kv_mem_set_fate(f->kv_a, kv_mem_full, NULL);
+    assert_int_equal(put(f->a, refused), ERR_FULL);
+    assert_int_equal(delete (f->a, "gone"), 0);
+    nsm_update(f->a, NS, kept->object_id, 1, drop_fragment, nsm_wait_cb, &w);
+    assert_int_equal(await_rc(f->a, &w), 0);
+    assert_int_equal(call(f->a, nsm_gc_advance, 1), 0);
+    assert_int_equal(call(f->a, nsm_gc_disable, 1), 0);
+    assert_int_equal(expand_all(f->a), 2);
+    nsm_namespace_destroy(f->a, NS, nsm_wait_cb, &w);
+    assert_int_equal(await_rc(f->a, &w), 0);
+    unmake(kept);
+    unmake(gone);
+    unmake(refused);
+}
+
 /* ---- gc epochs ---- */
 
 static void epochs_advance_at_the_end_and_end_at_the_beginning(void **state)
@@ -357,6 +389,7 @@ static void counts_of_several_writers_add_up_until_maintenance_replaces_them(voi
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_full_store_takes_no_put_and_can_be_emptied),
         TEST(epochs_advance_at_the_end_and_end_at_the_beginning),
         TEST(the_beginning_of_an_epoch_is_known),
         TEST(a_put_under_an_epoch_that_ended_is_refused),

@@ -287,6 +287,27 @@ static void presets_are_created_updated_and_deleted(void **state)
     preset_release(&preset);
 }
 
+static void a_full_store_still_takes_changes_of_the_registry(void **state)
+{
+    struct fixture *f = *state;
+    struct registry_osd osd = {.long_id = "disk-1",
+                               .ips = {"127.0.0.1"},
+                               .ip_count = 1,
+                               .port = 8000,
+                               .node_id = "n1",
+                               .datacenter = "",
+                               .capacity_bytes = 1 << 30};
+    struct reg_wait w = {0};
+
+    assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
+    kv_mem_set_fate(f->kv_a, kv_mem_full, NULL);
+    registry_osd_add(f->a, &osd, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    registry_namespace_delete(f->a, "one", reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_null(ns_find(refreshed(f, f->a), "one"));
+}
+
 static void without_a_default_preset_one_must_be_named(void **state)
 {
     struct fixture *f = *state;
@@ -625,6 +646,7 @@ int main(void)
         TEST(polling_tells_of_changes),
         TEST(osds_are_added_updated_and_removed),
         TEST(osds_with_bad_fields_are_refused),
+        TEST(a_full_store_still_takes_changes_of_the_registry),
         TEST(presets_are_created_updated_and_deleted),
         TEST(without_a_default_preset_one_must_be_named),
         TEST(a_namespace_is_active_with_a_gc_epoch_once_created),
