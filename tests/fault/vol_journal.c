@@ -553,13 +553,18 @@ static void rig_release(struct rig *r)
     free(r->entries);
 }
 
-/* A block of a frame that was in flight cannot be read any more. */
+/* A block of a frame that was in flight cannot be read any more. Of a write: a trim has no block,
+ * and its place may be that of the next segment, whose frames are not in flight. */
 static void lose_block(struct rig *r)
 {
     uint64_t at = 0;
 
     for (uint32_t i = r->completed; i < r->count; i++) {
-        at = r->entries[i].at != 0 && rnd_below(&r->rnd, 2) == 0 ? r->entries[i].at : at;
+        const struct entry *x = &r->entries[i];
+
+        if (x->op == FRAME_OP_WRITE && x->at != 0 && rnd_below(&r->rnd, 2) == 0) {
+            at = x->at;
+        }
     }
     crash_disk_fail_reads(r->disk, "/journal", at, at != 0 ? -EIO : 0);
 }
