@@ -5,3 +5,8 @@ target_link_libraries(vol_testlib PUBLIC volumedriver_core testlib)
 
 fault_test(vol_journal vol_testlib)
 fault_test(vol_volume vol_testlib)
+
+# All seeds, where the run above takes some.
+add_test(NAME nightly/vol_journal COMMAND fault_vol_journal)
+set_tests_properties(nightly/vol_journal PROPERTIES LABELS nightly TIMEOUT 3600 ENVIRONMENT
+                                                    ALL_SEEDS=1)
