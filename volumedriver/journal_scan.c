@@ -1,16 +1,20 @@
 /* Replay, first half: which frames of the file prove themselves. Records are decoded while their
  * segment is in memory. */
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/journal_replay.h"
 
 enum {
-    READ_CHUNK_BYTES = 4 * 1048576,
+    READ_CHUNK_BYTES = 1048576,
+    READ_THREADS = 8, /* reads in flight: a disk gives several times what it gives to one */
     UNREADABLE_BLOCKS_MAX = JOURNAL_FRAMES_IN_FLIGHT * (FRAME_BYTES_MAX / FRAME_BLOCK_BYTES),
 };
 
@@ -106,32 +110,85 @@ static int read_at(struct replay *r, uint64_t at, uint64_t offset, uint64_t byte
     return io_read_full(r->j->io, r->fd, r->buffer + at, (size_t)bytes, offset + at);
 }
 
+struct chunks { /* of a segment */
+    struct replay *r;
+    uint64_t offset;
+    uint64_t end;
+    atomic_uint next; /* one that nobody has taken */
+    int *rcs;
+};
+
+static uint64_t chunk_bytes(const struct chunks *c, uint64_t at)
+{
+    return c->end - at < READ_CHUNK_BYTES ? c->end - at : READ_CHUNK_BYTES;
+}
+
+/* Any thread: a chunk is read by whoever took it. */
+static void *read_chunks(void *arg)
+{
+    struct chunks *c = arg;
+    unsigned i;
+
+    while ((i = atomic_fetch_add(&c->next, 1)) <
+           (c->end + READ_CHUNK_BYTES - 1) / READ_CHUNK_BYTES) {
+        uint64_t at = (uint64_t)i * READ_CHUNK_BYTES;
+
+        c->rcs[i] = read_at(c->r, at, c->offset, chunk_bytes(c, at));
+    }
+    return NULL;
+}
+
+static void read_all_chunks(struct chunks *c)
+{
+    pthread_t threads[READ_THREADS - 1];
+    unsigned count = 0;
+
+    while (count < READ_THREADS - 1 && (count + 1) * (uint64_t)READ_CHUNK_BYTES < c->end &&
+           pthread_create(&threads[count], NULL, read_chunks, c) == 0) {
+        count++;
+    }
+    read_chunks(c); /* alone, if there are no threads to be had */
+    while (count != 0) {
+        CHECK(pthread_join(threads[--count], NULL) == 0);
+    }
+}
+
 /* Block by block where a larger read fails: a power loss may leave unreadable sectors in just the
  * frames that were in flight. Such a block reads as zeroes, so its frame is a bad one; more
  * of them than frames can be in flight is another fault, and no replay. */
-static int read_segment(struct replay *r, uint32_t segment, struct err *e)
+static int read_blocks(struct replay *r, uint64_t at, uint64_t offset, uint64_t bytes)
 {
-    uint64_t offset = segment_offset(r->j, segment), end = r->j->segment_bytes;
-    uint32_t before = r->unreadable;
+    for (uint64_t block = at; block < at + bytes; block += FRAME_BLOCK_BYTES) {
+        int rc = read_at(r, block, offset, FRAME_BLOCK_BYTES);
 
-    for (uint64_t at = 0; at < end; at += READ_CHUNK_BYTES) {
-        uint64_t n = end - at < READ_CHUNK_BYTES ? end - at : READ_CHUNK_BYTES;
-
-        if (read_at(r, at, offset, n) == 0) {
+        if (rc == 0) {
             continue;
         }
-        for (uint64_t block = at; block < at + n; block += FRAME_BLOCK_BYTES) {
-            int rc = read_at(r, block, offset, FRAME_BLOCK_BYTES);
-
-            if (rc == 0) {
-                continue;
-            }
-            memset(r->buffer + block, 0, FRAME_BLOCK_BYTES);
-            r->unreadable_rc = rc;
-            if (++r->unreadable > UNREADABLE_BLOCKS_MAX) {
-                return err_set(e, rc, "reading segment %" PRIu32, segment);
-            }
+        memset(r->buffer + block, 0, FRAME_BLOCK_BYTES);
+        r->unreadable_rc = rc;
+        if (++r->unreadable > UNREADABLE_BLOCKS_MAX) {
+            return rc;
         }
+    }
+    return 0;
+}
+
+static int read_segment(struct replay *r, uint32_t segment, struct err *e)
+{
+    struct chunks c = {.r = r, .offset = segment_offset(r->j, segment), .end = r->j->segment_bytes};
+    uint32_t before = r->unreadable;
+    int rc = 0;
+
+    c.rcs = mem_array((size_t)(c.end / READ_CHUNK_BYTES) + 1, sizeof(*c.rcs));
+    read_all_chunks(&c);
+    for (uint64_t at = 0; at < c.end && rc == 0; at += READ_CHUNK_BYTES) {
+        if (c.rcs[at / READ_CHUNK_BYTES] != 0) {
+            rc = read_blocks(r, at, c.offset, chunk_bytes(&c, at));
+        }
+    }
+    free(c.rcs);
+    if (rc != 0) {
+        return err_set(e, rc, "reading segment %" PRIu32, segment);
     }
     if (r->unreadable != before) {
         r->j->segments[segment].bad = true;

@@ -22,6 +22,7 @@ struct fixture {
     struct list live; /* records */
     unsigned ended, failed, pressed;
     uint64_t pressed_lsn;
+    uint64_t segment_bytes; /* 0: SEGMENT_BYTES */
     bool closed;
 };
 
@@ -40,11 +41,12 @@ static inline void on_pressure(void *ctx, uint64_t lsn)
 
 static inline int open_journal(struct fixture *f, struct err *e)
 {
+    uint64_t segment_bytes = f->segment_bytes != 0 ? f->segment_bytes : SEGMENT_BYTES;
     struct journal_options o = {.loop = &f->loop,
                                 .io = crash_disk_io(f->disk),
                                 .dir = "/",
-                                .segment_bytes = SEGMENT_BYTES,
-                                .journal_bytes = 6 * SEGMENT_BYTES,
+                                .segment_bytes = segment_bytes,
+                                .journal_bytes = 6 * segment_bytes,
                                 .on_pressure = on_pressure,
                                 .ctx = f};
 

@@ -188,6 +188,36 @@ static void an_unreadable_last_frame_is_a_torn_tail_and_its_segment_is_left_alon
     assert_int_equal(stats_of(f).segments_retired, 0);
 }
 
+/* More than one read, and the last one is a short one. */
+static void of_a_segment_read_in_parts_only_the_unreadable_block_is_lost(void **state)
+{
+    enum { RECORDS = 80, LOST = 50 };
+    struct fixture *f = *state;
+    struct io *io = crash_disk_io(f->disk);
+    struct tail_history h;
+    struct err e;
+    uint64_t at;
+
+    close_journal(f);
+    assert_int_equal(io->ops->unlink(io, "/journal"), 0);
+    f->segment_bytes = 3 * 1048576 + SEGMENT_BYTES;
+    assert_int_equal(open_journal(f, &e), 0);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        append(f, 0, 8, true);
+        run_until(f, i + 1);
+    }
+    at = data_offset(f, LOST);
+    assert_true(at > 1048576 && data_offset(f, RECORDS) < f->segment_bytes);
+    close_journal(f);
+    crash_disk_fail_reads(f->disk, "/journal", at, -EIO);
+    assert_int_equal(open_journal(f, &e), 0);
+    assert_int_equal(stats_of(f).replayed_records, RECORDS);
+    h = history(f, 0);
+    assert_true(h.damaged);
+    assert_int_equal(h.last_seq, LOST - 1);
+    assert_int_equal(journal_damage_lsn(f->j), 0);
+}
+
 static void a_journal_of_which_no_frame_can_be_read_is_refused_by_name(void **state)
 {
     struct fixture *f = *state;
@@ -335,6 +365,7 @@ int main(void)
         T(an_unreadable_cluster_that_was_synced_is_damage_of_its_volume),
         T(an_unreadable_header_that_was_synced_is_damage_of_who_has_no_proof),
         T(an_unreadable_last_frame_is_a_torn_tail_and_its_segment_is_left_alone),
+        T(of_a_segment_read_in_parts_only_the_unreadable_block_is_lost),
         T(a_journal_of_which_no_frame_can_be_read_is_refused_by_name),
         T(an_assignment_behind_a_lost_frame_is_no_proof),
         T(an_idle_opening_behind_a_lost_frame_shows_the_gap),
