@@ -2,10 +2,10 @@
  *
  *   write  volume_write.c   request -> records in the journal -> tree and open range
  *   read   volume_read.c    tree -> map -> backend
- *   upload volume_upload.c  open range -> assigned -> image -> put -> committed -> released
+ *   upload volume_job.h     open range -> assigned -> image -> put -> committed -> released
  *   root   volume_root.c    checkpoints, resize: replacing the root
  *   open   volume_open.c    claim -> owner_tag -> root -> chain -> map -> journal -> running
- *   close  volume.c
+ *   close  volume_close.c
  *
  * Everything that may become possible when something else ends is tried by volume_pump(), once at
  * the end of a loop turn in which volume_kick() was called. */
@@ -28,84 +28,7 @@ enum volume_op {
     VOLUME_OP_STATUS,
 };
 
-/* ---- reading clusters ---- */
-
-struct cluster_read;
-typedef void (*cluster_read_cb)(struct cluster_read *rd, int rc);
-
-/* Whole clusters into memory; see volume_read.c. */
-struct cluster_read {
-    struct err err; /* out: says why, if rc != 0 */
-    struct volume *v;
-    uint64_t cluster;
-    uint32_t count;
-    uint8_t *data; /* NULL: only find out where they are (`locations`) */
-
-    uint64_t *locations; /* of those not in the journal; freed by cluster_read_release() */
-    uint8_t *where;      /* per cluster: enum cluster_where */
-    struct map_lookup lookup;
-    struct journal_read journal;
-    struct journal_piece *pieces;
-    uint32_t piece_cap;
-    struct object_read *objects;
-    unsigned pending;
-    unsigned attempt;
-    int rc;
-    struct turn_call turn;
-    cluster_read_cb cb;
-};
-
-enum cluster_where { IN_MAP, IN_JOURNAL, IS_ZERO };
-
-void cluster_read_start(struct cluster_read *rd, cluster_read_cb cb);
-void cluster_read_release(struct cluster_read *rd);
-
-/* ---- uploading ---- */
-
-enum sco_job_state {
-    JOB_CLOSED,    /* has no number yet */
-    JOB_ASSIGNING, /* its record is on the way to the disk */
-    JOB_QUEUED,    /* waits for room for its image */
-    JOB_READING,
-    JOB_PACKING,
-    JOB_PUTTING,
-    JOB_CHECKING, /* something is there under its name: ours? */
-    JOB_WAITING,  /* until retry_ms */
-    JOB_LANDED,   /* in the backend; not in the prefix until all before it are */
-    JOB_APPLYING,
-    JOB_COMMITTED, /* in the prefix; its records are kept until it is complete */
-};
-
-struct sco_job {
-    struct list link; /* volume.jobs, in order of the chain */
-    struct list slot; /* volume_host.put_queue */
-    struct volume *v;
-    uint8_t state;
-    bool has_slot;
-    bool complete;
-    bool asking; /* whether it is complete by now */
-    struct sco_footer footer;
-    struct extent_tree tree; /* what the range says, newest first only */
-    struct sco_extent *extents;
-    uint32_t *crcs;
-    uint8_t *image;
-    size_t bytes;
-    uint32_t crc;
-    struct journal_append assign;
-    struct record *assigned; /* keeps the assignment's place in the journal */
-    uint8_t *stored;         /* trailer that is there under its name */
-    struct backend_slice slice;
-    struct journal_read read;
-    struct pool_work pack;
-    struct backend_req req;
-    struct map_task task;
-    unsigned attempts;
-    unsigned asked;
-    uint64_t retry_ms;
-    uint64_t landed_ms;
-};
-
-/* ---- the volume ---- */
+struct sco_job;
 
 struct volume {
     struct volume_options options;
@@ -174,15 +97,20 @@ struct volume {
 };
 
 /* volume.c */
+void volume_req_end(struct volume_req *req, int rc);
+
+/* volume_life.c */
 void volume_kick(struct volume *v);
 void volume_stop(struct volume *v, enum volume_state state, const struct err *why);
 bool volume_may_upload(const struct volume *v);
-void volume_dispose(struct volume *v); /* it did not open */
-void volume_req_end(struct volume_req *req, int rc);
 struct backend_assert volume_tag_assert(const struct volume *v);
 uint64_t volume_now_ms(const struct volume *v);
 /* True when `rc` of a transaction whose first assert is owner_tag means another owner. */
 bool volume_is_fenced(struct volume *v, const struct backend_req *req, int rc);
+
+/* volume_close.c */
+void volume_dispose(struct volume *v); /* it did not open */
+void volume_closing_pump(struct volume *v);
 
 /* volume_write.c */
 void volume_submit_write(struct volume_req *req);
@@ -201,23 +129,17 @@ void volume_uploads_stop(struct volume *v); /* it may upload no more */
 bool volume_numbers_used_up(const struct volume *v);
 void volume_uploads_pump(struct volume *v);
 void volume_jobs_free(struct volume *v);
-uint64_t volume_uploads_due(const struct volume *v); /* when to look again, 0: no need */
-bool volume_uploads_busy(const struct volume *v);    /* something is under way */
-void volume_drop_record(void *ctx, struct record *record);
+uint64_t volume_uploads_due(const struct volume *v);       /* when to look again, 0: no need */
+bool volume_uploads_busy(const struct volume *v);          /* something is under way */
+void volume_drop_record(void *ctx, struct record *record); /* volume_commit.c */
 
 /* volume_root.c */
 void volume_root_pump(struct volume *v);
 bool volume_root_busy(const struct volume *v);
 bool volume_wants_checkpoint(const struct volume *v);
-void volume_sweep_start(struct volume *v, struct buf *names); /* takes over `names` */
 
-/* volume_past.c: what the process knows of a volume that it had open before */
-void volume_return_tail(struct volume *v);
-/* What the journal holds of it: as replayed, or as it was given back. */
-void volume_take_tail(struct volume *v, struct tail *ret_tail);
-/* The epoch is about to be taken: whatever comes of it, its author is this process. */
-void volume_note_epoch(struct volume *v, uint32_t epoch);
-bool volume_tried_epoch(const struct volume *v, uint32_t epoch);
+/* volume_sweep.c */
+void volume_sweep_start(struct volume *v, struct buf *names); /* takes over `names` */
 
 /* volume_open.c */
 void volume_opening_start(struct volume *v, volume_open_cb cb, void *ctx);

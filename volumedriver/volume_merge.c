@@ -7,7 +7,9 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "volumedriver/volume_job.h"
 #include "volumedriver/volume_opening.h"
+#include "volumedriver/volume_past.h"
 
 /* ---- RECORD ---- */
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "volumedriver/location.h"
 #include "volumedriver/volume_opening.h"
+#include "volumedriver/volume_past.h"
 
 enum { RECLAIM_RETRY_MS = 1000 };
 

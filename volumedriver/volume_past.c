@@ -8,7 +8,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_job.h"
+#include "volumedriver/volume_past.h"
 
 struct volume_past {
     uint8_t uuid[16];

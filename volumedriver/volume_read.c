@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "volumedriver/cluster_read.h"
 #include "volumedriver/location.h"
 #include "volumedriver/volume_impl.h"
 

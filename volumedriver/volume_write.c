@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "volumedriver/cluster_read.h"
 #include "volumedriver/volume_impl.h"
 
 enum { CLUSTER = VOLUME_CLUSTER_BYTES };

@@ -1,0 +1,218 @@
+/* A volume's states, what its owner asks of it, and the pump that everything asynchronous leads
+ * back to. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "volumedriver/volume_impl.h"
+
+/* ---- state ---- */
+
+uint64_t volume_now_ms(const struct volume *v)
+{
+    return uv_now(v->host->loop);
+}
+
+bool volume_may_upload(const struct volume *v)
+{
+    return v->state == VOLUME_RUNNING ||
+           (v->state == VOLUME_CLOSING && volume_now_ms(v) < v->drain_until_ms);
+}
+
+struct backend_assert volume_tag_assert(const struct volume *v)
+{
+    uint8_t tag[8];
+
+    put_u64le(tag, v->epoch);
+    return (struct backend_assert){
+        .name = "owner_tag", .kind = BACKEND_CHECKSUM, .crc = crc32c(0, tag, sizeof(tag))};
+}
+
+void volume_stop(struct volume *v, enum volume_state state, const struct err *why)
+{
+    if (v->state != VOLUME_RUNNING && v->state != VOLUME_CLOSING) {
+        return;
+    }
+    err_copy(&v->err, why);
+    v->err.code = state == VOLUME_FENCED ? ERR_FENCED : ERR_FAILED;
+    log_error("volume", state == VOLUME_FENCED ? "another owner took over" : "out of service",
+              "volume=%s epoch=%" PRIu32 " why=%s", v->name, v->epoch, why->msg);
+    if (v->state == VOLUME_CLOSING) {
+        v->drain_until_ms = 0;
+    } else {
+        v->state = state;
+    }
+    volume_uploads_stop(v);
+    volume_kick(v);
+}
+
+bool volume_is_fenced(struct volume *v, const struct backend_req *req, int rc)
+{
+    struct err e;
+
+    if (rc != ERR_ASSERT_FAILED || req->failed != 0) {
+        return false;
+    }
+    err_set(&e, ERR_FENCED, "owner_tag is not %" PRIu32 " any more", v->epoch);
+    volume_stop(v, VOLUME_FENCED, &e);
+    return true;
+}
+
+/* ---- pump ---- */
+
+static void drains_pump(struct volume *v)
+{
+    LIST_FOR_EACH_SAFE (it, &v->drains) {
+        struct volume_drain *drain = container_of(it, struct volume_drain, link);
+        bool done = v->committed.seq >= drain->seq;
+
+        if (done || !volume_may_upload(v)) {
+            list_remove(it);
+            drain->cb(drain, done ? 0 : v->err.code != 0 ? v->err.code : ERR_CANCELED);
+        }
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    volume_kick(container_of(timer, struct volume, timer));
+}
+
+static void schedule(struct volume *v)
+{
+    uint64_t now = volume_now_ms(v), due = volume_uploads_due(v);
+
+    if (v->change != NULL && !volume_root_busy(v) && (due == 0 || v->root_retry_ms < due)) {
+        due = v->root_retry_ms;
+    }
+    if (v->reclaiming && v->opening == NULL && (due == 0 || v->reclaim_ms < due)) {
+        due = v->reclaim_ms;
+    }
+    if (v->state == VOLUME_CLOSING && v->drain_until_ms > now &&
+        (due == 0 || v->drain_until_ms < due)) {
+        due = v->drain_until_ms;
+    }
+    if (due == 0) {
+        uv_timer_stop(&v->timer);
+    } else {
+        uv_timer_start(&v->timer, on_timer, due > now ? due - now : 1, 0);
+    }
+}
+
+/* The numbers of this one are used up; or a try to take the next one failed. */
+static bool volume_wants_epoch(const struct volume *v)
+{
+    return v->opening == NULL && volume_may_upload(v) && volume_now_ms(v) >= v->reclaim_ms &&
+           (v->reclaiming || (volume_numbers_used_up(v) && !volume_uploads_busy(v) &&
+                              v->change == NULL && v->sweep == NULL));
+}
+
+static void volume_pump(struct turn_call *call)
+{
+    struct volume *v = container_of(call, struct volume, turn);
+
+    v->kicked = false;
+    if (v->opening != NULL && !v->reclaiming) {
+        return;
+    }
+    if (v->state == VOLUME_CLOSING && v->requests == 0 && volume_may_upload(v)) {
+        volume_range_close(v);
+    }
+    volume_uploads_pump(v);
+    if (volume_wants_epoch(v)) {
+        volume_reclaim(v);
+    }
+    volume_root_pump(v);
+    drains_pump(v);
+    schedule(v);
+    if (v->state == VOLUME_CLOSING) {
+        volume_closing_pump(v);
+    }
+}
+
+void volume_kick(struct volume *v)
+{
+    if (!v->kicked) {
+        v->kicked = true;
+        turn_add(v->host->turn, &v->turn, volume_pump);
+    }
+}
+
+/* ---- life ---- */
+
+void volume_host_init(struct volume_host *host)
+{
+    host->puts = 0;
+    host->pasts = NULL;
+    list_init(&host->put_queue);
+    list_init(&host->volumes);
+}
+
+void volume_host_pressure(struct volume_host *host, uint64_t lsn)
+{
+    LIST_FOR_EACH (it, &host->volumes) {
+        struct volume *v = container_of(it, struct volume, link);
+
+        if (v->open_last >= v->open_first && v->open_lsn <= lsn && volume_may_upload(v)) {
+            volume_range_close(v);
+        }
+    }
+}
+
+struct volume *volume_open(const struct volume_options *options, volume_open_cb cb, void *ctx)
+{
+    struct volume *v = mem_zalloc(sizeof(*v));
+
+    v->options = *options;
+    v->host = options->host;
+    v->backend = options->backend;
+    v->name = mem_strdup(options->name);
+    v->options.name = v->name;
+    memcpy(v->uuid, options->uuid, 16);
+    v->state = VOLUME_OPENING;
+    v->open_first = 1;
+    list_init(&v->writes);
+    list_init(&v->records);
+    list_init(&v->stranded);
+    list_init(&v->jobs);
+    list_init(&v->drains);
+    map_volume_init(&v->map, v->host->map, v->uuid);
+    CHECK(uv_timer_init(v->host->loop, &v->timer) == 0);
+    list_push(&v->host->volumes, &v->link);
+    volume_opening_start(v, cb, ctx);
+    return v;
+}
+
+void volume_drain(struct volume *v, struct volume_drain *drain,
+                  void (*cb)(struct volume_drain *drain, int rc))
+{
+    volume_range_close(v);
+    drain->seq = v->open_last;
+    drain->cb = cb;
+    list_push(&v->drains, &drain->link);
+    volume_kick(v);
+}
+
+int volume_resize(struct volume *v, struct volume_resize *resize, uint64_t size_bytes,
+                  void (*cb)(struct volume_resize *resize, int rc))
+{
+    if (v->state != VOLUME_RUNNING || volume_is_readonly(v)) {
+        return err_set(&resize->err, -EROFS, "volume %s", v->name);
+    }
+    if (v->resize != NULL) {
+        return err_set(&resize->err, ERR_BUSY, "volume %s is being resized", v->name);
+    }
+    if (size_bytes % VOLUME_CLUSTER_BYTES != 0 || size_bytes < v->root.size_bytes ||
+        size_bytes > ROOT_VOLUME_BYTES_MAX) {
+        return err_set(&resize->err, -EINVAL, "size %" PRIu64, size_bytes);
+    }
+    resize->size_bytes = size_bytes;
+    resize->cb = cb;
+    v->resize = resize;
+    volume_kick(v);
+    return 0;
+}

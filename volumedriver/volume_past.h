@@ -1,0 +1,15 @@
+/* What the process knows of a volume that it had open before. */
+#ifndef VOLUMEDRIVER_VOLUME_PAST_H
+#define VOLUMEDRIVER_VOLUME_PAST_H
+
+#include "volumedriver/tail.h"
+#include "volumedriver/volume_open.h"
+
+void volume_return_tail(struct volume *v);
+/* What the journal holds of it: as replayed, or as it was given back. */
+void volume_take_tail(struct volume *v, struct tail *ret_tail);
+/* The epoch is about to be taken: whatever comes of it, its author is this process. */
+void volume_note_epoch(struct volume *v, uint32_t epoch);
+bool volume_tried_epoch(const struct volume *v, uint32_t epoch);
+
+#endif

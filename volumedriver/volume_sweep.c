@@ -1,0 +1,70 @@
+/* Deleting objects that nobody names. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "volumedriver/volume_impl.h"
+
+struct volume_sweep {
+    struct volume *v;
+    struct buf names; /* each with its NUL */
+    size_t at;
+    size_t next;
+    struct backend_req req;
+};
+
+static void sweep_next(struct volume_sweep *s);
+
+static void on_swept(struct backend_req *req, int rc)
+{
+    struct volume_sweep *s = container_of(req, struct volume_sweep, req);
+    struct volume *v = s->v;
+
+    s->at = s->next;
+    if (rc == 0 && s->at < s->names.len && volume_may_upload(v)) {
+        sweep_next(s);
+        return;
+    }
+    if (rc != 0 && !volume_is_fenced(v, req, rc)) {
+        log_info("volume", "sweep left to the next open", "volume=%s why=%s", v->name,
+                 req->err.msg);
+    }
+    buf_release(&s->names);
+    free(s);
+    v->sweep = NULL;
+    volume_kick(v);
+}
+
+static void sweep_next(struct volume_sweep *s)
+{
+    struct backend_update updates[BACKEND_UPDATES_MAX];
+    struct backend_assert tag = volume_tag_assert(s->v);
+    unsigned count = 0;
+
+    for (s->next = s->at; s->next < s->names.len && count < BACKEND_UPDATES_MAX; count++) {
+        const char *name = (const char *)s->names.data + s->next;
+
+        updates[count] = (struct backend_update){.name = name};
+        s->next += strlen(name) + 1;
+    }
+    s->v->backend->ops->apply(s->v->backend, &s->req, &tag, 1, updates, count, BACKEND_RESERVE,
+                              on_swept);
+}
+
+void volume_sweep_start(struct volume *v, struct buf *names)
+{
+    struct volume_sweep *s;
+
+    if (names->len == 0 || v->sweep != NULL) { /* one at a time: an open sweeps the rest */
+        buf_release(names);
+        return;
+    }
+    s = mem_zalloc(sizeof(*s));
+    s->v = v;
+    s->names = *names;
+    *names = (struct buf){0};
+    v->sweep = s;
+    sweep_next(s);
+}
