@@ -209,6 +209,7 @@ static void start_commit(struct sequence *s)
         .upload_count = s->upload_count,
         .deletes = s->deletes,
         .delete_count = s->delete_count,
+        .gc_epoch = s->gc_epoch,
         .reserve = (s->spec.apply->flags & PROXY_APPLY_RESERVE) != 0,
         .low_priority = (s->spec.apply->flags & PROXY_APPLY_LOW_PRIORITY) != 0,
         .timeout_ms = now < s->deadline_ms ? (unsigned)(s->deadline_ms - now) : 1};
@@ -247,7 +248,7 @@ static void on_commit_failed(struct sequence *s, int rc, struct nsm_reply *reply
 {
     forget_names(s);
     err_copy(&s->err, &reply->err);
-    if (rc == ERR_STALE && s->upload_count > 0 && ++s->epoch_tries < SEQUENCE_EPOCH_TRIES) {
+    if (rc == ERR_STALE && ++s->epoch_tries < SEQUENCE_EPOCH_TRIES) {
         epochs_forget(&s->engine->epochs, s->use.ns->id);
         s->state = SEQUENCE_AGAIN;
         return;

@@ -113,6 +113,9 @@ struct nsm_sequence {
     size_t upload_count;
     const struct slice *deletes; /* a name that does not exist is fine: assert EXISTS if not */
     size_t delete_count;
+    /* One that is alive, asserted with the rest: a namespace that was deleted has none, so nothing
+     * is acknowledged there. 0: that of the uploads, and without uploads nothing is asserted. */
+    uint64_t gc_epoch;
     bool reserve;
     bool low_priority;
     unsigned timeout_ms; /* of the whole; 0: default */

@@ -214,7 +214,7 @@ static void lost_race(struct seq_op *s, struct slice failed_key)
     struct key key;
     struct slice epoch = ns_key_epoch(&key, s->op.ns_id, s->gc_epoch);
 
-    if (s->upload_count != 0 && slice_eq(failed_key, epoch)) {
+    if (s->gc_epoch != 0 && slice_eq(failed_key, epoch)) {
         err_set(&s->err, ERR_STALE, "gc epoch %llu", (unsigned long long)s->gc_epoch);
         fail(s, &s->err);
         return;

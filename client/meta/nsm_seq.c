@@ -81,6 +81,7 @@ int seq_take(struct seq_op *s, const struct nsm_sequence *sequence, struct err *
     s->asserts = mem_array(sequence->assert_count + 1, sizeof *s->asserts);
     s->uploads = mem_array(sequence->upload_count + 1, sizeof(struct manifest *));
     s->asked = mem_array(names + 1, sizeof *s->asked);
+    s->gc_epoch = sequence->gc_epoch;
     s->reserve = sequence->reserve;
     s->low_priority = sequence->low_priority;
     rnd_bytes(s->commit_id, sizeof s->commit_id);
@@ -92,7 +93,7 @@ int seq_take(struct seq_op *s, const struct nsm_sequence *sequence, struct err *
 
         s->uploads[i] = m;
         s->upload_count++;
-        if (i == 0) {
+        if (s->gc_epoch == 0) {
             s->gc_epoch = m->gc_epoch;
         }
         if (m->object_id.len != NSM_OBJECT_ID_BYTES || m->gc_epoch == 0 ||
@@ -331,7 +332,7 @@ int seq_build(struct seq_op *s, struct err *e)
     kv_txn_release(&s->txn);
     s->txn.reserve = s->reserve || s->upload_count == 0; /* deletes make room */
     s->txn.low_priority = s->low_priority;
-    if (s->upload_count != 0) {
+    if (s->gc_epoch != 0) {
         assert_epoch(s);
     }
     for (size_t i = 0; i < s->name_count; i++) {

@@ -289,6 +289,36 @@ static void a_sequence_is_one_transaction(void **state)
     unmake(c);
 }
 
+/* As in a namespace that was deleted, and perhaps made anew under another id. */
+static void without_its_gc_epoch_nothing_is_deleted_and_no_assert_holds(void **state)
+{
+    struct fixture *f = *state;
+    struct manifest *m = make("a", 1);
+    struct slice name = text("a");
+    struct nsm_assert exists = {.kind = NSM_ASSERT_EXISTS, .name = name};
+    struct nsm_sequence sequences[] = {
+        {.deletes = &name, .delete_count = 1, .gc_epoch = 2},
+        {.asserts = &exists, .assert_count = 1, .gc_epoch = 2},
+    };
+    struct nsm_wait w;
+
+    assert_int_equal(put(f->a, m), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        w = (struct nsm_wait){0};
+        nsm_apply(f->a, NS, &sequences[i], nsm_wait_cb, &w);
+        assert_int_equal(await_rc(f->a, &w), ERR_STALE);
+        expect_sound(f, 1, 0);
+        sequences[i].gc_epoch = 1;
+    }
+    for (unsigned i = 2; i-- > 0;) {
+        w = (struct nsm_wait){0};
+        nsm_apply(f->a, NS, &sequences[i], nsm_wait_cb, &w);
+        assert_int_equal(await_rc(f->a, &w), 0);
+    }
+    expect_sound(f, 0, 1);
+    unmake(m);
+}
+
 static void a_name_may_be_updated_once_in_a_sequence(void **state)
 {
     struct fixture *f = *state;
@@ -605,6 +635,7 @@ int main(void)
         TEST(deletes_leave_an_obsolete_record_or_nothing),
         TEST(asserts_of_every_kind_are_judged),
         TEST(a_sequence_is_one_transaction),
+        TEST(without_its_gc_epoch_nothing_is_deleted_and_no_assert_holds),
         TEST(a_name_may_be_updated_once_in_a_sequence),
         TEST(what_does_not_fit_is_refused_before_an_upload),
         TEST(a_put_of_a_new_name_under_a_known_owner_tag_is_one_round_trip),
