@@ -283,6 +283,7 @@ static void stop_step(struct proxy *p)
     } else if (p->server != NULL) {
         proxy_server_close(p->server, on_server_closed, p);
     } else if (p->engine != NULL) {
+        registry_unwatch(p->registry);
         engine_close(p->engine, on_engine_closed, p);
     } else if (p->connected) {
         connect_close(&p->connect, on_connect_closed, p);

@@ -402,6 +402,11 @@ void registry_poll(struct registry *registry, unsigned interval_ms, void (*on_ch
     poll_again(registry);
 }
 
+void registry_unwatch(struct registry *registry)
+{
+    registry->on_change = NULL;
+}
+
 /* ---- NSM hosts ---- */
 
 int registry_nsm(struct registry *registry, const char *host_id, struct nsm **ret_nsm,

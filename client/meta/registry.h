@@ -34,6 +34,8 @@ void registry_refresh(struct registry *registry, registry_cb cb, void *ctx);
  * replaced, whatever replaced it. */
 void registry_poll(struct registry *registry, unsigned interval_ms, void (*on_change)(void *ctx),
                    void *ctx);
+/* on_change comes no more: to be said before its `ctx` is closed. */
+void registry_unwatch(struct registry *registry);
 /* Everything open is answered with ERR_CANCELED, then `cb`; *registry is freed. */
 void registry_close(struct registry *registry, registry_close_cb cb, void *ctx);
 

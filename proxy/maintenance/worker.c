@@ -114,6 +114,7 @@ static int run_engine(struct worker *w, struct registry *registry, struct lease_
     }
     registry_poll(registry, CONNECT_POLL_MS, engine_registry_changed, engine);
     run_agent(w, registry, engine, lease_end);
+    registry_unwatch(registry);
     engine_close(engine, on_done, &closed);
     until(w, &closed);
     return 0;
