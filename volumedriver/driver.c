@@ -1,5 +1,5 @@
-/* Start: journal, map and threads -> registry -> the list of our volumes -> each opened ->
- * NBD. Stop: clients cut off -> volumes closed -> everything else, backwards. */
+/* Start: NBD, whose clients wait -> journal, map and threads -> registry -> the list of our volumes
+ * -> each opened. Stop: clients cut off -> volumes closed -> everything else, backwards. */
 #include "volumedriver/driver.h"
 
 #include <errno.h>
@@ -111,17 +111,6 @@ static int start_nbd(struct driver *d, struct err *e)
     return rc != 0 ? rc : nbd_server_new(d->loop, &options, &d->nbd, e);
 }
 
-static void on_all_tried(struct driver *d)
-{
-    struct err e;
-
-    if (start_nbd(d, &e) != 0) {
-        d->on_failed(d, &e);
-        return;
-    }
-    d->on_ready(d);
-}
-
 static void list_from(struct driver *d, const char *after);
 
 static void on_list(void *ctx, int rc, const struct err *e, const struct registry_volume *volumes,
@@ -188,13 +177,13 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
     d->config = config;
     list_init(&d->volumes);
     d->exports.ops = &driver_exports_ops;
-    d->all_tried = on_all_tried;
     turn_init(&d->turn, loop);
     CHECK(uv_timer_init(loop, &d->timer) == 0);
     d->turn_open = d->timer_open = true;
     d->worker = nbd_worker_new(loop);
     rc = pool_new(loop, "sco", DRIVER_POOL_THREADS, DRIVER_POOL_QUEUE_MAX, &d->pool);
-    rc = rc != 0 ? err_set(e, rc, "threads") : open_journal(d, e);
+    rc = rc != 0 ? err_set(e, rc, "threads") : start_nbd(d, e);
+    rc = rc != 0 ? rc : open_journal(d, e);
     rc = rc != 0 ? rc : open_map(d, e);
     rc = rc != 0 ? rc : open_proxies(d, e);
     if (rc != 0) {

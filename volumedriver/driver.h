@@ -85,7 +85,7 @@ struct driver {
     unsigned operations; /* creates and deletes under way */
     uv_timer_t timer;    /* opens what waits */
     bool listed;         /* the registry's list was read once */
-    bool ready;          /* every volume of ours was tried once, clients are served */
+    bool ready;          /* every volume of ours was tried once */
     bool stopping;
     void (*on_ready)(struct driver *d);
     void (*on_failed)(struct driver *d, const struct err *e); /* it cannot go on */
@@ -95,10 +95,10 @@ struct driver {
     bool reachable; /* the registry has answered */
     bool timer_open, turn_open;
     unsigned closing;
-    void (*all_tried)(struct driver *d);
 };
 
-/* Opens journal and map (blocks), then goes on by itself until on_ready(). */
+/* Listens for NBD clients, opens journal and map (blocks), then goes on by itself until
+ * on_ready(). Clients that come earlier are held until their volume is open. */
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,
                  struct err *e);
 /* Clients are cut off, volumes upload what they can for a while and close; then `stopped`. Also
@@ -121,8 +121,8 @@ int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb do
                         struct err *e);
 int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb done, void *ctx,
                          struct err *e);
-extern const struct volume_owner_ops driver_owner_ops; /* driver_claim.c */
-extern const struct nbd_exports_ops driver_exports_ops;
+extern const struct volume_owner_ops driver_owner_ops;  /* driver_claim.c */
+extern const struct nbd_exports_ops driver_exports_ops; /* driver_exports.c */
 
 /* ---- driver_create.c, driver_delete.c: each ends with `done`, later ---- */
 

@@ -27,41 +27,6 @@ static void finish(struct driver_volume *v, int rc, const struct err *e)
     }
 }
 
-/* ---- exports ---- */
-
-static void list_exports(struct nbd_exports *exports, nbd_export_each_cb each, void *ctx)
-{
-    struct driver *d = container_of(exports, struct driver, exports);
-
-    LIST_FOR_EACH (it, &d->volumes) {
-        struct driver_volume *v = container_of(it, struct driver_volume, link);
-
-        if (v->state == DRIVER_VOLUME_OPEN) {
-            each(ctx, v->name, "");
-        }
-    }
-}
-
-/* "" is the only volume there is, when there is only one. */
-static struct nbd_export *find_export(struct nbd_exports *exports, const char *name)
-{
-    struct driver *d = container_of(exports, struct driver, exports);
-    struct driver_volume *found = NULL;
-    unsigned matches = 0;
-
-    LIST_FOR_EACH (it, &d->volumes) {
-        struct driver_volume *v = container_of(it, struct driver_volume, link);
-
-        if (v->state == DRIVER_VOLUME_OPEN && (name[0] == '\0' || strcmp(v->name, name) == 0)) {
-            found = v;
-            matches++;
-        }
-    }
-    return matches == 1 ? &found->export : NULL;
-}
-
-const struct nbd_exports_ops driver_exports_ops = {.list = list_exports, .find = find_export};
-
 /* ---- open ---- */
 
 struct driver_volume *driver_volume_find(const struct driver *d, const char *name)
@@ -190,7 +155,7 @@ static void check_ready(struct driver *d)
         }
     }
     d->ready = true;
-    d->all_tried(d);
+    d->on_ready(d);
 }
 
 void driver_open_waiting(struct driver *d)

@@ -49,6 +49,10 @@ struct nbd_exports_ops {
     void (*list)(struct nbd_exports *exports, nbd_export_each_cb each, void *ctx);
     /* NULL: no such export. "" asks for the default one, if there is one. */
     struct nbd_export *(*find)(struct nbd_exports *exports, const char *name);
+    /* Of a name that find() has nothing for: ERR_BUSY: it may be there soon, and the client is
+     * held for a while; ERR_NOT_FOUND; or why it cannot be had. *e is told to the client. `name`
+     * NULL: 0 when list() is whole, or ERR_BUSY. NULL instead of a function: ERR_NOT_FOUND, 0. */
+    int (*missing)(struct nbd_exports *exports, const char *name, struct err *e);
 };
 
 struct nbd_exports { /* first member of the owner's table */

@@ -70,15 +70,30 @@ static void acknowledge(struct nbd_handshake *hs)
     nbd_option_reply_put(&hs->out, hs->option, NBD_REP_ACK, slice_of(NULL, 0));
 }
 
-static struct nbd_export *find_export(struct nbd_handshake *hs, struct slice name)
+/* NULL: *ret_why says why not, and hs->held whether to ask again. */
+static struct nbd_export *find_export(struct nbd_handshake *hs, struct slice name,
+                                      struct err *ret_why)
 {
+    const struct nbd_exports_ops *ops = hs->exports->ops;
     char text[NBD_STRING_BYTES_MAX + 1];
+    struct nbd_export *export;
+    int rc = ERR_NOT_FOUND;
 
     if (name.len != 0) {
         memcpy(text, name.data, name.len);
     }
     text[name.len] = '\0';
-    return hs->exports->ops->find(hs->exports, text);
+    export = ops->find(hs->exports, text);
+    if (export != NULL) {
+        return export;
+    }
+    if (ops->missing != NULL) {
+        rc = ops->missing(hs->exports, text, ret_why);
+    } else {
+        err_say(ret_why, rc, "no export '%.128s'", text);
+    }
+    hs->held = rc == ERR_BUSY && !hs->impatient;
+    return NULL;
 }
 
 /* Every volume is written through one journal, and volume_flush() covers every write whose
@@ -116,17 +131,19 @@ static void on_export_name(struct nbd_handshake *hs, struct slice data)
 {
     struct nbd_export *export;
     struct slice name;
+    struct err e;
     int rc = nbd_option_name_decode(&name, data);
 
     if (rc != 0) {
         close_with(hs, rc, "NBD_OPT_EXPORT_NAME with a bad name");
         return;
     }
-    export = find_export(hs, name);
+    export = find_export(hs, name, &e);
     if (export == NULL) {
-        err_set(&hs->err, ERR_NOT_FOUND, "export '%.*s'", (int)(name.len < 128 ? name.len : 128),
-                (const char *)name.data);
-        hs->state = NBD_HANDSHAKE_CLOSE;
+        if (!hs->held) {
+            err_copy(&hs->err, &e);
+            hs->state = NBD_HANDSHAKE_CLOSE;
+        }
         return;
     }
     if (nbd_export_attach(export, &hs->host, &hs->err) != 0) {
@@ -158,6 +175,14 @@ static void put_infos(struct nbd_handshake *hs, const struct nbd_option_go *go,
     }
 }
 
+/* find_export() found nothing. */
+static void refuse_missing(struct nbd_handshake *hs, const struct err *why)
+{
+    if (!hs->held) {
+        refuse(hs, NBD_REP_ERR_UNKNOWN, why->msg);
+    }
+}
+
 /* NBD_OPT_INFO says what NBD_OPT_GO would say, a refusal too. */
 static void on_go(struct nbd_handshake *hs, struct slice data)
 {
@@ -171,9 +196,9 @@ static void on_go(struct nbd_handshake *hs, struct slice data)
         refuse_bad(hs, rc);
         return;
     }
-    export = find_export(hs, go.name);
+    export = find_export(hs, go.name, &e);
     if (export == NULL) {
-        refuse(hs, NBD_REP_ERR_UNKNOWN, "no such export");
+        refuse_missing(hs, &e);
         return;
     }
     rc = enter ? nbd_export_attach(export, &hs->host, &e) : nbd_export_check(export, &hs->host, &e);
@@ -198,11 +223,19 @@ static void put_server(void *ctx, const char *name, const char *description)
 
 static void on_list(struct nbd_handshake *hs, struct slice data)
 {
+    const struct nbd_exports_ops *ops = hs->exports->ops;
+    struct err e;
+
     if (data.len != 0) {
         refuse(hs, NBD_REP_ERR_INVALID, "NBD_OPT_LIST takes no data");
         return;
     }
-    hs->exports->ops->list(hs->exports, put_server, hs);
+    hs->held =
+        ops->missing != NULL && !hs->impatient && ops->missing(hs->exports, NULL, &e) == ERR_BUSY;
+    if (hs->held) {
+        return;
+    }
+    ops->list(hs->exports, put_server, hs);
     acknowledge(hs);
 }
 
@@ -220,6 +253,7 @@ static void on_meta_context(struct nbd_handshake *hs, struct slice data)
 {
     bool listing = hs->option == NBD_OPT_LIST_META_CONTEXT;
     struct nbd_option_meta meta;
+    struct err e;
     int rc;
 
     if (!listing) { /* a SET replaces what was set before, also when it fails */
@@ -235,8 +269,8 @@ static void on_meta_context(struct nbd_handshake *hs, struct slice data)
         refuse_bad(hs, rc);
         return;
     }
-    if (find_export(hs, meta.name) == NULL) {
-        refuse(hs, NBD_REP_ERR_UNKNOWN, "no such export");
+    if (find_export(hs, meta.name, &e) == NULL) {
+        refuse_missing(hs, &e);
         return;
     }
     if (meta.allocation) {
@@ -330,6 +364,9 @@ static size_t take_option(struct nbd_handshake *hs, const uint8_t *data, size_t 
         return 0;
     }
     answer(hs, slice_of(data + NBD_OPTION_HEAD_BYTES, option.bytes));
+    if (hs->held) {
+        return 0;
+    }
     return NBD_OPTION_HEAD_BYTES + option.bytes;
 }
 
@@ -352,6 +389,7 @@ static size_t take_skipped(struct nbd_handshake *hs, size_t bytes)
 
 size_t nbd_handshake_take(struct nbd_handshake *hs, const uint8_t *data, size_t bytes)
 {
+    hs->held = false;
     switch (hs->state) {
     case NBD_HANDSHAKE_FLAGS:
         return take_flags(hs, data, bytes);

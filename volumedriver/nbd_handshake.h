@@ -2,7 +2,9 @@
  *
  * The caller keeps what it read and offers it until nothing more is taken; replies gather
  * in `out`, which the caller sends and empties before it offers more, so that a client
- * that asks without listening costs no memory. Server thread only. */
+ * that asks without listening costs no memory. An option about an export that is not there yet
+ * is not taken: the caller offers it again after a while, and when it has no more patience,
+ * the client is told so. Server thread only. */
 #ifndef VOLUMEDRIVER_NBD_HANDSHAKE_H
 #define VOLUMEDRIVER_NBD_HANDSHAKE_H
 
@@ -35,6 +37,9 @@ struct nbd_handshake {
     enum nbd_handshake_state state;
     struct buf out;
     struct err err; /* why, when the state is CLOSE and the client is to blame; code 0: it left */
+
+    bool held;      /* out of take: it returned 0 because an export may be there soon */
+    bool impatient; /* in: answer nevertheless */
 
     /* the outcome */
     struct nbd_export *export; /* attached; NULL before DONE */

@@ -375,6 +375,7 @@ int nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options,
         options->connections_max != 0 ? options->connections_max : NBD_CONNECTIONS_MAX;
     s->handshake_timeout_ms = options->handshake_timeout_ms != 0 ? options->handshake_timeout_ms
                                                                  : NBD_HANDSHAKE_TIMEOUT_MS;
+    s->hold_ms = options->hold_ms != 0 ? options->hold_ms : NBD_HOLD_MS;
     s->stall_timeout_ms =
         options->stall_timeout_ms != 0 ? options->stall_timeout_ms : NBD_STALL_TIMEOUT_MS;
     list_init(&s->visitors);

@@ -3,7 +3,8 @@
  *
  * One thread, that of `loop`, owns the server and the exports; volumes may live on other
  * loops. Limits: connections_max (more are closed at once), NBD_OPTION_BYTES_MAX, a deadline
- * for the whole handshake, and one for a peer that stops in the middle of a request or takes
+ * for the whole handshake (not counting up to hold_ms that the client is made to wait for an
+ * export that is being opened), and one for a peer that stops in the middle of a request or takes
  * no replies. An idle connection may stay for ever (TCP keep-alive finds dead hosts).
  * TLS is not offered: put the port on a trusted network or use the unix socket. */
 #ifndef VOLUMEDRIVER_NBD_SERVER_H
@@ -22,6 +23,7 @@ enum {
     NBD_ADDRS_MAX = 16,
     NBD_CONNECTIONS_MAX = 1024,
     NBD_HANDSHAKE_TIMEOUT_MS = 30000,
+    NBD_HOLD_MS = 30000,
     NBD_STALL_TIMEOUT_MS = 60000,
 };
 
@@ -35,6 +37,7 @@ struct nbd_server_options {
     struct nbd_exports *exports;
     unsigned connections_max;      /* 0: NBD_CONNECTIONS_MAX */
     unsigned handshake_timeout_ms; /* 0: NBD_HANDSHAKE_TIMEOUT_MS */
+    unsigned hold_ms;              /* for exports that are being opened; 0: NBD_HOLD_MS */
     unsigned stall_timeout_ms;     /* 0: NBD_STALL_TIMEOUT_MS */
 };
 

@@ -37,7 +37,7 @@ struct nbd_drop {
 struct nbd_server {
     uv_loop_t *loop;
     struct nbd_exports *exports;
-    unsigned connections_max, handshake_timeout_ms, stall_timeout_ms;
+    unsigned connections_max, handshake_timeout_ms, hold_ms, stall_timeout_ms;
     struct nbd_listener listeners[NBD_ADDRS_MAX];
     unsigned listener_count;
     struct nbd_mailbox mailbox;
@@ -66,7 +66,7 @@ void nbd_server_watch(struct nbd_server *s); /* start the sweep */
 
 /* nbd_visitor.c */
 void nbd_visitor_start(struct nbd_server *s, int fd, const struct net_addr *peer);
-/* Drop those that are late; returns whether there are others. */
+/* Drop those that are late, ask again for those that are held; returns whether there are any. */
 bool nbd_visitor_sweep(struct nbd_server *s);
 /* Drop those that chose `export`; NULL: all. */
 void nbd_visitor_drop(struct nbd_server *s, const struct nbd_export *export);

@@ -1,5 +1,8 @@
 /* A connection in its handshake: reads what the client says, lets nbd_handshake.c answer one
- * option at a time, sends the answer whole before it takes the next. */
+ * option at a time, sends the answer whole before it takes the next.
+ *
+ * A visitor that asks for an export that is just being opened is held: nothing more is read from
+ * it, its option is offered again by each sweep, until the export is there or its time is up. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +24,12 @@ struct nbd_visitor {
     uv_poll_t poll;
     int poll_events;
     struct nbd_handshake hs;
-    struct buf in; /* not taken yet */
-    size_t sent;   /* of hs.out */
-    uint64_t deadline_ms;
-    struct list link; /* nbd_server.visitors */
+    struct buf in;        /* not taken yet */
+    size_t sent;          /* of hs.out */
+    uint64_t deadline_ms; /* of the handshake; being held does not count */
+    uint64_t hold_end_ms; /* 0: was never held */
+    uint64_t held_ms;     /* since then; 0: is not held */
+    struct list link;     /* nbd_server.visitors */
 };
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -89,6 +94,19 @@ static bool send_out(struct nbd_visitor *v)
     return true;
 }
 
+static void note_held(struct nbd_visitor *v)
+{
+    uint64_t now_ms = uv_now(v->server->loop);
+
+    if (v->hs.held && v->held_ms == 0) {
+        v->held_ms = now_ms;
+        v->hold_end_ms = v->hold_end_ms != 0 ? v->hold_end_ms : now_ms + v->server->hold_ms;
+    } else if (!v->hs.held && v->held_ms != 0) {
+        v->deadline_ms += now_ms - v->held_ms;
+        v->held_ms = 0;
+    }
+}
+
 /* Answer what was read, one option at a time. False: the visitor is gone. */
 static bool take_in(struct nbd_visitor *v)
 {
@@ -116,6 +134,7 @@ static bool take_in(struct nbd_visitor *v)
             return false;
         }
         taken = nbd_handshake_take(&v->hs, in->data, in->len);
+        note_held(v);
         if (taken == 0) {
             return true;
         }
@@ -128,7 +147,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void update_poll(struct nbd_visitor *v)
 {
-    int events = v->hs.out.len != 0 ? UV_WRITABLE : UV_READABLE;
+    int events = v->hs.out.len != 0 ? UV_WRITABLE : v->held_ms != 0 ? UV_DISCONNECT : UV_READABLE;
 
     if (events != v->poll_events) {
         v->poll_events = events;
@@ -162,7 +181,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct nbd_visitor *v = container_of(poll, struct nbd_visitor, poll);
 
-    if (status < 0) {
+    if (status < 0 || (events & UV_DISCONNECT) != 0) {
         leave(v, false);
         return;
     }
@@ -197,7 +216,12 @@ bool nbd_visitor_sweep(struct nbd_server *s)
     LIST_FOR_EACH_SAFE (it, &s->visitors) {
         struct nbd_visitor *v = container_of(it, struct nbd_visitor, link);
 
-        if (uv_now(s->loop) >= v->deadline_ms) {
+        if (v->held_ms != 0) {
+            v->hs.impatient = uv_now(s->loop) >= v->hold_end_ms;
+            if (take_in(v)) {
+                update_poll(v);
+            }
+        } else if (uv_now(s->loop) >= v->deadline_ms) {
             fail(v, "took too long");
         }
     }

@@ -6,8 +6,10 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 import nbd_client as nbd
@@ -155,10 +157,48 @@ def one_of_two(d):
         os.kill(d.daemon("proxy")["pid"], signal.SIGCONT)
 
 
+def early_clients(d):
+    """Clients that come while volumes cannot be opened yet wait, instead of being refused."""
+    d.hold("volumedriver", "--kill")
+    proxy = d.daemon("proxy")["pid"]
+    os.kill(proxy, signal.SIGSTOP)
+    try:
+        d.start("volumedriver")
+
+        def connected():
+            try:
+                return nbd.Handshake(d.nbd_socket)
+            except OSError:
+                return None  # not even listening
+
+        unknown = wait_for("the driver to listen", connected)
+        clients = []
+        threads = [threading.Thread(target=lambda: clients.append(
+            nbd.Client(d.nbd_socket, "disk", timeout=90))) for _ in range(4)]
+        for t in threads:
+            t.start()
+        try:
+            unknown.option(nbd.OPT_GO, struct.pack(">I", 7) + b"nothing" + b"\0\0")
+            raise AssertionError("an export of that name")
+        except nbd.Refused as e:
+            assert "nothing" in str(e), e
+        time.sleep(1)
+        assert not clients and all(t.is_alive() for t in threads)
+    finally:
+        os.kill(proxy, signal.SIGCONT)
+    for t in threads:
+        t.join(90)
+    assert len(clients) == 4, f"{len(clients)} of 4 clients got their disk"
+    for c in clients:
+        check(c, 2)
+        c.disconnect()
+
+
 with Deployment() as d:
     d.volumes_anew(**KEYS)
     d.alba("vdisk-create", "disk", "256MiB")
     fill(d, "disk", 16)
+    early_clients(d)
     killed_and_stopped_under_load(d)
     down_for_too_long(d)
     one_of_two(d)

@@ -48,9 +48,22 @@ static struct nbd_export *find_export(struct nbd_exports *exports, const char *n
     return NULL;
 }
 
+static int missing_export(struct nbd_exports *exports, const char *name, struct err *e)
+{
+    struct nbd_fixture *f = container_of(exports, struct nbd_fixture, exports);
+
+    for (int i = 0; i < NBD_FIXTURE_EXPORTS && f->opening; i++) {
+        if (f->hidden[i] && (name == NULL || strcmp(name, f->table[i].name) == 0)) {
+            return err_say(e, ERR_BUSY, "'%s' is still being opened", f->table[i].name);
+        }
+    }
+    return name == NULL ? 0 : err_say(e, ERR_NOT_FOUND, "no export '%s'", name);
+}
+
 void nbd_fixture_init(struct nbd_fixture *f, const struct nbd_server_options *options)
 {
-    static const struct nbd_exports_ops ops = {.list = list_exports, .find = find_export};
+    static const struct nbd_exports_ops ops = {
+        .list = list_exports, .find = find_export, .missing = missing_export};
     struct nbd_server_options o = options != NULL ? *options : (struct nbd_server_options){0};
     struct net_addr addr;
     struct err e;

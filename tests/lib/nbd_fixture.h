@@ -32,6 +32,7 @@ struct nbd_fixture {
     struct nbd_server *server; /* NULL: closed */
     struct nbd_export table[NBD_FIXTURE_EXPORTS];
     bool hidden[NBD_FIXTURE_EXPORTS]; /* from list and find */
+    bool opening;                     /* what is hidden may come */
     bool server_closed;
     bool worker_closed;
 };

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -273,6 +274,99 @@ static void a_slow_handshake_is_ended(void **state)
     nbd_play_send(f, fd, "IHAVE", 5);
     nbd_play_expect_end(f, fd);
     close(fd);
+    nbd_fixture_wait_connections(f, 0);
+}
+
+/* ---- exports that are being opened ---- */
+
+static int setup_opening(void **state)
+{
+    struct nbd_server_options options = {.handshake_timeout_ms = 300, .hold_ms = 600};
+    struct nbd_fixture *f = mem_zalloc(sizeof *f);
+
+    nbd_fixture_init(f, &options);
+    f->opening = f->hidden[0] = true;
+    *state = f;
+    return 0;
+}
+
+static void ask(struct nbd_fixture *f, int fd, const char *name)
+{
+    struct buf b = {0};
+
+    buf_put_u32be(&b, (uint32_t)strlen(name));
+    buf_put(&b, name, strlen(name));
+    buf_put(&b, "\0\0", 2);
+    nbd_play_option(f, fd, NBD_OPT_GO, b.data, b.len);
+    buf_release(&b);
+}
+
+static void assert_refused(struct nbd_fixture *f, int fd, const char *why)
+{
+    struct slice said = nbd_play_reply(f, fd, NBD_OPT_GO, NBD_REP_ERR_UNKNOWN);
+
+    assert_non_null(memmem(said.data, said.len, why, strlen(why)));
+}
+
+/* Longer than a handshake may take otherwise. */
+static void a_client_waits_for_its_export_to_open(void **state)
+{
+    struct nbd_fixture *f = *state;
+    int early = nbd_play_greet(f);
+    int lister = nbd_play_greet(f);
+    int fd;
+
+    ask(f, early, "disk");
+    nbd_play_option(f, lister, NBD_OPT_LIST, NULL, 0);
+    nbd_play_expect_silence(f, early, 400);
+    nbd_play_expect_silence(f, lister, 10);
+    fd = nbd_play_go(f, "other", false, false); /* which is open */
+    f->hidden[0] = false;
+    nbd_play_reply(f, early, NBD_OPT_GO, NBD_REP_INFO);
+    nbd_play_reply(f, early, NBD_OPT_GO, NBD_REP_ACK);
+    nbd_play_request(f, early, NBD_CMD_FLUSH, 0, 1, 0, 0);
+    nbd_play_expect_simple(f, early, 1, NBD_SUCCESS);
+    for (int i = 0; i < NBD_FIXTURE_EXPORTS; i++) {
+        nbd_play_reply(f, lister, NBD_OPT_LIST, NBD_REP_SERVER);
+    }
+    nbd_play_reply(f, lister, NBD_OPT_LIST, NBD_REP_ACK);
+    close(early);
+    close(lister);
+    close(fd);
+}
+
+static void a_client_does_not_wait_for_ever(void **state)
+{
+    struct nbd_fixture *f = *state;
+    int fd = nbd_play_greet(f);
+
+    ask(f, fd, "nothing"); /* of which nothing is to be expected */
+    assert_refused(f, fd, "no export 'nothing'");
+    ask(f, fd, "disk");
+    nbd_play_expect_silence(f, fd, 400);
+    assert_refused(f, fd, "'disk' is still being opened");
+    ask(f, fd, "disk"); /* it had its time */
+    assert_refused(f, fd, "'disk' is still being opened");
+    ask(f, fd, "other");
+    nbd_play_reply(f, fd, NBD_OPT_GO, NBD_REP_INFO);
+    nbd_play_reply(f, fd, NBD_OPT_GO, NBD_REP_ACK);
+    close(fd);
+}
+
+static void a_client_that_leaves_while_it_waits_is_forgotten(void **state)
+{
+    struct nbd_fixture *f = *state;
+    int gone = nbd_play_greet(f);
+    int chatty = nbd_play_greet(f);
+
+    ask(f, gone, "disk");
+    ask(f, chatty, "disk");
+    memset(data, 0xff, MIB);
+    (void)send(chatty, data, MIB, MSG_NOSIGNAL | MSG_DONTWAIT); /* nobody reads that now */
+    nbd_play_expect_silence(f, gone, 50);
+    close(gone);
+    nbd_fixture_wait_connections(f, 1);
+    close(chatty);
     nbd_fixture_wait_connections(f, 0);
 }
 
@@ -566,6 +660,7 @@ static void an_address_in_use_is_named(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_OPENING(name) cmocka_unit_test_setup_teardown(name, setup_opening, teardown)
 #define TEST_STRICT(name) cmocka_unit_test_setup_teardown(name, setup_strict, teardown)
 
 int main(void)
@@ -582,6 +677,9 @@ int main(void)
         TEST(many_connections_are_served_at_once),
         TEST(running_out_of_descriptors_is_survived),
         TEST_STRICT(a_slow_handshake_is_ended),
+        TEST_OPENING(a_client_waits_for_its_export_to_open),
+        TEST_OPENING(a_client_does_not_wait_for_ever),
+        TEST_OPENING(a_client_that_leaves_while_it_waits_is_forgotten),
         TEST_STRICT(an_idle_connection_may_stay),
         TEST_STRICT(a_slow_volume_is_not_the_clients_fault),
         TEST_STRICT(a_peer_that_stops_inside_a_request_is_ended),
