@@ -14,12 +14,17 @@
 
 enum { META_VERSION = 1, META_CRC_AT = MAP_META_BYTES - 4 };
 
+struct row_image {
+    struct sco_entry entry;
+    uint32_t changed;
+};
+
 struct store_job {
     struct pool_work work;
     struct map_task *task;
     struct map_page **pages; /* dirty ones, not changed while this runs */
     uint32_t page_count;
-    struct sco_row **rows;
+    struct row_image *rows; /* copies: rows may change while this runs */
     uint32_t row_count;
     struct buf row_values; /* loaded */
     uint8_t meta[MAP_META_BYTES];
@@ -177,7 +182,7 @@ static void put_page(struct map_batch *b, const struct map_volume *mv, const str
     }
 }
 
-static void put_row(struct map_batch *b, const struct map_volume *mv, const struct sco_row *row)
+static void put_row(struct map_batch *b, const struct map_volume *mv, const struct row_image *row)
 {
     struct map_key key = map_key_number(mv->uuid, 's', row->entry.number);
     uint8_t value[MAP_SCO_BYTES];
@@ -198,7 +203,7 @@ static void flush_run(struct pool_work *work)
         put_page(b, mv, job->pages[i]);
     }
     for (uint32_t i = 0; i < job->row_count; i++) {
-        put_row(b, mv, job->rows[i]);
+        put_row(b, mv, &job->rows[i]);
     }
     LIST_FOR_EACH (it, &mv->trails) {
         const struct map_trail *t = container_of(it, struct map_trail, link);
@@ -220,14 +225,18 @@ static void flush_run(struct pool_work *work)
 static void flush_prepare(struct store_job *job)
 {
     struct map_volume *mv = job->task->mv;
+    struct list *link;
 
     job->pages = mem_array(mv->dirty_count + (size_t)1, sizeof(struct map_page *));
     LIST_FOR_EACH (it, &mv->dirty) {
         job->pages[job->page_count++] = container_of(it, struct map_page, dirty);
     }
-    job->rows = mem_array(HASH_COUNT(mv->scos) + (size_t)1, sizeof(struct sco_row *));
-    LIST_FOR_EACH (it, &mv->dirty_scos) {
-        job->rows[job->row_count++] = container_of(it, struct sco_row, link);
+    job->rows = mem_array(HASH_COUNT(mv->scos) + (size_t)1, sizeof(*job->rows));
+    while ((link = list_pop(&mv->dirty_scos)) != NULL) {
+        struct sco_row *row = container_of(link, struct sco_row, link);
+
+        job->rows[job->row_count++] = (struct row_image){row->entry, row->changed};
+        row->dirty = false; /* one that is put meanwhile is dirty again: the next flush takes it */
     }
     job->has_meta = mv->valid;
     meta_encode(mv, mv->applied, mv->ordinal, job->meta);
@@ -240,9 +249,6 @@ static void flush_end(struct store_job *job)
 
     for (uint32_t i = 0; i < job->page_count; i++) {
         page_make_clean(job->pages[i]);
-    }
-    while ((link = list_pop(&mv->dirty_scos)) != NULL) {
-        container_of(link, struct sco_row, link)->dirty = false;
     }
     while ((link = list_pop(&mv->trails)) != NULL) {
         struct map_trail *t = container_of(link, struct map_trail, link);

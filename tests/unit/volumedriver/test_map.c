@@ -556,6 +556,42 @@ static void dirty_pages_are_stored_when_they_fill_half_the_budget(void **state)
     }
 }
 
+/* A checkpoint's table is put beside the tasks, also while a flush runs in the pool. */
+static void rows_put_during_a_flush_are_stored_by_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct sco_entry entry = {.generation = 1, .data_clusters = 9, .kind = SCO_CLIENT};
+    struct call c = {.f = f};
+
+    begin(f);
+    for (uint32_t i = 0; i < 1000; i++) {
+        if (i % 100 == 50) {
+            map_flush(&f->mv, &c.task, on_task);
+        }
+        entry.number = sco_number(1, i);
+        entry.live = 1;
+        map_put_sco(&f->mv, &entry);
+        entry.number = sco_number(1, i / 2); /* one that the flush may be storing */
+        entry.live = 2;
+        map_put_sco(&f->mv, &entry);
+        if (i % 100 == 60) {
+            uv_run(&f->loop, UV_RUN_NOWAIT); /* the flush has begun */
+        } else if (i % 100 == 70) {
+            finish(&c);
+        }
+    }
+    flush(f);
+    close_map(f);
+    open_map(f);
+    map_volume_load(&f->mv, &c.task, on_task);
+    finish(&c);
+    assert_true(c.task.found);
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_non_null(map_find_sco(&f->mv, sco_number(1, i)));
+        assert_int_equal(map_find_sco(&f->mv, sco_number(1, i))->live, i < 500 ? 2 : 1);
+    }
+}
+
 static void a_large_sco_table_goes_into_several_parts_that_rebuild_it(void **state)
 {
     struct fixture *f = *state;
@@ -605,6 +641,7 @@ int main(void)
         T(a_close_ends_what_is_queued_exactly_once),
         T(lookups_end_though_dirty_pages_take_all_the_cache),
         T(dirty_pages_are_stored_when_they_fill_half_the_budget),
+        T(rows_put_during_a_flush_are_stored_by_the_next),
         T(a_large_sco_table_goes_into_several_parts_that_rebuild_it),
     };
 
