@@ -134,7 +134,7 @@ static struct kv_op *op_new(struct kv *kv, enum kv_op_kind kind, unsigned timeou
     list_init(&op->link);
     list_push(&kv->open, &op->link);
     kv->op_count++;
-    if (kv->closing) { /* the next step of something that is being canceled */
+    if (kv->canceled) { /* the next step of something that is being canceled */
         err_set(&op->err, ERR_CANCELED, "%s", kv->url);
     }
     return op;
@@ -274,19 +274,26 @@ void kv_engine_closed(struct kv *kv)
     close_when_idle(kv);
 }
 
-void kv_close(struct kv *kv, kv_close_cb cb, void *ctx)
+void kv_cancel(struct kv *kv)
 {
     struct list *link;
 
-    CHECK(!kv->closing);
-    kv->closing = true;
-    kv->close_cb = cb;
-    kv->close_ctx = ctx;
+    kv->canceled = true;
     while ((link = list_pop(&kv->sleepers)) != NULL) {
         struct kv_op *op = container_of(link, struct kv_op, link);
 
         err_set(&op->err, ERR_CANCELED, "%s", kv->url);
         kv_op_fail(op);
     }
+    kv->ops->cancel(kv);
+}
+
+void kv_close(struct kv *kv, kv_close_cb cb, void *ctx)
+{
+    CHECK(!kv->closing);
+    kv->closing = true;
+    kv->close_cb = cb;
+    kv->close_ctx = ctx;
+    kv_cancel(kv);
     kv->ops->close(kv);
 }

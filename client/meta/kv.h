@@ -12,7 +12,7 @@
  *   ERR_ASSERT_FAILED  not executed; reply->failed_key names the key
  *   ERR_TOO_LARGE      over a limit; nothing was sent
  *   ERR_IN_DOUBT       it may have been executed, or may still be
- *   ERR_CANCELED       the engine was closed; outcome unknown if it had been sent
+ *   ERR_CANCELED       canceled or closed; outcome unknown if it had been sent
  *   any other          not executed, and it never will be */
 #ifndef META_KV_H
 #define META_KV_H
@@ -136,8 +136,10 @@ void kv_fail(struct kv *kv, const struct err *e, kv_cb cb, void *ctx);
 
 const char *kv_url(const struct kv *kv);
 uv_loop_t *kv_loop(const struct kv *kv);
-/* Everything open, and what its callbacks ask for, is answered with ERR_CANCELED; then `cb`, and
- * *kv is freed. */
+/* Everything open, and every later call, is answered with ERR_CANCELED, not at its deadline: for
+ * somebody who wants to end. Again is harmless. */
+void kv_cancel(struct kv *kv);
+/* kv_cancel(), then `cb`, and *kv is freed. */
 void kv_close(struct kv *kv, kv_close_cb cb, void *ctx);
 
 #endif

@@ -63,7 +63,7 @@ static void wait_or_fail(struct asd_op *a, int rc)
 {
     struct kv_asd *asd = asd_of(a->op.kv);
 
-    if (asd->kv.closing || clock_mono_ms() + RETRY_MS >= a->op.deadline_ms) {
+    if (asd->kv.canceled || clock_mono_ms() + RETRY_MS >= a->op.deadline_ms) {
         op_done(a, rc);
         return;
     }
@@ -137,7 +137,7 @@ static void op_send(struct asd_op *a)
     unsigned timeout_ms;
     int rc;
 
-    if (asd->kv.closing) {
+    if (asd->kv.canceled) {
         op_done(a, ERR_CANCELED);
         return;
     }
@@ -206,7 +206,7 @@ static void on_timer_closed(uv_handle_t *handle)
     close_part(container_of(handle, struct kv_asd, retry_timer));
 }
 
-static void asd_close(struct kv *kv)
+static void asd_cancel(struct kv *kv)
 {
     struct kv_asd *asd = asd_of(kv);
     struct list *link;
@@ -217,13 +217,24 @@ static void asd_close(struct kv *kv)
         err_set(&a->op.err, ERR_CANCELED, "%s", kv->url);
         kv_op_fail(&a->op);
     }
+    LIST_FOR_EACH (it, &asd->calls) {
+        asd_call_cancel(&container_of(it, struct asd_op, link)->call); /* on_call() comes later */
+    }
+}
+
+static void asd_close(struct kv *kv)
+{
+    struct kv_asd *asd = asd_of(kv);
+
     asd->closing_parts = 2;
-    asd_client_close(asd->client, on_client_closed, asd); /* answers what is in asd->calls */
+    asd_client_close(asd->client, on_client_closed, asd);
     uv_close((uv_handle_t *)&asd->retry_timer, on_timer_closed);
 }
 
-static const struct kv_engine_ops asd_ops = {
-    .start = asd_start, .close = asd_close, .op_bytes = sizeof(struct asd_op)};
+static const struct kv_engine_ops asd_ops = {.start = asd_start,
+                                             .cancel = asd_cancel,
+                                             .close = asd_close,
+                                             .op_bytes = sizeof(struct asd_op)};
 
 /* asd://host:port[/long-id] */
 static int parse_url(struct kv_asd *asd, const char *url, struct err *e)

@@ -37,8 +37,9 @@ struct kv_op {
 
 struct kv_engine_ops {
     void (*start)(struct kv *kv, struct kv_op *op);
-    /* Cancel what is open (kv_op_finish or kv_op_fail with ERR_CANCELED), free what the
-     * engine holds, then kv_engine_closed(). */
+    /* Cancel what is open: kv_op_finish or kv_op_fail with ERR_CANCELED, now or soon. */
+    void (*cancel)(struct kv *kv);
+    /* After cancel: free what the engine holds, then kv_engine_closed(). */
     void (*close)(struct kv *kv);
     size_t op_bytes; /* size of the engine's op, struct kv_op first */
 };
@@ -54,6 +55,7 @@ struct kv {
     unsigned op_count;
     uv_timer_t answer_timer;
     bool answering;
+    bool canceled; /* no new work; true as well when closing */
     bool closing;
     bool engine_closed;
     kv_close_cb close_cb;

@@ -36,6 +36,9 @@ void registry_poll(struct registry *registry, unsigned interval_ms, void (*on_ch
                    void *ctx);
 /* on_change comes no more: to be said before its `ctx` is closed. */
 void registry_unwatch(struct registry *registry);
+/* What is asked of its engines, now and later, is answered with ERR_CANCELED: for somebody who
+ * wants to end and waits for calls. */
+void registry_cancel(struct registry *registry);
 /* Everything open is answered with ERR_CANCELED, then `cb`; *registry is freed. */
 void registry_close(struct registry *registry, registry_close_cb cb, void *ctx);
 

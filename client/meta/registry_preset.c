@@ -263,3 +263,11 @@ void registry_nsm_host_update(struct registry *registry, const char *id, const c
     }
     change_start(registry, &op->change, build_host_update, reg_op_done);
 }
+
+void registry_cancel(struct registry *registry)
+{
+    LIST_FOR_EACH (it, &registry->hosts) {
+        kv_cancel(container_of(it, struct registry_host, link)->kv);
+    }
+    kv_cancel(registry->kv);
+}

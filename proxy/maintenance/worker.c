@@ -5,8 +5,9 @@
 #include "base/rnd.h"
 #include "loop/run.h"
 
-/* How long giving back the lease may take; after that it ends with the engine. */
-enum { LEASE_END_MS = 2000 };
+/* Both in turn, when metadata does not answer: how long the calls at work may take before they
+ * are canceled, and how long giving back the lease may take before it ends with the engine. */
+enum { CALLS_END_MS = 2000, LEASE_END_MS = 2000 };
 
 static void until(struct worker *w, const bool *done)
 {
@@ -18,11 +19,6 @@ static void on_done(void *ctx)
     *(bool *)ctx = true;
 }
 
-static void on_wake(uv_async_t *wake)
-{
-    (void)wake; /* the loop has turned: that is all */
-}
-
 static bool is_stopping(struct worker *w)
 {
     bool stopping;
@@ -31,6 +27,23 @@ static bool is_stopping(struct worker *w)
     stopping = w->is_stopping;
     uv_mutex_unlock(&w->lock);
     return stopping;
+}
+
+static void on_end_late(uv_timer_t *timer)
+{
+    struct worker *w = container_of(timer, struct worker, end);
+
+    if (w->registry != NULL) {
+        registry_cancel(w->registry);
+    }
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct worker *w = container_of(wake, struct worker, wake);
+
+    CHECK(is_stopping(w));
+    uv_timer_start(&w->end, on_end_late, CALLS_END_MS, 0);
 }
 
 /* ---- the thread ---- */
@@ -113,8 +126,10 @@ static int run_engine(struct worker *w, struct registry *registry, struct lease_
         return err_say(e, UV_EAGAIN, "threads cannot be made");
     }
     registry_poll(registry, CONNECT_POLL_MS, engine_registry_changed, engine);
+    w->registry = registry;
     run_agent(w, registry, engine, lease_end);
     registry_unwatch(registry);
+    w->registry = NULL;
     engine_close(engine, on_done, &closed);
     until(w, &closed);
     return 0;
@@ -178,6 +193,7 @@ static void worker_main(void *arg)
     }
     uv_mutex_unlock(&w->lock);
     uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->end, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&w->loop) == 0);
     uv_async_send(&w->news);
@@ -221,12 +237,14 @@ int worker_start(struct worker *w, uv_loop_t *main_loop, const struct worker_opt
     CHECK(uv_mutex_init(&w->lock) == 0);
     CHECK(uv_loop_init(&w->loop) == 0);
     CHECK(uv_async_init(&w->loop, &w->wake, on_wake) == 0);
+    CHECK(uv_timer_init(&w->loop, &w->end) == 0);
     CHECK(uv_async_init(main_loop, &w->news, on_news) == 0);
     rc = uv_thread_create(&w->thread, worker_main, w);
     if (rc == 0) {
         return 0;
     }
     uv_close((uv_handle_t *)&w->wake, NULL);
+    uv_close((uv_handle_t *)&w->end, NULL);
     uv_close((uv_handle_t *)&w->news, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     uv_run(main_loop, UV_RUN_NOWAIT);
@@ -241,7 +259,8 @@ void worker_stop(struct worker *w)
     w->is_stopping = true;
     if (w->has_agent) {
         agent_stop(&w->agent);
-    } else if (!w->has_ended) {
+    }
+    if (!w->has_ended) {
         uv_async_send(&w->wake);
     }
     uv_mutex_unlock(&w->lock);

@@ -28,9 +28,11 @@ struct worker_options {
 struct worker {
     struct worker_options options; /* private, all of it */
     uv_thread_t thread;
-    uv_loop_t loop;  /* of the thread */
-    uv_async_t wake; /* on that loop */
-    uv_async_t news; /* on the main loop */
+    uv_loop_t loop;            /* of the thread */
+    uv_async_t wake;           /* on that loop */
+    uv_timer_t end;            /* on that loop: since it is to stop */
+    struct registry *registry; /* the thread's; NULL while there is none */
+    uv_async_t news;           /* on the main loop */
     bool has_told_work;
 
     uv_mutex_t lock; /* of what follows */

@@ -324,7 +324,7 @@ static void on_idle_closed(uv_handle_t *handle)
     kv_engine_closed(&mem->kv);
 }
 
-static void mem_close(struct kv *kv)
+static void mem_cancel(struct kv *kv)
 {
     struct kv_mem *mem = container_of(kv, struct kv_mem, kv);
     struct list *link;
@@ -336,11 +336,19 @@ static void mem_close(struct kv *kv)
         err_set(&m->op.err, ERR_CANCELED, "test engine");
         kv_op_fail(&m->op);
     }
+}
+
+static void mem_close(struct kv *kv)
+{
+    struct kv_mem *mem = container_of(kv, struct kv_mem, kv);
+
     uv_close((uv_handle_t *)&mem->idle, on_idle_closed);
 }
 
-static const struct kv_engine_ops mem_ops = {
-    .start = mem_start, .close = mem_close, .op_bytes = sizeof(struct mem_op)};
+static const struct kv_engine_ops mem_ops = {.start = mem_start,
+                                             .cancel = mem_cancel,
+                                             .close = mem_close,
+                                             .op_bytes = sizeof(struct mem_op)};
 
 /* ---- for tests ---- */
 

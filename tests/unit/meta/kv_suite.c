@@ -353,6 +353,27 @@ static void closing_answers_everything_with_canceled(void **state)
     kv_txn_release(&txn);
 }
 
+static void canceling_answers_everything_and_leaves_it_to_be_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct kv_wait waits[3] = {{0}};
+    struct kv_txn txn = {0};
+    struct slice key = text("/t/x");
+
+    kv_txn_put(&txn, key, text("1"));
+    kv_apply(f->a, &txn, 0, kv_wait_cb, &waits[0]);
+    kv_sleep(f->a, 100000, kv_wait_cb, &waits[1]);
+    kv_cancel(f->a);
+    kv_cancel(f->a);
+    kv_get(f->a, &key, 1, 0, kv_wait_cb, &waits[2]);
+    for (int i = 0; i < 3; i++) {
+        run_until(&f->loop, &waits[i].done);
+        assert_int_equal(waits[i].rc, ERR_CANCELED);
+        kv_wait_release(&waits[i]);
+    }
+    kv_txn_release(&txn);
+}
+
 int kv_suite_run(struct kv *(*open)(uv_loop_t *loop))
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +385,7 @@ int kv_suite_run(struct kv *(*open)(uv_loop_t *loop))
         TEST(what_is_over_a_limit_is_refused_with_the_count),
         TEST(of_two_transactions_on_one_key_exactly_one_succeeds),
         TEST(closing_answers_everything_with_canceled),
+        TEST(canceling_answers_everything_and_leaves_it_to_be_closed),
     };
 
     open_client = open;

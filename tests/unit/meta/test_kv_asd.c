@@ -4,6 +4,8 @@
 #include "unit/meta/fixture.h"
 #include "unit/meta/kv_suite.h"
 
+#include <signal.h>
+
 #include "base/clock.h"
 #include "base/rnd.h"
 #include "meta/kv_commit.h"
@@ -148,6 +150,36 @@ static void reads_wait_for_an_engine_that_comes_back(void **state)
     assert_int_equal(w.rc, 0);
     assert_false(w.items[0].found);
     kv_wait_release(&w);
+    close_kv(kv);
+}
+
+/* The deadline is an hour away. */
+static void canceling_ends_what_waits_for_a_silent_engine(void **state)
+{
+    struct fixture *f = *state;
+    struct kv *kv = open_engine(f, f->meta.url);
+    struct kv_wait w = {0}, late = {0};
+    struct slice key = text("/t/x");
+
+    kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    kv_wait_release(&w);
+    assert_int_equal(kill(f->meta.pid, SIGSTOP), 0);
+    w.done = false;
+    kv_get(kv, &key, 1, 3600000, kv_wait_cb, &w);
+    for (int i = 0; i < 50; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        uv_sleep(2);
+    }
+    assert_false(w.done);
+    kv_cancel(kv);
+    kv_get(kv, &key, 1, 3600000, kv_wait_cb, &late);
+    run_until(&f->loop, &late.done);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, ERR_CANCELED);
+    assert_int_equal(late.rc, ERR_CANCELED);
+    kv_wait_release(&w);
+    kv_wait_release(&late);
     close_kv(kv);
 }
 
@@ -459,6 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(commits_survive_kill_9_and_happen_once),
         TEST(reads_wait_for_an_engine_that_comes_back),
+        TEST(canceling_ends_what_waits_for_a_silent_engine),
         TEST(an_engine_that_is_not_there_is_an_error_in_time_that_names_it),
         TEST(another_asd_at_that_address_is_refused),
         TEST(storage_is_claimed_once_and_metadata_never),

@@ -1,0 +1,93 @@
+"""SIGTERM while the metadata ASD hangs: the daemons of the backend end by themselves, with 0, in
+good time. (An open volume waits for the put it has under way: the supervisor's 30 s end that.)
+
+The bound is far above what a daemon takes (2 s for calls at work, 2 s for a lease) and far below
+the sum of the deadlines it would wait for otherwise, and the 30 s to the supervisor's SIGKILL."""
+import os
+import signal
+import time
+
+from harness import Deployment, random_file, wait_for
+
+BOUND_S = 15
+
+
+def is_gone(pid):
+    """Or a zombie: its parent may be the one that hangs."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def stop_one(d, name):
+    """`alba stop`: SIGTERM, and the supervisor tells how it ended."""
+    start = time.monotonic()
+    d.run("stop", name)
+    seconds = time.monotonic() - start
+    said = d.daemon(name)["last_exit"]
+    print(f"{name}: {said} after {seconds:.1f} s")
+    assert said == "exit code 0", f"{name} ended with {said}"
+    assert seconds < BOUND_S, f"{name} took {seconds:.0f} s"
+
+
+def with_hung_metadata(d):
+    """Long enough hung that every daemon has a call at work."""
+    pid = d.daemon("meta")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(6)
+    try:
+        for name in ("maintenance", "proxy", "asd0"):
+            stop_one(d, name)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    for name in ("asd0", "proxy", "maintenance"):
+        d.start(name)
+
+
+def started_without_metadata(d):
+    """They wait for it, and can be stopped while they do."""
+    for name in ("volumedriver", "maintenance", "proxy"):
+        d.hold(name)
+    pid = d.daemon("meta")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for name in ("proxy", "maintenance", "volumedriver"):
+            d.start(name)
+        time.sleep(3)
+        for name in ("proxy", "maintenance", "volumedriver"):
+            assert d.daemon(name)["restarts"] == 0, f"{name} gave up"
+            stop_one(d, name)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    for name in ("proxy", "maintenance", "volumedriver"):
+        d.start(name)
+    d.wait_volumes()
+
+
+def second_signal(d):
+    """A daemon that drains exits at once on the second SIGTERM, with 128 + its number."""
+    meta, agent = d.daemon("meta")["pid"], d.daemon("maintenance")["pid"]
+    os.kill(meta, signal.SIGSTOP)
+    try:
+        time.sleep(6)
+        os.kill(agent, signal.SIGTERM)
+        time.sleep(0.3)
+        if not is_gone(agent):  # it may have had nothing to wait for
+            os.kill(agent, signal.SIGTERM)
+        wait_for("the agent to be gone", lambda: is_gone(agent), BOUND_S)
+    finally:
+        os.kill(meta, signal.SIGCONT)
+    d.wait_running("maintenance", agent)
+
+
+with Deployment("--volume=disk:1GiB") as d:
+    d.alba("create-namespace", "ns", "volumes")
+    d.alba("upload-object", "ns", random_file(d.root / "in", 3_000_000, seed=5), "kept")
+    with_hung_metadata(d)
+    started_without_metadata(d)
+    second_signal(d)
+    d.alba("download-object", "ns", "kept", d.root / "out")
+    assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+    d.down()
