@@ -157,6 +157,7 @@ static void write_run(struct pool_work *work)
     struct journal *j = slot->journal;
 
     slot->rc = io_write_full(j->io, j->fd, slot->buffer, slot->bytes, slot->offset);
+    slot->sync_rc = slot->syncs && slot->rc == 0 ? j->io->ops->fdatasync(j->io, j->fd) : slot->rc;
 }
 
 static void end_append(struct journal_append *a, int rc)
@@ -198,11 +199,15 @@ static void write_done(struct pool_work *work, int rc)
 {
     struct frame_slot *slot = container_of(work, struct frame_slot, work);
     struct journal *j = slot->journal;
+    bool synced = slot->syncs;
+    int sync_rc = rc != 0 ? rc : slot->sync_rc;
 
     slot->state = SLOT_WRITTEN;
     slot->rc = rc != 0 ? rc : slot->rc;
     if (slot->rc != 0) {
         journal_fail(j, slot->rc, "write");
+    } else if (synced && sync_rc != 0) {
+        journal_fail(j, sync_rc, "fdatasync"); /* before anything of it is acknowledged */
     }
     for (slot = slot_of(j, j->completed_lsn + 1);
          slot->state == SLOT_WRITTEN && slot->lsn == j->completed_lsn + 1 && j->failed == 0;
@@ -216,6 +221,9 @@ static void write_done(struct pool_work *work, int rc)
                 journal_end_appends(&j->slots[i].appends, ERR_FAILED);
             }
         }
+    }
+    if (synced) {
+        journal_sync_ended(j, sync_rc);
     }
     journal_kick(j);
 }
@@ -237,6 +245,7 @@ static void frame_send(struct journal *j, struct frame_slot *slot, struct batch 
     j->stats.frames++;
     j->stats.bytes += slot->bytes;
     j->stats.data_bytes += (uint64_t)b->data_blocks * FRAME_BLOCK_BYTES;
+    slot->syncs = b->extent_count != 0 && journal_sync_along(j, slot->lsn);
     slot->state = SLOT_WRITING;
     /* The pool's queue holds every slot, the sync and the growth. */
     CHECK(pool_submit(j->write_pool, &slot->work, POOL_HIGH, write_run, write_done) == 0);

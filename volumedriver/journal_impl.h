@@ -19,7 +19,9 @@ struct frame_slot {
     uint64_t offset;
     size_t bytes;
     int rc;
+    int sync_rc;
     uint8_t state;
+    bool syncs; /* the job that writes it makes it durable, too */
 };
 
 struct tail_entry {
@@ -72,6 +74,8 @@ struct journal {
     uint64_t sync_lsn; /* durable when the running sync ends */
     int sync_rc;
     bool syncing;
+    unsigned flushed_frames; /* in a row, each of which somebody asked to flush */
+    bool newest_flushed;     /* somebody did for the newest one with records */
 
     struct pool_work grow_work;
     bool growing;
@@ -130,6 +134,9 @@ void journal_end_appends(struct list *appends, int rc);
 /* journal_sync.c */
 void journal_sync_pump(struct journal *j);
 void journal_sync_start(struct journal *j);
+/* Frame `lsn` is about to be sent: true when its job is to sync as well. */
+bool journal_sync_along(struct journal *j, uint64_t lsn);
+void journal_sync_ended(struct journal *j, int rc);
 void journal_sync_fail(struct journal *j);
 
 /* journal_replay.c, blocking: fills in segments, LSNs and tails. */

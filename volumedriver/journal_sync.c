@@ -1,10 +1,17 @@
 /* One fdatasync at a time; it covers every frame that was complete when it began, and growth.
  * Who asks while one runs shares the next.
  *
+ * A guest that flushes after each write (a database's log) waits for two jobs each time. So once a
+ * few frames in a row were flushed, one that goes out alone is written and synced by one job, and
+ * the flush finds it done. The write is answered late, which costs that guest nothing; the
+ * first frame that nobody flushes ends it.
+ *
  * Nobody else syncs this file: Linux tells a write-back error once for each open file, and one
  * told elsewhere (to a sync for growth, say) would let a flush succeed over lost frames. */
 #include "base/check.h"
 #include "volumedriver/journal_impl.h"
+
+enum { FLUSHED_FRAMES_MIN = 4 };
 
 static void end_flush(struct journal_flush *f, int rc)
 {
@@ -78,13 +85,10 @@ static void sync_run(struct pool_work *work)
     j->sync_rc = j->io->ops->fdatasync(j->io, j->fd);
 }
 
-static void sync_done(struct pool_work *work, int rc)
+void journal_sync_ended(struct journal *j, int rc)
 {
-    struct journal *j = container_of(work, struct journal, sync_work);
-
     j->syncing = false;
     j->stats.syncs++;
-    rc = rc != 0 ? rc : j->sync_rc;
     if (rc != 0) {
         journal_fail(j, rc, "fdatasync");
     } else if (j->failed == 0) {
@@ -100,6 +104,13 @@ static void sync_done(struct pool_work *work, int rc)
     journal_kick(j);
 }
 
+static void sync_done(struct pool_work *work, int rc)
+{
+    struct journal *j = container_of(work, struct journal, sync_work);
+
+    journal_sync_ended(j, rc != 0 ? rc : j->sync_rc);
+}
+
 /* A released segment is wanted back and the frame that says so is not durable yet. */
 static bool wants_release(const struct journal *j)
 {
@@ -112,11 +123,32 @@ static bool wants_release(const struct journal *j)
     return s->cover_lsn > j->durable_lsn && s->cover_lsn <= j->completed_lsn;
 }
 
-void journal_sync_start(struct journal *j)
+static void begin(struct journal *j, uint64_t lsn)
 {
     j->syncing = true;
-    j->sync_lsn = j->completed_lsn;
+    j->sync_lsn = lsn;
     j->growth = j->grown;
+}
+
+/* Alone: all before it are complete, so when its write has ended it is, too, and a sync that
+ * begins then covers it. */
+bool journal_sync_along(struct journal *j, uint64_t lsn)
+{
+    bool along;
+
+    j->flushed_frames = j->newest_flushed ? j->flushed_frames + 1 : 0;
+    j->newest_flushed = false;
+    along = j->flushed_frames >= FLUSHED_FRAMES_MIN && j->completed_lsn + 1 == lsn && !j->syncing &&
+            list_empty(&j->data) && list_empty(&j->control);
+    if (along) {
+        begin(j, lsn);
+    }
+    return along;
+}
+
+void journal_sync_start(struct journal *j)
+{
+    begin(j, j->completed_lsn);
     CHECK(pool_submit(j->write_pool, &j->sync_work, POOL_HIGH, sync_run, sync_done) == 0);
 }
 
@@ -139,6 +171,7 @@ void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
                    journal_flush_cb cb)
 {
     *flush = (struct journal_flush){.lsn = lsn, .cb = cb};
+    j->newest_flushed = j->newest_flushed || lsn + 1 == j->next_lsn;
     list_push(&j->flushes, &flush->link);
     journal_kick(j);
 }

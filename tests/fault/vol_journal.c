@@ -356,6 +356,21 @@ static void rig_close(struct rig *r)
     assert_int_equal(crash_disk_open_count(r->disk), 0);
 }
 
+/* One write and a flush, one after the other: after a few of them one job writes and syncs. */
+static void write_and_flush(struct rig *r)
+{
+    for (unsigned round = 0; round < 8 && !r->failed; round++) {
+        submit(r);
+        for (unsigned turns = 1; r->in_flight != 0 && turns < 1000; turns++) { /* or for space */
+            uv_run(&r->loop, UV_RUN_NOWAIT);
+        }
+        flush(r);
+        while (r->flushes != 0) {
+            uv_run(&r->loop, UV_RUN_ONCE);
+        }
+    }
+}
+
 static void work(struct rig *r, unsigned steps)
 {
     while (steps-- != 0 && !r->failed) {
@@ -367,6 +382,8 @@ static void work(struct rig *r, unsigned steps)
             flush(r);
         } else if (dice == 17 || r->pressed) {
             give_back(r, 2);
+        } else if (dice == 18 && rnd_below(&r->rnd, 4) == 0 && r->in_flight == 0) {
+            write_and_flush(r);
         }
         uv_run(&r->loop, UV_RUN_NOWAIT);
     }

@@ -25,15 +25,21 @@ static void writes_of_one_turn_and_of_many_volumes_share_a_frame(void **state)
     assert_true(stats_of(f).frames - frames <= 2);
 }
 
+/* The first write starts it; it has I/O of its own. */
+static void wait_for_growth(struct fixture *f)
+{
+    append(f, 0, 1, false);
+    while (f->ended == 0 || stats_of(f).segments == JOURNAL_SEGMENTS_MIN) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+}
+
 static void a_durable_write_costs_one_sync_and_shares_it(void **state)
 {
     struct fixture *f = *state;
     uint64_t syncs;
 
-    append(f, 0, 1, false);
-    while (stats_of(f).segments == JOURNAL_SEGMENTS_MIN) { /* growth has its own */
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    wait_for_growth(f);
     syncs = stats_of(f).syncs;
     for (unsigned i = 0; i < 10; i++) {
         append(f, 0, 1, true);
@@ -43,12 +49,81 @@ static void a_durable_write_costs_one_sync_and_shares_it(void **state)
     assert_int_equal(stats_of(f).durable_lsn, stats_of(f).completed_lsn);
 }
 
+struct flushing {
+    struct journal_flush flush;
+    int rc; /* 1: not yet */
+};
+
+static void on_flushed(struct journal_flush *flush, int rc)
+{
+    container_of(flush, struct flushing, flush)->rc = rc;
+}
+
+/* Returns what the flush did. */
+static int flush_newest(struct fixture *f)
+{
+    struct flushing fl = {.rc = 1};
+
+    journal_flush(f->j, &fl.flush, stats_of(f).completed_lsn, on_flushed);
+    while (fl.rc == 1) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    return fl.rc;
+}
+
+static void flush_each_of(struct fixture *f, unsigned writes)
+{
+    while (writes-- != 0) {
+        append(f, 0, 1, false);
+        run_until(f, f->ended + 1);
+        assert_int_equal(flush_newest(f), 0);
+    }
+}
+
+static void a_write_is_synced_along_when_each_before_it_was_flushed(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t syncs;
+
+    flush_each_of(f, 8);
+    syncs = stats_of(f).syncs;
+    append(f, 0, 1, false);
+    run_until(f, 9);
+    assert_int_equal(stats_of(f).durable_lsn, stats_of(f).completed_lsn);
+    assert_int_equal(flush_newest(f), 0);
+    assert_int_equal(stats_of(f).syncs, syncs + 1);
+    append(f, 0, 1, false); /* the last one of a row */
+    run_until(f, 10);
+    syncs = stats_of(f).syncs;
+    append(f, 0, 1, false); /* nobody flushed the one before it */
+    run_until(f, 11);
+    assert_true(stats_of(f).durable_lsn < stats_of(f).completed_lsn);
+    assert_int_equal(stats_of(f).syncs, syncs);
+    drop_all(f);
+    reopen(f);
+    assert_int_equal(history(f, 0).last_seq, 11);
+}
+
+/* Nothing of a frame is acknowledged when the sync that went along with it failed. */
+static void a_failed_sync_along_with_a_write_takes_the_journal_out_of_service(void **state)
+{
+    struct fixture *f = *state;
+
+    wait_for_growth(f);
+    flush_each_of(f, 8);
+    crash_disk_fail_at(f->disk, crash_disk_io_count(f->disk) + 2, -EIO);
+    append(f, 0, 1, false);
+    run_until(f, 10);
+    assert_int_equal(f->failed, 1);
+    assert_int_equal(flush_newest(f), ERR_FAILED);
+    assert_true(stats_of(f).failed);
+}
+
 static void a_failed_sync_takes_the_journal_out_of_service(void **state)
 {
     struct fixture *f = *state;
 
-    append(f, 0, 1, false);
-    run_until(f, 1);
+    wait_for_growth(f);
     crash_disk_fail_at(f->disk, crash_disk_io_count(f->disk) + 2, -EIO);
     append(f, 0, 1, true);
     append(f, 0, 1, true);
@@ -280,6 +355,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(writes_of_one_turn_and_of_many_volumes_share_a_frame),
         T(a_durable_write_costs_one_sync_and_shares_it),
+        T(a_write_is_synced_along_when_each_before_it_was_flushed),
+        T(a_failed_sync_along_with_a_write_takes_the_journal_out_of_service),
         T(a_failed_sync_takes_the_journal_out_of_service),
         T(a_full_ring_waits_asks_for_uploads_and_goes_on),
         T(the_journal_keeps_its_id_and_refuses_garbage),
