@@ -54,8 +54,9 @@ struct driver_volume {
     uint64_t size_bytes;
     uint32_t epoch; /* of the last claim */
     enum driver_volume_state state;
-    bool take;      /* although another driver owns it */
-    struct err err; /* why it is not open */
+    bool take;       /* this try, although another driver owns it */
+    bool is_foreign; /* not ours until that try succeeds */
+    struct err err;  /* why it is not open */
     struct backend *backend;
     struct volume *volume; /* while OPENING, OPEN, CLOSING */
     uint64_t retry_ms;     /* when WAITING: not before */

@@ -47,7 +47,7 @@ struct driver_volume *driver_volume_add(struct driver *d, const struct registry_
     struct driver_volume *v = mem_zalloc(sizeof *v);
 
     v->driver = d;
-    v->take = take;
+    v->take = v->is_foreign = take;
     v->done = done;
     v->done_ctx = ctx;
     v->size_bytes = record->size_bytes;
@@ -77,10 +77,12 @@ static uint64_t reopen_ms(struct driver_volume *v, int rc)
     return wait_ms;
 }
 
+/* The operator's word to take it and accept a loss is for one try: hours later the owner may be
+ * back and have acknowledged what another try would void. */
 static void wait_again(struct driver_volume *v, int rc)
 {
-
     v->volume = NULL;
+    v->take = false;
     backend_proxy_free(v->backend);
     v->backend = NULL;
     v->state = DRIVER_VOLUME_WAITING;
@@ -90,7 +92,7 @@ static void wait_again(struct driver_volume *v, int rc)
 static void serve(struct driver_volume *v)
 {
     v->state = DRIVER_VOLUME_OPEN;
-    v->take = false; /* it is ours, with what it had */
+    v->take = v->is_foreign = false; /* it is ours, with what it had */
     v->err = (struct err){0};
     v->size_bytes = volume_size_bytes(v->volume);
     v->export = (struct nbd_export){.name = v->name,
@@ -116,7 +118,13 @@ static void on_open(void *ctx, struct volume *volume, int rc)
         log_error("driver", "volume not open", "name=%s error=\"%s\"", v->name, v->err.msg);
         wait_again(v, rc);
     }
-    finish(v, rc, &v->err);
+    if (v->is_foreign) {
+        list_remove(&v->link);
+        finish(v, rc, &v->err);
+        free(v);
+    } else {
+        finish(v, rc, &v->err);
+    }
     driver_open_waiting(d);
 }
 

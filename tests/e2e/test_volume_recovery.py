@@ -205,7 +205,8 @@ class SecondDriver:
         self.socket = self.root / "management.sock"
         config = json.loads((d.dir / "etc/volumedriver.json").read_text())
         config.update(driver_id="second", home=str(self.root / "home"), http_port=0, nbd_port=0,
-                      nbd_socket=str(self.nbd_socket), socket=str(self.socket))
+                      nbd_socket=str(self.nbd_socket), socket=str(self.socket),
+                      backend_timeout_ms=2000)
         (self.root / "config.json").write_text(json.dumps(config))
         self.log = open(self.root / "log", "wb")
         self.process = subprocess.Popen([BIN / "volumedriver", "--config",
@@ -235,6 +236,7 @@ def another_owner(d, disk):
         refused(lambda: nbd.Client(second.nbd_socket, disk.name))
         old = nbd.Client(d.nbd_socket, disk.name)
         disk.write(20)
+        failed_take(d, disk, option)
         assert d.alba("vdisk-take", option, "--force", "--accept-loss",
                       disk.name)["owner"] == "second"
         fits = disk.match(second.nbd_socket)
@@ -255,6 +257,21 @@ def another_owner(d, disk):
         second.kill()
     d.alba("vdisk-take", "--force", "--accept-loss", disk.name)
     disk.check_all_there()  # what its journal still holds of its earlier life is void
+
+
+def failed_take(d, disk, option):
+    """A take that could not be done is not done later, when nobody asks for it any more."""
+    d.hold("proxy")
+    try:
+        d.alba("vdisk-take", option, "--force", "--accept-loss", disk.name)
+    except Failed:
+        pass
+    else:
+        raise AssertionError("taken without a backend")
+    d.start("proxy")
+    time.sleep(5)  # the driver looks at what it may open each 3 s
+    assert d.alba("vdisk-info", option, disk.name)["state"] == "elsewhere"
+    disk.write(5)  # its owner goes on
 
 
 def write_block(disk, address):
