@@ -5,7 +5,7 @@
  *   GET    /volumes/NAME         one, with its statistics when it is open here; "backend" is
  *                                "well", or says what ails it
  *   PUT    /volumes/NAME         {"size"}: make it larger
- *   DELETE /volumes/NAME         delete it and all its data
+ *   DELETE /volumes/NAME         delete it and all its data, unless a client has it open
  *   POST   /volumes/NAME/take    {"force": true, "accept_loss": true}: from an owner that is gone
  *   GET    /statistics           of all open volumes, in one call */
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* Deleting a volume:
  *
- *   record DELETING -> clients cut off, volume closed -> namespace deleted -> note -> record gone
+ *   no client has it -> record DELETING -> clients cut off, volume closed -> namespace deleted ->
+ * note -> record gone
  *
  * A crash leaves the record DELETING; a delete goes on from there. The note (home/deleted/UUID)
  * lets the next start drop what the journal still holds of it: only what was deleted for sure
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "loop/io.h"
@@ -16,25 +18,35 @@
 #include "volumedriver/driver.h"
 #include "volumedriver/driver_notes.h"
 
+enum { UNUSED_TRIES = 40, UNUSED_STEP_MS = 50 }; /* a client that has just left still shows */
+
 struct removal {
     struct driver *d;
     struct registry_volume record;
     bool is_take;
+    uv_timer_t timer;
+    unsigned tries;
+    int rc;
+    struct err err;
     driver_cb done;
     void *ctx;
 };
 
+static void on_end(uv_handle_t *handle)
+{
+    struct removal *r = container_of((uv_timer_t *)handle, struct removal, timer);
+
+    r->d->operations--;
+    r->done(r->ctx, r->rc, &r->err);
+    free(r);
+}
+
 static void end(struct removal *r, int rc, const struct err *e)
 {
-    struct driver *d = r->d;
-    driver_cb done = r->done;
-    void *ctx = r->ctx;
-    struct err copy = *e;
-
+    r->rc = rc;
+    r->err = *e;
     registry_volume_release(&r->record);
-    free(r);
-    d->operations--;
-    done(ctx, rc, &copy);
+    uv_close((uv_handle_t *)&r->timer, on_end);
 }
 
 static void take_record(struct removal *r, struct registry_volume *record)
@@ -112,6 +124,33 @@ static int check_owner(const struct removal *r, const struct registry_volume *re
     return 0;
 }
 
+static void on_unused_tick(uv_timer_t *timer);
+
+/* Whoever has it open would lose his disk. */
+static void start_deleting(struct removal *r)
+{
+    const struct driver_volume *v = driver_volume_find(r->d, r->record.name);
+    struct err e;
+
+    if (v != NULL && v->state == DRIVER_VOLUME_OPEN && v->export.attached != 0) {
+        if (r->tries++ < UNUSED_TRIES) {
+            uv_timer_start(&r->timer, on_unused_tick, UNUSED_STEP_MS, 0);
+            return;
+        }
+        err_say(&e, ERR_BUSY, "volume '%s' is in use: %u NBD connections from %s", v->name,
+                v->export.attached, v->export.host.text);
+        end(r, e.code, &e);
+        return;
+    }
+    r->record.state = REGISTRY_VOLUME_DELETING;
+    registry_volume_put(r->d->connect.registry, &r->record, on_deleting, r);
+}
+
+static void on_unused_tick(uv_timer_t *timer)
+{
+    start_deleting(container_of(timer, struct removal, timer));
+}
+
 /* ---- taking over ---- */
 
 static void on_opened(void *ctx, int rc, const struct err *e)
@@ -167,8 +206,7 @@ static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry
         return;
     }
     take_record(r, record);
-    r->record.state = REGISTRY_VOLUME_DELETING;
-    registry_volume_put(r->d->connect.registry, &r->record, on_deleting, r);
+    start_deleting(r);
 }
 
 static void start(struct driver *d, const char *name, bool is_take, driver_cb done, void *ctx)
@@ -180,6 +218,7 @@ static void start(struct driver *d, const char *name, bool is_take, driver_cb do
     r->done = done;
     r->ctx = ctx;
     snprintf(r->record.name, sizeof r->record.name, "%s", name);
+    CHECK(uv_timer_init(d->loop, &r->timer) == 0);
     d->operations++;
     registry_volume_get(d->connect.registry, name, on_looked_up, r);
 }
