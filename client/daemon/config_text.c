@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-
-enum { NAME_MAX_COMPARED = 48 };
+#include "daemon/nearest.h"
 
 static void expected_number(const struct config_key *key, const char *what, char *ret_text,
                             size_t bytes)
@@ -94,56 +93,14 @@ const char *config_json_kind(const struct json_t *value)
     return "something else";
 }
 
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
-    a = a < b ? a : b;
-    return a < c ? a : c;
-}
-
-/* Edits (insert, remove, replace, swap of neighbours) from `a` to `b`. */
-static unsigned distance(const char *a, const char *b)
-{
-    unsigned rows[3][NAME_MAX_COMPARED + 1];
-    size_t a_len = strnlen(a, NAME_MAX_COMPARED);
-    size_t b_len = strnlen(b, NAME_MAX_COMPARED);
-
-    for (unsigned j = 0; j <= b_len; j++) {
-        rows[0][j] = j;
-    }
-    for (unsigned i = 1; i <= a_len; i++) {
-        unsigned *row = rows[i % 3];
-        const unsigned *above = rows[(i + 2) % 3];
-        const unsigned *above2 = rows[(i + 1) % 3];
-
-        row[0] = i;
-        for (unsigned j = 1; j <= b_len; j++) {
-            unsigned replaced = above[j - 1] + (a[i - 1] != b[j - 1]);
-
-            row[j] = min3(above[j] + 1, row[j - 1] + 1, replaced);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                above2[j - 2] + 1 < row[j]) {
-                row[j] = above2[j - 2] + 1;
-            }
-        }
-    }
-    return rows[a_len % 3][b_len];
-}
-
 const char *config_nearest(const struct config_key *keys, const char *name)
 {
-    const char *best = NULL;
-    unsigned best_distance = 0;
+    struct nearest nearest = {0};
 
     for (; keys->name != NULL; keys++) {
-        unsigned d = distance(name, keys->name);
-        bool near = d <= 2 || d <= strlen(keys->name) / 3;
-
-        if (near && d < strlen(keys->name) && (best == NULL || d < best_distance)) {
-            best = keys->name;
-            best_distance = d;
-        }
+        nearest_offer(&nearest, name, keys->name);
     }
-    return best;
+    return nearest.best;
 }
 
 int config_parse_size(const char *text, int64_t *ret_bytes)

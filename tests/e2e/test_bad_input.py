@@ -66,6 +66,16 @@ def cli(d):
     refused(lambda: d.alba("download-object", "ns", "no-such-object", d.root / "o"), "no-such-object")
     refused(lambda: d.alba("upload-object", "ns", d.root / "in", "n" * 2000), "name")
     refused(lambda: d.alba("upload-object", "ns", d.root / "missing", "n"), "missing")
+    refused(lambda: d.alba("upload-object", "ns", d.root, "n"), str(d.root), "regular file")
+    refused(lambda: d.alba("upload-object", "ns", d.root / "in", "kept"), "'kept' exists already")
+    refused(lambda: d.alba("download-object", "ns", "kept", d.root), str(d.root), "directory")
+    refused(lambda: d.alba("delete-object", "ns", "no-such-object"),
+            "object 'no-such-object' does not exist")
+    refused(lambda: d.alba("list-objects", "--max=x", "ns"), "--max=x")
+    refused(lambda: d.alba("stop", "no-such-daemon"), "'no-such-daemon'")
+    refused(lambda: d.alba("vdisk-create", "v", "10XB"), "10XB")
+    refused(lambda: d.alba("vdisk-info", "no-such-disk"), "no-such-disk")
+    refused(lambda: d.alba("list-osds", f"--config={d.root / 'in'}"), str(d.root / "in"))
     refused(lambda: d.alba("list-osds", "--config=asd://127.0.0.1:1"), "127.0.0.1:1")
     refused(lambda: d.alba("list-osds", "--config=arakoon://x/y"), "arakoon")
     refused(lambda: d.alba("claim-osd", "--long-id=nobody"), "nobody")
@@ -79,8 +89,17 @@ def cli(d):
     d.alba("create-preset", f"--input-url={bad}", "wide")
     d.alba("create-namespace", "wide", "wide")
     refused(lambda: d.alba("upload-object", "wide", d.root / "in", "x"), "policy")
-    code, _, err = d.run("no-such-verb", check=False)
-    assert code == 1 and "no-such-verb" in err
+    for verb, texts in (("no-such-verb", ["no-such-verb"]), ("lst-osds", ["list-osds"]),
+                        ("vdisk", ["vdisk-create", "vdisk-take"]), ("", ["alba --help"])):
+        code, _, err = d.run(verb, check=False)
+        assert code == 1 and all(text in err for text in texts), err
+    for words, texts in ((["list-objects", "ns", "--revers"], ["--revers", "--reverse"]),
+                         (["list-objects", "ns", "--xyz"], ["--xyz", "--help"]),
+                         (["list-objects", "ns", "--max"], ["--max", "value"]),
+                         (["list-objects", "ns", "more"], ["more"]),
+                         (["asd-start"], ["--config is missing"])):
+        code, _, err = d.run(*words, check=False)
+        assert code != 0 and all(text in err for text in texts), err
     code, _, err = d.run("list-objects", "no-such-namespace", check=False)
     assert code == 2 and "no-such-namespace" in err
     code, _, err = d.run("create-namespace", check=False)

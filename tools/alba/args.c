@@ -6,6 +6,8 @@
 #include "alba/help.h"
 #include "alba/verb.h"
 #include "base/check.h"
+#include "base/mem.h"
+#include "daemon/nearest.h"
 
 /* Options every verb takes, behind its own in the same way. */
 enum common { COMMON_CONFIG, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_COUNT };
@@ -59,8 +61,11 @@ int cli_number(struct cli *cli, const char *name, int64_t min, int64_t max, int6
     errno = 0;
     value = strtoll(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || value < min || value > max) {
-        return err_say(&cli->err, -EINVAL, "--%s=%s: want a whole number from %lld to %lld", name,
-                       text, (long long)min, (long long)max);
+        return max == INT64_MAX
+                   ? err_say(&cli->err, -EINVAL, "--%s=%s: want a whole number from %lld on", name,
+                             text, (long long)min)
+                   : err_say(&cli->err, -EINVAL, "--%s=%s: want a whole number from %lld to %lld",
+                             name, text, (long long)min, (long long)max);
     }
     *ret_value = value;
     return 0;
@@ -89,6 +94,26 @@ static int take_common(struct cli *cli, int index, const char *value)
     }
 }
 
+static int unknown_option(struct cli *cli, const char *word, const char *name, size_t name_len)
+{
+    const struct verb_option *const tables[] = {cli->verb->options, common_options};
+    char *typed = mem_printf("%.*s", (int)name_len, name);
+    struct nearest nearest = {0};
+
+    for (unsigned t = 0; t < 2; t++) {
+        for (const struct verb_option *o = tables[t]; o->name != NULL; o++) {
+            nearest_offer(&nearest, typed, o->name);
+        }
+    }
+    free(typed);
+    if (nearest.best != NULL) {
+        return err_say(&cli->err, -EINVAL, "unknown option %s; did you mean --%s?", word,
+                       nearest.best);
+    }
+    return err_say(&cli->err, -EINVAL, "unknown option %s; see alba %s --help", word,
+                   cli->verb->name);
+}
+
 /* One word that starts with '-'. Uses up the next word when it is the value;
  * *i is the index of the last word used. */
 static int take_option(struct cli *cli, int argc, char **argv, int *i)
@@ -109,8 +134,7 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i)
         index = find(options, name, name_len, letter);
     }
     if (index < 0 || (!is_long && name[0] != '\0' && name[1] != '\0')) {
-        return err_say(&cli->err, -EINVAL, "unknown option %s; see alba %s --help", word,
-                       cli->verb->name);
+        return unknown_option(cli, word, name, name_len);
     }
     if (options[index].arg == NULL && value != NULL) {
         return err_say(&cli->err, -EINVAL, "--%s takes no value", options[index].name);

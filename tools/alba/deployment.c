@@ -86,6 +86,19 @@ static int check_count(const char *what, unsigned asked, unsigned had, struct er
     return 0;
 }
 
+/* A deployment that is not there yet. */
+static int begin(struct deployment *d, unsigned asds, unsigned nodes, struct err *e)
+{
+    d->ports = json_object();
+    d->asds = asds != 0 ? asds : DEPLOYMENT_ASDS_DEFAULT;
+    d->nodes = nodes != 0                           ? nodes
+               : d->asds < DEPLOYMENT_NODES_DEFAULT ? d->asds
+                                                    : DEPLOYMENT_NODES_DEFAULT;
+    return d->nodes <= d->asds
+               ? 0
+               : err_say(e, -EINVAL, "%u ASDs cannot be spread over %u nodes", d->asds, d->nodes);
+}
+
 static int load(struct deployment *d, unsigned asds, unsigned nodes, struct err *e)
 {
     char *path = deployment_path(d, "", "deployment.json", "");
@@ -95,21 +108,19 @@ static int load(struct deployment *d, unsigned asds, unsigned nodes, struct err 
     int rc = 0;
 
     if (doc == NULL && access(path, F_OK) != 0) {
-        d->is_new = true;
-        d->asds = asds != 0 ? asds : DEPLOYMENT_ASDS_DEFAULT;
-        d->nodes = nodes != 0 ? nodes : DEPLOYMENT_NODES_DEFAULT;
-        d->ports = json_object();
+        rc = begin(d, asds, nodes, e);
         goto out;
     }
-    if (doc == NULL ||
-        json_unpack_ex(doc, &je, 0, "{s:i, s:i, s:i, s:O}", "version", &version, "asds", &d->asds,
-                       "nodes", &d->nodes, "ports", &d->ports) != 0) {
+    if (doc == NULL || json_unpack_ex(doc, &je, 0, "{s:i}", "version", &version) != 0) {
         rc = err_say(e, ERR_CONFIG, "%s: line %d: %s", path, je.line, je.text);
     } else if (version != DEPLOYMENT_VERSION) {
         rc = err_say(e, ERR_VERSION, "%s: version %d, this program knows %d", path, version,
                      DEPLOYMENT_VERSION);
-    } else if (d->asds < 1 || d->asds > DEPLOYMENT_ASDS_MAX || d->nodes < 1 || d->nodes > d->asds ||
-               !json_is_object(d->ports)) {
+    } else if (json_unpack_ex(doc, &je, 0, "{s:i, s:i, s:O}", "asds", &d->asds, "nodes", &d->nodes,
+                              "ports", &d->ports) != 0) {
+        rc = err_say(e, ERR_CONFIG, "%s: %s", path, je.text);
+    } else if (d->asds < 1 || d->asds > DEPLOYMENT_ASDS_MAX || d->nodes < 1 ||
+               d->nodes > DEPLOYMENT_ASDS_MAX || !json_is_object(d->ports)) {
         rc = err_say(e, ERR_CONFIG, "%s: counts or ports are out of range", path);
     } else {
         rc = check_count("ASDs", asds, d->asds, e);

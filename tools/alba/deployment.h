@@ -26,7 +26,6 @@ struct deployment {
     char *dir; /* absolute; owned */
     unsigned asds;
     unsigned nodes;
-    bool is_new;                        /* no deployment.json was there */
     json_t *ports;                      /* name -> number; owned */
     struct deployment_port_hold *holds; /* of the ports in use; owned */
     int lock_fd;

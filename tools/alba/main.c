@@ -7,7 +7,11 @@
 #include "alba/help.h"
 #include "alba/output.h"
 #include "alba/verb.h"
+#include "base/buf.h"
 #include "base/log.h"
+#include "daemon/nearest.h"
+
+enum { MATCHES_SHOWN_MAX = 8 };
 
 extern const struct verb up_verbs[];
 extern const struct verb general_verbs[];
@@ -16,17 +20,20 @@ extern const struct verb object_verbs[];
 extern const struct verb namespace_verbs[];
 extern const struct verb osd_verbs[];
 extern const struct verb preset_verbs[];
+extern const struct verb proxy_object_verbs[];
 extern const struct verb proxy_verbs[];
 
-const struct verb *const verb_tables[] = {up_verbs,        vdisk_verbs,   object_verbs,
-                                          namespace_verbs, preset_verbs,  osd_verbs,
-                                          proxy_verbs,     general_verbs, NULL};
+const struct verb *const verb_tables[] = {
+    up_verbs,  vdisk_verbs,        object_verbs, namespace_verbs, preset_verbs,
+    osd_verbs, proxy_object_verbs, proxy_verbs,  general_verbs,   NULL};
 
 /* A unique beginning of a verb serves as the verb, as scripts expect. */
 const struct verb *verb_find(const char *name, struct err *e)
 {
     const struct verb *found = NULL;
-    unsigned matches = 0;
+    struct nearest nearest = {0};
+    struct buf matches = {0};
+    unsigned match_count = 0;
 
     for (const struct verb *const *table = verb_tables; *table != NULL; table++) {
         for (const struct verb *v = *table; v->name != NULL; v++) {
@@ -35,19 +42,23 @@ const struct verb *verb_find(const char *name, struct err *e)
             }
             if (strncmp(v->name, name, strlen(name)) == 0) {
                 found = v;
-                matches++;
+                buf_printf(&matches, "%s%s", match_count != 0 ? ", " : "", v->name);
+                match_count++;
             }
+            nearest_offer(&nearest, name, v->name);
         }
     }
-    if (matches == 1) {
-        return found;
-    }
-    if (matches == 0) {
+    if (match_count > MATCHES_SHOWN_MAX) {
+        err_say(e, -EINVAL, "'%s' begins %u verbs; see alba --help", name, match_count);
+    } else if (match_count > 1) {
+        err_say(e, -EINVAL, "'%s' may be %.*s", name, (int)matches.len, (char *)matches.data);
+    } else if (match_count == 0 && nearest.best != NULL) {
+        err_say(e, -EINVAL, "no verb '%s'; did you mean '%s'?", name, nearest.best);
+    } else if (match_count == 0) {
         err_say(e, -EINVAL, "no verb '%s'; see alba --help", name);
-    } else {
-        err_say(e, -EINVAL, "'%s' begins %u verbs", name, matches);
     }
-    return NULL;
+    buf_release(&matches);
+    return match_count == 1 ? found : NULL;
 }
 
 int main(int argc, char **argv)

@@ -9,9 +9,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { COLUMNS_MAX = 12 };
+enum { COLUMNS_MAX = 12, SIZE_TEXT_BYTES = 16, FIELD_WIDTH = 24 };
 
-void output_size_text(char ret_text[OUTPUT_SIZE_TEXT_BYTES], uint64_t bytes)
+static void size_text(char ret_text[SIZE_TEXT_BYTES], uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
@@ -21,8 +21,25 @@ void output_size_text(char ret_text[OUTPUT_SIZE_TEXT_BYTES], uint64_t bytes)
         value /= 1024;
         unit++;
     }
-    snprintf(ret_text, OUTPUT_SIZE_TEXT_BYTES, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s",
-             value, units[unit]);
+    snprintf(ret_text, SIZE_TEXT_BYTES, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value,
+             units[unit]);
+}
+
+void output_sizes(json_t *rows, const char *key)
+{
+    size_t index;
+    json_t *row;
+
+    json_array_foreach(rows, index, row)
+    {
+        const json_t *bytes = json_object_get(row, key);
+        char text[SIZE_TEXT_BYTES];
+
+        if (json_is_integer(bytes)) {
+            size_text(text, (uint64_t)json_integer_value(bytes));
+            json_object_set_new(row, key, json_string(text));
+        }
+    }
 }
 
 static int fail_json(const struct cli *cli)
@@ -182,4 +199,30 @@ void output_table(const json_t *rows, const char *columns)
         puts("(none)");
     }
     free(cells);
+}
+
+/* ---- fields ---- */
+
+static void print_fields(const json_t *object, int indent)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        if (json_is_object(value)) {
+            printf("%*s%s\n", indent, "", key);
+            print_fields(value, indent + 2);
+        } else {
+            char *text = cell_text(value);
+
+            printf("%*s%-*s %s\n", indent, "", FIELD_WIDTH - indent, key, text);
+            free(text);
+        }
+    }
+}
+
+void output_fields(const json_t *object)
+{
+    print_fields(object, 0);
 }

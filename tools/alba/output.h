@@ -2,9 +2,6 @@
 #ifndef ALBA_OUTPUT_H
 #define ALBA_OUTPUT_H
 
-#include <stdint.h>
-#include <stdio.h>
-
 #include <jansson.h>
 
 struct cli;
@@ -16,8 +13,10 @@ int output_finish(struct cli *cli, int rc);
  * row objects, "key.key", or "#0" for the place in an array row. */
 void output_table(const json_t *rows, const char *columns);
 
-/* "1.5 GiB"; writes at most 16 bytes. */
-enum { OUTPUT_SIZE_TEXT_BYTES = 16 };
-void output_size_text(char ret_text[OUTPUT_SIZE_TEXT_BYTES], uint64_t bytes);
+/* An object on stdout, one field a line; those of an object inside it are shifted. */
+void output_fields(const json_t *object);
+
+/* For people: replaces the bytes under `key` of every row by a text such as "1.5 GiB". */
+void output_sizes(json_t *rows, const char *key);
 
 #endif

@@ -4,8 +4,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "alba/size.h"
 #include "alba/verb.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -155,6 +157,27 @@ static void stop_all(struct up *up)
 
 /* ---- the verb ---- */
 
+/* --volume NAME:SIZE */
+static int read_volume(struct cli *cli, char **ret_name, uint64_t *ret_bytes)
+{
+    const char *wish = cli_option(cli, "volume");
+    const char *colon = wish != NULL ? strrchr(wish, ':') : NULL;
+    int rc;
+
+    if (wish == NULL) {
+        return 0;
+    }
+    if (colon == NULL || colon == wish) {
+        return err_say(&cli->err, -EINVAL, "--volume=%s: want NAME:SIZE, e.g. disk:10GiB", wish);
+    }
+    rc = size_parse(colon + 1, ret_bytes, &cli->err);
+    if (rc != 0) {
+        return err_wrap(&cli->err, "--volume=%s", wish);
+    }
+    *ret_name = mem_printf("%.*s", (int)(colon - wish), wish);
+    return 0;
+}
+
 static int read_counts(struct cli *cli, unsigned *ret_asds, unsigned *ret_nodes)
 {
     int64_t asds = 0;
@@ -179,6 +202,7 @@ int up_run(struct cli *cli)
     unsigned nodes;
     int rc = read_counts(cli, &asds, &nodes);
 
+    rc = rc != 0 ? rc : read_volume(cli, &up->volume_name, &up->volume_bytes);
     if (rc != 0) {
         free(up);
         return rc;
@@ -198,6 +222,7 @@ int up_run(struct cli *cli)
         supervisor_release(&up->daemons);
     }
     deployment_close(&up->d);
+    free(up->volume_name);
     free(up);
     return rc;
 }

@@ -23,6 +23,8 @@ struct up {
     struct supervisor daemons;
     struct up_http *http;
     struct cli *cli;
+    char *volume_name; /* of --volume; NULL: none was asked for */
+    uint64_t volume_bytes;
     enum up_state state;
     unsigned stop_signals;
     bool all_stopped;

@@ -104,11 +104,11 @@ static char *redundancy_note(const struct up *up)
         return NULL;
     }
     if (up->d.asds - down >= 6) {
-        return mem_printf("%u ASDs are down.", down);
+        return mem_printf("Down: %u of %u ASDs.", down, up->d.asds);
     }
     return mem_printf(
-        "%u of %u ASDs are down: what is written now has less redundancy%s until they "
-        "are back and repair has run.",
+        "Down: %u of %u ASDs. What is written now has less redundancy%s and keeps it: "
+        "repair is not built yet.",
         down, up->d.asds, up->d.asds == 6 && down >= 2 ? " (with 4+2: none)" : "");
 }
 
@@ -144,16 +144,20 @@ static void answer_control(void *ctx, struct http_request *request)
 {
     struct up *up = ctx;
     struct supervised *d = NULL;
-    char name[sizeof d->name];
-    char verb[16];
+    const char *name = http_request_path(request) + strlen("/daemons/");
+    size_t name_len = strcspn(name, "/");
+    const char *verb = name + name_len + (name[name_len] == '/');
     struct err e;
 
-    if (sscanf(http_request_path(request), "/daemons/%31[^/]/%15s", name, verb) == 2) {
-        d = supervisor_find(&up->daemons, name);
+    if (name_len < sizeof d->name) {
+        char text[sizeof d->name];
+
+        snprintf(text, sizeof text, "%.*s", (int)name_len, name);
+        d = supervisor_find(&up->daemons, text);
     }
     if (d == NULL) {
-        err_say(&e, ERR_NOT_FOUND, "no daemon '%s' here; alba status lists them",
-                http_request_path(request) + strlen("/daemons/"));
+        err_say(&e, ERR_NOT_FOUND, "no daemon '%.*s' here; alba status lists them", (int)name_len,
+                name);
         http_answer_err(request, &e);
     } else if (up->state == UP_STOPPING) {
         err_say(&e, ERR_BUSY, "everything is being stopped");

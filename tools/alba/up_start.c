@@ -8,7 +8,6 @@
 #include "alba/daemons.h"
 #include "alba/management.h"
 #include "alba/osds.h"
-#include "alba/size.h"
 #include "alba/up.h"
 #include "alba/up_config.h"
 #include "alba/verb.h"
@@ -273,28 +272,18 @@ static int wait_volumedriver(struct up *up, const struct supervised *d, const ch
     }
 }
 
-/* --volume NAME:SIZE; one that is there already stays as it is. */
+/* One that is there already stays as it is. */
 static int make_volume(struct up *up, const char *socket_path)
 {
-    const char *wish = cli_option(up->cli, "volume");
-    const char *colon = wish != NULL ? strrchr(wish, ':') : NULL;
     json_t *reply = NULL;
     json_t *body;
-    uint64_t bytes;
     int rc;
 
-    if (wish == NULL) {
+    if (up->volume_name == NULL) {
         return 0;
     }
-    if (colon == NULL || colon == wish) {
-        return err_say(&up->s.err, -EINVAL, "--volume=%s: want NAME:SIZE, e.g. disk:10GiB", wish);
-    }
-    rc = size_parse(colon + 1, &bytes, &up->s.err);
-    if (rc != 0) {
-        return rc;
-    }
-    body = json_pack("{s:s%, s:I, s:s}", "name", wish, (size_t)(colon - wish), "size",
-                     (json_int_t)bytes, "preset", UP_PRESET);
+    body = json_pack("{s:s, s:I, s:s}", "name", up->volume_name, "size",
+                     (json_int_t)up->volume_bytes, "preset", UP_PRESET);
     rc = management_call(socket_path, "POST", "/volumes", body, &reply, &up->s.err);
     json_decref(body);
     json_decref(reply);

@@ -68,9 +68,9 @@ static int become(struct cli *cli, const char *program)
         return cli->err.code;
     }
     args[count++] = path;
-    if (cli->config != NULL) {
+    if (cli_option(cli, "config") != NULL) { /* not $ALBA_CONFIG: that is the registry's */
         args[count++] = "--config";
-        args[count++] = cli->config;
+        args[count++] = cli_option(cli, "config");
     }
     if (cli_flag(cli, "check")) {
         args[count++] = "--check";
@@ -104,6 +104,7 @@ static int run_maintenance(struct cli *cli)
     {                                                                                              \
         {.name = "check", .help = "check the configuration and exit"},                             \
             {.name = "help-config", .help = "list the configuration's keys"},                      \
+            {.name = "config", .arg = "FILE", .help = "its configuration"},                        \
         {                                                                                          \
             .name = "log-sink", .arg = "SINK", .help = "accepted; logs go to standard error"       \
         }                                                                                          \

@@ -17,6 +17,28 @@
 
 enum { BUFFER_BYTES_MAX = 1073741824 }; /* what travels in one message */
 
+/* target_call() for a verb about one object: a proxy answers some codes with the name alone. */
+static int object_call(struct target *t, struct cli *cli, const char *name,
+                       const struct proxy_request *request, unsigned timeout_ms,
+                       struct proxy_reply *ret_reply)
+{
+    int rc = target_call(t, cli, request, timeout_ms, ret_reply);
+
+    switch (rc != 0 ? cli->exception_code : PROXY_RC_OK) {
+    case PROXY_RC_OVERWRITE_NOT_ALLOWED:
+    case PROXY_RC_ASSERT_FAILED: /* the only assert of these verbs: it is absent */
+        err_say(&cli->err, ERR_EXISTS, "object '%s' exists already; --allow-overwrite replaces it",
+                name);
+        break;
+    case PROXY_RC_OBJECT_NOT_FOUND:
+        err_say(&cli->err, ERR_NOT_FOUND, "object '%s' does not exist", name);
+        break;
+    default:
+        break;
+    }
+    return rc;
+}
+
 /* ---- upload ---- */
 
 /* The proxy opens the file itself. */
@@ -29,7 +51,7 @@ static int upload_by_path(struct target *t, struct cli *cli, const char *path)
                    .file = slice_str(path),
                    .allow_overwrite = cli_flag(cli, "allow-overwrite")}};
     struct proxy_reply reply;
-    int rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
+    int rc = object_call(t, cli, cli_arg(cli, 2), &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
 
     if (rc == 0) {
         proxy_reply_release(&reply);
@@ -56,11 +78,7 @@ static int upload_by_buffer(struct target *t, struct cli *cli, const char *path)
     }
     upload.data = slice_of(data, bytes);
     request.apply.assert_count = cli_flag(cli, "allow-overwrite") ? 0 : 1;
-    rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
-    if (rc == ERR_ASSERT_FAILED) {
-        err_say(&cli->err, ERR_EXISTS, "object '%s' exists already; --allow-overwrite replaces it",
-                cli_arg(cli, 2));
-    }
+    rc = object_call(t, cli, cli_arg(cli, 2), &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
     if (rc == 0) {
         proxy_reply_release(&reply);
     }
@@ -72,10 +90,17 @@ static int run_upload(struct cli *cli)
 {
     char *path = realpath(cli_arg(cli, 1), NULL);
     struct target t;
+    struct stat st;
     int rc;
 
-    if (path == NULL) {
-        return err_set(&cli->err, -errno, "file %s", cli_arg(cli, 1));
+    if (path == NULL || stat(path, &st) != 0) {
+        rc = err_set(&cli->err, -errno, "file %s", cli_arg(cli, 1));
+        free(path);
+        return rc;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        free(path);
+        return err_say(&cli->err, -EINVAL, "%s is not a regular file", cli_arg(cli, 1));
     }
     rc = target_open(&t, cli);
     if (rc == 0) {
@@ -96,7 +121,7 @@ static int download_by_path(struct target *t, struct cli *cli, const char *path)
         .consistent_read = true,
         .object = {.name = slice_str(cli_arg(cli, 1)), .file = slice_str(path)}};
     struct proxy_reply reply;
-    int rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
+    int rc = object_call(t, cli, cli_arg(cli, 1), &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
 
     if (rc == 0) {
         proxy_reply_release(&reply);
@@ -160,10 +185,17 @@ static char *absolute_path(const char *path)
 
 static int run_download(struct cli *cli)
 {
-    char *path = absolute_path(cli_arg(cli, 2));
+    char *path;
     struct target t;
-    int rc = target_open(&t, cli);
+    struct stat st;
+    int rc;
 
+    if (stat(cli_arg(cli, 2), &st) == 0 && S_ISDIR(st.st_mode)) {
+        return err_say(&cli->err, -EISDIR, "%s is a directory; name the file to write",
+                       cli_arg(cli, 2));
+    }
+    path = absolute_path(cli_arg(cli, 2));
+    rc = target_open(&t, cli);
     if (rc == 0) {
         rc = t.is_private ? download_by_path(&t, cli, path) : download_by_buffer(&t, cli, path);
     }
@@ -184,7 +216,7 @@ static int run_delete(struct cli *cli)
     int rc = target_open(&t, cli);
 
     if (rc == 0) {
-        rc = target_call(&t, cli, &request, TARGET_TIMEOUT_MS, &reply);
+        rc = object_call(&t, cli, cli_arg(cli, 1), &request, TARGET_TIMEOUT_MS, &reply);
     }
     if (rc == 0) {
         proxy_reply_release(&reply);
@@ -358,6 +390,10 @@ const struct verb object_verbs[] = {
      .run = run_show,
      .show = show_manifest,
      .wants_registry = true},
+    {.name = NULL},
+};
+
+const struct verb proxy_object_verbs[] = {
     {.name = "proxy-upload-object",
      .group = "Proxy",
      .positionals = "NAMESPACE FILE NAME",

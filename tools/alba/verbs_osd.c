@@ -78,6 +78,22 @@ static void add_usage(uv_loop_t *loop, const struct registry_osd *osd, json_t *o
     asd_answer_release(&answer);
 }
 
+/* OSDs are listed by id, those without one behind them. */
+static size_t place_by_id(const json_t *osds, const struct registry_osd *osd)
+{
+    size_t place = 0;
+
+    for (; place < json_array_size(osds); place++) {
+        const json_t *id = json_object_get(json_array_get(osds, place), "id");
+
+        if (osd->is_claimed &&
+            (json_is_null(id) || json_integer_value(id) > (json_int_t)osd->osd_id)) {
+            break;
+        }
+    }
+    return place;
+}
+
 enum osd_filter { OSDS_ALL, OSDS_CLAIMED, OSDS_AVAILABLE };
 
 static int list_osds(struct cli *cli, enum osd_filter filter)
@@ -95,7 +111,7 @@ static int list_osds(struct cli *cli, enum osd_filter filter)
         }
         o = osd_json(view, osd);
         add_usage(&s.loop, osd, o);
-        json_array_append_new(cli->result, o);
+        json_array_insert_new(cli->result, place_by_id(cli->result, osd), o);
     }
     session_close(&s);
     return rc;
@@ -121,6 +137,8 @@ static int run_list_available_osds(struct cli *cli)
 
 static void show_osds(const struct cli *cli)
 {
+    output_sizes(cli->result, "used");
+    output_sizes(cli->result, "total");
     output_table(cli->result, "id=id long_id=long_id node=node_id address=ips port=port used=used "
                               "total=total answers=answers");
 }

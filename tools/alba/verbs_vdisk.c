@@ -87,32 +87,19 @@ static int run_take(struct cli *cli)
 
 static void show_list(const struct cli *cli)
 {
-    size_t index;
-    json_t *v;
-
-    json_array_foreach(cli->result, index, v)
-    {
-        char size[OUTPUT_SIZE_TEXT_BYTES];
-
-        output_size_text(size, (uint64_t)json_integer_value(json_object_get(v, "size")));
-        json_object_set_new(v, "size", json_string(size));
-    }
+    output_sizes(cli->result, "size");
     output_table(cli->result, "name=name size=size state=state preset=preset epoch=epoch "
                               "nbd=nbd_uri");
 }
 
-static void show_object(const struct cli *cli)
+static void show_disk(const struct cli *cli)
 {
-    const char *key;
-    json_t *value;
+    output_fields(cli->result);
+}
 
-    json_object_foreach(cli->result, key, value)
-    {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-
-        printf("%-24s %s\n", key, json_is_string(value) ? json_string_value(value) : text);
-        free(text);
-    }
+static void show_deleted(const struct cli *cli)
+{
+    printf("disk '%s' is deleted\n", cli_arg(cli, 0));
 }
 
 #define SOCKET_OPTION                                                                              \
@@ -132,7 +119,7 @@ const struct verb vdisk_verbs[] = {
                   .help = "for its objects (default: the driver's default_preset; under `alba up` "
                           "that is volumes)"}},
      .run = run_create,
-     .show = show_object,
+     .show = show_disk,
      .fails_with_exit_one = true},
     {.name = "vdisk-list",
      .group = "Virtual disks",
@@ -147,7 +134,7 @@ const struct verb vdisk_verbs[] = {
      .summary = "show a disk and its statistics",
      .options = {SOCKET_OPTION},
      .run = run_info,
-     .show = show_object,
+     .show = show_disk,
      .fails_with_exit_one = true},
     {.name = "vdisk-resize",
      .group = "Virtual disks",
@@ -155,7 +142,7 @@ const struct verb vdisk_verbs[] = {
      .summary = "make a disk larger",
      .options = {SOCKET_OPTION},
      .run = run_resize,
-     .show = show_object,
+     .show = show_disk,
      .fails_with_exit_one = true},
     {.name = "vdisk-delete",
      .group = "Virtual disks",
@@ -163,6 +150,7 @@ const struct verb vdisk_verbs[] = {
      .summary = "delete a disk and all its data",
      .options = {SOCKET_OPTION},
      .run = run_delete,
+     .show = show_deleted,
      .fails_with_exit_one = true},
     {.name = "vdisk-take",
      .group = "Virtual disks",
@@ -172,7 +160,7 @@ const struct verb vdisk_verbs[] = {
                  {.name = "force", .help = "although another driver owns it"},
                  {.name = "accept-loss", .help = "of writes that only its journal holds"}},
      .run = run_take,
-     .show = show_object,
+     .show = show_disk,
      .fails_with_exit_one = true},
     {.name = NULL},
 };

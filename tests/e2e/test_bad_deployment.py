@@ -1,0 +1,83 @@
+"""A folder that `alba up` cannot use: one line that says why, exit code 2, nothing harmed."""
+import json
+import os
+import subprocess
+
+from harness import BIN, Deployment, random_file
+
+
+def refused(d, *texts, args=()):
+    done = subprocess.run([BIN / "alba", "up", f"--dir={d}", *args], capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 2, f"exit code {done.returncode}: {done.stderr}"
+    said = done.stderr.strip().splitlines()[-1]
+    for text in texts:
+        assert text in said, f"{said!r} does not say {text!r}"
+    return done
+
+
+def wrong_words(root):
+    """Found before anything is made."""
+    for args, text in ((["--volume=disk"], "--volume=disk"), (["--volume=d:1XB"], "1XB"),
+                       (["--asds=0"], "--asds=0"), (["--nodes=x"], "--nodes=x"),
+                       (["--asds=65"], "from 1 to 64")):
+        refused(root / "never", text, args=args)
+        assert not (root / "never").exists()
+    refused(root / "n", "2 ASDs", "5 nodes", args=["--asds=2", "--nodes=5"])
+    assert not list((root / "n/data").iterdir())
+    refused(root / "no/such/parent", "no/such/parent")
+    (root / "file").write_text("")
+    refused(root / "file", str(root / "file"))
+
+
+def broken_files(d):
+    """deployment.json is needed; what is made anew at each start may hold anything."""
+    path = d.dir / "deployment.json"
+    kept = path.read_text()
+    for text, word in (("{", "deployment.json"), ("[]", "deployment.json"), ("", "deployment.json"),
+                       ('{"version": 2}', "version 2"), ('{"version": 1}', "asds"),
+                       (json.dumps(dict(json.loads(kept), asds=65)), "out of range")):
+        path.write_text(text)
+        refused(d.dir, word)
+        assert path.read_text() == text, "it was written over"
+    path.write_text(kept)
+    refused(d.dir, "6 ASDs, not 7", args=["--asds=7"])
+    refused(d.dir, "3 nodes, not 2", args=["--nodes=2"])
+    (d.dir / "up.json").write_text("\0garbage")
+    (d.dir / "alba.url").write_text("garbage")
+    d.up()
+
+
+def full(root):
+    """On a file system without room for it: said, by name, and not left running."""
+    if os.geteuid() != 0:
+        print("not tried as this user: a full file system")
+        return
+    place = root / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", place], check=True)
+    try:
+        (place / "filler").write_bytes(bytes(200 << 10))
+        done = refused(place / "d", "alba up: ")
+        print(f"full: {done.stderr.strip().splitlines()[-1]}")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+with Deployment() as d:
+    d.alba("create-namespace", "ns", "volumes")
+    d.alba("upload-object", "ns", random_file(d.root / "in", 1_000_000, seed=7), "kept")
+    refused(d.dir, "in use by another")
+    assert d.process.poll() is None
+    d.down()
+    wrong_words(d.root)
+    broken_files(d)
+    full(d.root)
+    d.alba("download-object", "ns", "kept", d.root / "out")
+    assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+
+with Deployment("--asds=2") as d:  # fewer than the default of nodes
+    assert len(d.alba("list-osds")) == 2
+    d.down()
+    d.up()
+    assert len(d.alba("list-osds")) == 2
