@@ -3,7 +3,8 @@
  * - anything wrong before the commit, or a commit that certainly did not happen: FAIL, which
  *   cancels and awaits the uploads, reports, and has their fragments deleted;
  * - the gc epoch ended meanwhile: AGAIN, everything is uploaded once more under a live one;
- *   no live one means the namespace was deleted;
+ *   no live one means the namespace was deleted. Deletes and asserts alone depend on it as
+ *   well: else they would be answered from a namespace of that name which is gone;
  * - the commit stays in doubt: reported so, and no fragment is touched. */
 #include "proxy/sequence.h"
 

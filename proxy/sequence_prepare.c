@@ -128,7 +128,11 @@ void sequence_step_check(struct sequence *s)
         sequence_fail(s, rc, rc_of(rc));
         return;
     }
-    s->state = s->upload_count > 0 ? SEQUENCE_FILES : SEQUENCE_COMMIT;
+    if (apply->assert_count + apply->update_count == 0) {
+        s->state = SEQUENCE_COMMIT; /* which has nothing to do */
+    } else {
+        s->state = s->upload_count > 0 ? SEQUENCE_FILES : SEQUENCE_EPOCH;
+    }
 }
 
 /* ---- files ---- */

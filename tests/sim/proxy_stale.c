@@ -1,5 +1,6 @@
 /* What a proxy knows of names and namespaces, and what happened meanwhile. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "meta/ns_keys.h"
@@ -76,11 +77,150 @@ static void a_read_under_way_does_not_bring_back_what_was_deleted(void **state)
     change_during_a_read(true);
 }
 
+/* ---- another proxy deletes the namespace and makes one of the same name ---- */
+
+struct registry_wait {
+    bool done;
+    int rc;
+};
+
+static void on_registry(void *ctx, int rc, const struct err *e)
+{
+    struct registry_wait *wait = ctx;
+
+    (void)e;
+    wait->rc = rc;
+    wait->done = true;
+}
+
+static void on_registry_closed(void *ctx)
+{
+    ((struct registry_wait *)ctx)->done = true;
+}
+
+static void expect_done(struct world *w, struct registry_wait *wait)
+{
+    loop_fixture_run_until(&w->base, &wait->done);
+    assert_int_equal(wait->rc, 0);
+}
+
+/* This proxy has an old view of the registry, an old gc epoch, and old manifests. */
+struct other {
+    struct registry *registry;
+    struct engine *engine;
+};
+
+static struct other make_anew(struct world *w)
+{
+    struct other other = {.registry = registry_new(kv_mem_open(&w->base.loop, w->store))};
+    struct engine_options options = {.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS, .threads = 1};
+    struct registry_wait refreshed = {0}, deleted = {0}, created = {0};
+
+    registry_refresh(other.registry, on_registry, &refreshed);
+    expect_done(w, &refreshed);
+    registry_namespace_delete(other.registry, "ns", on_registry, &deleted);
+    expect_done(w, &deleted);
+    registry_namespace_create(other.registry, "ns", "p", on_registry, &created);
+    expect_done(w, &created);
+    other.engine = engine_new(&w->base.loop, other.registry, &options);
+    assert_non_null(other.engine);
+    return other;
+}
+
+static void close_other(struct world *w, struct other *other)
+{
+    struct registry_wait engine = {0}, registry = {0};
+
+    engine_close(other->engine, on_registry_closed, &engine);
+    expect_done(w, &engine);
+    registry_close(other->registry, on_registry_closed, &registry);
+    expect_done(w, &registry);
+}
+
+/* Through the other proxy. */
+static int put_there(struct world *w, struct other *other, const char *name, const char *text)
+{
+    struct engine *own = w->engine;
+    int rc;
+
+    w->engine = other->engine;
+    rc = world_put(w, name, text, strlen(text));
+    world_settle(w);
+    w->engine = own;
+    return rc;
+}
+
+static bool is_there(struct world *w, const char *name)
+{
+    struct manifest m;
+    bool found;
+
+    w->ns_id = registry_view_namespace_find(registry_view(w->registry), "ns", 2)->id;
+    found = world_manifest(w, name, &m);
+    if (found) {
+        manifest_release(&m);
+    }
+    return found;
+}
+
+static void a_put_goes_to_the_namespace_that_has_the_name_now(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 16384, "lz4"));
+    uint64_t old_id = w->ns_id;
+    struct other other;
+
+    (void)state;
+    assert_int_equal(world_put(w, "o", "old", 3), 0);
+    other = make_anew(w);
+    assert_int_equal(world_put(w, "o", "new", 3), 0);
+    assert_true(is_there(w, "o"));
+    assert_int_not_equal(w->ns_id, old_id);
+    world_expect(w, "o", "new", 3);
+    close_other(w, &other);
+    world_free(w);
+}
+
+static void a_delete_goes_to_the_namespace_that_has_the_name_now(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 16384, "lz4"));
+    struct other other;
+
+    (void)state;
+    assert_int_equal(world_put(w, "o", "old", 3), 0);
+    other = make_anew(w);
+    assert_int_equal(put_there(w, &other, "o", "new"), 0);
+    assert_int_equal(world_delete(w, "o"), 0);
+    assert_false(is_there(w, "o"));
+    close_other(w, &other);
+    world_free(w);
+}
+
+static void asserts_alone_are_of_the_namespace_that_has_the_name_now(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 16384, "lz4"));
+    struct proxy_assert exists = {.kind = PROXY_ASSERT_EXISTS, .name = slice_str("o")};
+    struct proxy_apply apply = {.asserts = &exists, .assert_count = 1};
+    struct other other;
+    int32_t rc;
+
+    (void)state;
+    assert_int_equal(world_put(w, "o", "old", 3), 0);
+    assert_int_equal(world_apply(w, &apply, &rc), 0);
+    other = make_anew(w);
+    assert_int_equal(world_apply(w, &apply, &rc), ERR_ASSERT_FAILED);
+    assert_int_equal(rc, PROXY_RC_ASSERT_FAILED);
+    close_other(w, &other);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_overwritten),
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_deleted),
+        cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
+        cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),
+        cmocka_unit_test(asserts_alone_are_of_the_namespace_that_has_the_name_now),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -316,63 +316,6 @@ static void an_osd_that_forgot_the_namespace_is_told_again(void **state)
     world_free(w);
 }
 
-struct registry_wait {
-    bool done;
-    int rc;
-};
-
-static void on_registry(void *ctx, int rc, const struct err *e)
-{
-    struct registry_wait *wait = ctx;
-
-    (void)e;
-    wait->rc = rc;
-    wait->done = true;
-}
-
-static void on_registry_closed(void *ctx)
-{
-    ((struct registry_wait *)ctx)->done = true;
-}
-
-static void expect_done(struct world *w, struct registry_wait *wait)
-{
-    loop_fixture_run_until(&w->base, &wait->done);
-    assert_int_equal(wait->rc, 0);
-}
-
-/* Another proxy deletes the namespace and makes one of the same name: this one has an old view
- * of the registry, an old gc epoch, and old manifests. */
-static void a_put_goes_to_the_namespace_that_has_the_name_now(void **state)
-{
-    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 16384, "lz4"));
-    struct registry *other = registry_new(kv_mem_open(&w->base.loop, w->store));
-    struct registry_wait refreshed = {0}, deleted = {0}, created = {0}, closed = {0};
-    const struct registry_namespace *ns;
-    struct manifest m;
-
-    (void)state;
-    assert_int_equal(world_put(w, "o", "old", 3), 0);
-    registry_refresh(other, on_registry, &refreshed);
-    expect_done(w, &refreshed);
-    registry_namespace_delete(other, "ns", on_registry, &deleted);
-    expect_done(w, &deleted);
-    registry_namespace_create(other, "ns", "p", on_registry, &created);
-    expect_done(w, &created);
-    ns = registry_view_namespace_find(registry_view(w->registry), "ns", 2);
-    assert_int_equal(ns->id, w->ns_id); /* the old view */
-    assert_int_equal(world_put(w, "o", "new", 3), 0);
-    ns = registry_view_namespace_find(registry_view(w->registry), "ns", 2);
-    assert_int_not_equal(ns->id, w->ns_id);
-    w->ns_id = ns->id;
-    assert_true(world_manifest(w, "o", &m));
-    manifest_release(&m);
-    world_expect(w, "o", "new", 3);
-    registry_close(other, on_registry_closed, &closed);
-    expect_done(w, &closed);
-    world_free(w);
-}
-
 /* ---- checksums ---- */
 
 static void a_wrong_checksum_is_refused_and_a_right_one_kept(void **state)
@@ -738,7 +681,6 @@ int main(void)
         cmocka_unit_test(late_fragments_are_entered_by_the_epilogue),
         cmocka_unit_test(a_fragment_whose_reply_was_lost_is_recognised),
         cmocka_unit_test(an_osd_that_forgot_the_namespace_is_told_again),
-        cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_wrong_checksum_is_refused_and_a_right_one_kept),
         cmocka_unit_test(acknowledged_puts_are_never_lost_under_random_faults),
         cmocka_unit_test(fragments_stay_spread_while_osds_come_and_go),
