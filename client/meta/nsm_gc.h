@@ -48,12 +48,16 @@ struct nsm_obsolete_list {
     struct err err;
     struct nsm_obsolete *items;
     size_t count;
+    size_t bad_count;  /* damaged records, not among the items */
+    struct err bad;    /* of the last of them: key and reason */
+    struct slice last; /* key of the last record that was looked at, for `after`; empty: none */
     bool has_more;
 };
 
 /* The list is the callee's: nsm_obsolete_list_free(), after errors too. */
 typedef void (*nsm_obsolete_cb)(void *ctx, int rc, struct nsm_obsolete_list *list);
 
+/* A record that cannot be read is counted and passed over: those behind it must not wait. */
 void nsm_obsolete_list(struct nsm *nsm, uint64_t ns_id, struct slice after, size_t limit,
                        nsm_obsolete_cb cb, void *ctx);
 void nsm_obsolete_list_free(struct nsm_obsolete_list *list); /* accepts NULL */

@@ -8,8 +8,11 @@
 
 /* ---- list ---- */
 
+/* A range; when it fails because one value in it is damaged, only its first key, and that alone. */
 struct list_op {
     struct nsm *nsm;
+    struct key low, high;
+    struct nsm_obsolete_list *list;
     nsm_obsolete_cb cb;
     void *ctx;
 };
@@ -24,6 +27,7 @@ void nsm_obsolete_list_free(struct nsm_obsolete_list *list)
         slice_release(&list->items[i].raw);
         manifest_release(&list->items[i].manifest);
     }
+    slice_release(&list->last);
     free(list->items);
     free(list);
 }
@@ -42,46 +46,116 @@ static int take_record(struct nsm_obsolete *to, const struct kv_item *from, stru
     return 0;
 }
 
+static void list_end(struct list_op *op, int rc, const struct err *e)
+{
+    if (rc != 0) {
+        err_copy(&op->list->err, e);
+    }
+    op->nsm->op_count--;
+    op->cb(op->ctx, rc, op->list);
+    free(op);
+}
+
+static void note_bad(struct nsm_obsolete_list *list, const struct err *e)
+{
+    list->bad_count++;
+    list->bad = *e;
+}
+
+static void add_record(struct nsm_obsolete_list *list, const struct kv_item *item)
+{
+    struct err e;
+
+    if (take_record(&list->items[list->count], item, &e) == 0) {
+        list->count++;
+    } else {
+        note_bad(list, &e); /* which names the key */
+    }
+}
+
+static void on_alone(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct list_op *op = ctx;
+
+    if (rc == ERR_CORRUPT) {
+        char text[KEY_TEXT_BYTES];
+
+        note_bad(op->list, reply->err);
+        key_text(op->list->last, text);
+        err_wrap(&op->list->bad, "%s", text);
+    } else if (rc != 0) {
+        list_end(op, rc, reply->err);
+        return;
+    } else if (reply->items[0].found) {
+        add_record(op->list, &reply->items[0]);
+    }
+    list_end(op, 0, NULL);
+}
+
+static void on_first_key(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct list_op *op = ctx;
+
+    if (rc != 0 || reply->count == 0) {
+        list_end(op, rc, reply->err);
+        return;
+    }
+    op->list->items = mem_array(1, sizeof *op->list->items);
+    op->list->has_more = reply->has_more;
+    op->list->last = slice_dup(reply->items[0].key);
+    kv_get(op->nsm->kv, &op->list->last, 1, 0, on_alone, op);
+}
+
 static void on_records(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct list_op *op = ctx;
-    struct nsm_obsolete_list *list = mem_zalloc(sizeof *list);
+    struct nsm_obsolete_list *list = op->list;
 
+    if (rc == ERR_CORRUPT) {
+        kv_range(op->nsm->kv,
+                 &(struct kv_range){.low = slice_key(&op->low),
+                                    .high = slice_key(&op->high),
+                                    .limit = 1,
+                                    .keys_only = true},
+                 0, on_first_key, op);
+        return;
+    }
     if (rc != 0) {
-        err_copy(&list->err, reply->err);
-    } else {
-        list->items = mem_array(reply->count + 1, sizeof *list->items);
-        list->has_more = reply->has_more;
+        list_end(op, rc, reply->err);
+        return;
     }
-    for (size_t i = 0; rc == 0 && i < reply->count; i++) {
-        rc = take_record(&list->items[i], &reply->items[i], &list->err);
-        list->count += rc == 0;
+    list->items = mem_array(reply->count + 1, sizeof *list->items);
+    list->has_more = reply->has_more;
+    for (size_t i = 0; i < reply->count; i++) {
+        add_record(list, &reply->items[i]);
     }
-    op->nsm->op_count--;
-    op->cb(op->ctx, rc, list);
-    free(op);
+    if (reply->count > 0) {
+        list->last = slice_dup(reply->items[reply->count - 1].key);
+    }
+    list_end(op, 0, NULL);
 }
 
 void nsm_obsolete_list(struct nsm *nsm, uint64_t ns_id, struct slice after, size_t limit,
                        nsm_obsolete_cb cb, void *ctx)
 {
     struct list_op *op = mem_zalloc(sizeof *op);
-    struct key low, high;
 
     op->nsm = nsm;
+    op->list = mem_zalloc(sizeof *op->list);
     op->cb = cb;
     op->ctx = ctx;
     nsm->op_count++;
-    ns_key_root(&low, ns_id, 'x');
-    high = low;
-    key_prefix_end(&high);
+    ns_key_root(&op->low, ns_id, 'x');
+    op->high = op->low;
+    key_prefix_end(&op->high);
     if (after.len != 0 && after.len < KEY_BYTES_MAX) {
-        low.len = 0;
-        key_put(&low, after.data, after.len);
-        key_next(&low);
+        op->low.len = 0;
+        key_put(&op->low, after.data, after.len);
+        key_next(&op->low);
     }
     kv_range(nsm->kv,
-             &(struct kv_range){.low = slice_key(&low), .high = slice_key(&high), .limit = limit},
+             &(struct kv_range){
+                 .low = slice_key(&op->low), .high = slice_key(&op->high), .limit = limit},
              0, on_records, op);
 }
 

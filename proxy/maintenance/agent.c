@@ -98,17 +98,19 @@ static void log_round(struct agent *agent, const struct agent_counts *before, ui
 static void note_state(struct agent *agent)
 {
     const struct registry_view *view = registry_view(agent->registry);
-    uint64_t left = 0;
+    uint64_t left = 0, damaged = 0;
     unsigned aside = 0;
 
     for (const struct ns_notes *n = agent->notes; n != NULL; n = n->hh.next) {
         left += n->left;
+        damaged += n->damaged;
     }
     for (unsigned i = 0; i < osds_count(agent->engine->osds); i++) {
         aside += osds_at(agent->engine->osds, i)->aside;
     }
     uv_mutex_lock(&agent->lock);
     agent->status.objects_left = left;
+    agent->status.records_damaged = damaged;
     agent->status.namespaces_left = registry_view_removed_count(view);
     agent->status.osds_aside = aside;
     agent->status.counts.rounds++;

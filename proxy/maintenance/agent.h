@@ -55,6 +55,7 @@ struct agent_status {
     char where[AGENT_WHERE_BYTES]; /* what it does now */
     char trouble[ERR_MSG_BYTES];   /* of the last round; "": none */
     uint64_t objects_left;         /* obsolete ones that the last looks could not finish */
+    uint64_t records_damaged;      /* obsolete ones that cannot be read and are passed over */
     uint64_t namespaces_left;      /* deleted ones that are not wiped yet */
     unsigned osds_aside;           /* not answering: what is on them has to wait */
     struct agent_counts counts;

@@ -6,7 +6,8 @@
  * with it can be committed, unless it already is: so its tags may be judged.
  *
  * - a manifest names the fragment, here and in this version: only the tag goes;
- * - none does: fragment, recovery info and tag go, in one Apply.
+ * - none does: fragment, recovery info and tag go, in one Apply;
+ * - the manifest cannot be read: all of it stays.
  *
  * Each Apply asserts the tags it acts on. An agent that was frozen between judging and deleting
  * finds its tag gone when somebody else has done the same; and a fragment that was written again
@@ -129,7 +130,7 @@ struct tag {
     struct slice key;
     struct osd_key parsed; /* borrows from `key` */
     bool is_named;
-    bool is_gone; /* not there any more */
+    bool is_left; /* not there any more, or not to be judged */
 };
 
 static bool names(const struct manifest *m, const struct osd_fragment *f, uint64_t osd_id)
@@ -143,22 +144,14 @@ static bool names(const struct manifest *m, const struct osd_fragment *f, uint64
     return mf->has_osd && mf->osd_id == osd_id && mf->version == f->version;
 }
 
-/* Tags of one object stand together: its manifest is read once. */
-static int judge(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
-                 struct tag *tags, size_t count, struct err *e)
+/* `ids` are distinct, in the order of `tags`. */
+static int judge_ids(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
+                     const struct slice *ids, size_t id_count, struct tag *tags, size_t count,
+                     struct err *e)
 {
-    struct slice *ids = mem_array(count, sizeof(*ids));
     struct agent_nsm_wait wait = {0};
-    size_t id_count = 0;
     int rc;
 
-    for (size_t i = 0; i < count; i++) {
-        struct slice id = tags[i].parsed.fragment.object_id;
-
-        if (id_count == 0 || !slice_eq(ids[id_count - 1], id)) {
-            ids[id_count++] = id;
-        }
-    }
     agent_pace(agent);
     nsm_get_ids(ns->nsm, ns->record->id, ids, id_count, agent_nsm_done, &wait);
     rc = agent_nsm_wait(agent, &wait, e);
@@ -171,6 +164,61 @@ static int judge(struct agent *agent, const struct agent_ns *ns, const struct os
             object->found && names(&object->manifest, &tags[i].parsed.fragment, osd->id);
     }
     agent_nsm_release(&wait);
+    return rc;
+}
+
+/* A manifest among them is damaged: ask for each alone. What the damaged one names is not known, so
+ * its fragments and their tags stay, and the others are judged. */
+static int judge_each(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
+                      struct tag *tags, size_t count, struct err *e)
+{
+    size_t first = 0;
+
+    while (first < count) {
+        struct slice id = tags[first].parsed.fragment.object_id;
+        size_t end = first;
+        int rc;
+
+        while (end < count && slice_eq(tags[end].parsed.fragment.object_id, id)) {
+            end++;
+        }
+        if (!agent_may_act(agent)) {
+            return err_set(e, ERR_CANCELED, "collection");
+        }
+        rc = judge_ids(agent, ns, osd, &id, 1, tags + first, end - first, e);
+        if (rc != 0 && rc != ERR_CORRUPT) {
+            return rc;
+        }
+        for (size_t i = first; rc == ERR_CORRUPT && i < end; i++) {
+            tags[i].is_left = true;
+        }
+        if (rc == ERR_CORRUPT) {
+            agent_trouble(agent, e);
+        }
+        first = end;
+    }
+    return 0;
+}
+
+/* Tags of one object stand together: its manifest is read once. */
+static int judge(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
+                 struct tag *tags, size_t count, struct err *e)
+{
+    struct slice *ids = mem_array(count, sizeof(*ids));
+    size_t id_count = 0;
+    int rc;
+
+    for (size_t i = 0; i < count; i++) {
+        struct slice id = tags[i].parsed.fragment.object_id;
+
+        if (id_count == 0 || !slice_eq(ids[id_count - 1], id)) {
+            ids[id_count++] = id;
+        }
+    }
+    rc = judge_ids(agent, ns, osd, ids, id_count, tags, count, e);
+    if (rc == ERR_CORRUPT) {
+        rc = judge_each(agent, ns, osd, tags, count, e);
+    }
     free(ids);
     return rc;
 }
@@ -205,7 +253,7 @@ static int send_deletes(struct agent *agent, const struct agent_ns *ns, struct o
     for (size_t i = 0; i < count; i++) {
         const struct osd_fragment *f = &tags[i].parsed.fragment;
 
-        if (tags[i].is_gone) {
+        if (tags[i].is_left) {
             continue;
         }
         asserts[apply.assert_count++] =
@@ -230,7 +278,7 @@ static int send_deletes(struct agent *agent, const struct agent_ns *ns, struct o
 static void count_deletes(struct agent *agent, const struct tag *tags, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!tags[i].is_gone) {
+        if (!tags[i].is_left) {
             agent_count(agent, &agent->status.counts.tags_deleted, tags[i].is_named);
             agent_count(agent, &agent->status.counts.orphans_deleted, !tags[i].is_named);
         }
@@ -250,7 +298,7 @@ static int delete_judged(struct agent *agent, const struct agent_ns *ns, struct 
         }
         rc = send_deletes(agent, ns, osd, tags, count, &failed, e);
         for (size_t i = 0; rc == ERR_ASSERT_FAILED && i < count; i++) {
-            tags[i].is_gone = tags[i].is_gone || slice_eq(tags[i].key, slice_buf(&failed));
+            tags[i].is_left = tags[i].is_left || slice_eq(tags[i].key, slice_buf(&failed));
         }
         buf_release(&failed);
         if (rc != ERR_ASSERT_FAILED) {

@@ -50,6 +50,8 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put(out, "maintenance_leader", METRIC_GAUGE, s.is_leader, "1: this agent works.");
     put(out, "maintenance_obsolete_objects_left", METRIC_GAUGE, s.objects_left,
         "Deleted objects that wait for an OSD, as of the last look.");
+    put(out, "maintenance_records_damaged", METRIC_GAUGE, s.records_damaged,
+        "Records of deleted objects that cannot be read, as of the last look.");
     put(out, "maintenance_namespaces_left", METRIC_GAUGE, s.namespaces_left,
         "Deleted namespaces that are not wiped yet.");
     put(out, "maintenance_osds_aside", METRIC_GAUGE, s.osds_aside, "OSDs that do not answer.");
@@ -95,6 +97,7 @@ static json_t *status(void *ctx)
     o = json_pack("{s:s, s:s, s:s, s:i}", "state", s.is_leader ? "working" : "standby", "now",
                   s.where, "trouble", s.trouble, "osds_aside", (int)s.osds_aside);
     set_count(o, "obsolete_objects_left", s.objects_left);
+    set_count(o, "records_damaged", s.records_damaged);
     set_count(o, "namespaces_left", s.namespaces_left);
     set_count(o, "rounds", c->rounds);
     set_count(o, "objects_cleaned", c->objects_cleaned);

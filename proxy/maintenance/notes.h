@@ -30,6 +30,8 @@ struct ns_notes {
     uint64_t pass_ms;      /* what it has taken so far */
     uint64_t pass_left;    /* how many could not be finished in it */
     uint64_t left;         /* in the last whole pass */
+    uint64_t pass_damaged; /* records that cannot be read, met in this pass */
+    uint64_t damaged;      /* in the last whole pass */
     uint64_t next_pass_ms; /* monotonic time */
     struct ns_stuck *stuck;
 

@@ -9,6 +9,7 @@
  * - An OSD cannot be reached: its objects stay on the list; notes say that they wait only for
  *   it. A pass that leaves objects is followed by a pause four times as long as it took.
  * - An OSD has left the registry: it has taken its fragments along.
+ * - A record is damaged: it stays, is counted and named, and those behind it have their turn.
  * - An OSD is not known here: the registry is read again before that is believed, because
  *   the OSD may be newer than the view. */
 #include <stdlib.h>
@@ -336,6 +337,14 @@ static void on_list(void *ctx, int rc, struct nsm_obsolete_list *list)
     wait->done = true;
 }
 
+/* They stay for a person to look at: what they named is not known, and is not deleted. */
+static void note_damaged(struct agent *agent, struct ns_notes *notes,
+                         const struct nsm_obsolete_list *list)
+{
+    notes->pass_damaged += list->bad_count;
+    agent_trouble(agent, &list->bad);
+}
+
 /* The next few; *ret_more: there are others behind them. */
 static int clean_some(struct agent *agent, const struct agent_ns *ns, bool *ret_more, struct err *e)
 {
@@ -348,17 +357,18 @@ static int clean_some(struct agent *agent, const struct agent_ns *ns, bool *ret_
     nsm_obsolete_list(ns->nsm, ns->record->id, slice_buf(&notes->after), OBJECTS_AT_ONCE, on_list,
                       &wait);
     agent_until(agent, &wait.done);
-    *ret_more = wait.list->has_more && wait.list->count > 0;
+    *ret_more = wait.list->has_more && wait.list->last.len > 0;
     rc = wait.rc != 0 ? err_copy(e, &wait.list->err) : 0;
+    if (rc == 0 && wait.list->bad_count > 0) {
+        note_damaged(agent, notes, wait.list);
+    }
     if (rc == 0 && wait.list->count > 0) {
-        struct slice last = wait.list->items[wait.list->count - 1].key;
-
         rc = clean_list(agent, ns, wait.list, &left, e);
-        if (rc == 0) {
-            notes->pass_left += left;
-            notes->after.len = 0;
-            buf_put(&notes->after, last.data, last.len);
-        }
+    }
+    if (rc == 0) {
+        notes->pass_left += left;
+        notes->after.len = 0;
+        buf_put(&notes->after, wait.list->last.data, wait.list->last.len);
     }
     nsm_obsolete_list_free(wait.list);
     return rc;
@@ -369,10 +379,12 @@ static void end_pass(struct ns_notes *notes, bool is_whole)
     if (is_whole) {
         notes_stuck_tidy(notes);
         notes->left = notes->pass_left;
+        notes->damaged = notes->pass_damaged;
         notes->next_pass_ms = notes->left > 0 ? clock_mono_ms() + PAUSE_FACTOR * notes->pass_ms : 0;
     }
     notes->after.len = 0;
     notes->pass_left = 0;
+    notes->pass_damaged = 0;
     notes->pass_ms = 0;
 }
 

@@ -21,6 +21,7 @@ struct kv_mem_store {
     unsigned turns;
     unsigned handles;
     struct kv_mem_counts counts;
+    struct slice unreadable; /* borrowed */
 };
 
 struct kv_mem {
@@ -138,6 +139,25 @@ static const struct kv_assert *execute(struct kv_mem_store *store, const struct 
 
 /* ---- operations ---- */
 
+/* Does the read meet the value that cannot be read? */
+static bool meets_unreadable(const struct kv_mem_store *store, const struct kv_op *op)
+{
+    if (store->unreadable.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < op->key_count; i++) {
+        if (slice_eq(op->keys[i], store->unreadable)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < op->item_count && op->kind == KV_OP_RANGE; i++) {
+        if (!op->range.keys_only && slice_eq(op->items[i].key, store->unreadable)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_copy(struct kv_op *op, const struct entry *entry, bool with_value)
 {
     struct slice key = slice_dup(entry->key);
@@ -248,6 +268,9 @@ static void run(struct kv_mem *mem, struct mem_op *m)
         } else {
             apply(mem->store, m);
         }
+    }
+    if (is_read && meets_unreadable(mem->store, &m->op)) {
+        m->rc = err_set(&m->op.err, ERR_CORRUPT, "test engine");
     }
 }
 
@@ -404,6 +427,20 @@ void kv_mem_set_fate(struct kv *kv, kv_mem_fate_cb fate, void *ctx)
 
     mem->fate = fate;
     mem->fate_ctx = ctx;
+}
+
+void kv_mem_first_key(const struct kv_mem_store *store, struct slice prefix, struct buf *ret_key)
+{
+    size_t at = lower_bound(store, prefix);
+
+    CHECK(at < store->count);
+    ret_key->len = 0;
+    buf_put(ret_key, store->entries[at].key.data, store->entries[at].key.len);
+}
+
+void kv_mem_set_unreadable(struct kv_mem_store *store, struct slice key)
+{
+    store->unreadable = key;
 }
 
 enum kv_mem_fate kv_mem_full(void *ctx, const struct kv_txn *txn)

@@ -56,6 +56,11 @@ unsigned kv_mem_held_count(const struct kv_mem_store *store);
 /* Straight from the store. Borrowed until the next change. */
 bool kv_mem_peek(const struct kv_mem_store *store, struct slice key, struct slice *ret_value);
 size_t kv_mem_count_prefix(const struct kv_mem_store *store, struct slice prefix);
+/* The first key with this prefix; there is one. */
+void kv_mem_first_key(const struct kv_mem_store *store, struct slice prefix, struct buf *ret_key);
+/* As an engine whose own checksum of this value fails: gets of the key, and ranges with the values
+ * over it, give ERR_CORRUPT. Borrowed; empty: none. */
+void kv_mem_set_unreadable(struct kv_mem_store *store, struct slice key);
 void kv_mem_poke(struct kv_mem_store *store, struct slice key, struct slice value);
 struct kv_mem_counts kv_mem_counts(const struct kv_mem_store *store);
 

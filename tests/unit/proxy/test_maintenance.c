@@ -69,6 +69,76 @@ static void more_objects_than_one_list_holds_are_all_cleaned(void **state)
     assert_int_equal(f->agent.status.counts.objects_cleaned, 100);
 }
 
+/* Flips a byte of the first value of this kind; *ret_key is where. */
+static void damage(struct fixture *f, char kind, struct buf *ret_key)
+{
+    struct key prefix;
+    struct slice value;
+    uint8_t *copy;
+
+    kv_mem_first_key(f->w->store, ns_key_root(&prefix, f->w->ns_id, kind), ret_key);
+    assert_true(kv_mem_peek(f->w->store, slice_buf(ret_key), &value));
+    copy = mem_dup(value.data, value.len);
+    copy[value.len / 2] ^= 4;
+    kv_mem_poke(f->w->store, slice_buf(ret_key), slice_of(copy, value.len));
+    free(copy);
+}
+
+static void a_damaged_record_stays_and_those_behind_it_are_cleaned(void **state)
+{
+    for (unsigned fails_whole = 0; fails_whole < 2; fails_whole++) {
+        struct fixture *f = *state;
+        struct buf bad = {0};
+        char name[16];
+
+        for (unsigned i = 0; i < 50; i++) {
+            snprintf(name, sizeof(name), "o%u", i);
+            free(fixture_put(f, name, 100));
+            assert_int_equal(world_delete(f->w, name), 0);
+        }
+        damage(f, 'x', &bad);
+        kv_mem_set_unreadable(f->w->store, fails_whole ? slice_buf(&bad) : slice_of(NULL, 0));
+        fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+        fixture_rounds(f, 1);
+        assert_int_equal(fixture_count_meta(f, 'x'), 1);
+        assert_int_equal(fixture_count(f, OSD_KEY_FRAGMENT), 6);
+        assert_int_equal(f->agent.status.counts.objects_cleaned, 49);
+        assert_int_equal(f->agent.status.records_damaged, 1);
+        assert_non_null(strstr(f->agent.status.trouble, "x/"));
+        fixture_end_agent(f);
+        kv_mem_set_unreadable(f->w->store, slice_of(NULL, 0));
+        buf_release(&bad);
+        teardown(state);
+        setup(state);
+    }
+}
+
+static void behind_a_damaged_manifest_the_others_are_collected(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t epoch = fixture_current_epoch(f);
+    uint8_t *data = fixture_put(f, "o", 5000);
+    struct osd_fragment name = {.fragment = 0};
+    struct buf bad = {0}, tag = {0};
+
+    loop_fixture_run_ms(&f->w->base, 1200); /* its own tags are gone */
+    fixture_orphan(f, 0, 0x00, epoch);      /* ids before and behind that of the object */
+    fixture_orphan(f, 0, 0xff, epoch);
+    damage(f, 'o', &bad);
+    name.object_id = slice_of(bad.data + bad.len - NSM_OBJECT_ID_BYTES, NSM_OBJECT_ID_BYTES);
+    osd_key_put_gc_tag(&tag, f->w->ns_id, epoch, &name);
+    fake_asd_put(f->w->asds[0], slice_buf(&tag), slice_str(""));
+    kv_mem_set_unreadable(f->w->store, slice_buf(&bad));
+    fixture_collect_all(f);
+    assert_int_equal(f->agent.status.counts.orphans_deleted, 2);
+    assert_int_equal(fixture_count(f, OSD_KEY_FRAGMENT), 6); /* of the object: untouched */
+    assert_int_equal(fixture_count(f, OSD_KEY_GC_TAG), 1);
+    kv_mem_set_unreadable(f->w->store, slice_of(NULL, 0));
+    buf_release(&bad);
+    buf_release(&tag);
+    free(data);
+}
+
 static void an_osd_that_is_down_keeps_its_objects_on_the_list(void **state)
 {
     struct fixture *f = *state;
@@ -597,6 +667,8 @@ int main(void)
         T(an_osd_that_is_down_keeps_its_objects_on_the_list),
         T(an_osd_that_is_too_busy_keeps_its_objects_on_the_list),
         T(uploads_that_nothing_named_go_when_their_epoch_has_ended),
+        T(a_damaged_record_stays_and_those_behind_it_are_cleaned),
+        T(behind_a_damaged_manifest_the_others_are_collected),
         T(a_fragment_elsewhere_or_of_another_version_is_not_the_named_one),
         T(nothing_is_judged_before_the_grace_is_over),
         T(many_tags_are_judged_page_by_page),
