@@ -7,6 +7,7 @@
  * what is read is compared with them. Prints one JSON line: operations, seconds, latency, and this
  * process's CPU time per operation. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include <uv.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/crc32c.h"
@@ -30,6 +32,7 @@ enum {
     SLICE_BYTES = 4096,
     OBJECT_BYTES_MAX = 1 << 30,
     LATENCIES_MAX = 1 << 20,
+    KEPT_BYTES_MAX = 512 << 20,
     TIMEOUT_MS = 60000
 };
 enum op { OP_FILL, OP_PUT, OP_GET, OP_SLICE, OP_COUNT };
@@ -260,6 +263,8 @@ int main(int argc, char **argv)
     struct err e;
     bool clean;
 
+    signal(SIGPIPE, SIG_IGN);
+    bigmem_keep(KEPT_BYTES_MAX);
     if (argc != 8 || !parse_args(l, argv)) {
         fputs("usage: proxy_load URI NAMESPACE fill|put|get|slice CLIENTS SECONDS OBJECT_BYTES "
               "OBJECTS\n",

@@ -68,6 +68,7 @@ void asd_process_start(struct asd_process *asd, const char *asd_id)
     char *config, *log;
     uint16_t port = 0;
 
+    signal(SIGPIPE, SIG_IGN); /* as every daemon does; this one gets killed */
     if (asd->dir == NULL) {
         asd->dir = tempdir_make();
     }

@@ -1,6 +1,5 @@
 #include "unit/proxy/maintenance_fixture.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,6 @@ struct fixture *fixture_new(unsigned asds)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN); /* as the daemons do; connections break here */
     f->w = world_new(asds, 3, FIXTURE_PRESET);
     return f;
 }
