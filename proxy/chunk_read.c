@@ -228,11 +228,22 @@ static uint32_t needed(const struct chunk_read *r)
     return direct ? 1 : r->readable->k;
 }
 
+/* What is under way borrows our memory: it is awaited, but need not take its time. */
+static void cancel_reading(struct chunk_read *r)
+{
+    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+        if (state_of(r, i) == CHUNK_PART_READING) {
+            fetch_cancel(&r->parts[i]->fetch);
+        }
+    }
+}
+
 static void step(struct chunk_read *r)
 {
     if (is_satisfied(r) || r->canceled) {
         if (r->reading > 0) {
-            return; /* those still borrow our memory */
+            cancel_reading(r);
+            return;
         }
         if (r->canceled) {
             finish(r, err_set(&r->err, ERR_CANCELED, "read"));
@@ -304,9 +315,5 @@ void chunk_read_cancel(struct chunk_read *r)
         return;
     }
     r->canceled = true;
-    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
-        if (state_of(r, i) == CHUNK_PART_READING) {
-            fetch_cancel(&r->parts[i]->fetch);
-        }
-    }
+    cancel_reading(r);
 }

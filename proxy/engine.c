@@ -37,8 +37,13 @@ void engine_registry_changed(void *ctx)
     struct engine *engine = ctx;
     const struct registry_view *view = registry_view(engine->registry);
     size_t count = registry_view_osd_count(view);
-    struct osds_entry *entries = mem_array(count + 1, sizeof(*entries));
+    struct osds_entry *entries;
     unsigned used = 0;
+
+    if (engine->closing) {
+        return; /* the OSDs may be gone while the last usage figures are written */
+    }
+    entries = mem_array(count + 1, sizeof(*entries));
 
     for (size_t i = 0; i < count; i++) {
         const struct registry_osd *osd = registry_view_osd(view, i);

@@ -98,12 +98,12 @@ static void fs_get_free(struct fs_get *g)
 static void close_done(struct pool_work *work, int rc)
 {
     struct fs_get *g = container_of(work, struct fs_get, work);
-    struct proxy_ns_stats *sums = stats_of(&g->engine->stats, g->spec.ns);
 
     (void)rc;
     rc = g->proxy_rc == PROXY_RC_OK ? 0 : g->err.code;
     if (rc == 0) {
-        stat_sum_add(&sums->download, (double)(clock_mono_ms() - g->start_ms) / 1000.0);
+        stat_sum_add(&stats_of(&g->engine->stats, g->spec.ns)->download,
+                     (double)(clock_mono_ms() - g->start_ms) / 1000.0);
         g->engine->stats.totals.gets++;
         g->engine->stats.totals.get_bytes += g->pos;
     } else {

@@ -158,14 +158,15 @@ static void on_namespace(void *ctx, int rc, const struct err *e)
 static void count_end(struct get *g)
 {
     struct engine *engine = g->engine;
-    struct proxy_ns_stats *sums = stats_of(&engine->stats, g->spec.ns);
+    struct proxy_ns_stats *sums;
     double seconds = (double)(clock_mono_ms() - g->start_ms) / 1000.0;
     size_t slices = 0;
 
     if (g->rc != 0) {
         engine->stats.totals.get_failures++;
-        return;
+        return; /* the name may be anything that a peer sends */
     }
+    sums = stats_of(&engine->stats, g->spec.ns);
     engine->stats.totals.gets += g->spec.count;
     engine->stats.totals.get_bytes += g->data_bytes;
     for (size_t i = 0; i < g->spec.count; i++) {

@@ -21,6 +21,9 @@
 #include "proxy/rc.h"
 #include "proxy/sequence_internal.h"
 
+/* With less time left than this a commit is more likely to end in doubt than well. */
+enum { COMMIT_MS_MIN = 20 };
+
 const struct err *sequence_err(const struct sequence *s)
 {
     return &s->err;
@@ -235,6 +238,11 @@ static void step_commit(struct sequence *s)
         s->cb(s->ctx, s, 0);
         return;
     }
+    if (clock_mono_ms() + COMMIT_MS_MIN > s->deadline_ms) {
+        err_set(&s->err, UV_ETIMEDOUT, "commit"); /* now it is certain that nothing happened */
+        sequence_fail(s, UV_ETIMEDOUT, rc_of(UV_ETIMEDOUT));
+        return;
+    }
     start_commit(s);
 }
 
@@ -249,7 +257,7 @@ static void on_commit_failed(struct sequence *s, int rc, struct nsm_reply *reply
 {
     forget_names(s);
     err_copy(&s->err, &reply->err);
-    if (rc == ERR_STALE && ++s->epoch_tries < SEQUENCE_EPOCH_TRIES) {
+    if (rc == ERR_STALE && !s->canceled && ++s->epoch_tries < SEQUENCE_EPOCH_TRIES) {
         epochs_forget(&s->engine->epochs, s->use.ns->id);
         s->state = SEQUENCE_AGAIN;
         return;
@@ -419,10 +427,13 @@ static void on_canceled(struct later_item *item)
 
 void sequence_cancel(struct sequence *s)
 {
-    if (s->canceled || s->is_reported || s->state == SEQUENCE_COMMIT || s->state == SEQUENCE_FAIL) {
+    if (s->canceled || s->is_reported || s->state == SEQUENCE_FAIL) {
         return;
     }
     s->canceled = true;
+    if (s->state == SEQUENCE_COMMIT) {
+        return; /* its answer counts, but nothing is uploaded again */
+    }
     err_set(&s->err, ERR_CANCELED, "put");
     sequence_fail(s, ERR_CANCELED, PROXY_RC_UNKNOWN);
     s->pending++; /* so that it is there when the turn comes */

@@ -213,6 +213,73 @@ static void asserts_alone_are_of_the_namespace_that_has_the_name_now(void **stat
     world_free(w);
 }
 
+/* ---- ends and limits ---- */
+
+static enum kv_mem_fate held(void *ctx, const struct kv_txn *txn)
+{
+    (void)ctx;
+    (void)txn;
+    return KV_MEM_HELD;
+}
+
+static void a_registry_that_changes_while_an_engine_ends_is_ignored(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    struct engine_options options = {.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS, .threads = 1};
+    struct engine *own = w->engine;
+    struct registry_wait ended = {0};
+
+    (void)state;
+    w->engine = engine_new(&w->base.loop, w->registry, &options);
+    assert_int_equal(world_put(w, "o", "data", 4), 0);
+    world_settle(w);
+    kv_mem_set_fate(w->kv, held, NULL); /* the usage figures wait, the OSDs do not */
+    engine_close(w->engine, on_registry_closed, &ended);
+    loop_fixture_run_ms(&w->base, 100);
+    assert_false(ended.done);
+    engine_registry_changed(w->engine);
+    w->engine = own;
+    kv_mem_set_fate(w->kv, NULL, NULL);
+    kv_mem_run_held(w->store);
+    expect_done(w, &ended);
+    world_free(w);
+}
+
+static void names_that_do_not_exist_are_not_counted(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    struct get_item item = {.name = slice_str("o")};
+    struct get_spec spec = {.ns = slice_str("nobody's"), .items = &item, .count = 1};
+    struct reader r = {0};
+    uint32_t before = w->engine->stats.count;
+
+    (void)state;
+    get_start(w->engine, &spec, on_read, &r);
+    loop_fixture_run_until(&w->base, &r.done);
+    assert_int_equal(r.rc, ERR_NOT_FOUND);
+    assert_int_equal(w->engine->stats.count, before);
+    world_free(w);
+}
+
+static void a_commit_that_would_come_too_late_is_not_sent(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    struct proxy_update update = {
+        .kind = PROXY_UPDATE_UPLOAD, .name = slice_str("o"), .data = slice_str("data")};
+    struct proxy_apply apply = {.updates = &update, .update_count = 1, .deadline_ms = 1};
+    int32_t rc;
+
+    (void)state;
+    assert_int_equal(world_put(w, "other", "data", 4), 0);
+    for (unsigned ms = 1; ms < 16; ms++) {
+        apply.deadline_ms = ms;
+        assert_int_equal(world_apply(w, &apply, &rc), UV_ETIMEDOUT);
+        assert_int_equal(rc, PROXY_RC_TIMED_OUT);
+    }
+    assert_false(is_there(w, "o"));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +287,9 @@ int main(void)
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_deleted),
         cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),
+        cmocka_unit_test(a_registry_that_changes_while_an_engine_ends_is_ignored),
+        cmocka_unit_test(names_that_do_not_exist_are_not_counted),
+        cmocka_unit_test(a_commit_that_would_come_too_late_is_not_sent),
         cmocka_unit_test(asserts_alone_are_of_the_namespace_that_has_the_name_now),
     };
 
