@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/driver_notes.h"
+#include "volumedriver/driver_settle.h"
 
 enum { LIST_LIMIT = 200, TICK_MS = 1000, POLL_MS = 2000 };
 
@@ -166,6 +167,7 @@ static void on_tick(uv_timer_t *timer)
         list_from(d, "");
     }
     driver_open_waiting(d);
+    driver_settle(d);
 }
 
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,

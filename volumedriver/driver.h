@@ -62,8 +62,11 @@ struct driver_volume {
     uint64_t retry_ms;     /* when WAITING: not before */
     unsigned hopeless;     /* tries in a row that ended with what does not heal by itself */
 
+    bool judged; /* opened once: it is whole, or its record says what is lost */
+
     struct volume_claim *claim; /* private from here on */
-    driver_cb done;             /* one operation at a time: open, resize, close */
+    struct volume_judgement *judgement;
+    driver_cb done; /* one operation at a time: open, resize, close */
     void *done_ctx;
     struct volume_resize resize;
 };
@@ -94,7 +97,8 @@ struct driver {
 
     bool connected; /* private from here on */
     bool reachable; /* the registry has answered */
-    bool timer_open, turn_open;
+    bool timer_open, turn_open, settling;
+    uint64_t settle_ms; /* not before */
     unsigned closing;
 };
 

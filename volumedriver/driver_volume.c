@@ -112,6 +112,7 @@ static void on_open(void *ctx, struct volume *volume, int rc)
     d->opening--;
     if (rc == 0) {
         v->volume = volume;
+        v->judged = true;
         serve(v);
     } else {
         err_copy(&v->err, volume_error(volume));

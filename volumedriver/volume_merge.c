@@ -1,6 +1,7 @@
 /* The journal's part in opening a volume, and what is given back when it closes; see
  * volume_opening.h. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,55 @@
 
 /* ---- RECORD ---- */
 
+static void drop_stranded(struct volume *v)
+{
+    struct list *link;
+
+    while ((link = list_pop(&v->stranded)) != NULL) {
+        journal_record_drop(v->host->journal, container_of(link, struct record, link));
+    }
+}
+
+static void run(struct volume_opening *o)
+{
+    struct volume *v = o->v;
+
+    if (o->reclaim) {
+        v->reclaiming = false;
+    } else {
+        drop_stranded(v); /* what the accepted loss has cut off */
+        v->state = VOLUME_RUNNING;
+        volume_sweep_start(v, &o->garbage);
+    }
+    log_info("volume", "open",
+             "volume=%s epoch=%" PRIu32 " prefix=%010" PRIx64 "/%" PRIu64 " last_seq=%" PRIu64,
+             v->name, v->epoch, v->committed.number, v->committed.seq, v->next_seq - 1);
+    volume_opening_end(o, 0);
+}
+
+static void on_absolved(struct volume_judgement *judgement, int rc)
+{
+    struct volume_opening *o = container_of(judgement, struct volume_opening, judgement);
+
+    if (rc != 0) {
+        volume_opening_fail(o, rc, &judgement->err, "taking the verdict away");
+        return;
+    }
+    run(o);
+}
+
+static void judge(struct volume_opening *o, const struct volume_verdict *verdict,
+                  volume_judgement_cb cb)
+{
+    struct volume *v = o->v;
+
+    o->judgement = (struct volume_judgement){.epoch = v->epoch, .verdict = *verdict, .cb = cb};
+    v->options.owner->judge(v->options.owner_ctx, v, &o->judgement);
+}
+
 static void on_record(struct journal_append *append, int rc)
 {
+    static const struct volume_verdict none;
     struct volume_opening *o = container_of(append, struct volume_opening, record);
     struct volume *v = o->v;
     struct err e;
@@ -24,20 +72,18 @@ static void on_record(struct journal_append *append, int rc)
         volume_opening_fail(o, rc, &e, "recording the epoch");
         return;
     }
-    v->opened = (struct tail_item){
-        .lsn = append->lsn, .seq = append->seq, .epoch = append->epoch, .op = FRAME_OP_OPEN};
+    v->opened = (struct tail_item){.lsn = append->lsn,
+                                   .seq = append->seq,
+                                   .epoch = append->epoch,
+                                   .op = FRAME_OP_OPEN,
+                                   .kind = append->kind};
     v->epoch = append->epoch;
     v->next_index = v->next_part_index = 0;
-    if (o->reclaim) {
-        v->reclaiming = false;
+    if (!o->reclaim && v->claim.verdict.first_seq != 0) {
+        judge(o, &none, on_absolved);
     } else {
-        v->state = VOLUME_RUNNING;
-        volume_sweep_start(v, &o->garbage);
+        run(o);
     }
-    log_info("volume", "open",
-             "volume=%s epoch=%" PRIu32 " prefix=%010" PRIx64 "/%" PRIu64 " last_seq=%" PRIu64,
-             v->name, v->epoch, v->committed.number, v->committed.seq, v->next_seq - 1);
-    volume_opening_end(o, 0);
 }
 
 void volume_record_epoch(struct volume_opening *o)
@@ -162,25 +208,47 @@ static bool take_history(struct volume_opening *o, struct tail_history *h)
     return ours;
 }
 
-static void open_damaged(struct volume_opening *o, const char *why)
+static void serve_damaged(struct volume_opening *o)
 {
     struct volume *v = o->v;
+    const char *why = v->claim.verdict.why;
 
-    v->found_damaged = true;
     v->state = VOLUME_DAMAGED;
-    v->epoch = v->claim.epoch;
     err_set(&v->err, ERR_CORRUPT, "volume %s is damaged and read only: %s", v->name, why);
     log_error("volume", "damaged, read only", "volume=%s why=%s", v->name, why);
     volume_opening_end(o, 0);
 }
 
-static void drop_stranded(struct volume *v)
+static void on_judged(struct volume_judgement *judgement, int rc)
 {
-    struct list *link;
+    struct volume_opening *o = container_of(judgement, struct volume_opening, judgement);
 
-    while ((link = list_pop(&v->stranded)) != NULL) {
-        journal_record_drop(v->host->journal, container_of(link, struct record, link));
+    if (rc != 0) {
+        volume_opening_fail(o, rc, &judgement->err, "recording its damage");
+        return;
     }
+    o->v->claim.verdict = judgement->verdict;
+    serve_damaged(o);
+}
+
+/* Nothing is served before the verdict is kept where the journal's loss cannot take it. */
+static void open_damaged(struct volume_opening *o, const char *why)
+{
+    struct volume *v = o->v;
+    struct volume_verdict verdict = {.first_seq = v->next_seq};
+    struct journal_stats journal;
+
+    v->found_damaged = true;
+    v->epoch = v->claim.epoch;
+    if (v->claim.verdict.first_seq != 0) {
+        serve_damaged(o);
+        return;
+    }
+    journal_stats(v->host->journal, &journal);
+    memcpy(verdict.journal, journal_id(v->host->journal), 16);
+    verdict.incarnation = journal.incarnation;
+    snprintf(verdict.why, sizeof(verdict.why), "%s", why);
+    judge(o, &verdict, on_judged);
 }
 
 void volume_merge_journal(struct volume_opening *o)
@@ -199,6 +267,9 @@ void volume_merge_journal(struct volume_opening *o)
         damage = "the backend does not have what it had at the last clean close";
     }
     judge_stranded(o, &h, &damage);
+    if (damage == NULL && v->claim.verdict.first_seq != 0) {
+        damage = v->claim.verdict.why; /* the journal may show nothing any more */
+    }
     ours = take_history(o, &h);
     free(h.scos);
     if (!ours) {
@@ -210,7 +281,6 @@ void volume_merge_journal(struct volume_opening *o)
             log_warn("volume", "loss accepted", "volume=%s why=%s last_seq=%" PRIu64, v->name,
                      damage, v->next_seq - 1);
             o->loss_accepted = true;
-            drop_stranded(v);
         }
         volume_record_epoch(o);
     }

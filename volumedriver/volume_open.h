@@ -14,6 +14,7 @@
 #include "volumedriver/map.h"
 #include "volumedriver/turn.h"
 #include "volumedriver/volume.h"
+#include "volumedriver/volume_claim.h"
 
 enum {
     VOLUME_SCO_BYTES_MIN = 1048576,
@@ -39,23 +40,6 @@ struct volume_host {
     struct list put_queue;
     struct list volumes;
     struct volume_past *pasts; /* uthash by UUID */
-};
-
-struct volume_claim;
-typedef void (*volume_claim_cb)(struct volume_claim *claim, int rc);
-
-/* Election in the registry: CAS of {owner, epoch}. It only says who may try; the volume is taken by
- * the transaction on `owner_tag` and `owner` that follows. */
-struct volume_claim {
-    struct err err; /* out: says why, if rc != 0 */
-    uint32_t epoch; /* out: ours alone, above `floor` and all that the registry gave before */
-    uint32_t floor; /* in */
-    volume_claim_cb cb;
-};
-
-struct volume_owner_ops {
-    /* Answers by claim->cb, later. */
-    void (*claim)(void *ctx, struct volume *v, struct volume_claim *claim);
 };
 
 struct volume_options {

@@ -130,6 +130,7 @@ void registry_volume_create(struct registry *registry, const struct registry_vol
     op->volume.owner[0] = op->volume.device[0] = '\0';
     op->volume.epoch = 0;
     op->volume.dtl = REGISTRY_DTL_NONE;
+    op->volume.damage = (struct registry_damage){0};
     op->volume.created_us = clock_wall_us();
     if (volume_encode(op, &e) != 0) {
         volume_refuse(op, &e);

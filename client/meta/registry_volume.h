@@ -11,6 +11,7 @@
 enum {
     REGISTRY_VOLUME_NAME_BYTES = 256, /* with NUL */
     REGISTRY_OWNER_BYTES = 128,
+    REGISTRY_WHY_BYTES = 160,
     REGISTRY_EPOCH_MAX = (1 << 24) - 1 /* it is part of a SCO number */
 };
 
@@ -26,6 +27,14 @@ enum registry_dtl_state {
     REGISTRY_DTL_DEGRADED
 };
 
+/* The owner found that a part of the volume is lost: it is read only until that is accepted. */
+struct registry_damage {
+    char journal[33];     /* id of the journal */
+    uint64_t incarnation; /* of that journal */
+    uint64_t first_seq;   /* first one that is missing; 0: there is no verdict */
+    char why[REGISTRY_WHY_BYTES];
+};
+
 struct registry_volume {
     char name[REGISTRY_VOLUME_NAME_BYTES];
     char uuid[RND_UUID_TEXT_BYTES]; /* name of its namespace */
@@ -34,9 +43,9 @@ struct registry_volume {
     char device[REGISTRY_OWNER_BYTES]; /* journal device at its owner, "": not chosen */
     uint64_t size_bytes;
     uint64_t epoch; /* 0: never opened */
-    uint64_t since; /* lowest epoch of the unbroken row of ownerships by `device` */
     enum registry_volume_state state;
     enum registry_dtl_state dtl;
+    struct registry_damage damage;
     uint64_t created_us;
 
     struct buf raw; /* private: the stored bytes this was read from; NULL in a new record */

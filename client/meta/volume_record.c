@@ -11,6 +11,9 @@ enum { STAMP_TEXT_BYTES = 33 };
 static const char *const state_names[] = {[REGISTRY_VOLUME_CREATING] = "creating",
                                           [REGISTRY_VOLUME_READY] = "ready",
                                           [REGISTRY_VOLUME_DELETING] = "deleting"};
+/* State of a volume that is ready and carries a verdict: a program that does not know verdicts
+ * knows no such state either, and leaves the volume alone. */
+static const char damaged_name[] = "damaged";
 static const char *const dtl_names[] = {[REGISTRY_DTL_NONE] = "none",
                                         [REGISTRY_DTL_SYNC] = "sync",
                                         [REGISTRY_DTL_ASYNC] = "async",
@@ -44,6 +47,28 @@ static int name_index(const char *const *names, int count, const char *name)
     return -1;
 }
 
+static bool take_damage(struct registry_damage *damage, const json_t *json)
+{
+    const json_t *object = json_object_get(json, "damaged");
+
+    if (object == NULL) {
+        return true;
+    }
+    damage->incarnation = json_u64(object, "incarnation", UINT64_MAX);
+    damage->first_seq = json_u64(object, "first_seq", 0);
+    return take_text(damage->journal, sizeof damage->journal, object, "journal") == 0 &&
+           take_text(damage->why, sizeof damage->why, object, "why") == 0 &&
+           damage->first_seq != 0 && damage->incarnation != UINT64_MAX;
+}
+
+static int take_state(const struct registry_volume *v, const char *name)
+{
+    if (strcmp(name, damaged_name) == 0) {
+        return v->damage.first_seq != 0 ? REGISTRY_VOLUME_READY : -1;
+    }
+    return name_index(state_names, 3, name);
+}
+
 int volume_parse(struct slice key, struct slice value, struct registry_volume *ret_volume,
                  struct err *e)
 {
@@ -59,9 +84,11 @@ int volume_parse(struct slice key, struct slice value, struct registry_volume *r
     }
     v->size_bytes = json_u64(json, "size_bytes", UINT64_MAX);
     v->epoch = json_u64(json, "epoch", UINT64_MAX);
-    v->since = json_u64(json, "since", 0);
     v->created_us = json_u64(json, "created_us", 0);
-    state = name_index(state_names, 3, json_text(json, "state", ""));
+    state = -1;
+    if (take_damage(&v->damage, json)) {
+        state = take_state(v, json_text(json, "state", ""));
+    }
     dtl = name_index(dtl_names, 4, json_text(json, "dtl", ""));
     rc = take_text(v->name, sizeof v->name, json, "name") |
          take_text(v->uuid, sizeof v->uuid, json, "uuid") |
@@ -71,7 +98,7 @@ int volume_parse(struct slice key, struct slice value, struct registry_volume *r
     json_decref(json);
     /* A state this program does not know must not be taken for another. */
     if (rc != 0 || state < 0 || dtl < 0 || v->size_bytes == UINT64_MAX ||
-        v->epoch > REGISTRY_EPOCH_MAX || v->since > v->epoch || v->name[0] == '\0' ||
+        v->epoch > REGISTRY_EPOCH_MAX || v->name[0] == '\0' ||
         strlen(v->uuid) != RND_UUID_TEXT_BYTES - 1) {
         key_text(key, text);
         return err_set(e, ERR_CORRUPT, "%s: a field is missing or wrong", text);
@@ -83,21 +110,37 @@ int volume_parse(struct slice key, struct slice value, struct registry_volume *r
     return 0;
 }
 
+static const char *state_name(const struct registry_volume *v)
+{
+    bool damaged = v->state == REGISTRY_VOLUME_READY && v->damage.first_seq != 0;
+
+    return damaged ? damaged_name : state_names[v->state];
+}
+
 json_t *volume_json(const struct registry_volume *v)
 {
+    const struct registry_damage *d = &v->damage;
+    json_t *damaged = NULL;
     uint8_t stamp[16];
     char stamp_text[STAMP_TEXT_BYTES];
-    json_t *json;
 
     rnd_bytes(stamp, sizeof stamp);
     hex_encode(stamp_text, stamp, sizeof stamp);
-    json =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:s, s:I, s:s}", "name", v->name,
-                  "uuid", v->uuid, "preset", v->preset, "owner", v->owner, "device", v->device,
-                  "size_bytes", (json_int_t)v->size_bytes, "epoch", (json_int_t)v->epoch, "since",
-                  (json_int_t)v->since, "state", state_names[v->state], "dtl", dtl_names[v->dtl],
-                  "created_us", (json_int_t)v->created_us, "stamp", stamp_text);
-    return json; /* NULL: a text is not UTF-8 */
+    if (d->first_seq != 0) {
+        damaged = json_pack("{s:s, s:I, s:I, s:s}", "journal", d->journal, "incarnation",
+                            (json_int_t)d->incarnation, "first_seq", (json_int_t)d->first_seq,
+                            "why", d->why);
+        if (damaged == NULL) {
+            return NULL;
+        }
+    }
+    /* NULL: a text is not UTF-8 */
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:I, s:s, s:o*}", "name",
+                     v->name, "uuid", v->uuid, "preset", v->preset, "owner", v->owner, "device",
+                     v->device, "size_bytes", (json_int_t)v->size_bytes, "epoch",
+                     (json_int_t)v->epoch, "state", state_name(v), "dtl", dtl_names[v->dtl],
+                     "created_us", (json_int_t)v->created_us, "stamp", stamp_text, "damaged",
+                     damaged);
 }
 
 int volume_check(const struct registry_volume *v, struct err *e)
@@ -108,7 +151,8 @@ int volume_check(const struct registry_volume *v, struct err *e)
     if (strlen(v->uuid) != RND_UUID_TEXT_BYTES - 1) {
         return err_set(e, ERR_CONFIG, "volume '%s': UUID '%s'", v->name, v->uuid);
     }
-    if (v->size_bytes > INT64_MAX || v->epoch > REGISTRY_EPOCH_MAX || v->since > v->epoch) {
+    if (v->size_bytes > INT64_MAX || v->epoch > REGISTRY_EPOCH_MAX ||
+        v->damage.first_seq > INT64_MAX || v->damage.incarnation > INT64_MAX) {
         return err_set(e, ERR_CONFIG, "volume '%s': size or epoch out of range", v->name);
     }
     return 0;

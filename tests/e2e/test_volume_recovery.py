@@ -302,13 +302,59 @@ def fenced_writes(d, disk, old):
     refused(lambda: nbd.Client(d.nbd_socket, disk.name).write(0, b"\xee" * 4096))
 
 
+BLOCK = 4096
+
+
+def frames_of(journal, uuid):
+    """Offsets of the frames that hold a write of the volume, in the order of their LSNs."""
+    found = []
+    with open(journal, "rb") as f:
+        while block := f.read(BLOCK):
+            if block[:8] == b"ALBAFRM1" and block[128:144] == uuid and block[148] == 1:
+                found.append((int.from_bytes(block[56:64], "little"), f.tell() - len(block)))
+    return [at for _, at in sorted(found)]
+
+
+def a_lost_frame(d, disk):
+    """It damages the volume that cannot prove the contrary, until the loss is accepted."""
+    idle = Disk(d, "idle")
+    idle.write(20)
+    disk.write(20)
+    idle_uuid = bytes.fromhex(d.alba("vdisk-info", "idle")["uuid"].replace("-", ""))
+    time.sleep(0.2)  # until the journal says what was flushed
+    kill_driver(d)
+    journal = d.dir / "data/volumedriver/journal/journal"
+    log = d.dir / "log/volumedriver.log"
+    with open(journal, "r+b") as f:
+        f.seek(frames_of(journal, idle_uuid)[-1] + 60)
+        f.write(b"\xff")
+        os.fsync(f.fileno())
+    for _ in range(2):
+        start_driver(d)
+        assert (idle.state(), disk.state()) == ("damaged", "running")
+        disk.check_all_there()
+        idle.forget_after(max(idle.match()))
+        refused(lambda: nbd.Client(d.nbd_socket, "idle").write(0, bytes(4096)))
+        wait_for("the loss to be settled", lambda: "lost frame settled" in log.read_text(), 30)
+        kill_driver(d)
+    start_driver(d)
+    d.alba("vdisk-take", "--force", "--accept-loss", "idle")
+    assert idle.state() == "running"
+    idle.forget_after(max(idle.match()))
+    idle.write(20)
+    kill_driver(d)
+    start_driver(d)
+    idle.check_all_there()
+    disk.check_all_there()
+
+
 KEYS = {"sco_age_ms": 300, "checkpoint_bytes": 200000}
 
 with Deployment() as d:
     d.volumes_anew(**KEYS)
     disk = Disk(d, "disk")
     for step in (clean_stop, without_map, without_two_disks, without_journal_after_clean_stop,
-                 without_journal, another_owner):
+                 without_journal, a_lost_frame, another_owner):
         began = time.monotonic()
         step(d, disk)
         print(f"{step.__name__}: ok, {time.monotonic() - began:.1f} s")

@@ -23,6 +23,7 @@ static void on_claim_turn(struct turn_call *turn)
 
     r->epoch = (r->epoch > claim->floor ? r->epoch : claim->floor) + 1;
     claim->epoch = r->epoch;
+    claim->verdict = r->verdict;
     free(call);
     if (r->claimed != NULL) {
         r->claimed(r->ctx);
@@ -41,7 +42,43 @@ static void claim(void *ctx, struct volume *v, struct volume_claim *c)
     turn_add(&n->turn, &call->turn, on_claim_turn);
 }
 
-static const struct volume_owner_ops owner = {.claim = claim};
+struct judge_call {
+    struct turn_call turn;
+    struct volume_judgement *judgement;
+    struct vol_node *node;
+};
+
+static void on_judge_turn(struct turn_call *turn)
+{
+    struct judge_call *call = container_of(turn, struct judge_call, turn);
+    struct volume_judgement *j = call->judgement;
+    struct vol_registry *r = call->node->registry;
+    int rc = 0;
+
+    if (j->epoch != r->epoch) {
+        rc = err_set(&j->err, ERR_FENCED, "epoch %u", r->epoch);
+    } else if (!r->judge_fails) {
+        r->verdict = j->verdict;
+    }
+    if (rc == 0 && (r->judge_fails || r->judge_lost)) {
+        rc = err_set(&j->err, ERR_BUSY, "registry");
+    }
+    free(call);
+    j->cb(j, rc);
+}
+
+static void judge(void *ctx, struct volume *v, struct volume_judgement *j)
+{
+    struct vol_node *n = ctx;
+    struct judge_call *call = mem_zalloc(sizeof(*call));
+
+    (void)v;
+    call->judgement = j;
+    call->node = n;
+    turn_add(&n->turn, &call->turn, on_judge_turn);
+}
+
+static const struct volume_owner_ops owner = {.claim = claim, .judge = judge};
 
 static void on_pressure(void *ctx, uint64_t lsn)
 {

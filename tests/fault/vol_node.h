@@ -8,10 +8,13 @@
 #include "lib/crash_disk.h"
 #include "volumedriver/volume_open.h"
 
-struct vol_registry { /* gives epochs */
+struct vol_registry { /* gives epochs, keeps the verdict */
     uint32_t epoch;
     void (*claimed)(void *ctx); /* what happens between the claim and its answer; may be NULL */
     void *ctx;
+    struct volume_verdict verdict;
+    bool judge_fails; /* a judgement is not stored … */
+    bool judge_lost;  /* … or is, and the answer gets lost */
 };
 
 struct vol_node {

@@ -52,6 +52,35 @@ static struct volume_wait made(struct fixture *f, const char *name)
     return w;
 }
 
+static void a_verdict_stays_with_the_volume_until_it_is_taken_away(void **state)
+{
+    struct fixture *f = *state;
+    struct volume_wait w = made(f, "vol");
+
+    w.volume.state = REGISTRY_VOLUME_READY;
+    w.volume.damage.incarnation = 7;
+    w.volume.damage.first_seq = 42;
+    snprintf(w.volume.damage.why, sizeof w.volume.damage.why, "a frame is lost");
+    registry_volume_put(f->a, &w.volume, on_volume, &w);
+    assert_int_equal(vol_await(f, &w), 0);
+    /* A program that does not know of verdicts must not take the volume for whole. */
+    assert_non_null(memmem(w.volume.raw.data, w.volume.raw.len, "\"state\":\"damaged\"", 17));
+    registry_volume_get(f->b, "vol", on_volume, &w);
+    assert_int_equal(vol_await(f, &w), 0);
+    assert_int_equal(w.volume.state, REGISTRY_VOLUME_READY);
+    assert_int_equal(w.volume.damage.first_seq, 42);
+    assert_int_equal(w.volume.damage.incarnation, 7);
+    assert_string_equal(w.volume.damage.why, "a frame is lost");
+    w.volume.damage = (struct registry_damage){0};
+    registry_volume_put(f->b, &w.volume, on_volume, &w);
+    assert_int_equal(vol_await(f, &w), 0);
+    registry_volume_get(f->a, "vol", on_volume, &w);
+    assert_int_equal(vol_await(f, &w), 0);
+    assert_int_equal(w.volume.state, REGISTRY_VOLUME_READY);
+    assert_int_equal(w.volume.damage.first_seq, 0);
+    registry_volume_release(&w.volume);
+}
+
 static void a_volume_is_found_by_name_and_uuid(void **state)
 {
     struct fixture *f = *state;
@@ -308,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_volume_is_found_by_name_and_uuid),
+        TEST(a_verdict_stays_with_the_volume_until_it_is_taken_away),
         TEST(of_two_creators_of_a_name_one_succeeds),
         TEST(of_two_owners_with_the_next_epoch_exactly_one_wins),
         TEST(an_owner_changes_only_with_a_higher_epoch),
