@@ -1,5 +1,6 @@
 #include "sim/proxy_world.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,7 @@ struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json)
     world->rnd = rnd_seed(world->seed);
     print_message("SIM_SEED=%llu\n", (unsigned long long)world->seed);
     log_set_level(getenv("SIM_LOG") != NULL ? LOG_DEBUG : LOG_NONE);
+    signal(SIGPIPE, SIG_IGN); /* as the daemons do; connections break here */
     loop_fixture_init(&world->base);
     world->store = kv_mem_store_new(world->seed);
     world->kv = kv_mem_open(&world->base.loop, world->store);
