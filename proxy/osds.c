@@ -1,12 +1,16 @@
 #include "proxy/osds.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "proxy/osds_internal.h"
+
+enum { EXPLAINED_MAX = 8 }; /* OSDs that one message names */
 
 struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options)
 {
@@ -176,6 +180,53 @@ unsigned osds_aside_count(const struct osds *osds)
         count += osds->live[i]->aside || osds->live[i]->full;
     }
     return count;
+}
+
+static bool is_full_only(const struct osd *osd)
+{
+    return osd->full && !osd->aside;
+}
+
+static bool is_aside(const struct osd *osd)
+{
+    return osd->aside;
+}
+
+/* What, and the ids of those that are neither gone nor decommissioned. */
+static void put_ids(const struct osds *osds, const char *what, bool (*is_one)(const struct osd *),
+                    struct buf *out)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < osds->live_count; i++) {
+        const struct osd *osd = osds->live[i];
+
+        if (osd->decommissioned || !is_one(osd)) {
+            continue;
+        }
+        if (count < EXPLAINED_MAX) {
+            buf_printf(out, "%s%" PRIu64, count != 0 ? ", " : what, osd->id);
+        }
+        count++;
+    }
+    if (count > EXPLAINED_MAX) {
+        buf_printf(out, " and %u more", count - EXPLAINED_MAX);
+    }
+}
+
+void osds_explain(const struct osds *osds, bool reserve, struct err *e)
+{
+    struct err plain = *e;
+    struct buf text = {0};
+
+    if (!reserve) {
+        put_ids(osds, "; full: osd ", is_full_only, &text);
+    }
+    put_ids(osds, "; not answering: osd ", is_aside, &text);
+    if (text.len != 0) {
+        err_say(e, plain.code, "%s%.*s", plain.msg, (int)text.len, (const char *)text.data);
+    }
+    buf_release(&text);
 }
 
 const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const struct osd *except,

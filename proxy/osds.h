@@ -104,6 +104,9 @@ unsigned osds_aside_count(const struct osds *osds);
 const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const struct osd *except,
                                           unsigned *ret_count);
 
+/* Appends to the message which OSDs take no new fragments, and why. */
+void osds_explain(const struct osds *osds, bool reserve, struct err *e);
+
 /* Lower is better: who should be asked first for a read. */
 double osd_read_cost(const struct osd *osd);
 /* May it be given new fragments? */

@@ -52,6 +52,7 @@ int upload_choose(struct upload *u)
     int rc = choose_place(preset, list, count, &engine->rnd, &result, &u->err);
 
     if (rc != 0) {
+        osds_explain(engine->osds, u->spec.reserve, &u->err);
         return rc;
     }
     u->policy = result.policy;
