@@ -61,6 +61,20 @@ void journal_fail(struct journal *j, int rc, const char *what)
     }
 }
 
+/* The volume's writes may go on while it takes an epoch. Those that wait for room come behind the
+ * opening, so its seq is that of the first of them. */
+static void open_in_front(struct journal *j, struct journal_append *open)
+{
+    LIST_FOR_EACH (it, &j->data) {
+        const struct journal_append *a = container_of(it, struct journal_append, link);
+
+        if (memcmp(a->volume, open->volume, 16) == 0) {
+            open->seq = a->seq;
+            return;
+        }
+    }
+}
+
 void journal_append(struct journal *j, struct journal_append *append, journal_append_cb cb)
 {
     bool is_data = frame_op_is_data(append->op);
@@ -69,6 +83,9 @@ void journal_append(struct journal *j, struct journal_append *append, journal_ap
     /* Those keep their place in the journal until they are dropped. */
     CHECK((append->record != NULL) == (is_data || append->op == FRAME_OP_SCO));
     append->cb = cb;
+    if (append->op == FRAME_OP_OPEN) {
+        open_in_front(j, append);
+    }
     list_push(is_data ? &j->data : &j->control, &append->link);
     journal_kick(j);
 }

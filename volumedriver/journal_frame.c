@@ -280,7 +280,7 @@ static bool frame_form(struct journal *j, struct frame_slot *slot)
         if (!gather(j, &b, &j->control, false)) {
             return false;
         }
-        if (may_data) {
+        if (may_data && list_empty(&j->control)) { /* data never passes an opening */
             batch_take(&b, &j->data,
                        j->segment_bytes - j->active_offset < FRAME_BYTES_MAX
                            ? (size_t)(j->segment_bytes - j->active_offset)

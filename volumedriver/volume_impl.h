@@ -125,7 +125,7 @@ void volume_range_add(struct volume *v, const struct record *record, uint64_t ls
 void volume_range_close(struct volume *v);
 struct sco_job *volume_job_new(struct volume *v, uint64_t first, uint64_t last);
 void volume_job_number(struct sco_job *job, uint64_t number, uint32_t epoch);
-void volume_uploads_stop(struct volume *v); /* it may upload no more */
+void volume_uploads_stop(struct volume *v); /* its jobs leave the queue */
 bool volume_numbers_used_up(const struct volume *v);
 void volume_uploads_pump(struct volume *v);
 void volume_jobs_free(struct volume *v);

@@ -89,7 +89,8 @@ static void schedule(struct volume *v)
     if (v->change != NULL && !volume_root_busy(v) && (due == 0 || v->root_retry_ms < due)) {
         due = v->root_retry_ms;
     }
-    if (v->reclaiming && v->opening == NULL && (due == 0 || v->reclaim_ms < due)) {
+    if (v->reclaiming && v->opening == NULL && volume_may_upload(v) &&
+        (due == 0 || v->reclaim_ms < due)) {
         due = v->reclaim_ms;
     }
     if (v->state == VOLUME_CLOSING && v->drain_until_ms > now &&

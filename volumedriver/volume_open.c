@@ -374,5 +374,6 @@ void volume_reclaim(struct volume *v)
 
     o->reclaim = true;
     v->reclaiming = true;
+    volume_uploads_stop(v); /* nor may its jobs hold up the queue meanwhile */
     read_tag(o);
 }

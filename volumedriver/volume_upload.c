@@ -247,6 +247,9 @@ void volume_uploads_pump(struct volume *v)
     LIST_FOR_EACH (it, &v->jobs) {
         struct sco_job *job = container_of(it, struct sco_job, link);
 
+        if (v->reclaiming) {
+            break; /* no put under an owner_tag that is being replaced */
+        }
         if (job->state == JOB_WAITING && now >= job->retry_ms) {
             job->state = JOB_QUEUED;
         }
@@ -259,12 +262,12 @@ void volume_uploads_pump(struct volume *v)
 
 uint64_t volume_uploads_due(const struct volume *v)
 {
-    bool uploads = volume_may_upload(v), first = true;
+    bool uploads = volume_may_upload(v), puts = uploads && !v->reclaiming, first = true;
     uint64_t due = range_empty(v) || !uploads ? UINT64_MAX : v->open_since_ms + sco_age_ms(v);
 
     LIST_FOR_EACH (it, &v->jobs) {
         const struct sco_job *job = container_of(it, struct sco_job, link);
-        uint64_t at = job->state == JOB_WAITING && uploads ? job->retry_ms
+        uint64_t at = job->state == JOB_WAITING && puts ? job->retry_ms
                       : job->state == JOB_COMMITTED && first && !job->asking
                           ? sco_job_release_due(job)
                           : UINT64_MAX;

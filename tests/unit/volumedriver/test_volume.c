@@ -611,5 +611,6 @@ int main(void)
     };
 
     log_set_level(getenv("VOL_LOG") != NULL ? LOG_INFO : LOG_NONE);
+    cmocka_set_test_filter(getenv("VOL_TEST")); /* one of them */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
