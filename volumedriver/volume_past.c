@@ -178,6 +178,8 @@ void volume_return_tail(struct volume *v)
     if (v->opened.lsn != 0) {
         tail_push(&tail, &v->opened);
     }
-    qsort(tail.items, tail.count, sizeof(*tail.items), by_lsn);
+    if (tail.count != 0) { /* UBSan: no NULL for qsort */
+        qsort(tail.items, tail.count, sizeof(*tail.items), by_lsn);
+    }
     past_of(v->host, v->uuid)->tail = tail;
 }
