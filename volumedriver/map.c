@@ -14,7 +14,7 @@
 #include "volumedriver/location.h"
 #include "volumedriver/map_impl.h"
 
-enum { POOL_THREADS = 3, POOL_QUEUE_MAX = 65536 };
+enum { POOL_THREADS = 3, POOL_QUEUE_MAX = 1048576 /* more than NBD admits requests */ };
 
 struct page_load { /* one job: pages of one volume */
     struct pool_work work;
@@ -350,6 +350,9 @@ void map_volume_fail(struct map_volume *mv, int rc, const struct err *why)
         mv->failed = rc;
         err_copy(&mv->err, why);
         log_error("map", "store failed", "why=%s", why->msg);
+        if (mv->on_fail != NULL) {
+            mv->on_fail(mv); /* no task of the owner may be there to tell it */
+        }
     }
 }
 

@@ -78,7 +78,8 @@ struct map_volume {
     bool turning;
     bool closing;
     int failed;
-    struct err err; /* says why, if failed != 0 */
+    struct err err;                         /* says why, if failed != 0 */
+    void (*on_fail)(struct map_volume *mv); /* the owner's, may be NULL: it has just failed */
     struct list link;
     void (*close_cb)(void *ctx);
     void *close_ctx;

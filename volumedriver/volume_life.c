@@ -164,6 +164,11 @@ void volume_host_pressure(struct volume_host *host, uint64_t lsn)
     }
 }
 
+static void on_map_failed(struct map_volume *mv)
+{
+    volume_stop(container_of(mv, struct volume, map), VOLUME_FAILED, &mv->err);
+}
+
 struct volume *volume_open(const struct volume_options *options, volume_open_cb cb, void *ctx)
 {
     struct volume *v = mem_zalloc(sizeof(*v));
@@ -182,6 +187,7 @@ struct volume *volume_open(const struct volume_options *options, volume_open_cb 
     list_init(&v->jobs);
     list_init(&v->drains);
     map_volume_init(&v->map, v->host->map, v->uuid);
+    v->map.on_fail = on_map_failed;
     CHECK(uv_timer_init(v->host->loop, &v->timer) == 0);
     list_push(&v->host->volumes, &v->link);
     volume_opening_start(v, cb, ctx);

@@ -15,6 +15,8 @@
 #include "volumedriver/location.h"
 #include "volumedriver/map.h"
 #include "volumedriver/map_checkpoint.h"
+#include "volumedriver/map_db.h"
+#include "volumedriver/map_key.h"
 
 enum { CLUSTERS = 20 * MAP_PAGE_CLUSTERS + 100, EXTENTS_MAX = 40 };
 
@@ -371,6 +373,45 @@ static void a_delta_holds_only_what_changed(void **state)
     buf_release(&part);
 }
 
+static unsigned fails_told;
+
+static void on_fail(struct map_volume *mv)
+{
+    assert_int_equal(mv->err.code, ERR_CORRUPT);
+    fails_told++;
+}
+
+static void on_failed_lookup(struct map_lookup *lookup, int rc)
+{
+    assert_int_equal(rc, ERR_CORRUPT);
+    lookup->count = 0;
+}
+
+/* No task of the owner may be under way: what waits for the map would wait for ever. */
+static void a_store_that_fails_under_a_lookup_tells_the_owner(void **state)
+{
+    struct fixture *f = *state;
+    struct map_key key = map_key_page(uuid, 3, 1);
+    uint64_t location;
+    struct map_lookup l = {.cluster = 3 * MAP_PAGE_CLUSTERS, .count = 1, .locations = &location};
+    struct map_batch *b;
+    struct map_db *db;
+    struct err e;
+
+    close_map(f);
+    assert_int_equal(map_db_open(f->dir, &db, &e), 0);
+    b = map_batch_new();
+    map_batch_put(b, map_key_slice(&key), slice_of("garbage", 7));
+    assert_int_equal(map_batch_write(db, b, &e), 0);
+    map_db_close(db);
+    open_map(f);
+    f->mv.on_fail = on_fail;
+    assert_int_equal(map_lookup(&f->mv, &l, on_failed_lookup), 1);
+    loop_run_until_true(&f->loop, is_answered, &l);
+    assert_int_equal(fails_told, 1);
+    assert_int_equal(f->mv.failed, ERR_CORRUPT);
+}
+
 /* ---- life of what waits in the pool ---- */
 
 enum { QUEUED = 24 };
@@ -637,6 +678,7 @@ int main(void)
         T(a_gc_sco_moves_only_what_still_is_where_it_read_it),
         T(a_base_and_deltas_rebuild_the_map),
         T(a_delta_holds_only_what_changed),
+        T(a_store_that_fails_under_a_lookup_tells_the_owner),
         T(a_task_may_end_before_its_turn_comes_round),
         T(a_close_ends_what_is_queued_exactly_once),
         T(lookups_end_though_dirty_pages_take_all_the_cache),
