@@ -48,7 +48,7 @@ struct journal_options {
     struct io *io;
     const char *dir;        /* exists; copied */
     uint64_t segment_bytes; /* 0: default; an existing journal keeps its own */
-    uint64_t journal_bytes; /* 0: default */
+    uint64_t journal_bytes; /* 0: default; at most 32767 segments */
     void (*on_pressure)(void *ctx, uint64_t lsn);
     void *ctx;
 };

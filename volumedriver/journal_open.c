@@ -17,10 +17,19 @@
 #include "volumedriver/journal_impl.h"
 
 enum {
+    SEGMENTS_MAX = 65535,
     READ_THREADS = 4,
     READ_QUEUE_MAX = 65536,
     WRITE_QUEUE_MAX = JOURNAL_FRAMES_IN_FLIGHT + 2, /* and a sync, and growth */
 };
+
+/* No more than the next opening takes: it counts those that are beyond journal_bytes as well. */
+static uint32_t ring_segments(uint64_t journal_bytes, uint64_t segment_bytes)
+{
+    uint64_t n = journal_bytes / segment_bytes;
+
+    return n < SEGMENTS_MAX / 2 ? (uint32_t)n : SEGMENTS_MAX / 2;
+}
 
 /* Two processes would write the same segments. Kept until the last pool thread is gone; the
  * kernel keeps it as long for a process that is killed. Not for a disk in memory. */
@@ -108,10 +117,10 @@ static int load(struct journal *j, struct err *e)
         return err_set(e, rc, "size");
     }
     bytes = (bytes - JOURNAL_SUPER_BYTES) / j->segment_bytes;
-    if (bytes > UINT16_MAX) {
+    if (bytes > SEGMENTS_MAX) {
         return err_set(e, ERR_CORRUPT, "%" PRIu64 " segments", bytes);
     }
-    j->segments_max = (uint32_t)(j->options.journal_bytes / j->segment_bytes);
+    j->segments_max = ring_segments(j->options.journal_bytes, j->segment_bytes);
     segments_init(j, (uint32_t)bytes);
     return journal_replay(j, e);
 }
@@ -203,7 +212,7 @@ static int open_file(struct journal *j, struct err *e)
     if (rc != 0) {
         return rc;
     }
-    j->segments_max = (uint32_t)(j->options.journal_bytes / j->segment_bytes) + j->retired_count;
+    j->segments_max = ring_segments(j->options.journal_bytes, j->segment_bytes) + j->retired_count;
     j->incarnation++;
     j->first_lsn = j->next_lsn;
     j->durable_lsn = j->next_lsn - 1;
@@ -222,7 +231,7 @@ static void set_options(struct journal *j, const struct journal_options *options
         o->journal_bytes = JOURNAL_SEGMENTS_MIN * o->segment_bytes;
     }
     j->io = o->io;
-    j->segments_max = (uint32_t)(o->journal_bytes / o->segment_bytes);
+    j->segments_max = ring_segments(o->journal_bytes, o->segment_bytes);
 }
 
 static void start_loop(struct journal *j)

@@ -229,6 +229,8 @@ static void press(struct journal *j)
             break;
         }
     }
+    /* What is in flight is in no volume's hands yet: it is told when it has completed. */
+    lsn = lsn < j->completed_lsn ? lsn : j->completed_lsn;
     if (lsn > j->pressed_lsn && j->options.on_pressure != NULL) {
         j->pressed_lsn = lsn;
         j->options.on_pressure(j->options.ctx, lsn);

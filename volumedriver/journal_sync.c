@@ -72,10 +72,16 @@ static void on_idle(uv_timer_t *timer)
 {
     struct journal *j = container_of(timer, struct journal, timer);
 
-    if (j->told_durable_lsn < j->durable_lsn && journal_frames_idle(j)) {
-        j->want_empty = true;
-        journal_kick(j);
+    if (j->told_durable_lsn >= j->durable_lsn) {
+        return;
     }
+    if (!journal_frames_idle(j)) {
+        /* One under way was formed before the sync ended and does not tell it either. */
+        uv_timer_start(&j->timer, on_idle, JOURNAL_IDLE_MS, 0);
+        return;
+    }
+    j->want_empty = true;
+    journal_kick(j);
 }
 
 static void sync_run(struct pool_work *work)

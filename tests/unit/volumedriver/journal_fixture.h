@@ -23,6 +23,7 @@ struct fixture {
     unsigned ended, failed, pressed;
     uint64_t pressed_lsn;
     uint64_t segment_bytes; /* 0: SEGMENT_BYTES */
+    uint64_t journal_bytes; /* 0: six segments */
     bool closed;
 };
 
@@ -46,7 +47,8 @@ static inline int open_journal(struct fixture *f, struct err *e)
                                 .io = crash_disk_io(f->disk),
                                 .dir = "/",
                                 .segment_bytes = segment_bytes,
-                                .journal_bytes = 6 * segment_bytes,
+                                .journal_bytes =
+                                    f->journal_bytes != 0 ? f->journal_bytes : 6 * segment_bytes,
                                 .on_pressure = on_pressure,
                                 .ctx = f};
 

@@ -1,5 +1,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,7 @@ static void a_failed_sync_takes_the_journal_out_of_service(void **state)
 
 static void on_time(uv_timer_t *timer)
 {
+    uv_stop(timer->loop); /* I/O may be held back */
     uv_close((uv_handle_t *)timer, NULL);
 }
 
@@ -205,6 +207,78 @@ static void an_idle_flush_is_told_by_an_empty_frame(void **state)
     assert_int_equal(stats_of(f).frames, frames + 1);
     wait_ms(f, 4 * JOURNAL_IDLE_MS);
     assert_int_equal(stats_of(f).frames, frames + 1); /* once is enough */
+}
+
+struct held { /* I/O that waits in the pool until it is let go */
+    atomic_bool syncs, writes, in_sync;
+    uv_sem_t sync, write;
+};
+
+static void hold(void *ctx, const char *what, const char *path)
+{
+    struct held *h = ctx;
+
+    (void)path;
+    if (strcmp(what, "fdatasync") == 0 && atomic_load(&h->syncs)) {
+        atomic_store(&h->in_sync, true);
+        uv_sem_wait(&h->sync);
+    } else if (strcmp(what, "pwritev") == 0 && atomic_load(&h->writes)) {
+        uv_sem_wait(&h->write);
+    }
+}
+
+static void a_flush_is_told_though_a_frame_was_under_way_when_it_ended(void **state)
+{
+    struct fixture *f = *state;
+    struct flushing fl = {.rc = 1};
+    struct held h = {0};
+    uint64_t frames;
+
+    assert_int_equal(uv_sem_init(&h.sync, 0), 0);
+    assert_int_equal(uv_sem_init(&h.write, 0), 0);
+    crash_disk_set_hook(f->disk, hold, &h);
+    wait_for_growth(f);
+    append(f, 0, 1, false);
+    run_until(f, 2);
+    wait_ms(f, 4 * JOURNAL_IDLE_MS); /* what growth made durable is told */
+    append(f, 0, 1, false);
+    run_until(f, 3);
+    atomic_store(&h.syncs, true);
+    journal_flush(f->j, &fl.flush, stats_of(f).completed_lsn, on_flushed);
+    while (!atomic_load(&h.in_sync)) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    atomic_store(&h.writes, true);
+    frames = stats_of(f).frames;
+    append(f, 0, 1, false);
+    while (stats_of(f).frames == frames) { /* it tells the old durable_lsn */
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    atomic_store(&h.syncs, false);
+    uv_sem_post(&h.sync);
+    while (fl.rc == 1) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    wait_ms(f, 4 * JOURNAL_IDLE_MS);
+    assert_int_equal(stats_of(f).frames, frames + 1);
+    atomic_store(&h.writes, false);
+    uv_sem_post(&h.write);
+    run_until(f, 4);
+    wait_ms(f, 4 * JOURNAL_IDLE_MS);
+    assert_int_equal(stats_of(f).frames, frames + 2);
+    close_journal(f);
+    uv_sem_destroy(&h.sync);
+    uv_sem_destroy(&h.write);
+}
+
+/* One that opens today has to open tomorrow, when the ring has grown. */
+static void a_ring_never_has_more_segments_than_an_opening_takes(void **state)
+{
+    struct fixture *f = *state;
+
+    f->journal_bytes = UINT64_C(100000) * SEGMENT_BYTES;
+    reopen(f);
+    assert_in_range(stats_of(f).segments_max, 30000, 65000);
 }
 
 /* The opening frame goes behind the accepted end: a crash loop costs blocks. */
@@ -361,6 +435,8 @@ int main(void)
         T(a_full_ring_waits_asks_for_uploads_and_goes_on),
         T(the_journal_keeps_its_id_and_refuses_garbage),
         T(an_idle_flush_is_told_by_an_empty_frame),
+        T(a_flush_is_told_though_a_frame_was_under_way_when_it_ended),
+        T(a_ring_never_has_more_segments_than_an_opening_takes),
         T(a_hundred_openings_take_no_segment),
         T(a_full_journal_does_not_grow_over_many_lives),
         T(a_failed_sync_of_growth_takes_the_journal_out_of_service),
