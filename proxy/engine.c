@@ -103,6 +103,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     engine->rnd = rnd_seed(seed);
     later_init(&engine->later, loop);
     budget_init(&engine->budget, engine->options.memory_bytes, &engine->later);
+    budget_init(&engine->replies, engine->options.memory_bytes, &engine->later);
     manifest_cache_init(&engine->manifests, engine->options.manifest_cache_bytes);
     index_cache_init(&engine->indexes, engine->options.index_cache_bytes);
     stats_init(&engine->stats);

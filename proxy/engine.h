@@ -32,7 +32,7 @@ enum {
 };
 
 struct engine_options {
-    size_t memory_bytes; /* of all transfers together; 0: 384 MiB */
+    size_t memory_bytes; /* of all transfers together, and again of replies; 0: 384 MiB */
     size_t manifest_cache_bytes;
     size_t index_cache_bytes; /* fragment trailers */
     unsigned osd_timeout_ms;  /* 0: 10 s */
@@ -49,8 +49,9 @@ struct engine {
     struct osds *osds;
     struct pool *pool;
     struct later later;
-    struct budget budget;
-    struct rnd rnd; /* placement */
+    struct budget budget;  /* of work: nothing in it waits for a peer */
+    struct budget replies; /* data of gets until peers have taken it; as much again */
+    struct rnd rnd;        /* placement */
     struct manifest_cache manifests;
     struct index_cache indexes;
     struct epochs epochs;

@@ -79,6 +79,10 @@ void figures_print(const struct engine *engine, const char *prefix, struct buf *
     }
     put(out, prefix, "transfer_bytes", METRIC_GAUGE, (double)engine->budget.used_bytes,
         "Memory that transfers hold.");
+    put(out, prefix, "reply_bytes", METRIC_GAUGE, (double)engine->replies.used_bytes,
+        "Data read for clients that have not taken it yet.");
+    put(out, prefix, "replies_waiting", METRIC_GAUGE, (double)engine->replies.waiting_count,
+        "Reads that wait for memory of replies.");
     put(out, prefix, "transfers_waiting", METRIC_GAUGE, (double)engine->budget.waiting_count,
         "Transfers that wait for memory.");
     put(out, prefix, "manifest_cache_bytes", METRIC_GAUGE, (double)engine->manifests.used_bytes,

@@ -45,6 +45,14 @@ struct slice get_all_data(const struct get *g)
     return slice_of(g->data, g->data_bytes);
 }
 
+static void stop_waiting(struct get *g, struct budget_share *share)
+{
+    if (share->state == BUDGET_WAITING || share->state == BUDGET_GRANTED) {
+        budget_give(share);
+        g->pending--;
+    }
+}
+
 /* g->err is set. */
 void get_fail(struct get *g, int rc, int32_t proxy_rc)
 {
@@ -53,10 +61,8 @@ void get_fail(struct get *g, int rc, int32_t proxy_rc)
     }
     g->rc = rc;
     g->proxy_rc = proxy_rc;
-    if (g->share.state == BUDGET_WAITING || g->share.state == BUDGET_GRANTED) {
-        budget_give(&g->share);
-        g->pending--;
-    }
+    stop_waiting(g, &g->reply);
+    stop_waiting(g, &g->share);
     for (size_t i = 0; i < g->spec.count && g->state == GET_READ; i++) {
         if (g->objects[i].is_reading) {
             object_read_cancel(&g->objects[i].read);
@@ -104,10 +110,32 @@ static int32_t check_all(struct get *g)
     return PROXY_RC_OK;
 }
 
+/* What its objects take at most, one after another. */
+static size_t scratch_bytes(const struct get *g)
+{
+    size_t scratch = 0;
+
+    for (size_t i = 0; i < g->spec.count; i++) {
+        size_t bytes =
+            g->objects[i].bytes == 0 ? 0 : object_read_scratch_bytes(&g->objects[i].readable);
+
+        bytes = bytes < g->objects[i].bytes ? bytes : g->objects[i].bytes;
+        scratch = bytes > scratch ? bytes : scratch;
+    }
+    return scratch;
+}
+
+/* A peer may take its time with the reply: what it holds up is other replies, not puts. */
+static void on_reply_memory(struct budget_share *share)
+{
+    struct get *g = container_of(share, struct get, reply);
+
+    budget_take(&g->engine->budget, &g->share, scratch_bytes(g), on_memory);
+}
+
 static void on_looked_up(struct lookup *lookup, int rc)
 {
     struct get *g = container_of(lookup, struct get, lookup);
-    size_t scratch = 0;
     int32_t proxy_rc;
 
     g->pending--;
@@ -123,16 +151,9 @@ static void on_looked_up(struct lookup *lookup, int rc)
     }
     lookup_release(lookup);
     if (g->rc == 0) {
-        for (size_t i = 0; i < g->spec.count; i++) {
-            size_t bytes =
-                g->objects[i].bytes == 0 ? 0 : object_read_scratch_bytes(&g->objects[i].readable);
-
-            bytes = bytes < g->objects[i].bytes ? bytes : g->objects[i].bytes;
-            scratch = bytes > scratch ? bytes : scratch;
-        }
         g->state = GET_MEMORY;
         g->pending++;
-        budget_take(&g->engine->budget, &g->share, g->data_bytes + scratch, on_memory);
+        budget_take(&g->engine->replies, &g->reply, g->data_bytes, on_reply_memory);
     }
     get_step(g);
 }
@@ -215,6 +236,7 @@ void get_step(struct get *g)
     }
     if (g->state == GET_END && g->pending == 0) {
         g->pending = UINT32_MAX; /* nothing more comes */
+        budget_give(&g->share);
         count_end(g);
         g->cb(g->ctx, g, g->rc);
     }
@@ -270,7 +292,7 @@ void get_free(struct get *g)
         object_drop(g->objects[i].object);
         free(g->objects[i].ranges);
     }
-    budget_give(&g->share);
+    budget_give(&g->reply);
     ns_drop(&g->use);
     bigmem_free(g->data);
     free(g->names);

@@ -43,7 +43,8 @@ struct get {
     struct lookup lookup;
     bool is_looking;
     struct get_object *objects;
-    struct budget_share share;
+    struct budget_share reply; /* of the data, until the peer has taken it */
+    struct budget_share share; /* of what reading takes besides */
     uint8_t *data;
     uint64_t data_bytes;
     struct later_item later;

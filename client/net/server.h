@@ -55,7 +55,7 @@ struct net_server_options {
     void *ctx; /* net_conn_server_ctx() */
     unsigned connections_max;
     uint32_t frame_bytes_max;
-    unsigned frame_timeout_ms;    /* 0: the default. Also: without progress in sending */
+    unsigned frame_timeout_ms;    /* 0: the default; for each MiB (NET_PROGRESS_BYTES), both ways */
     unsigned preamble_timeout_ms; /* 0: the default */
 };
 

@@ -135,16 +135,21 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)data, (unsigned)bytes);
 }
 
-/* What began keeps the time when it began, however slowly the bytes drip in. */
-static void note_read(struct net_stream *s, uint64_t whole_count_before, int rc)
+/* What began keeps the time when it began, however the bytes drip in: only much of it is
+ * progress. */
+static void note_read(struct net_stream *s, size_t bytes, uint64_t whole_count_before, int rc)
 {
     if (rc != 0) {
         stream_down(s, rc);
     }
+    s->read_bytes += bytes;
     if (!net_framer_is_partial(&s->framer) || !s->reading) {
         s->read_since_ms = 0;
-    } else if (s->read_since_ms == 0 || s->framer.whole_count != whole_count_before) {
+        s->read_bytes = 0;
+    } else if (s->read_since_ms == 0 || s->framer.whole_count != whole_count_before ||
+               s->read_bytes >= NET_PROGRESS_BYTES) {
         s->read_since_ms = stream_now_ms(s);
+        s->read_bytes = 0;
     }
 }
 
@@ -165,7 +170,7 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
     rc = data == s->hub->scratch + NET_HUB_HEADROOM_BYTES
              ? net_framer_feed(&s->framer, data, (size_t)nread)
              : net_framer_filled(&s->framer, (size_t)nread);
-    note_read(s, whole_count, rc);
+    note_read(s, (size_t)nread, whole_count, rc);
 }
 
 static void update_reading(struct net_stream *s)
@@ -217,6 +222,7 @@ static void update_choked(struct net_stream *s)
 
     if (unsent == 0) {
         s->write_since_ms = 0;
+        s->written_bytes = 0;
     }
     if (s->write_bytes_max == 0) {
         return;
@@ -229,9 +235,13 @@ static void update_choked(struct net_stream *s)
     update_reading(s);
 }
 
-static void after_progress(struct net_stream *s)
+static void after_progress(struct net_stream *s, size_t bytes)
 {
-    s->write_since_ms = stream_now_ms(s);
+    s->written_bytes += bytes;
+    if (s->written_bytes >= NET_PROGRESS_BYTES) {
+        s->write_since_ms = stream_now_ms(s);
+        s->written_bytes = 0;
+    }
     update_choked(s);
     if (s->ops->on_written != NULL && !s->closing && !s->down) {
         s->ops->on_written(s);
@@ -241,6 +251,7 @@ static void after_progress(struct net_stream *s)
 static void on_probe(uv_write_t *req, int status)
 {
     struct net_stream *s = req->data;
+    size_t bytes = s->probe_bytes;
 
     s->probe_bytes = 0;
     if (s->closing) {
@@ -250,7 +261,7 @@ static void on_probe(uv_write_t *req, int status)
         stream_down(s, status);
         return;
     }
-    after_progress(s);
+    after_progress(s, bytes);
     flush(s);
 }
 
@@ -287,7 +298,7 @@ static void flush(struct net_stream *s)
         }
         if (rc > 0) {
             net_outq_consume(&s->outq, (size_t)rc);
-            after_progress(s);
+            after_progress(s, (size_t)rc);
         }
         if ((rc < 0 || (size_t)rc < bytes) && !s->closing && !s->down) {
             send_probe(s);
@@ -301,7 +312,7 @@ static void stream_run(struct net_task *task)
     struct net_stream *s = container_of(task, struct net_stream, task);
 
     if (s->framer.stash != NULL && s->reading) {
-        note_read(s, s->framer.whole_count, net_framer_resume(&s->framer));
+        note_read(s, 0, s->framer.whole_count, net_framer_resume(&s->framer));
     }
     flush(s);
 }

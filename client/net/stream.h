@@ -21,6 +21,9 @@
 
 struct net_stream;
 
+/* A transfer has made progress, and gets its time anew, whenever it has moved so much. */
+enum { NET_PROGRESS_BYTES = 1 << 20 };
+
 struct net_stream_ops {
     struct net_framer_ops framer;             /* their ctx is the stream */
     void (*on_connect)(struct net_stream *s); /* net_stream_connect() succeeded */
@@ -41,7 +44,8 @@ struct net_stream_options {
 
 struct net_stream {
     struct net_framer framer;
-    uint64_t read_since_ms;  /* loop time when what is partly read began; 0: nothing is */
+    uint64_t
+        read_since_ms; /* loop time of the last progress in what is partly read; 0: nothing is */
     uint64_t write_since_ms; /* loop time of the last progress in sending; 0: nothing waits */
     bool down;
 
@@ -56,6 +60,8 @@ struct net_stream {
     struct net_task task;
     struct net_outq outq;
     size_t write_bytes_max;
+    size_t read_bytes;    /* since read_since_ms */
+    size_t written_bytes; /* since write_since_ms */
     bool connected;
     bool reading;
     bool paused; /* by the owner */

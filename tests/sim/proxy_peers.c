@@ -289,6 +289,50 @@ static void connections_over_the_limit_are_closed_and_the_others_served(void **s
 }
 
 /* Six clients send frames of which four fit: the others are read when it is their turn. */
+/* A reply larger than all the memory there is, to a peer that does not take it. */
+static void a_reader_that_does_not_read_holds_up_no_put(void **state)
+{
+    enum { BYTES = 24 << 20 };
+    struct fixture *f = fixture_new(1);
+    uint8_t *data = mem_alloc(BYTES);
+    struct slice name = slice_str("large");
+    struct proxy_request request = {
+        .code = PROXY_READ_OBJECTS, .ns = fixture_ns(), .names = {.items = &name, .count = 1}};
+    struct gather g = {0};
+    struct buf frame = {0};
+    uint8_t head[PROXY_HEAD_BYTES];
+    struct raw raw;
+
+    (void)state;
+    world_fill(f->w, data, BYTES);
+    assert_int_equal(world_put(f->w, "large", data, BYTES), 0);
+    f->w->engine->budget.limit_bytes = 4 << 20;
+    f->w->engine->replies.limit_bytes = 4 << 20;
+    raw = raw_connect(f);
+    raw_hello(&raw);
+    proxy_request_encode(&request, &g);
+    proxy_request_head(head, gather_bytes(&g));
+    buf_put(&frame, head, sizeof(head));
+    gather_flatten(&g, &frame);
+    gather_release(&g);
+    assert_int_equal(send(raw.fd, frame.data, frame.len, MSG_NOSIGNAL), (ssize_t)frame.len);
+    while (f->w->engine->stats.totals.gets == 0) {
+        loop_fixture_run_ms(&f->w->base, 5);
+    }
+    assert_int_equal(f->w->engine->replies.used_bytes, BYTES);
+    assert_int_equal(f->w->engine->budget.used_bytes, 0);
+    assert_int_equal(fixture_put(f, "small", "data", 4), 0);
+    assert_int_equal(f->w->engine->replies.used_bytes, BYTES); /* it was still waiting */
+    close(raw.fd);
+    while (f->w->engine->replies.used_bytes != 0) {
+        loop_fixture_run_ms(&f->w->base, 5);
+    }
+    world_expect(f->w, "small", "data", 4);
+    buf_release(&frame);
+    free(data);
+    fixture_free(f);
+}
+
 static void large_frames_wait_until_there_is_room_for_them(void **state)
 {
     struct fixture *f = fixture_new(1);
@@ -377,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_client_that_goes_away_takes_its_request_along),
         cmocka_unit_test(a_request_past_its_deadline_is_told_so),
         cmocka_unit_test(connections_over_the_limit_are_closed_and_the_others_served),
+        cmocka_unit_test(a_reader_that_does_not_read_holds_up_no_put),
         cmocka_unit_test(large_frames_wait_until_there_is_room_for_them),
         cmocka_unit_test(closing_answers_what_runs),
     };

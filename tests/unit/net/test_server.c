@@ -271,6 +271,29 @@ static void a_frame_that_drips_in_is_cut_off(void **state)
     close(fd);
 }
 
+/* 3 MiB, each sent in less than the time-out, all together in more. */
+static void a_large_frame_has_its_time_for_each_mebibyte(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *data = mem_zalloc(3 << 20), head[4];
+    int fd;
+
+    f->options.frame_timeout_ms = 2000;
+    start(f);
+    fd = enter(f);
+    put_u32le(head, 3 << 20);
+    data[0] = 'x';
+    raw_send(&f->loop, fd, head, 4);
+    for (unsigned i = 0; i < 3; i++) {
+        raw_send(&f->loop, fd, data + ((size_t)i << 20), 1 << 20);
+        raw_turn_for(&f->loop, 900);
+    }
+    RAW_UNTIL(&f->loop, f->frames == 1);
+    assert_int_equal(f->closes, 0);
+    close(fd);
+    free(data);
+}
+
 static void an_idle_connection_is_left_alone(void **state)
 {
     struct fixture *f = *state;
@@ -542,6 +565,7 @@ int main(void)
         TEST(an_oversized_length_closes_only_that_connection),
         TEST(a_slow_preamble_is_cut_off),
         TEST(a_frame_that_drips_in_is_cut_off),
+        TEST(a_large_frame_has_its_time_for_each_mebibyte),
         TEST(an_idle_connection_is_left_alone),
         TEST(a_peer_that_never_reads_is_held_back_and_dropped),
         TEST(borrowed_replies_arrive_and_are_given_back_once),
