@@ -138,6 +138,7 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct registr
         return;
     }
     d->listed = true;
+    d->listed_ms = uv_now(d->loop);
     driver_open_waiting(d);
 }
 
@@ -310,10 +311,10 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void stop_step(struct driver *d)
 {
-    if (d->nbd != NULL) {
-        nbd_server_close(d->nbd, DRIVER_NBD_DRAIN_MS, on_nbd_closed, d);
-    } else if (volumes_left(d)) {
+    if (volumes_left(d)) {
         uv_timer_start(&d->timer, on_stop_tick, 20, 0);
+    } else if (d->nbd != NULL) {
+        nbd_server_close(d->nbd, DRIVER_NBD_DRAIN_MS, on_nbd_closed, d);
     } else if (d->worker != NULL) {
         nbd_worker_close(d->worker, on_worker_closed, d);
     } else if (d->connected) {

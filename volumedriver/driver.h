@@ -16,6 +16,7 @@
 #include "meta/registry_volume.h"
 #include "volumedriver/backend_route.h"
 #include "volumedriver/config.h"
+#include "volumedriver/driver_volume.h"
 #include "volumedriver/nbd_server.h"
 #include "volumedriver/nbd_worker.h"
 #include "volumedriver/volume_open.h"
@@ -23,6 +24,7 @@
 enum {
     DRIVER_OPENING_MAX = 32, /* volumes opened side by side */
     DRIVER_REOPEN_MS = 3000, /* between tries */
+    DRIVER_READY_MS = 20000,
     DRIVER_NBD_DRAIN_MS = 3000,
     DRIVER_VOLUME_DRAIN_MS = 10000,
     DRIVER_BACKEND_DRAIN_MS = 14000, /* then no request to a proxy is waited for any more */
@@ -31,45 +33,6 @@ enum {
     DRIVER_POOL_QUEUE_MAX = 4096
 };
 #define DRIVER_VOLUME_BYTES_MAX (UINT64_C(1) << 46) /* 64 TiB */
-
-struct driver;
-struct driver_volume;
-typedef void (*driver_cb)(void *ctx, int rc, const struct err *e);
-
-enum driver_volume_state {
-    DRIVER_VOLUME_WAITING, /* to be opened, or opened again */
-    DRIVER_VOLUME_OPENING,
-    DRIVER_VOLUME_OPEN,
-    DRIVER_VOLUME_CLOSING
-};
-
-/* A volume of this driver. */
-struct driver_volume {
-    struct nbd_export export; /* valid while OPEN */
-    struct driver *driver;
-    struct list link; /* driver.volumes */
-    char name[REGISTRY_VOLUME_NAME_BYTES];
-    char uuid[RND_UUID_TEXT_BYTES];
-    char preset[REGISTRY_VOLUME_NAME_BYTES];
-    uint64_t size_bytes;
-    uint32_t epoch; /* of the last claim */
-    enum driver_volume_state state;
-    bool take;       /* this try, although another driver owns it */
-    bool is_foreign; /* not ours until that try succeeds */
-    struct err err;  /* why it is not open */
-    struct backend *backend;
-    struct volume *volume; /* while OPENING, OPEN, CLOSING */
-    uint64_t retry_ms;     /* when WAITING: not before */
-    unsigned hopeless;     /* tries in a row that ended with what does not heal by itself */
-
-    bool judged; /* opened once: it is whole, or its record says what is lost */
-
-    struct volume_claim *claim; /* private from here on */
-    struct volume_judgement *judgement;
-    driver_cb done; /* one operation at a time: open, resize, close */
-    void *done_ctx;
-    struct volume_resize resize;
-};
 
 struct driver {
     uv_loop_t *loop;
@@ -85,11 +48,14 @@ struct driver {
     struct nbd_server *nbd;
     struct nbd_worker *worker;
     struct list volumes;
+    struct driver_volume *by_name;
     unsigned opening;
+    unsigned reopening;  /* of them, those that failed before */
     unsigned operations; /* creates and deletes under way */
     uv_timer_t timer;    /* opens what waits */
     bool listed;         /* the registry's list was read once */
-    bool ready;          /* every volume of ours was tried once */
+    uint64_t listed_ms;
+    bool ready; /* every volume of ours was tried once, or has had DRIVER_READY_MS */
     bool stopping;
     void (*on_ready)(struct driver *d);
     void (*on_failed)(struct driver *d, const struct err *e); /* it cannot go on */
@@ -110,22 +76,6 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
  * after a start that failed half way. */
 void driver_stop(struct driver *d, void (*stopped)(struct driver *d));
 
-/* ---- driver_volume.c ---- */
-
-struct driver_volume *driver_volume_find(const struct driver *d, const char *name);
-/* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL) after the
- * first try. */
-struct driver_volume *driver_volume_add(struct driver *d, const struct registry_volume *record,
-                                        bool take, driver_cb done, void *ctx);
-/* Opens what waits and may be tried. */
-void driver_open_waiting(struct driver *d);
-/* Tries now to open one that is WAITING, whatever is lost by that. */
-int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struct err *e);
-/* Cuts off its clients, closes it, forgets it here. ERR_BUSY: something else is under way. */
-int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
-                        struct err *e);
-int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb done, void *ctx,
-                         struct err *e);
 extern const struct volume_owner_ops driver_owner_ops;  /* driver_claim.c */
 extern const struct nbd_exports_ops driver_exports_ops; /* driver_exports.c */
 

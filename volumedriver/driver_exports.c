@@ -1,7 +1,5 @@
 /* The driver's volumes as NBD exports. Clients may come before the volumes are open, and even
  * before the registry has said which ones there are: they are held for a while. */
-#include <string.h>
-
 #include "base/check.h"
 #include "volumedriver/driver.h"
 
@@ -19,24 +17,32 @@ static void list_exports(struct nbd_exports *exports, nbd_export_each_cb each, v
 }
 
 /* "" is the only volume there is, when there is only one. */
-static struct nbd_export *find_export(struct nbd_exports *exports, const char *name)
+static struct nbd_export *find_only(struct driver *d)
 {
-    struct driver *d = container_of(exports, struct driver, exports);
     struct driver_volume *found = NULL;
     unsigned matches = 0;
 
-    if (name[0] == '\0' && !d->ready) {
-        return NULL; /* there may be others */
-    }
     LIST_FOR_EACH (it, &d->volumes) {
         struct driver_volume *v = container_of(it, struct driver_volume, link);
 
-        if (v->state == DRIVER_VOLUME_OPEN && (name[0] == '\0' || strcmp(v->name, name) == 0)) {
+        if (v->state == DRIVER_VOLUME_OPEN) {
             found = v;
             matches++;
         }
     }
     return matches == 1 ? &found->export : NULL;
+}
+
+static struct nbd_export *find_export(struct nbd_exports *exports, const char *name)
+{
+    struct driver *d = container_of(exports, struct driver, exports);
+    struct driver_volume *v;
+
+    if (name[0] == '\0') {
+        return d->ready ? find_only(d) : NULL; /* before that there may be others */
+    }
+    v = driver_volume_find(d, name);
+    return v != NULL && v->state == DRIVER_VOLUME_OPEN ? &v->export : NULL;
 }
 
 static int missing_volume(const struct driver_volume *v, struct err *e)

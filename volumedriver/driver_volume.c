@@ -1,8 +1,11 @@
-/* Volumes of the driver: opened, served, opened again after a failure, closed.
+/* Volumes of the driver: opened, served, opened again after a failure; driver_close.c closes them.
  *
  *   WAITING -> OPENING -> OPEN -> CLOSING -> gone
  *      ^----------'  (the backend or the registry does not answer; anything else stays WAITING
- *                     with its error and is tried again, too, but rarely) */
+ *                     with its error and is tried again, too, but rarely)
+ *
+ * Volumes that were never tried come first: those that fail go to the end of the list, and trying
+ * again takes half of the places at most. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +20,7 @@
 
 enum { REOPEN_LONG_MS = 60000 }; /* for what does not seem to heal by itself */
 
-static void finish(struct driver_volume *v, int rc, const struct err *e)
+void driver_volume_finish(struct driver_volume *v, int rc, const struct err *e)
 {
     driver_cb done = v->done;
 
@@ -31,21 +34,34 @@ static void finish(struct driver_volume *v, int rc, const struct err *e)
 
 struct driver_volume *driver_volume_find(const struct driver *d, const char *name)
 {
-    LIST_FOR_EACH (it, &d->volumes) {
-        struct driver_volume *v = container_of(it, struct driver_volume, link);
+    struct driver_volume *v;
 
-        if (strcmp(v->name, name) == 0) {
-            return v;
-        }
-    }
-    return NULL;
+    HASH_FIND_STR(d->by_name, name, v);
+    return v;
 }
 
-struct driver_volume *driver_volume_add(struct driver *d, const struct registry_volume *record,
-                                        bool take, driver_cb done, void *ctx)
+void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e)
 {
-    struct driver_volume *v = mem_zalloc(sizeof *v);
+    HASH_DEL(v->driver->by_name, v);
+    list_remove(&v->link);
+    driver_volume_finish(v, rc, e);
+    free(v);
+}
 
+void driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
+                       driver_cb done, void *ctx)
+{
+    struct driver_volume *v;
+    struct err e;
+
+    if (d->stopping) { /* nothing is opened any more */
+        err_say(&e, ERR_CANCELED, "volume '%s': the driver is stopping", record->name);
+        if (done != NULL) {
+            done(ctx, e.code, &e);
+        }
+        return;
+    }
+    v = mem_zalloc(sizeof *v);
     v->driver = d;
     v->take = v->is_foreign = take;
     v->done = done;
@@ -55,8 +71,8 @@ struct driver_volume *driver_volume_add(struct driver *d, const struct registry_
     snprintf(v->uuid, sizeof v->uuid, "%s", record->uuid);
     snprintf(v->preset, sizeof v->preset, "%s", record->preset);
     list_push(&d->volumes, &v->link);
+    HASH_ADD_STR(d->by_name, name, v);
     driver_open_waiting(d);
-    return v;
 }
 
 /* Backend and registry come back; the rest is tried less and less often, but first soon: an owner
@@ -87,6 +103,8 @@ static void wait_again(struct driver_volume *v, int rc)
     v->backend = NULL;
     v->state = DRIVER_VOLUME_WAITING;
     v->retry_ms = uv_now(v->driver->loop) + reopen_ms(v, rc);
+    list_remove(&v->link);
+    list_push(&v->driver->volumes, &v->link);
 }
 
 static void serve(struct driver_volume *v)
@@ -110,6 +128,8 @@ static void on_open(void *ctx, struct volume *volume, int rc)
     struct driver *d = v->driver;
 
     d->opening--;
+    d->reopening -= v->tried;
+    v->tried = true;
     if (rc == 0) {
         v->volume = volume;
         v->judged = true;
@@ -120,11 +140,9 @@ static void on_open(void *ctx, struct volume *volume, int rc)
         wait_again(v, rc);
     }
     if (v->is_foreign) {
-        list_remove(&v->link);
-        finish(v, rc, &v->err);
-        free(v);
+        driver_volume_forget(v, rc, &v->err);
     } else {
-        finish(v, rc, &v->err);
+        driver_volume_finish(v, rc, &v->err);
     }
     driver_open_waiting(d);
 }
@@ -139,27 +157,31 @@ static void open_volume(struct driver_volume *v)
                                      .accept_loss = v->take};
     if (hex_decode_uuid(options.uuid, v->uuid) != 0) {
         err_set(&v->err, ERR_CORRUPT, "volume '%s': uuid '%s' in the registry", v->name, v->uuid);
+        v->tried = true;
         v->retry_ms = uv_now(d->loop) + REOPEN_LONG_MS;
-        finish(v, v->err.code, &v->err);
+        driver_volume_finish(v, v->err.code, &v->err);
         return;
     }
     v->backend = backend_proxy_new(d->route, v->uuid);
     options.backend = v->backend;
     v->state = DRIVER_VOLUME_OPENING;
     d->opening++;
+    d->reopening += v->tried;
     v->volume = volume_open(&options, on_open, v);
 }
 
+/* One that is sick may take minutes to fail: the others do not wait for it for ever. */
 static void check_ready(struct driver *d)
 {
+    bool late = uv_now(d->loop) >= d->listed_ms + DRIVER_READY_MS;
+
     if (d->ready || !d->listed || d->stopping) {
         return;
     }
     LIST_FOR_EACH (it, &d->volumes) {
         const struct driver_volume *v = container_of(it, struct driver_volume, link);
 
-        if (v->state == DRIVER_VOLUME_OPENING ||
-            (v->state == DRIVER_VOLUME_WAITING && v->err.code == 0)) {
+        if (!v->tried && !late) {
             return;
         }
     }
@@ -167,15 +189,18 @@ static void check_ready(struct driver *d)
     d->on_ready(d);
 }
 
+static bool may_open(const struct driver *d, const struct driver_volume *v)
+{
+    return v->state == DRIVER_VOLUME_WAITING && v->retry_ms <= uv_now(d->loop) && !d->stopping &&
+           d->opening < DRIVER_OPENING_MAX && (!v->tried || d->reopening < DRIVER_OPENING_MAX / 2);
+}
+
 void driver_open_waiting(struct driver *d)
 {
-    uint64_t now = uv_now(d->loop);
-
     LIST_FOR_EACH (it, &d->volumes) {
         struct driver_volume *v = container_of(it, struct driver_volume, link);
 
-        if (v->state == DRIVER_VOLUME_WAITING && v->retry_ms <= now && !d->stopping &&
-            d->opening < DRIVER_OPENING_MAX) {
+        if (may_open(d, v)) {
             open_volume(v);
         }
     }
@@ -186,6 +211,9 @@ int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struc
 {
     if (v->state != DRIVER_VOLUME_WAITING || v->done != NULL) {
         return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);
+    }
+    if (v->driver->stopping) {
+        return err_say(e, ERR_CANCELED, "volume '%s': the driver is stopping", v->name);
     }
     v->take = true;
     v->retry_ms = 0;
@@ -206,7 +234,7 @@ static void on_size_stored(void *ctx, int rc, const struct err *e, struct regist
         log_warn("driver", "size not noted in the registry", "name=%s error=\"%s\"", v->name,
                  e->msg);
     }
-    finish(v, 0, e);
+    driver_volume_finish(v, 0, e);
 }
 
 static void on_record(void *ctx, int rc, const struct err *e, struct registry_volume *record)
@@ -226,7 +254,7 @@ static void on_resized(struct volume_resize *resize, int rc)
     struct driver_volume *v = container_of(resize, struct driver_volume, resize);
 
     if (rc != 0) {
-        finish(v, rc, &resize->err);
+        driver_volume_finish(v, rc, &resize->err);
         return;
     }
     v->size_bytes = volume_size_bytes(v->volume);
@@ -259,65 +287,5 @@ int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb
     }
     v->done = done;
     v->done_ctx = ctx;
-    return 0;
-}
-
-/* ---- close ---- */
-
-static void on_closed(void *ctx, int rc)
-{
-    struct driver_volume *v = ctx;
-    struct err e = {0};
-
-    backend_proxy_free(v->backend);
-    list_remove(&v->link);
-    log_info("driver", "volume closed", "name=%s", v->name);
-    if (rc != 0) {
-        err_set(&e, rc, "volume '%s'", v->name);
-    }
-    finish(v, 0, &e);
-    free(v);
-}
-
-struct drop {
-    struct driver_volume *v;
-    uint64_t drain_ms;
-};
-
-static void on_dropped(void *ctx)
-{
-    struct drop *drop = ctx;
-    struct driver_volume *v = drop->v;
-
-    volume_close(v->volume, drop->drain_ms, on_closed, v);
-    free(drop);
-}
-
-int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
-                        struct err *e)
-{
-    struct drop *drop;
-
-    if (v->done != NULL || v->state == DRIVER_VOLUME_OPENING || v->state == DRIVER_VOLUME_CLOSING) {
-        return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);
-    }
-    v->done = done;
-    v->done_ctx = ctx;
-    if (v->state == DRIVER_VOLUME_WAITING) {
-        struct err none = {0};
-
-        list_remove(&v->link);
-        finish(v, 0, &none);
-        free(v);
-        return 0;
-    }
-    v->state = DRIVER_VOLUME_CLOSING;
-    drop = mem_zalloc(sizeof *drop);
-    *drop = (struct drop){.v = v, .drain_ms = drain_ms};
-    if (v->driver->nbd != NULL) {
-        nbd_server_drop_export(v->driver->nbd, &v->export, DRIVER_NBD_DRAIN_MS, on_dropped, drop);
-    } else {
-        on_dropped(drop);
-    }
     return 0;
 }

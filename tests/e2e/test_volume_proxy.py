@@ -194,6 +194,42 @@ def early_clients(d):
         c.disconnect()
 
 
+def stop_with_a_full_journal(d):
+    """SIGTERM and delete end although a write waits for room that nobody makes."""
+    d.volumes_anew(sco_age_ms=300, journal_bytes=16 << 20, journal_segment_bytes=1 << 20)
+    for name in ("full", "gone"):
+        d.alba("vdisk-create", name, "256MiB")
+    d.hold("proxy", "--kill")
+    c = nbd.Client(d.nbd_socket, "full", timeout=5)
+    other = nbd.Client(d.nbd_socket, "gone", timeout=5)
+    done = 0
+    for i in range(256):
+        c.send(nbd.WRITE, i * BLOCK, data=random.Random(f"{SEED}/{i}").randbytes(BLOCK))
+    try:
+        while c.wait()[1] == 0:
+            done += 1
+    except TimeoutError:
+        pass
+    print(f"{done} of 256 writes before the journal was full")
+    assert 16 < done < 256
+    other.send(nbd.WRITE, 0, data=bytes(BLOCK))
+    start = time.monotonic()
+    d.hold("volumedriver")
+    log = (d.dir / "log/volumedriver.log").read_text()
+    print(f"stopped after {time.monotonic() - start:.1f} s")
+    assert log.splitlines()[-1].endswith("exit_code=0"), log[-2000:]
+    d.start("proxy")
+    d.start("volumedriver")
+    d.wait_volumes(60)
+    c = nbd.Client(d.nbd_socket, "full", timeout=60)
+    for i in range(done):
+        check(c, i)
+    c.disconnect()
+    other.close()
+
+
+with Deployment("--asds=3", "--nodes=1") as d:
+    stop_with_a_full_journal(d)
 with Deployment() as d:
     d.volumes_anew(**KEYS)
     d.alba("vdisk-create", "disk", "256MiB")
