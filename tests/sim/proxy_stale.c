@@ -77,6 +77,61 @@ static void a_read_under_way_does_not_bring_back_what_was_deleted(void **state)
     change_during_a_read(true);
 }
 
+/* ---- a commit in doubt, and a later one of the same name ---- */
+
+/* The first commit happens and its reply is lost; its repetition waits. */
+static enum kv_mem_fate first_in_doubt(void *ctx, const struct kv_txn *txn)
+{
+    unsigned *commits = ctx;
+
+    if (txn->update_count < 4) {
+        return KV_MEM_NORMAL;
+    }
+    (*commits)++;
+    return *commits == 1 ? KV_MEM_LOST_REPLY : *commits == 2 ? KV_MEM_HELD : KV_MEM_NORMAL;
+}
+
+struct writer {
+    bool done;
+    int rc;
+};
+
+static void on_written(void *ctx, struct sequence *sequence, int rc)
+{
+    struct writer *w = ctx;
+
+    (void)sequence;
+    w->rc = rc;
+    w->done = true;
+}
+
+static void a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    uint8_t data[9000];
+    struct proxy_update update = {
+        .kind = PROXY_UPDATE_UPLOAD, .name = slice_str("o"), .data = slice_of(data, sizeof(data))};
+    struct proxy_apply apply = {.updates = &update, .update_count = 1};
+    struct sequence_spec spec = {.ns = slice_str("ns"), .apply = &apply};
+    struct writer early = {0};
+    unsigned commits = 0;
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    kv_mem_set_fate(w->kv, first_in_doubt, &commits);
+    sequence_start(w->engine, &spec, on_written, &early);
+    while (kv_mem_held_count(w->store) == 0) {
+        loop_fixture_run_ms(&w->base, 1);
+    }
+    assert_int_equal(world_put(w, "o", data, 5000), 0);
+    assert_false(early.done);
+    kv_mem_run_held(w->store);
+    loop_fixture_run_until(&w->base, &early.done);
+    assert_int_equal(early.rc, 0); /* it had happened */
+    assert_int_equal(size_read(w), 5000);
+    world_free(w);
+}
+
 /* ---- another proxy deletes the namespace and makes one of the same name ---- */
 
 struct registry_wait {
@@ -285,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_overwritten),
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_deleted),
+        cmocka_unit_test(a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it),
         cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_registry_that_changes_while_an_engine_ends_is_ignored),
