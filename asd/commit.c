@@ -94,13 +94,14 @@ static int write_change(struct commit_batch *b, struct commit_change *c, struct 
     struct slice value = c->update->value;
     int rc;
 
-    c->crc = crc32c(0, value.data, value.len);
     if (value.len <= ASD_STORE_INLINE_BYTES_MAX) {
+        c->crc = crc32c(0, value.data, value.len);
         return 0;
     }
     rc = asd_space_place(&b->store->space, (uint32_t)value.len, &c->place, e);
     if (rc == 0) {
-        rc = asd_space_write(&b->store->space, &c->place, value.data, (uint32_t)value.len, e);
+        rc = asd_space_write(&b->store->space, &c->place, value.data, (uint32_t)value.len, &c->crc,
+                             e);
         b->slab_write_bytes += value.len;
     }
     return rc;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "asd/space_file.h"
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -19,6 +20,7 @@ void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t s
     *s = (struct asd_space){.io = home->io,
                             .home = home,
                             .slab_bytes = asd_slab_align(slab_bytes),
+                            .direct = {.fd = -1},
                             .on_ready = on_ready,
                             .ready_ctx = ready_ctx};
     list_init(&s->changed);
@@ -42,6 +44,8 @@ void asd_space_release(struct asd_space *s)
     struct asd_slab *slab;
     struct asd_slab *next;
 
+    asd_space_direct_close(s);
+    bigmem_free(s->direct.bounce);
     frees_drop(s, &s->ready);
     HASH_ITER (hh, s->slabs, slab, next) {
         CHECK(slab->pins[0] + slab->pins[1] == 0);
@@ -181,6 +185,7 @@ static int punch_behind_tail(struct asd_space *s, struct err *e)
         return 0;
     }
     rc = asd_space_punch(s, slab, slab->tail, slab->size_bytes - slab->tail, e);
+    slab->dirty = rc == 0; /* else it might be sealed, and then lose the punch with the power */
     if (rc == ERR_CORRUPT) {
         /* The file is gone or damaged: its values are lost, the other slabs are not. */
         log_error("asd", "open slab is unusable", "slab=%" PRIu64 " error=%s", slab->number,
@@ -244,6 +249,7 @@ static int roll(struct asd_space *s, uint64_t bytes, struct err *e)
     }
     if (s->active != NULL) {
         s->active->sealed = true;
+        asd_space_direct_close(s);
         asd_space_change(s, s->active);
     }
     s->active = slab_add(s, number, &r);
@@ -266,22 +272,6 @@ int asd_space_place(struct asd_space *s, uint32_t bytes, struct asd_place *ret_p
     s->active->tail += aligned;
     asd_space_change(s, s->active);
     return 0;
-}
-
-int asd_space_write(struct asd_space *s, const struct asd_place *place, const void *data,
-                    uint32_t bytes, struct err *e)
-{
-    int fd = -1;
-    int rc = asd_space_fd(s, place->slab, &fd, e);
-
-    if (rc == 0) {
-        place->slab->dirty = true;
-        rc = io_write_full(s->io, fd, data, bytes, place->offset);
-        if (rc != 0) {
-            err_set(e, rc, "write at %" PRIu64, place->offset);
-        }
-    }
-    return rc == 0 ? 0 : err_wrap(e, "slab %" PRIu64, place->slab->number);
 }
 
 int asd_space_flush(struct asd_space *s, uint64_t *count, struct err *e)

@@ -9,12 +9,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
 #include <uthash.h>
 #include <uv.h>
 
 #include "asd/home.h"
 #include "asd/record.h"
+#include "asd/space_direct.h"
 #include "base/err.h"
 #include "base/list.h"
 
@@ -71,6 +71,7 @@ struct asd_space {
     uint64_t slab_bytes;
 
     struct asd_slab *active; /* these: commit thread; active may be NULL */
+    struct asd_space_direct direct;
     uint64_t next_slab;
     struct list changed;
 
@@ -92,7 +93,6 @@ void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t s
 void asd_space_release(struct asd_space *s);
 
 /* ---- start-up ---- */
-
 int asd_space_load_slab(struct asd_space *s, uint64_t number, const struct asd_slab_record *r,
                         struct err *e);
 int asd_space_load_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64_t bytes,
@@ -102,11 +102,12 @@ int asd_space_recover(struct asd_space *s, struct err *e);
 
 /* ---- commit thread ---- */
 
-/* Room for `bytes`, in the next slab if need be. -ENOSPC: no room for a new slab file. */
+/* Room for `bytes`, in the next slab if need be. -ENOSPC: no room for that. */
 int asd_space_place(struct asd_space *s, uint32_t bytes, struct asd_place *ret_place,
                     struct err *e);
+/* *ret_crc is the CRC-32C of `data`. */
 int asd_space_write(struct asd_space *s, const struct asd_place *place, const void *data,
-                    uint32_t bytes, struct err *e);
+                    uint32_t bytes, uint32_t *ret_crc, struct err *e);
 /* fdatasync of every slab written since; adds their number to *count. */
 int asd_space_flush(struct asd_space *s, uint64_t *count, struct err *e);
 void asd_space_name(struct asd_space *s, const struct asd_place *place); /* a value names it */

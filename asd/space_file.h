@@ -12,6 +12,8 @@ char *asd_space_path(const struct asd_space *s, uint64_t number); /* free() it *
 /* Opens the file at first use and checks its header. */
 int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e);
 int asd_space_unlink(struct asd_space *s, uint64_t number, struct err *e);
+/* Ends direct writes to the slab they went to; flushing it is still to be done. Commit thread. */
+void asd_space_direct_close(struct asd_space *s);
 /* Its record goes into the batch being made. Commit thread. */
 void asd_space_change(struct asd_space *s, struct asd_slab *slab);
 struct asd_free *asd_space_free_new(struct asd_space *s, struct asd_slab *slab, uint64_t offset,

@@ -33,6 +33,8 @@ enum io_allocate_mode {
     IO_PUNCH_HOLE /* bytes read as zero and their space is given back, size unchanged */
 };
 
+enum { IO_DIRECT_BYTES = 4096 };
+
 struct io;
 
 /* One directory entry. Return false to stop. */
@@ -69,6 +71,9 @@ struct io *io_real(void);
  * end of file before `bytes` gives ERR_CORRUPT (read) or ERR_SHORT_WRITE. */
 int io_read_full(struct io *io, int fd, void *ret_data, size_t bytes, uint64_t offset);
 int io_write_full(struct io *io, int fd, const void *data, size_t bytes, uint64_t offset);
+/* For a descriptor opened with IO_OPEN_DIRECT: `data`, `bytes` and `offset` are multiples of
+ * IO_DIRECT_BYTES, and what a short write left is written again from such a boundary. */
+int io_write_direct(struct io *io, int fd, const void *data, size_t bytes, uint64_t offset);
 /* `iov` is changed. */
 int io_writev_full(struct io *io, int fd, struct iovec *iov, int iov_count, uint64_t offset);
 

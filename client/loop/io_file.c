@@ -1,6 +1,7 @@
 #include "loop/io.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -32,6 +33,31 @@ int io_write_full(struct io *io, int fd, const void *data, size_t bytes, uint64_
     struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};
 
     return io_writev_full(io, fd, &iov, 1, offset);
+}
+
+int io_write_direct(struct io *io, int fd, const void *data, size_t bytes, uint64_t offset)
+{
+    const uint8_t *at = data;
+    bool stuck = false;
+
+    while (bytes != 0) {
+        struct iovec iov = {.iov_base = (void *)(uintptr_t)at, .iov_len = bytes};
+        ssize_t written = io->ops->pwritev(io, fd, &iov, 1, offset);
+        size_t whole;
+
+        if (written < 0) {
+            return (int)written;
+        }
+        whole = (size_t)written / IO_DIRECT_BYTES * IO_DIRECT_BYTES;
+        if (whole == 0 && stuck) {
+            return ERR_SHORT_WRITE;
+        }
+        stuck = whole == 0;
+        at += whole;
+        bytes -= whole;
+        offset += whole;
+    }
+    return 0;
 }
 
 int io_writev_full(struct io *io, int fd, struct iovec *iov, int iov_count, uint64_t offset)

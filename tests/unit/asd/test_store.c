@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "asd/space.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -466,6 +467,69 @@ static void a_full_store_takes_deletes_reserve_and_the_message_counter_only(void
     assert_int_equal(asd_fixture_set(f, "newer", "x", 1), 0);
 }
 
+/* A file system that takes O_DIRECT at open and refuses the write, as some do. */
+static int opened_direct = -1;
+static unsigned refused;
+static const struct io_ops *below;
+
+static int picky_open(struct io *io, const char *path, int flags)
+{
+    int fd = below->open(io, path, flags);
+
+    opened_direct = (flags & IO_OPEN_DIRECT) != 0 ? fd : opened_direct;
+    return fd;
+}
+
+static ssize_t picky_pwritev(struct io *io, int fd, const struct iovec *iov, int iov_count,
+                             uint64_t offset)
+{
+    if (fd == opened_direct) {
+        refused++;
+        return -EINVAL;
+    }
+    return below->pwritev(io, fd, iov, iov_count, offset);
+}
+
+static void without_direct_io_large_values_go_through_the_page_cache(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct io *io = crash_disk_io(f->disk);
+    struct io_ops picky = *io->ops;
+
+    below = io->ops;
+    refused = 0;
+    picky.open = picky_open;
+    picky.pwritev = picky_pwritev;
+    io->ops = &picky;
+    assert_int_equal(asd_fixture_set(f, "a", large, LARGE), 0);
+    assert_int_equal(asd_fixture_set(f, "b", large, LARGE), 0);
+    assert_int_equal(refused, 1); /* asked once */
+    io->ops = below;
+    assert_true(asd_fixture_has(f, "a", large, LARGE));
+    assert_true(asd_fixture_has(f, "b", large, LARGE));
+    assert_false(asd_store_failed(f->store, NULL));
+}
+
+/* Pieces of the write buffer, the last of them not a whole one; every one may be cut short. */
+static void a_value_of_many_pieces_is_whole_though_its_writes_are_short(void **state)
+{
+    struct asd_fixture *f = *state;
+    size_t bytes = 3 * ASD_SPACE_BOUNCE_BYTES + 12345;
+    uint8_t *huge = asd_fixture_bytes(3, bytes);
+    uint64_t n = crash_disk_io_count(f->disk);
+
+    for (uint64_t i = 1; i < 12; i++) {
+        crash_disk_short_write_at(f->disk, n + i, 5000 * i);
+    }
+    assert_int_equal(asd_fixture_set(f, "huge", huge, bytes), 0);
+    crash_disk_power_off(f->disk);
+    asd_fixture_close(f);
+    crash_disk_reboot(f->disk, CRASH_DROP_ALL, 1);
+    assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
+    assert_true(asd_fixture_has(f, "huge", huge, bytes));
+    free(huge);
+}
+
 static void a_device_without_space_refuses_values_and_recovers(void **state)
 {
     struct asd_fixture *f = *state;
@@ -567,6 +631,8 @@ int main(void)
         REAL(closing_answers_every_request_once),
         REAL(space_of_deleted_and_overwritten_values_goes_back_to_the_file_system),
         REAL(a_full_store_takes_deletes_reserve_and_the_message_counter_only),
+        CRASH(without_direct_io_large_values_go_through_the_page_cache),
+        CRASH(a_value_of_many_pieces_is_whole_though_its_writes_are_short),
         CRASH(a_device_without_space_refuses_values_and_recovers),
         CRASH(after_a_failed_flush_nothing_is_acknowledged_and_reads_go_on),
         CRASH(a_missing_slab_costs_its_own_values_only),
