@@ -120,8 +120,12 @@ static int write_member(struct commit_batch *b, struct commit_member *m, struct 
             b->used_bytes += change_cost(c);
             rc = write_change(b, c, e);
         }
-        if (rc == -ENOSPC) {
+        if (rc == -ENOSPC || rc == -EDQUOT) {
             m->apply->op.rc = err_set(&m->apply->op.err, ERR_FULL, "%s", e->msg);
+            return 0;
+        }
+        if (rc == -EMFILE || rc == -ENFILE) { /* too many connections: the disk is sound */
+            m->apply->op.rc = err_set(&m->apply->op.err, ERR_BUSY, "%s", e->msg);
             return 0;
         }
         if (rc != 0) {

@@ -37,7 +37,7 @@ enum log_mode {
 const char *__tsan_default_suppressions(void);
 __attribute__((weak)) const char *__tsan_default_suppressions(void)
 {
-    return "called_from_lib:librocksdb.so\nrace:librocksdb.so\n";
+    return "called_from_lib:librocksdb.so\nrace:librocksdb.so\nrace:libstdc++.so\n";
 }
 #endif
 

@@ -118,7 +118,8 @@ static int capacity(const struct asd_config *config, uint64_t *ret_bytes, struct
     if (statvfs(config->home, &fs) != 0) {
         return err_set(e, -errno, "size of the file system of %s", config->home);
     }
-    *ret_bytes = (uint64_t)fs.f_blocks * fs.f_frsize;
+    /* Without what only root may use. */
+    *ret_bytes = (uint64_t)(fs.f_blocks - (fs.f_bfree - fs.f_bavail)) * fs.f_frsize;
     return 0;
 }
 

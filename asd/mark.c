@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/crc32c.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { MARK_VERSION = 1, CRC_BYTES = 4 };
@@ -62,9 +63,11 @@ static int slots_read(const struct asd_home *home, int fd, uint64_t *ret_commit,
         if (at + ASD_MARK_BYTES > bytes) {
             break; /* its creation was cut off */
         }
-        rc = io_read_full(home->io, fd, data, ASD_MARK_BYTES, at);
-        if (rc != 0) {
-            break;
+        slot_rc = io_read_full(home->io, fd, data, ASD_MARK_BYTES, at);
+        if (slot_rc != 0) { /* a bad sector says as little as a torn slot */
+            log_warn("asd", "cannot read a mark", "home=%s error=\"%s\"", home->path,
+                     err_text(slot_rc));
+            continue;
         }
         slot_rc = asd_mark_decode(data, home->store_id, &commit, e);
         if (slot_rc == ERR_VERSION) {
@@ -121,10 +124,14 @@ int asd_mark_open(struct asd_mark *mark, const struct asd_home *home, struct err
     int rc = fd < 0 ? fd : mark_make(home->io, fd, home);
 
     free(path);
+    if (rc != 0 && fd >= 0) {
+        home->io->ops->close(home->io, fd);
+    }
+    if (rc == -ENOSPC || rc == -EDQUOT) { /* a full disk must be able to start, to be emptied */
+        log_warn("asd", "no room for the mark", "home=%s", home->path);
+        return 0;
+    }
     if (rc != 0) {
-        if (fd >= 0) {
-            home->io->ops->close(home->io, fd);
-        }
         return err_set(e, rc, "commits");
     }
     *mark = (struct asd_mark){.io = home->io, .fd = fd};
@@ -137,6 +144,9 @@ int asd_mark_write(struct asd_mark *mark, uint64_t commit, struct err *e)
     uint8_t data[ASD_MARK_BYTES];
     int rc;
 
+    if (mark->fd < 0) {
+        return 0;
+    }
     asd_mark_encode(data, mark->store_id, commit);
     rc = io_write_full(mark->io, mark->fd, data, ASD_MARK_BYTES,
                        commit % ASD_MARK_SLOTS * ASD_MARK_SLOT_BYTES);

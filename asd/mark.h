@@ -24,7 +24,7 @@ struct asd_mark {
 /* The highest number in a sound slot; 0 when there is none: a home of older software, or a
  * fresh one. */
 int asd_mark_read(const struct asd_home *home, uint64_t *ret_commit, struct err *e);
-/* Made if absent. */
+/* Made if absent. Without room for that, nothing is marked: fd stays -1, as the caller set it. */
 int asd_mark_open(struct asd_mark *mark, const struct asd_home *home, struct err *e);
 /* Commit `commit` is durable. */
 int asd_mark_write(struct asd_mark *mark, uint64_t commit, struct err *e);

@@ -37,31 +37,12 @@ void asd_read_done(struct pool_work *work, int rc)
     op->cb(op, rc != 0 ? rc : op->rc);
 }
 
-int asd_results_take(struct asd_store_op *op, uint64_t bytes, struct err *e)
+int asd_reply_check(uint64_t bytes, struct err *e)
 {
-    atomic_uint_fast64_t *all = &op->store->counters.result_bytes;
-
-    if (bytes > ASD_STORE_RESULT_BYTES_MAX) {
-        return err_set(e, ERR_TOO_LARGE, "a reply of %" PRIu64 " bytes; at most %d", bytes,
-                       ASD_STORE_RESULT_BYTES_MAX);
-    }
-    uint64_t others = atomic_fetch_add_explicit(all, bytes, memory_order_relaxed);
-
-    if (others != 0 && others + bytes > ASD_STORE_RESULTS_BYTES_MAX) {
-        atomic_fetch_sub_explicit(all, bytes, memory_order_relaxed);
-        return err_set(e, ERR_BUSY, "%" PRIu64 " bytes of replies wait to be sent", others);
-    }
-    op->result_bytes += bytes;
-    return 0;
-}
-
-void asd_results_release(struct asd_store_op *op)
-{
-    if (op->result_bytes != 0) {
-        atomic_fetch_sub_explicit(&op->store->counters.result_bytes, op->result_bytes,
-                                  memory_order_relaxed);
-        op->result_bytes = 0;
-    }
+    return bytes <= ASD_STORE_RESULT_BYTES_MAX
+               ? 0
+               : err_set(e, ERR_TOO_LARGE, "a reply of %" PRIu64 " bytes; at most %d", bytes,
+                         ASD_STORE_RESULT_BYTES_MAX);
 }
 
 /* ---- get, exists ---- */
@@ -191,7 +172,7 @@ static void get_values(struct asd_store_get *get, const struct asd_found *found,
     for (uint32_t i = 0; i < get->key_count; i++) {
         bytes += ASD_STORE_ITEM_BYTES_MAX + (rcs[i] == 0 ? found[i].record.bytes : 0);
     }
-    op->rc = asd_results_take(op, bytes, &op->err);
+    op->rc = asd_reply_check(bytes, &op->err);
     if (op->rc != 0) {
         return;
     }
@@ -277,7 +258,6 @@ void asd_store_get_release(struct asd_store_get *get)
     for (uint32_t i = 0; i < get->key_count && get->values != NULL; i++) {
         free(get->values[i].data);
     }
-    asd_results_release(&get->op);
     free(get->values);
     free(get->exists);
     get->values = NULL;
@@ -294,7 +274,7 @@ static int partial_read(struct asd_store_partial *partial, struct asd_found *fou
     for (uint32_t i = 0; i < partial->part_count; i++) {
         bytes += partial->parts[i].bytes;
     }
-    int taken = asd_results_take(&partial->op, bytes, e);
+    int taken = asd_reply_check(bytes, e);
 
     if (taken != 0) {
         return taken;
@@ -349,7 +329,6 @@ int asd_store_partial(struct asd_store *store, struct asd_store_partial *partial
 
 void asd_store_partial_release(struct asd_store_partial *partial)
 {
-    asd_results_release(&partial->op);
     free(partial->data);
     partial->data = NULL;
     partial->data_bytes = 0;

@@ -11,10 +11,8 @@ struct asd_found;
 int asd_read_submit(struct asd_store *store, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
                     asd_store_cb cb);
 void asd_read_done(struct pool_work *work, int rc);
-/* Count `bytes` of results until asd_results_release(). ERR_TOO_LARGE: more than a reply may
- * hold. ERR_BUSY: too much of other reads is not sent yet. */
-int asd_results_take(struct asd_store_op *op, uint64_t bytes, struct err *e);
-void asd_results_release(struct asd_store_op *op);
+/* ERR_TOO_LARGE, naming the limit: more than a reply may hold. */
+int asd_reply_check(uint64_t bytes, struct err *e);
 /* The whole value into a fresh buffer. */
 int asd_read_value(struct asd_store *store, const struct asd_found *found,
                    struct asd_store_value *ret_value, struct err *e);

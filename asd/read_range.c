@@ -133,7 +133,7 @@ static void entry_check(struct asd_store_range *r, struct asd_store_entry *entry
     }
 }
 
-/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. ERR_BUSY. */
+/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. */
 static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, uint64_t bytes_max,
                       struct err *e)
 {
@@ -147,10 +147,7 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
     if (rc == 0 && found.record.bytes > bytes_max) {
         rc = ERR_TOO_LARGE;
     } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES) {
-        rc = asd_results_take(&r->op, found.record.bytes, e);
-        if (rc == 0) {
-            entry->value.rc = asd_read_value(store, &found, &entry->value, e);
-        }
+        entry->value.rc = asd_read_value(store, &found, &entry->value, e);
     } else if (rc == 0) {
         entry_check(r, entry, &found, e);
     } else if (rc != ERR_NOT_FOUND) {
@@ -163,7 +160,7 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
 }
 
 /* Stops where keys and values get too many bytes; the first value is given whatever its size. */
-static int range_values(struct asd_store_range *r, struct err *e)
+static void range_values(struct asd_store_range *r, struct err *e)
 {
     uint64_t bytes_max = r->kind == ASD_STORE_ENTRIES  ? ASD_STORE_ENTRIES_BYTES_MAX
                          : r->kind == ASD_STORE_VERIFY ? ASD_STORE_VALIDATE_BYTES_MAX
@@ -180,10 +177,7 @@ static int range_values(struct asd_store_range *r, struct err *e)
         left = bytes < bytes_max ? bytes_max - bytes : 0;
         rc = left == 0 && kept != 0 ? ERR_TOO_LARGE
                                     : entry_fill(r, &entry, kept == 0 ? UINT64_MAX : left, e);
-        if (rc == ERR_BUSY && kept == 0) {
-            return rc;
-        }
-        if (rc == ERR_TOO_LARGE || rc == ERR_BUSY) {
+        if (rc == ERR_TOO_LARGE) {
             r->more = true;
             r->next = entry.key;
             break;
@@ -194,7 +188,6 @@ static int range_values(struct asd_store_range *r, struct err *e)
         }
     }
     r->entry_count = kept;
-    return 0;
 }
 
 static void range_work(struct pool_work *work)
@@ -205,7 +198,7 @@ static void range_work(struct pool_work *work)
     r->keys = mem_zalloc(sizeof(*r->keys));
     op->rc = range_keys(r, &op->err);
     if (op->rc == 0 && r->kind != ASD_STORE_KEYS) {
-        op->rc = range_values(r, &op->err);
+        range_values(r, &op->err);
     }
 }
 
@@ -222,7 +215,6 @@ void asd_store_range_release(struct asd_store_range *request)
     for (uint32_t i = 0; i < request->entry_count; i++) {
         free(request->entries[i].value.data);
     }
-    asd_results_release(&request->op);
     free(request->entries);
     if (request->keys != NULL) {
         buf_release(request->keys);

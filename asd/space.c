@@ -105,6 +105,11 @@ int asd_space_load_free(struct asd_space *s, uint64_t number, uint64_t offset, u
 {
     struct asd_slab *slab = asd_space_find(s, number);
 
+    if (slab == NULL && number < s->next_slab) {
+        /* The slab was dropped; the removal of this record was torn from the log. */
+        log_warn("asd", "free record of a dropped slab", "slab=%" PRIu64, number);
+        return 0;
+    }
     if (slab == NULL || offset < ASD_SLAB_HEADER_BYTES || offset % ASD_SLAB_ALIGN_BYTES != 0 ||
         bytes == 0 || bytes % ASD_SLAB_ALIGN_BYTES != 0 || offset > slab->tail ||
         bytes > slab->tail - offset) {

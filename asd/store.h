@@ -69,7 +69,6 @@ struct asd_store_op {
     struct pool_work work;
     asd_store_cb cb;
     int rc;
-    uint64_t result_bytes; /* of a read, counted until it is released */
 };
 
 struct asd_store_apply {

@@ -24,7 +24,6 @@ struct asd_counters {
     atomic_uint_fast64_t batches, fdatasyncs, index_syncs;
     atomic_uint_fast64_t slab_write_bytes, index_write_bytes;
     atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values;
-    atomic_uint_fast64_t result_bytes; /* read and not yet released */
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
 };
 

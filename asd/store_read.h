@@ -20,12 +20,11 @@
 enum {
     /* One read as it is replied, in one frame; more: ERR_TOO_LARGE. */
     ASD_STORE_RESULT_BYTES_MAX = ASD_FRAME_BYTES_MAX - 64,
-    ASD_STORE_ITEM_BYTES_MAX = 48,               /* what a reply puts around a key and value */
-    ASD_STORE_RESULTS_BYTES_MAX = 512 * 1048576, /* of all reads not released; more: ERR_BUSY */
-    ASD_STORE_ENTRIES_BYTES_MAX = 8 * 1048576,   /* a range of entries stops early, `more` set; but
-                                                  * the first value comes whatever its size */
-    ASD_STORE_VALIDATE_BYTES_MAX = 268435456,    /* same for a range that is verified */
-    ASD_STORE_READS_MAX = 8192,                  /* waiting or running; more get ERR_BUSY */
+    ASD_STORE_ITEM_BYTES_MAX = 48,             /* what a reply puts around a key and value */
+    ASD_STORE_ENTRIES_BYTES_MAX = 8 * 1048576, /* a range of entries stops early, `more` set; but
+                                                * the first value comes whatever its size */
+    ASD_STORE_VALIDATE_BYTES_MAX = 268435456,  /* same for a range that is verified */
+    ASD_STORE_READS_MAX = 8192,                /* waiting or running; more get ERR_BUSY */
 };
 
 struct buf;

@@ -1,6 +1,7 @@
 /* The log of the index after damage and after power loss: what was acknowledged is there, or the
  * store refuses to open and says so. RocksDB and real files. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -331,6 +332,30 @@ static void a_torn_mark_leaves_the_one_before(void **state)
     expect_opens(f, COMMITS);
 }
 
+/* The index is whole: a mark that cannot be read or made is no reason to stay away. */
+static void a_mark_that_cannot_be_read_or_made_keeps_nobody_from_starting(void **state)
+{
+    struct asd_fixture f;
+    struct err e;
+
+    (void)state;
+    asd_fixture_init(&f, false, 1);
+    assert_int_equal(asd_fixture_open(&f, &e), 0);
+    assert_int_equal(asd_fixture_set(&f, "k", value, 100), 0);
+    asd_fixture_close(&f);
+    crash_disk_fail_reads(f.disk, "/asd/commits", ASD_MARK_SLOT_BYTES, -EIO);
+    assert_int_equal(asd_fixture_open(&f, &e), 0);
+    asd_fixture_close(&f);
+    crash_disk_fail_reads(f.disk, "/asd/commits", 0, 0);
+
+    assert_int_equal(crash_disk_io(f.disk)->ops->unlink(crash_disk_io(f.disk), "/asd/commits"), 0);
+    crash_disk_set_capacity(f.disk, crash_disk_used_bytes(f.disk));
+    assert_int_equal(asd_fixture_open(&f, &e), 0);
+    assert_true(asd_fixture_has(&f, "k", value, 100));
+    assert_int_equal(asd_fixture_delete(&f, "k"), 0);
+    asd_fixture_release(&f);
+}
+
 static void the_mark_has_the_bytes_of_the_golden_file(void **state)
 {
     uint8_t id[ASD_STORE_ID_BYTES];
@@ -385,6 +410,7 @@ int main(void)
         WITH_LOG(a_torn_commit_that_was_not_acknowledged_is_left_out),
         WITH_LOG(a_home_of_older_software_without_a_mark_opens),
         WITH_LOG(a_torn_mark_leaves_the_one_before),
+        cmocka_unit_test(a_mark_that_cannot_be_read_or_made_keeps_nobody_from_starting),
         cmocka_unit_test(the_mark_has_the_bytes_of_the_golden_file),
         cmocka_unit_test(the_mark_of_another_store_and_a_newer_one_do_not_pass),
     };

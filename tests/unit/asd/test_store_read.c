@@ -183,39 +183,6 @@ static void a_reply_counts_with_all_that_is_around_its_values(void **state)
     free(keys);
 }
 
-/* Replies that nobody takes do not fill the memory. */
-static void reads_are_refused_while_too_many_results_are_not_released(void **state)
-{
-    enum { KEYS = 1200, READS = 16 };
-    struct asd_fixture *f = *state;
-    struct slice keys[KEYS];
-    struct asd_store_get gets[READS];
-    struct asd_store_get more;
-    unsigned held = 0;
-
-    assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
-    for (unsigned i = 0; i < KEYS; i++) {
-        keys[i] = slice_str("l");
-    }
-    while (held < READS) {
-        int rc = wait_read(f, asd_store_get(f->store, &gets[held], keys, KEYS, 0, on_read));
-
-        if (rc == ERR_BUSY) {
-            break;
-        }
-        assert_int_equal(rc, 0);
-        held++;
-    }
-    assert_int_equal(held, (uint64_t)ASD_STORE_RESULTS_BYTES_MAX /
-                               ((uint64_t)KEYS * (LARGE + ASD_STORE_ITEM_BYTES_MAX)));
-    asd_store_get_release(&gets[--held]);
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &more, keys, KEYS, 0, on_read)), 0);
-    asd_store_get_release(&more);
-    while (held > 0) {
-        asd_store_get_release(&gets[--held]);
-    }
-}
-
 static void more_keys_or_parts_than_a_request_may_have_are_refused_at_once(void **state)
 {
     struct asd_fixture *f = *state;
@@ -532,7 +499,6 @@ int main(void)
         TEST(a_read_that_is_done_is_answered_though_the_store_closes),
         TEST(keys_count_in_a_range_of_entries),
         TEST(a_reply_counts_with_all_that_is_around_its_values),
-        TEST(reads_are_refused_while_too_many_results_are_not_released),
         TEST(flipped_bytes_in_a_slab_are_an_error_for_that_key_only),
         TEST(flipped_bytes_of_an_inline_value_are_an_error),
         TEST(an_unreadable_sector_is_an_error_for_that_key_only),
