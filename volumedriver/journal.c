@@ -167,6 +167,18 @@ void journal_take_tail(struct journal *j, const uint8_t volume[16], struct tail 
     ret_tail->lost_lsn = j->lost_lsn;
 }
 
+uint32_t journal_tail_epoch(const struct journal *j, const uint8_t volume[16])
+{
+    const struct tail_entry *entry;
+    uint32_t epoch = 0;
+
+    HASH_FIND(hh, j->tails, volume, 16, entry);
+    for (uint32_t i = 0; entry != NULL && i < entry->tail.count; i++) {
+        epoch = entry->tail.items[i].epoch > epoch ? entry->tail.items[i].epoch : epoch;
+    }
+    return epoch;
+}
+
 unsigned journal_tail_count(const struct journal *j)
 {
     return HASH_COUNT(j->tails);

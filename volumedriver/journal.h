@@ -111,6 +111,8 @@ uint32_t journal_record_clusters_max(const struct journal *j);
 
 /* What the replay found of `volume`; the caller owns it (tail_release). Once per volume. */
 void journal_take_tail(struct journal *j, const uint8_t volume[16], struct tail *ret_tail);
+/* Highest epoch of the records that nobody took yet; 0: none. */
+uint32_t journal_tail_epoch(const struct journal *j, const uint8_t volume[16]);
 /* Records of volumes nobody took: how many, and of which (the n-th). */
 unsigned journal_tail_count(const struct journal *j);
 const uint8_t *journal_tail_volume(const struct journal *j, unsigned index);

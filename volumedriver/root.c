@@ -405,6 +405,9 @@ int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16], str
     if (memcmp(r.volume, volume, 16) != 0) {
         return err_set(e, ERR_CORRUPT, "root of another volume");
     }
+    if (r.epoch > EPOCH_MAX) {
+        return err_set(e, ERR_CORRUPT, "root of the volume: epoch %" PRIu64, r.epoch);
+    }
     in = rd_of(data + HEADER_BYTES, bytes - HEADER_BYTES);
     rc = get_sections(&r, &in, get_u32le(data + 60), e);
     if (rc == 0 && rd_left(&in) != 0) {

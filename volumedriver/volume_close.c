@@ -84,11 +84,13 @@ static void on_drained(struct backend_req *req, int rc)
     store_map(c);
 }
 
-/* Everything is in the prefix: from here on any journal may open the volume. */
+/* Everything is in the prefix, in objects that are complete (or old enough): from here on any
+ * journal may open the volume, and what this one holds is void. */
 static bool is_drained(const struct volume *v)
 {
     return v->err.code == 0 && v->owner.epoch == v->epoch && v->next_seq != 0 &&
-           v->committed.seq == v->next_seq - 1 && volume_may_upload(v);
+           v->committed.seq == v->next_seq - 1 && list_empty(&v->jobs) && list_empty(&v->records) &&
+           volume_may_upload(v);
 }
 
 static void mark_drained(struct volume_closing *c)
@@ -106,8 +108,8 @@ static void mark_drained(struct volume_closing *c)
 void volume_closing_pump(struct volume *v)
 {
     struct volume_closing *c;
-    bool draining =
-        volume_may_upload(v) && (v->committed.seq < v->open_last || volume_wants_checkpoint(v));
+    bool draining = volume_may_upload(v) && (v->committed.seq < v->open_last ||
+                                             !list_empty(&v->jobs) || volume_wants_checkpoint(v));
 
     if (v->requests != 0 && !draining && !v->canceled) {
         /* Writes may wait for space that nobody makes any more. They have a seq, so nothing may

@@ -137,6 +137,7 @@ static bool take_sco(struct volume_opening *o, const struct tail_sco *sco, struc
         job->state = JOB_LANDED;
         job->landed_ms = volume_now_ms(v);
         return link->footer.predecessor == job->footer.predecessor &&
+               link->footer.kind == sco->kind && link->footer.generation == sco->generation &&
                link->footer.first_seq == sco->first_seq && link->footer.last_seq == sco->last_seq &&
                link->footer.epoch == sco->epoch;
     }

@@ -187,6 +187,15 @@ static void on_root(struct backend_req *req, int rc)
         volume_opening_fail(o, rc, &req->err, "reading the root");
         return;
     }
+    if (v->root.epoch >= v->epoch) {
+        /* Nothing that the registry or `owner_tag` knew: once more, with an epoch above it. */
+        o->root_epoch = (uint32_t)v->root.epoch;
+        o->claimed = false;
+        root_release(&v->root);
+        v->root = (struct root){0};
+        read_tag(o);
+        return;
+    }
     v->root_crc = crc32c(0, o->data.data, o->data.len);
     v->map.keeps_zeroes = v->root.ancestor_count != 0;
     v->map.generation = v->root.head_generation;
@@ -305,6 +314,18 @@ static void judge_try(struct volume_opening *o, uint64_t tag)
     }
 }
 
+/* Above all that was ever written under: registry and backend may have been restored to an older
+ * state each for itself. */
+static uint32_t floor_of(const struct volume_opening *o, uint32_t owner_epoch)
+{
+    const struct volume *v = o->v;
+    uint32_t seen = volume_epoch_seen(v), floor = owner_epoch;
+
+    floor = v->epoch > floor ? v->epoch : floor;
+    floor = seen > floor ? seen : floor;
+    return o->root_epoch > floor ? o->root_epoch : floor;
+}
+
 static void on_owner(struct backend_req *req, int rc)
 {
     struct volume_opening *o = container_of(req, struct volume_opening, req);
@@ -327,9 +348,15 @@ static void on_owner(struct backend_req *req, int rc)
         judge_try(o, tag);
         return;
     }
-    o->before = now;
+    if (o->root_epoch == 0) {
+        o->before = now;
+    } else if (now.epoch != v->claim.epoch) {
+        err_set(&req->err, ERR_FENCED, "owner_tag is %" PRIu64, tag);
+        volume_opening_fail(o, ERR_FENCED, &req->err, "taking over");
+        return;
+    }
     memcpy(o->owner_before, o->owner, OWNER_BYTES);
-    v->claim.floor = now.epoch > v->epoch ? now.epoch : v->epoch;
+    v->claim.floor = floor_of(o, now.epoch);
     v->options.owner->claim(v->options.owner_ctx, v, &v->claim);
 }
 

@@ -35,6 +35,7 @@ struct volume_opening {
     uint8_t new_tag[VOLUME_TAG_BYTES];
     uint8_t new_owner[OWNER_BYTES];
     struct owner before;
+    uint32_t root_epoch; /* the root has a higher one than was claimed first; else 0 */
     struct volume_judgement judgement;
     struct owner after;
     struct buf data; /* an object, or a part of it */

@@ -60,6 +60,17 @@ bool volume_tried_epoch(const struct volume *v, uint32_t epoch)
     return false;
 }
 
+uint32_t volume_epoch_seen(const struct volume *v)
+{
+    const struct volume_past *past = past_find(v->host, v->uuid);
+    uint32_t epoch = journal_tail_epoch(v->host->journal, v->uuid);
+
+    for (uint32_t i = 0; past != NULL && i < past->epoch_count; i++) {
+        epoch = past->epochs[i] > epoch ? past->epochs[i] : epoch;
+    }
+    return epoch;
+}
+
 void volume_take_tail(struct volume *v, struct tail *ret_tail)
 {
     struct volume_past *past = past_find(v->host, v->uuid);

@@ -11,5 +11,7 @@ void volume_take_tail(struct volume *v, struct tail *ret_tail);
 /* The epoch is about to be taken: whatever comes of it, its author is this process. */
 void volume_note_epoch(struct volume *v, uint32_t epoch);
 bool volume_tried_epoch(const struct volume *v, uint32_t epoch);
+/* Highest epoch that this process tried, or that stands in a record of its journal; 0: none. */
+uint32_t volume_epoch_seen(const struct volume *v);
 
 #endif

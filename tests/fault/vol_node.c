@@ -13,6 +13,7 @@ struct claim_call {
     struct turn_call turn;
     struct volume_claim *claim;
     struct vol_node *node;
+    unsigned turns;
 };
 
 static void on_claim_turn(struct turn_call *turn)
@@ -21,6 +22,10 @@ static void on_claim_turn(struct turn_call *turn)
     struct volume_claim *claim = call->claim;
     struct vol_registry *r = call->node->registry;
 
+    if (call->turns++ < r->slow_turns) {
+        turn_add(&call->node->turn, &call->turn, on_claim_turn);
+        return;
+    }
     r->epoch = (r->epoch > claim->floor ? r->epoch : claim->floor) + 1;
     claim->epoch = r->epoch;
     claim->verdict = r->verdict;

@@ -12,6 +12,7 @@ struct vol_registry { /* gives epochs, keeps the verdict */
     uint32_t epoch;
     void (*claimed)(void *ctx); /* what happens between the claim and its answer; may be NULL */
     void *ctx;
+    unsigned slow_turns; /* of the loop, before a claim is answered */
     struct volume_verdict verdict;
     bool judge_fails; /* a judgement is not stored … */
     bool judge_lost;  /* … or is, and the answer gets lost */

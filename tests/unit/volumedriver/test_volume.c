@@ -322,6 +322,136 @@ static void an_old_copy_of_the_journal_is_refused(void **state)
     assert_int_equal(vol_node_start(&f->node), ERR_STALE);
 }
 
+/* An object that lacks fragments may still be lost: the journal's records must go on to count. */
+static void a_close_marks_the_volume_drained_only_when_its_objects_are_complete(void **state)
+{
+    struct fixture *f = *state;
+
+    f->node.host.incomplete_ms = 60000;
+    f->store.incomplete_percent = 100;
+    start(&f->node);
+    assert_int_equal(put(&f->node, 0, 1, CLUSTER, 0), 0);
+    assert_int_equal(vol_drain(&f->node), 0);
+    assert_int_equal(vol_node_stop(&f->node, 100), 0);
+    assert_int_equal(vol_node_start(&f->other), ERR_IDENTITY);
+    f->store.incomplete_percent = 0;
+    start(&f->node);
+    expect(&f->node, 0, 1, CLUSTER);
+    assert_int_equal(put(&f->node, 0, 2, CLUSTER, 0), 0);
+    assert_int_equal(vol_node_stop(&f->node, 1000000), 0); /* nothing to wait for */
+    start(&f->other);
+    expect(&f->other, 0, 2, CLUSTER);
+}
+
+/* The backend has the second of two SCOs and not the first one, and the second is not what was
+ * assigned. */
+static void a_sco_of_another_generation_is_not_taken_for_the_assigned_one(void **state)
+{
+    struct fixture *f = *state;
+    struct vol_object *o;
+    struct sco_footer footer;
+    struct err e;
+    char name[SCO_NAME_BYTES];
+    uint64_t first, second;
+
+    f->node.host.incomplete_ms = 60000;
+    f->store.incomplete_percent = 100;
+    start(&f->node);
+    first = sco_number(f->node.volume->epoch, 0);
+    second = first + 1;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(put(&f->node, 0, (uint8_t)(i + 1), CLUSTER, VOLUME_FUA), 0);
+        assert_int_equal(vol_drain(&f->node), 0);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        vol_node_kill(&f->node);
+        sco_name(first, name);
+        vol_store_delete(&f->store, name);
+        sco_name(second, name);
+        o = vol_store_find(&f->store, name);
+        assert_non_null(o);
+        if (i == 1) {
+            uint8_t trailer[4 + 24 + SCO_FOOTER_BYTES];
+            const uint8_t *at = o->data + o->bytes - SCO_FOOTER_BYTES;
+            struct sco_extent *extents;
+            uint32_t crc = get_u32le(o->data + CLUSTER);
+            uint8_t *copy = mem_dup(o->data, o->bytes);
+
+            assert_int_equal(sco_footer_decode(at, vol_uuid, second, o->bytes, &footer, &e), 0);
+            assert_int_equal(sco_trailer_decode(&footer, o->data + CLUSTER, 28, &extents, &e), 0);
+            footer.generation++;
+            sco_trailer_encode(&footer, &crc, extents, trailer);
+            memcpy(copy + CLUSTER, trailer, sizeof(trailer));
+            vol_store_add(&f->store, name, copy, CLUSTER + sizeof(trailer));
+            free(extents);
+            free(copy);
+        }
+        assert_int_equal(vol_node_start(&f->node), 0);
+        assert_int_equal(volume_state(f->node.volume), i == 0 ? VOLUME_RUNNING : VOLUME_DAMAGED);
+        expect(&f->node, 0, 2, CLUSTER);
+    }
+}
+
+/* Registry and backend went back to an older state; the journal did not, or the root did not. */
+static void the_next_epoch_is_above_all_that_was_written_under(void **state)
+{
+    struct fixture *f = *state;
+    struct vol_object tag, owner, *o;
+    struct root root;
+    struct buf bytes = {0};
+    struct err e;
+
+    start(&f->node);
+    tag = *vol_store_find(&f->store, "owner_tag");
+    owner = *vol_store_find(&f->store, OWNER_NAME);
+    tag.data = mem_dup(tag.data, tag.bytes);
+    owner.data = mem_dup(owner.data, owner.bytes);
+    for (unsigned i = 0; i < 3; i++) {
+        vol_node_kill(&f->node);
+        start(&f->node);
+        assert_int_equal(put(&f->node, 0, (uint8_t)(i + 1), CLUSTER, VOLUME_FUA), 0);
+    }
+    vol_node_kill(&f->node);
+    vol_store_add(&f->store, "owner_tag", tag.data, tag.bytes);
+    vol_store_add(&f->store, OWNER_NAME, owner.data, owner.bytes);
+    free(tag.data);
+    free(owner.data);
+    f->registry.epoch = 2;
+    start(&f->node);
+    assert_true(f->node.volume->epoch > 5);
+    expect(&f->node, 0, 3, CLUSTER);
+    vol_node_kill(&f->node);
+    o = vol_store_find(&f->store, "volume");
+    assert_int_equal(root_decode(o->data, o->bytes, vol_uuid, &root, &e), 0);
+    root.epoch = 50;
+    root_encode(&root, &bytes);
+    root_release(&root);
+    vol_store_add(&f->store, "volume", bytes.data, bytes.len);
+    buf_release(&bytes);
+    start(&f->node);
+    assert_true(f->node.volume->epoch > 50);
+    expect(&f->node, 0, 3, CLUSTER);
+}
+
+/* As SIGTERM does, while the registry takes its time. */
+static void a_volume_closes_while_it_takes_the_next_epoch(void **state)
+{
+    struct fixture *f = *state;
+
+    start(&f->node);
+    f->registry.slow_turns = 50;
+    f->node.volume->next_index = SCO_INDEX_MAX + 1;
+    assert_int_equal(put(&f->node, 0, 1, CLUSTER, 0), 0);
+    volume_range_close(f->node.volume);
+    while (f->node.volume->opening == NULL) {
+        vol_node_turn(&f->node, true);
+    }
+    assert_int_equal(vol_node_stop(&f->node, 0), 0);
+    f->registry.slow_turns = 0;
+    start(&f->node);
+    expect(&f->node, 0, 1, CLUSTER);
+}
+
 static void numbers_that_run_out_take_the_next_epoch(void **state)
 {
     struct fixture *f = *state;
@@ -597,6 +727,10 @@ int main(void)
         T(a_volume_closed_without_draining_opens_again_in_the_same_process),
         T(a_drained_volume_opens_anywhere_another_one_only_with_accepted_loss),
         T(an_old_copy_of_the_journal_is_refused),
+        T(a_close_marks_the_volume_drained_only_when_its_objects_are_complete),
+        T(a_sco_of_another_generation_is_not_taken_for_the_assigned_one),
+        T(the_next_epoch_is_above_all_that_was_written_under),
+        T(a_volume_closes_while_it_takes_the_next_epoch),
         T(numbers_that_run_out_take_the_next_epoch),
         T(a_volume_grows_and_stays_grown),
         T(the_second_creation_of_a_volume_is_refused),
