@@ -254,6 +254,7 @@ static void large_fragments_are_checked_and_computed_too(void **state)
             struct manifest m;
             uint32_t lost[] = {(i + 3) % 6};
 
+            w->engine->options.osd_timeout_ms = 60000; /* nobody hangs; a sanitizer is slow */
             world_fill(w, data, bytes);
             assert_int_equal(world_put(w, "o", data, bytes), 0);
             assert_true(world_manifest(w, "o", &m));

@@ -112,8 +112,8 @@ static int setup(void **state)
                                              .ctx = f,
                                              .connections_max = 10,
                                              .frame_bytes_max = 5 << 20,
-                                             .frame_timeout_ms = 200,
-                                             .preamble_timeout_ms = 200};
+                                             .frame_timeout_ms = 60000,
+                                             .preamble_timeout_ms = 60000};
     *state = f;
     return 0;
 }
@@ -240,6 +240,7 @@ static void a_slow_preamble_is_cut_off(void **state)
     struct fixture *f = *state;
     int fd;
 
+    f->options.frame_timeout_ms = f->options.preamble_timeout_ms = 200;
     start(f);
     fd = raw_connect(f->port);
     raw_send(&f->loop, fd, "hel", 3);
@@ -255,6 +256,7 @@ static void a_frame_that_drips_in_is_cut_off(void **state)
     uint64_t begin_ms;
     int fd;
 
+    f->options.frame_timeout_ms = f->options.preamble_timeout_ms = 200;
     start(f);
     fd = enter(f);
     begin_ms = clock_mono_ms();
@@ -299,6 +301,7 @@ static void an_idle_connection_is_left_alone(void **state)
     struct fixture *f = *state;
     int fd;
 
+    f->options.frame_timeout_ms = f->options.preamble_timeout_ms = 200;
     start(f);
     fd = enter(f);
     assert_true(raw_is_quiet(&f->loop, fd, 600));
@@ -314,6 +317,7 @@ static void a_peer_that_never_reads_is_held_back_and_dropped(void **state)
     struct fixture *f = *state;
     int fd;
 
+    f->options.frame_timeout_ms = f->options.preamble_timeout_ms = 200;
     start(f);
     fd = enter(f);
     for (unsigned i = 0; i < 40; i++) {
@@ -540,7 +544,6 @@ static void closing_gives_up_on_peers_that_do_not_read(void **state)
     struct fixture *f = *state;
     int fd;
 
-    f->options.frame_timeout_ms = 60000;
     start(f);
     fd = enter(f);
     for (unsigned i = 0; i < 3; i++) {
