@@ -106,18 +106,35 @@ def cli(d):
     assert code != 0 and "NAME" in err
 
 
-def ports(d):
-    """Garbage, half messages and silence on every port: the daemon goes on."""
-    for name in ("meta", "asd0", "proxy"):
-        pid = d.daemon(name)["pid"]
-        host, port = d.daemon(name)["address"].split(":")
+def usage(pid):
+    """(open descriptors, resident KiB)"""
+    with open(f"/proc/{pid}/status") as status:
+        kib = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    return len(os.listdir(f"/proc/{pid}/fd")), kib
+
+
+def connect(where):
+    if isinstance(where, tuple):
+        return socket.create_connection(where, timeout=10)
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(10)
+    s.connect(str(where))
+    return s
+
+
+def throw(where, rounds):
+    """Garbage, half messages and silence."""
+    for _ in range(rounds):
         idle = []
-        for data in (b"GET / HTTP/1.0\r\n\r\n", rng.randbytes(70000), b"aLbA", b"",
+        for data in (b"GET / HTTP/1.0\r\n\r\n", rng.randbytes(70000), b"aLbA", b"", b"POST /x",
+                     b"POST / HTTP/1.1\r\nContent-Length: 99999999999999\r\n\r\n",
+                     b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
                      b"aLbA\x01\0\0\0\0" + b"\xff\xff\xff\x7f" * 4,
                      b"aLbA\x02\0\0\0\0" + b"\x10\0\0\0\0\0",
                      bytes.fromhex("1bde794401000000") + b"\xff\xff\xff\xff" * 3,
-                     bytes.fromhex("1bde794401000000") + b"\x08\0\0\0\x05"):
-            s = socket.create_connection((host, int(port)), timeout=10)
+                     bytes.fromhex("1bda794401000000") + b"\xff\xff\xff\xff" * 3,
+                     bytes.fromhex("1bda794401000000") + b"\x08\0\0\0\x05"):
+            s = connect(where)
             try:
                 s.sendall(data)
             except OSError:
@@ -125,7 +142,58 @@ def ports(d):
             idle.append(s)
         for s in idle:
             s.close()
-        assert d.daemon(name)["pid"] == pid, f"{name} died of garbage"
+
+
+def places(d):
+    """(daemon, place) of everything that listens, the supervisor included."""
+    run = d.dir / "run"
+    for daemon in d.info()["daemons"]:
+        if daemon["name"] in ("meta", "asd0", "proxy", "maintenance"):
+            for key in ("address", "http"):
+                if key in daemon:
+                    host, port = daemon[key].removeprefix("http://").split(":")
+                    yield daemon["name"], (host, int(port))
+    yield "proxy", run / "proxy.sock"
+    yield "volumedriver", run / "volumedriver.sock"
+    yield None, run / "up.sock"
+    host, port = d.info()["status_url"].removeprefix("http://").split(":")
+    yield None, (host, int(port))
+
+
+def ports(d):
+    """The processes go on, and keep neither descriptors nor memory of it. (libmicrohttpd may
+    notice the end of a half request only by its time-out of 30 s.)"""
+    pids = {d.daemon(name)["pid"] if name else d.process.pid: name for name, _ in places(d)}
+    fds = {pid: usage(pid)[0] for pid in pids}
+    for _, where in places(d):
+        throw(where, 4)
+    kib = {pid: usage(pid)[1] for pid in pids}
+    for _, where in places(d):
+        throw(where, 12)
+    for pid, name in pids.items():
+        wait_for(f"{name or 'alba up'} to close what it was sent",
+                 lambda: usage(pid)[0] <= fds[pid] + 8, 90)
+        assert not name or d.daemon(name)["pid"] == pid, f"{name} died of garbage"
+        assert usage(pid)[1] < kib[pid] + (32 << 10), f"{name}: {kib[pid]}, {usage(pid)[1]} KiB"
+
+
+def too_few_osds(d):
+    """Three of six held down: puts are refused with their ids, the rest goes on."""
+    ids = {o["port"]: o["id"] for o in d.alba("list-osds")}
+    held = ("asd1", "asd3", "asd4")
+    for name in held:
+        d.hold(name)
+    refused(lambda: d.alba("upload-object", "ns", d.root / "in", "new"), "no policy",
+            "3 of 6 OSDs usable", "not answering: osd ")
+    refused(lambda: d.alba("download-object", "ns", "kept", d.root / "never"), "kept")
+    assert "kept" in d.alba("list-objects", "ns")["objects"]
+    assert [o["answers"] for o in d.alba("list-osds")].count(False) == 3
+    for name in held:
+        d.start(name)
+    for name in held:
+        d.wait_running(name)
+    assert {o["port"]: o["id"] for o in d.alba("list-osds")} == ids
+    d.alba("upload-object", "ns", d.root / "in", "new")
 
 
 with Deployment() as d:
@@ -136,6 +204,7 @@ with Deployment() as d:
     other_home(d)
     cli(d)
     ports(d)
+    too_few_osds(d)
     d.alba("download-object", "ns", "kept", d.root / "out")
     assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
     restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]

@@ -16,10 +16,12 @@ int target_open(struct target *t, struct cli *cli)
     *t = (struct target){.is_private = cli->verb->wants_registry};
     session_init(&t->s);
     if (t->is_private) {
-        rc = cli->config == NULL
-                 ? err_say(&cli->err, ERR_CONFIG,
-                           "which deployment? give --config=URL, or set ALBA_CONFIG")
-                 : private_proxy_start(&t->proxy, cli->config, &cli->err);
+        /* The proxy would wait for metadata that does not answer, and say nothing. */
+        rc = session_open_registry(&t->s, cli->config);
+        if (rc != 0) {
+            return session_fail_mgr(&t->s, cli, MGR_UNKNOWN);
+        }
+        rc = private_proxy_start(&t->proxy, cli->config, &cli->err);
         return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
     }
     rc = cli_number(cli, "port", 1, 65535, &port);

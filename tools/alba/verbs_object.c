@@ -34,6 +34,9 @@ static int object_call(struct target *t, struct cli *cli, const char *name,
         err_say(&cli->err, ERR_NOT_FOUND, "object '%s' does not exist", name);
         break;
     default:
+        if (rc != 0 && strstr(cli->err.msg, name) == NULL) {
+            err_wrap(&cli->err, "object '%.80s'", name);
+        }
         break;
     }
     return rc;

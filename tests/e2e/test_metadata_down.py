@@ -1,0 +1,75 @@
+"""The metadata ASD is gone, or hangs: every verb ends with one line that names its address, in
+bounded time; when it is back everything works and what was stored is there."""
+import os
+import signal
+import time
+
+from harness import Deployment, Failed, random_file, wait_for
+
+BOUND_S = 100  # the deadline of a put is 60 s, the CLI's is above it
+
+
+def refused(d, *words):
+    start = time.monotonic()
+    try:
+        d.alba(*words)
+    except Failed as e:
+        seconds = time.monotonic() - start
+        print(f"{words[0]}: {seconds:.0f} s: {e}")
+        assert d.meta_address in str(e) or "metadata" in str(e), f"{words[0]} said: {e}"
+        assert len(str(e).splitlines()) == 1, f"more than one line: {e}"
+        assert seconds < BOUND_S, f"{words[0]} took {seconds:.0f} s"
+    else:
+        raise AssertionError(f"{words} went through")
+
+
+def verbs(d):
+    proxy = ["--host=127.0.0.1", f"--port={d.info()['proxy_port']}"]
+    refused(d, "list-osds")
+    refused(d, "create-namespace", "other", "volumes")
+    refused(d, "claim-osd", "--long-id=x")
+    refused(d, "download-object", "ns", "kept", d.root / "never")
+    refused(d, "proxy-upload-object", *proxy, "ns", d.root / "in", "new")
+    refused(d, "proxy-download-object", *proxy, "ns", "kept", d.root / "never")
+    refused(d, "proxy-list-objects", *proxy, "ns")
+    refused(d, "proxy-delete-object", *proxy, "ns", "kept")
+    assert not (d.root / "never").exists()
+
+
+def works_again(d, name):
+    """`new` may be there or not: its put was in doubt."""
+    def put():
+        try:
+            d.alba("upload-object", "--allow-overwrite", "ns", d.root / "in", name)
+            return True
+        except Failed:
+            return False
+
+    wait_for("a put to go through", put, 60)
+    for kept in ("kept", name):
+        d.alba("download-object", "ns", kept, d.root / "out")
+        assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes(), f"{kept} changed"
+    restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]
+    assert not restarts, f"restarted: {restarts}"
+
+
+with Deployment() as d:
+    d.meta_address = d.daemon("meta")["address"]
+    d.alba("create-namespace", "ns", "volumes")
+    d.alba("upload-object", "ns", random_file(d.root / "in", 2_000_000, seed=3), "kept")
+    d.hold("meta")
+    verbs(d)
+    d.start("meta")
+    works_again(d, "after it was gone")
+    pid = d.daemon("meta")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        verbs(d)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    try:  # a delete whose outcome was in doubt may have happened
+        d.alba("upload-object", "ns", d.root / "in", "kept")
+        print("the delete that was in doubt had happened")
+    except Failed as e:
+        assert "exists already" in str(e), e
+    works_again(d, "after it hung")
