@@ -347,6 +347,39 @@ static void a_crash_around_settling_changes_nothing(void **state)
     }
 }
 
+/* The frame's data rots, or its header does: the backend has what it held. */
+static void a_loss_that_the_committed_prefix_holds_damages_nothing(void **state)
+{
+    (void)state;
+    for (unsigned header = 0; header < 2; header++) {
+        struct fixture f;
+        uint64_t at;
+
+        fixture_init(&f, 4);
+        f.node.host.incomplete_ms = 60000; /* so that the journal keeps its records */
+        f.store.incomplete_percent = 100;
+        assert_int_equal(vol_node_start(&f.node), 0);
+        assert_int_equal(put(&f, 0, 1), 0);
+        assert_int_equal(put(&f, 0, 2), 0);
+        at = container_of(f.node.volume->records.prev, struct record, link)->data_offset;
+        assert_int_equal(vol_drain(&f.node), 0);
+        f.store.down = true;
+        assert_int_equal(put(&f, 1, 3), 0);
+        assert_true(neighbour_writes(&f));
+        vol_node_kill(&f.node);
+        f.store.down = false;
+        at -= header == 0 ? 0 : CLUSTER - 60;
+        assert_int_equal(crash_disk_corrupt(f.node.disk, "/journal", at), 0);
+        assert_int_equal(vol_node_start(&f.node), 0);
+        assert_int_equal(journal_damage_lsn(f.node.journal) != 0, header == 1);
+        assert_int_equal(volume_state(f.node.volume), VOLUME_RUNNING);
+        assert_int_equal(f.registry.verdict.first_seq, 0);
+        expect(&f, 0, 2);
+        expect(&f, 1, 3);
+        fixture_release(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_verdict_that_cannot_be_stored_leaves_the_volume_closed),
         cmocka_unit_test(accepting_the_loss_is_all_or_nothing),
         cmocka_unit_test(a_crash_around_settling_changes_nothing),
+        cmocka_unit_test(a_loss_that_the_committed_prefix_holds_damages_nothing),
     };
 
     log_set_level(getenv("VOL_LOG") != NULL ? LOG_INFO : LOG_NONE);
