@@ -39,6 +39,7 @@ struct backend_route {
     unsigned timeout_ms, silent_ms, ping_ms;
     unsigned peer_count, flying_count;
     struct list waiting;
+    bool full;       /* a proxy's client took no more: new calls go behind those that wait */
     uint64_t end_ms; /* UINT64_MAX: not stopping */
     bool closing;
     unsigned open; /* clients and the timer */
@@ -252,6 +253,7 @@ static bool call_start(struct backend_call *call, uint64_t now_ms)
     if (proxy_client_call(peer->calls, &call->proxy, call->request, (unsigned)left_ms,
                           on_attempt) != 0) {
         err_copy(&call->err, &call->proxy.err);
+        route->full = true;
         return false;
     }
     if (list_empty(&peer->flying)) {
@@ -310,13 +312,30 @@ static void on_no_answer(struct backend_call *call, int rc)
     }
 }
 
+/* A place is free: for whoever has waited longest, not for the next one to ask. */
+static void start_oldest(struct backend_route *route)
+{
+    uint64_t now_ms = clock_mono_ms();
+
+    LIST_FOR_EACH (it, &route->waiting) {
+        struct backend_call *call = container_of(it, struct backend_call, link);
+
+        if (call->due_ms <= now_ms) {
+            call_start(call, now_ms);
+            return;
+        }
+    }
+    route->full = false;
+}
+
 static void on_attempt(struct proxy_call *proxy, int rc)
 {
     struct backend_call *call = container_of(proxy, struct backend_call, proxy);
+    struct backend_route *route = call->route;
     struct backend_peer *peer = call->peer;
 
     list_remove(&call->link);
-    call->route->flying_count--;
+    route->flying_count--;
     if (rc != 0 && proxy->proxy_code == 0) {
         on_no_answer(call, rc);
         return;
@@ -326,6 +345,9 @@ static void on_attempt(struct proxy_call *proxy, int rc)
         peer->backoff_ms = ROUTE_BACKOFF_MS_MIN;
     }
     call->cb(call, rc);
+    if (route->full) {
+        start_oldest(route);
+    }
 }
 
 void backend_route_call(struct backend_route *route, struct backend_call *call, backend_call_cb cb)
@@ -339,7 +361,7 @@ void backend_route_call(struct backend_route *route, struct backend_call *call, 
     call->tries = 0;
     call->err = (struct err){0};
     list_init(&call->link);
-    if (now_ms >= deadline_of(call) || !call_start(call, now_ms)) {
+    if (route->full || now_ms >= deadline_of(call) || !call_start(call, now_ms)) {
         call_wait(call, now_ms);
     }
 }
@@ -354,6 +376,7 @@ static void serve_waiting(struct backend_route *route, uint64_t now_ms)
 
     list_init(&now);
     list_splice(&now, &route->waiting);
+    route->full = false;
     while ((link = list_pop(&now)) != NULL) {
         struct backend_call *call = container_of(link, struct backend_call, link);
 

@@ -97,8 +97,14 @@ void nbd_conn_close(struct nbd_conn *conn, const char *why)
 
 /* ---- receiving ---- */
 
+static bool worker_has_room(const struct nbd_worker *w, bool is_write, size_t bytes)
+{
+    return w->bytes == 0 || (w->bytes + bytes <= NBD_WORKER_BYTES_MAX &&
+                             (!is_write || w->write_bytes + bytes <= NBD_WORKER_WRITE_BYTES_MAX));
+}
+
 /* Room for another request with so much payload? */
-static bool admits(struct nbd_conn *conn, size_t bytes)
+static bool admits(struct nbd_conn *conn, bool is_write, size_t bytes)
 {
     struct nbd_worker *w = conn->worker;
 
@@ -108,8 +114,7 @@ static bool admits(struct nbd_conn *conn, size_t bytes)
     if (conn->bytes != 0 && conn->bytes + bytes > NBD_CONN_BYTES_MAX) {
         return false;
     }
-    if (w->bytes == 0 || w->bytes + bytes <= NBD_WORKER_BYTES_MAX ||
-        (conn->bytes == 0 && bytes <= NBD_CONN_BYTES_SURE)) {
+    if (worker_has_room(w, is_write, bytes) || (conn->bytes == 0 && bytes <= NBD_CONN_BYTES_SURE)) {
         return true;
     }
     if (list_empty(&conn->hungry)) {
@@ -139,7 +144,7 @@ static void take_request(struct nbd_conn *conn)
     }
     error = nbd_command_check(conn, &cmd, &message);
     bytes = error == NBD_SUCCESS ? nbd_command_bytes(&cmd) : 0;
-    if (!admits(conn, bytes)) {
+    if (!admits(conn, cmd.type == NBD_CMD_WRITE, bytes)) {
         conn->blocked = true;
         return;
     }

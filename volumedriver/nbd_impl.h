@@ -48,8 +48,8 @@ struct nbd_worker {
     uv_timer_t retry; /* starved requests whose volume is busy with others' requests */
     struct list due;  /* connections with something to do at the end of this turn */
     struct list conns, targets;
-    struct list hungry; /* connections that wait for `bytes` to shrink */
-    size_t bytes;       /* payload held, of all connections */
+    struct list hungry;        /* connections that wait for `bytes` to shrink */
+    size_t bytes, write_bytes; /* payload held, of all connections; of it, of writes */
     struct nbd_pool pool;
     struct list reqs_idle;
     unsigned reqs_idle_count;

@@ -205,6 +205,7 @@ struct nbd_req *nbd_req_new(struct nbd_conn *conn, const struct nbd_request *cmd
     conn->reqs++;
     conn->bytes += bytes;
     w->bytes += bytes;
+    w->write_bytes += cmd->type == NBD_CMD_WRITE ? bytes : 0;
     return req;
 }
 
@@ -228,6 +229,7 @@ void nbd_req_free(struct nbd_req *req)
     conn->reqs--;
     conn->bytes -= req->data_bytes;
     w->bytes -= req->data_bytes;
+    w->write_bytes -= req->cmd.type == NBD_CMD_WRITE ? req->data_bytes : 0;
     if (req->data != NULL) {
         nbd_pool_put(&w->pool, req->data, req->data_bytes);
     }

@@ -17,6 +17,8 @@ enum {
     /* Payload held for all connections of a worker; one that holds none may always have
      * NBD_CONN_BYTES_SURE. */
     NBD_WORKER_BYTES_MAX = 256 * 1048576,
+    /* Of it for writes: they may wait for room in the journal, reads go on meanwhile. */
+    NBD_WORKER_WRITE_BYTES_MAX = NBD_WORKER_BYTES_MAX / 4 * 3,
     NBD_CONN_BYTES_SURE = 128 * 1024,
 };
 

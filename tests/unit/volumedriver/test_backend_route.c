@@ -139,12 +139,13 @@ static bool is_down(const struct fixture *f, const char *said)
 
 static void reply(struct fixture *f, int fd, int32_t code, const void *payload, uint32_t bytes)
 {
-    uint8_t head[8];
+    uint8_t frame[FRAME_BYTES]; /* in one piece: a second would wait for an acknowledgement */
 
-    put_u32le(head, bytes + 4);
-    put_u32le(head + 4, (uint32_t)code);
-    raw_send(&f->loop, fd, head, 8);
-    raw_send(&f->loop, fd, payload, bytes);
+    assert_in_range(bytes, 0, sizeof frame - 8);
+    put_u32le(frame, bytes + 4);
+    put_u32le(frame + 4, (uint32_t)code);
+    memcpy(frame + 8, payload, bytes);
+    raw_send(&f->loop, fd, frame, 8 + bytes);
 }
 
 /* The code of the next request. */
@@ -349,6 +350,65 @@ static void a_slow_call_is_left_alone_while_pings_are_answered(void **state)
     close(ping);
 }
 
+struct crowd {
+    struct backend_call call;
+    struct gather request;
+    unsigned place;   /* in the order of submitting */
+    unsigned *served; /* so far */
+};
+
+static void on_crowd(struct backend_call *call, int rc)
+{
+    struct crowd *c = container_of(call, struct crowd, call);
+
+    assert_int_equal(rc, 0);
+    assert_in_range(c->place + PROXY_CLIENT_CONNECTIONS_DEFAULT, *c->served,
+                    *c->served + 2 * PROXY_CLIENT_CONNECTIONS_DEFAULT);
+    (*c->served)++;
+    gather_release(&c->request);
+}
+
+static void serve_if_asked(struct fixture *f, int fd)
+{
+    char byte;
+
+    if (recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1) {
+        take_call(f, fd);
+        reply(f, fd, 0, "x", 1);
+    }
+}
+
+/* More than a proxy's client takes: nobody fails, and nobody is passed by those that came later. */
+static void a_crowd_is_served_in_order(void **state)
+{
+    enum { CROWD = PROXY_CLIENT_CALLS_MAX + 200 };
+    struct fixture *f = *state;
+    struct crowd *crowd = mem_array(CROWD, sizeof *crowd);
+    unsigned served = 0;
+    int fds[PROXY_CLIENT_CONNECTIONS_DEFAULT];
+
+    start(f, 1, 60000);
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i] = (struct crowd){.place = i, .served = &served};
+        crowd[i].call.request = &crowd[i].request;
+        proxy_request_encode(&(struct proxy_request){.code = PROXY_GET_ALBA_ID}, &crowd[i].request);
+        backend_route_call(f->route, &crowd[i].call, on_crowd);
+    }
+    for (unsigned i = 0; i < PROXY_CLIENT_CONNECTIONS_DEFAULT; i++) {
+        fds[i] = accept_session(f, 0);
+    }
+    while (served != CROWD) {
+        for (unsigned i = 0; i < PROXY_CLIENT_CONNECTIONS_DEFAULT; i++) {
+            serve_if_asked(f, fds[i]);
+        }
+        raw_turn(&f->loop);
+    }
+    for (unsigned i = 0; i < PROXY_CLIENT_CONNECTIONS_DEFAULT; i++) {
+        close(fds[i]);
+    }
+    free(crowd);
+}
+
 static void nonsense_is_asked_of_another_proxy(void **state)
 {
     struct fixture *f = *state;
@@ -424,6 +484,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_proxy_that_falls_silent_loses_its_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_call_is_left_alone_while_pings_are_answered, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_crowd_is_served_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_is_asked_of_another_proxy, setup, teardown),
         cmocka_unit_test_setup_teardown(garbage_instead_of_frames_is_survived, setup, teardown),
         cmocka_unit_test_setup_teardown(finishing_ends_what_flies_and_what_waits, setup, teardown),

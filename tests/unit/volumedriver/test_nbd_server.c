@@ -183,6 +183,28 @@ static void one_connection_cannot_take_the_memory_of_all(void **state)
     close(small);
 }
 
+/* As when the journal has no room: a volume's writes wait, and those who read do not. */
+static void writes_that_wait_leave_room_for_reads(void **state)
+{
+    struct nbd_fixture *f = *state;
+    enum { WRITERS = NBD_WORKER_BYTES_MAX / (32 * MIB) };
+    int writers[WRITERS];
+    int reader = nbd_play_go(f, "other", false, false);
+
+    for (int i = 0; i < WRITERS; i++) { /* the payload is held from the header on */
+        writers[i] = nbd_play_go(f, "disk", false, false);
+        nbd_play_request(f, writers[i], NBD_CMD_WRITE, 0, 1, 0, 32 * MIB);
+    }
+    nbd_fixture_turn(f, 20);
+    nbd_play_request(f, reader, NBD_CMD_READ, 0, 2, 0, MIB);
+    nbd_play_expect_simple(f, reader, 2, NBD_SUCCESS);
+    nbd_play_receive(f, reader, data, MIB);
+    for (int i = 0; i < WRITERS; i++) {
+        close(writers[i]);
+    }
+    close(reader);
+}
+
 static void a_volume_that_is_busy_is_asked_again(void **state)
 {
     struct nbd_fixture *f = *state;
@@ -671,6 +693,7 @@ int main(void)
         TEST(bytes_in_flight_are_limited_and_none_is_lost),
         TEST(a_reply_that_leaves_in_pieces_arrives_whole),
         TEST(one_connection_cannot_take_the_memory_of_all),
+        TEST(writes_that_wait_leave_room_for_reads),
         TEST(a_volume_that_is_busy_is_asked_again),
         TEST(a_volume_that_is_busy_for_others_is_asked_again),
         TEST(a_thousand_connections_come_and_go),
