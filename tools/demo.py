@@ -14,7 +14,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build/release/bin"
 IMAGE_BYTES_MIN = 1 << 30
+ROOM_BYTES = 16 << 30  # the image, what is read back, both on 4+2 disks, a journal of 4 GiB
 VOLUME = "demo"
+MADE = ("d", "files", "image.ext4", "back", "back.raw", "part", "stamps", "up.log")  # below --dir
 
 
 class Table:
@@ -133,7 +135,7 @@ def objects_job(d, work, image, table):
     part = work / "part"
     with open(image, "rb") as source, open(part, "wb") as target:
         shutil.copyfileobj(_Limited(source, 1 << 28), target, 1 << 20)
-    table.timed("object: go on writing, on four disks (no redundancy until repair)", 1 << 28,
+    table.timed("object: go on writing, on four disks (without redundancy)", 1 << 28,
                 lambda: d.alba("upload-object", "demo", part, "part") and None)
 
     def read_part():
@@ -196,7 +198,12 @@ def stamps(d, uri, work, table):
         assert writer.returncode == 0, said
         return f"ok: {said.splitlines()[-1][:60]}"
 
-    table.timed("disk: go on writing (no redundancy), kill -9 volumedriver twice", 0, kill_twice)
+    try:
+        table.timed("disk: go on writing (no redundancy), kill -9 volumedriver twice", 0,
+                    kill_twice)
+    finally:
+        writer.kill()
+        writer.wait()
     table.timed("disk: every acknowledged block is there", 0,
                 lambda: run(BIN / "nbd_stamp", "verify", uri, work / "stamps", "--offset=8589934592",
                             "--region=268435456") and None)
@@ -233,16 +240,40 @@ Stop it with:  kill {d.process.pid}        start it again with:  alba up --dir {
 """)
 
 
+def clean_up(work, is_ours, all_of_it):
+    """A folder that was given stays, with what it held; so does what failed, to be looked at."""
+    if not all_of_it:
+        print(f"left for a look: {work}", file=sys.stderr)
+    elif is_ours:
+        shutil.rmtree(work, ignore_errors=True)
+    else:
+        for name in MADE:
+            path = work / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tools/demo", description=__doc__)
     parser.add_argument("--stay", action="store_true", help="leave the deployment running")
     parser.add_argument("--dir", type=pathlib.Path, help="where to put it (default: a new folder)")
     options = parser.parse_args()
     work = options.dir or pathlib.Path(tempfile.mkdtemp(prefix="albacore-demo-", dir="/var/tmp"))
-    work.mkdir(parents=True, exist_ok=True)
+    there = [name for name in MADE if (work / name).exists()]
+    if there:
+        print(f"demo: {work / there[0]} is there already; give another --dir", file=sys.stderr)
+        return 1
     d = None
     ok = False
+    interrupted = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        work.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(work).free
+        assert free >= ROOM_BYTES, (f"{work} has {free / 1e9:.1f} GB free, {ROOM_BYTES / 1e9:.0f} "
+                                    "GB are needed; --dir puts it elsewhere")
         print(f"working in {work}; making an ext4 image out of this machine's /usr ...", flush=True)
         image = make_image(work)
         print(f"image of {os.path.getsize(image) / 1e6:.0f} MB")
@@ -252,23 +283,24 @@ def main():
         volume_job(d, work, image, table)
         objects_job(d, work, image, table)
         ok = table.all_held
-    except (AssertionError, subprocess.CalledProcessError) as e:
+    except (AssertionError, OSError, subprocess.CalledProcessError) as e:
         print(f"demo: {e}", file=sys.stderr)
         if getattr(e, "stderr", None):
             sys.stderr.write(e.stderr.decode(errors="replace"))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        interrupted = True
+        print("interrupted; cleaning up", file=sys.stderr)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what runs is stopped whatever comes
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if d is not None and ok and options.stay:
             print_lines(d)
         elif d is not None:
             if d.process.poll() is None and d.stop() != 0:
                 print("alba up did not end cleanly", file=sys.stderr)
                 ok = False
-            if ok:
-                shutil.rmtree(work if options.dir is None else work / "d", ignore_errors=True)
-            else:
-                print(f"left for a look: {work}", file=sys.stderr)
+        if not (ok and options.stay):
+            clean_up(work, options.dir is None, ok or interrupted or d is None)
     print("\nall held" if ok else "\nNOT all held")
     return 0 if ok else 1
 
