@@ -10,6 +10,7 @@
 
 enum {
     MEMORY_BYTES_DEFAULT = 384 << 20,
+    LOOKUP_BYTES_MAX = 256 << 20,
     THREADS_DEFAULT = 4,
     POLL_MS_DEFAULT = 2000,
     LAZY_MS = 1000
@@ -104,6 +105,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     later_init(&engine->later, loop);
     budget_init(&engine->budget, engine->options.memory_bytes, &engine->later);
     budget_init(&engine->replies, engine->options.memory_bytes, &engine->later);
+    engine->lookup_bytes_max = LOOKUP_BYTES_MAX;
     manifest_cache_init(&engine->manifests, engine->options.manifest_cache_bytes);
     index_cache_init(&engine->indexes, engine->options.index_cache_bytes);
     stats_init(&engine->stats);

@@ -20,6 +20,7 @@ static void take(struct lookup *lookup, size_t asked, struct nsm_object *found)
         manifest_cache_remove(&engine->manifests, lookup->use->ns->id, lookup->names[index]);
         return;
     }
+    lookup->bytes += manifest_memory_bytes(&found->manifest);
     lookup->objects[index] = object_new(lookup->use->ns->id, &found->manifest);
     if (lookup->should_cache) {
         manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->stamps[asked]);
@@ -39,6 +40,12 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
         take(lookup, lookup->asked + i, &reply->objects[i]);
     }
     lookup->asked += lookup->batch;
+    if (lookup->bytes > lookup->engine->lookup_bytes_max) {
+        err_set(&lookup->err, ERR_TOO_LARGE, "more than %zu bytes of manifests in one request",
+                lookup->engine->lookup_bytes_max);
+        lookup->cb(lookup, ERR_TOO_LARGE);
+        return;
+    }
     ask_next(lookup);
 }
 

@@ -28,13 +28,15 @@ struct lookup {
     uint32_t *stamps; /* of those, before asking */
     size_t missing_count;
     size_t asked;
+    size_t bytes; /* decoded */
     size_t batch;
     lookup_cb cb;
     struct later_item later;
 };
 
 /* `use` and `names` are borrowed until the callback. `consistent`: as the namespace manager has
- * it now; what was found is cached if should_cache, and always on a miss otherwise. */
+ * it now; what was found is cached if should_cache, and always on a miss otherwise. ERR_TOO_LARGE:
+ * more than engine->lookup_bytes_max. */
 void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_use *use,
                   const struct slice *names, size_t count, bool consistent, bool should_cache,
                   lookup_cb cb);

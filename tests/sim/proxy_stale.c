@@ -316,6 +316,32 @@ static void names_that_do_not_exist_are_not_counted(void **state)
     world_free(w);
 }
 
+static void many_large_manifests_in_one_request_are_refused(void **state)
+{
+    enum { BYTES = 100000, NAMES = 5000 };
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    static const struct proxy_slice first = {.bytes = 1};
+    struct get_item *items = mem_array(NAMES, sizeof(*items));
+    struct get_spec spec = {
+        .ns = slice_str("ns"), .items = items, .count = NAMES, .consistent = true};
+    uint8_t *data = mem_zalloc(BYTES);
+    struct reader r = {0};
+
+    (void)state;
+    assert_int_equal(world_put(w, "o", data, BYTES), 0);
+    for (unsigned i = 0; i < NAMES; i++) {
+        items[i] = (struct get_item){.name = slice_str("o"), .slices = &first, .slice_count = 1};
+    }
+    w->engine->lookup_bytes_max = 1 << 20;
+    get_start(w->engine, &spec, on_read, &r);
+    loop_fixture_run_until(&w->base, &r.done);
+    assert_int_equal(r.rc, ERR_TOO_LARGE);
+    world_expect(w, "o", data, BYTES);
+    free(items);
+    free(data);
+    world_free(w);
+}
+
 static void a_commit_that_would_come_too_late_is_not_sent(void **state)
 {
     struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
@@ -345,6 +371,7 @@ int main(void)
         cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_registry_that_changes_while_an_engine_ends_is_ignored),
         cmocka_unit_test(names_that_do_not_exist_are_not_counted),
+        cmocka_unit_test(many_large_manifests_in_one_request_are_refused),
         cmocka_unit_test(a_commit_that_would_come_too_late_is_not_sent),
         cmocka_unit_test(asserts_alone_are_of_the_namespace_that_has_the_name_now),
     };
