@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "meta/value.h"
 
 enum { BATCH_MAX = 256 }; /* nsm_get() */
 
@@ -27,6 +28,18 @@ static void take(struct lookup *lookup, size_t asked, struct nsm_object *found)
     }
 }
 
+/* The protocol has no answer for one object of several: the message names it, so that the
+ * caller can do without. */
+static void fail_damaged(struct lookup *lookup, size_t asked)
+{
+    struct slice name = lookup->names[lookup->missing[asked]];
+    char text[KEY_TEXT_BYTES];
+
+    key_text(name, text);
+    err_set(&lookup->err, ERR_CORRUPT, "object '%s': its metadata is damaged", text);
+    lookup->cb(lookup, ERR_CORRUPT);
+}
+
 static void on_got(void *ctx, int rc, struct nsm_reply *reply)
 {
     struct lookup *lookup = ctx;
@@ -37,6 +50,10 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
         return;
     }
     for (size_t i = 0; i < lookup->batch && i < reply->count; i++) {
+        if (reply->objects[i].is_damaged) {
+            fail_damaged(lookup, lookup->asked + i);
+            return;
+        }
         take(lookup, lookup->asked + i, &reply->objects[i]);
     }
     lookup->asked += lookup->batch;

@@ -36,6 +36,12 @@ void kv_op_add(struct kv_op *op, struct slice key, struct slice value, bool foun
     op->items[op->item_count++] = (struct kv_item){.key = key, .value = value, .found = found};
 }
 
+void kv_op_add_damaged(struct kv_op *op, struct slice key)
+{
+    kv_op_add(op, key, slice_of(NULL, 0), true);
+    op->items[op->item_count - 1].is_damaged = true;
+}
+
 void kv_op_own(struct kv_op *op, void *block)
 {
     op->blocks = mem_realloc(op->blocks, (op->block_count + 1) * sizeof *op->blocks);

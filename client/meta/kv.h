@@ -42,8 +42,9 @@ struct kv;
 
 struct kv_item {
     struct slice key;
-    struct slice value; /* empty when keys_only */
+    struct slice value; /* empty when keys_only, or damaged */
     bool found;         /* always, in a range */
+    bool is_damaged;    /* found, but the store cannot read its value: an error of this key only */
 };
 
 struct kv_reply {

@@ -115,6 +115,16 @@ static void on_call(struct asd_call *call, int rc)
         return;
     }
     err_copy(&a->op.err, &call->err);
+    if (rc == ERR_CORRUPT && !is_apply) {
+        rc = kv_asd_take_damage(a);
+        buf_release(&call->failed_key);
+        if (rc == 1) {
+            op_send(a);
+        } else {
+            op_done(a, rc);
+        }
+        return;
+    }
     if (rc == ERR_ASSERT_FAILED && call->failed_key.len > 1) {
         buf_put(&a->op.failed_key, call->failed_key.data + 1, call->failed_key.len - 1);
     }

@@ -25,7 +25,9 @@ struct asd_op {
     struct gather request;
     size_t next_key;     /* GET: first key of the present batch */
     size_t batch;        /* … and how many */
+    size_t batch_max;    /* 0: no damage was met so far */
     struct slice resume; /* RANGE: last key so far (with our byte), owned by a block */
+    struct slice stop;   /* RANGE: a damaged one to go up to, likewise; empty: none */
     size_t range_bytes;  /* RANGE: gathered so far */
 };
 
@@ -33,5 +35,8 @@ struct asd_op {
 void kv_asd_encode(struct asd_op *a);
 /* Take a->call.reply into the results. 0: whole; 1: another request is to be sent; or an error. */
 int kv_asd_take_reply(struct asd_op *a);
+/* a->call failed with ERR_CORRUPT: one value fails the reads of all that are asked for with it.
+ * 1: ask again, around it. 0: whole. ERR_CORRUPT: there is no telling which it is. */
+int kv_asd_take_damage(struct asd_op *a);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "meta/bytes.h"
 #include "meta/kv_asd.h"
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
@@ -45,8 +46,9 @@ static void encode_get(struct asd_op *a)
     struct asd_request request = {.code = ASD_MULTI_GET};
     const struct slice *from = a->op.keys + a->next_key;
     size_t left = a->op.key_count - a->next_key;
+    size_t max = a->batch_max != 0 ? a->batch_max : GET_BATCH;
 
-    a->batch = left < GET_BATCH ? left : GET_BATCH;
+    a->batch = left < max ? left : max;
     for (size_t i = 0; i < a->batch; i++) {
         keys_put(&bytes, from[i]);
     }
@@ -82,6 +84,10 @@ static void encode_range(struct asd_op *a)
     if (a->resume.len != 0) {
         request.range.first = a->resume;
         request.range.first_included = false;
+    }
+    if (a->stop.len != 0) {
+        request.range.last = a->stop;
+        request.range.last_included = false;
     }
     asd_request_encode(&request, &a->request);
     buf_release(&bytes.bytes);
@@ -158,6 +164,16 @@ static int bad_reply(struct asd_op *a, const char *what)
     return err_set(&a->op.err, ERR_PROTOCOL, "%s: %s", a->op.kv->url, what);
 }
 
+/* After damage the batches grow again. 1: another one is to be asked for. */
+static int next_batch(struct asd_op *a)
+{
+    a->next_key += a->batch;
+    if (a->batch_max != 0 && a->batch_max < GET_BATCH) {
+        a->batch_max *= 2;
+    }
+    return a->next_key < a->op.key_count ? 1 : 0;
+}
+
 /* 1: another batch is to be asked for. */
 static int take_values(struct asd_op *a, const struct asd_reply *reply)
 {
@@ -169,34 +185,50 @@ static int take_values(struct asd_op *a, const struct asd_reply *reply)
 
         kv_op_add(&a->op, a->op.keys[a->next_key + i], v->value, v->found);
     }
-    a->next_key += a->batch;
-    return a->next_key < a->op.key_count ? 1 : 0;
+    return next_batch(a);
 }
 
-/* One entry of a range. The keys of a range must go one way and stay inside it: what pages
- * on must end, whatever the other side says. */
-static int take_entry(struct asd_op *a, struct slice key, struct slice value)
+/* Inside the range, and behind what was taken: what pages on must end, whatever the other side
+ * says. */
+static bool is_next(const struct asd_op *a, struct slice key)
 {
     const struct kv_range *range = &a->op.range;
     struct slice bare;
 
     if (key.len < 2 || key.data[0] != meta_byte) {
-        return bad_reply(a, "a key outside the range");
+        return false;
     }
     bare = without_byte(key);
-    if (slice_cmp(bare, range->low) < 0 || slice_cmp(bare, range->high) >= 0) {
-        return bad_reply(a, "a key outside the range");
+    return slice_cmp(bare, range->low) >= 0 && slice_cmp(bare, range->high) < 0 &&
+           (a->resume.len == 0 || (slice_cmp(key, a->resume) > 0) != range->reverse);
+}
+
+static int take_entry(struct asd_op *a, struct slice key, struct slice value)
+{
+    if (!is_next(a, key)) {
+        return bad_reply(a, "a key outside the range, or a range that goes back");
     }
-    if (a->resume.len != 0 && (slice_cmp(key, a->resume) > 0) == range->reverse) {
-        return bad_reply(a, "a range that goes back");
-    }
-    if (a->op.item_count == range->limit) {
+    if (a->op.item_count == a->op.range.limit) {
         return bad_reply(a, "more entries than asked for");
     }
-    kv_op_add(&a->op, bare, value, true);
+    kv_op_add(&a->op, without_byte(key), value, true);
     a->resume = key;
     a->range_bytes += key.len + value.len;
     return 0;
+}
+
+/* Everything before the damaged one is taken. 1: go on behind it. */
+static int take_stop(struct asd_op *a)
+{
+    if (a->op.item_count == a->op.range.limit) {
+        a->op.has_more = true;
+        return 0;
+    }
+    kv_op_add_damaged(&a->op, without_byte(a->stop));
+    a->resume = a->stop;
+    a->stop = slice_of(NULL, 0);
+    a->op.has_more = a->op.item_count == a->op.range.limit;
+    return !a->op.has_more;
 }
 
 static int take_range(struct asd_op *a, const struct asd_reply *reply)
@@ -218,7 +250,40 @@ static int take_range(struct asd_op *a, const struct asd_reply *reply)
     if (more && count == 0) {
         return bad_reply(a, "an empty page that has more");
     }
+    if (!more && a->stop.len != 0) {
+        return take_stop(a);
+    }
     return more && a->op.item_count < a->op.range.limit && a->range_bytes < KV_RANGE_BYTES_MAX;
+}
+
+/* The ASD names the key. */
+static int range_damage(struct asd_op *a)
+{
+    struct slice key = slice_buf(&a->call.failed_key);
+
+    if (a->op.range.keys_only || !is_next(a, key) ||
+        (a->stop.len != 0 && (slice_cmp(key, a->stop) < 0) == a->op.range.reverse)) {
+        return a->op.err.code;
+    }
+    a->stop = slice_dup(key);
+    kv_op_own(&a->op, (void *)(uintptr_t)a->stop.data);
+    return 1;
+}
+
+/* Halves, until one key is left. */
+static int get_damage(struct asd_op *a)
+{
+    if (a->batch > 1) {
+        a->batch_max = a->batch / 2;
+        return 1;
+    }
+    kv_op_add_damaged(&a->op, a->op.keys[a->next_key]);
+    return next_batch(a);
+}
+
+int kv_asd_take_damage(struct asd_op *a)
+{
+    return a->op.kind == KV_OP_GET ? get_damage(a) : range_damage(a);
 }
 
 int kv_asd_take_reply(struct asd_op *a)

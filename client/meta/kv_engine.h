@@ -69,6 +69,8 @@ void kv_engine_closed(struct kv *kv);
 
 /* Append an item; `key` and `value` stay until the op is answered. */
 void kv_op_add(struct kv_op *op, struct slice key, struct slice value, bool found);
+/* … whose value cannot be read. */
+void kv_op_add_damaged(struct kv_op *op, struct slice key);
 /* Hand over memory that items point into. */
 void kv_op_own(struct kv_op *op, void *block);
 /* Answer now: from a callback of the loop only. Frees *op. */

@@ -3,14 +3,20 @@
  * - a renewal fails or its reply is lost: the lease is believed in until its ttl from the last
  *   success, then not; the next look shows what came of it (our owner: go on; another's:
  *   lost);
- * - the process sleeps: every question is answered by the clock. */
+ * - the process sleeps: every question is answered by the clock;
+ * - the record is damaged for a ttl: it is replaced by one of an owner that does not exist, which
+ *   everybody has to see unchanged for a ttl like any other. That write cannot assert what it
+ *   replaces; should it meet a fresh record of a holder, the holder cannot renew, and has stopped
+ *   before the next one begins. */
 #include "meta/lease.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "meta/registry_record.h"
 
@@ -27,6 +33,8 @@ struct lease {
     uint64_t seen_at_ms;   /* since when it is unchanged */
     uint64_t seen_counter; /* in it */
     bool seen_is_ours;
+    uint64_t damaged_at_ms; /* since when it cannot be read; 0: it can */
+    bool healing;           /* txn replaces the damaged one */
 
     struct kv_txn txn;
     struct buf wanted; /* the value that txn writes */
@@ -114,10 +122,17 @@ static void next_turn(struct lease *l)
 static void on_written(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct lease *l = ctx;
+    char text[KEY_TEXT_BYTES];
 
     (void)reply;
     kv_txn_release(&l->txn);
-    if (rc == 0) {
+    if (rc == 0 && l->healing) { /* the next look sees it, for the first time */
+        l->damaged_at_ms = 0;
+        l->seen.len = 0;
+        l->seen_is_ours = false;
+        key_text(slice_key(&l->key), text);
+        log_error("lease", "damaged record replaced", "key=%s", text);
+    } else if (rc == 0) {
         buf_release(&l->seen);
         l->seen = l->wanted;
         l->wanted = (struct buf){0};
@@ -128,6 +143,7 @@ static void on_written(void *ctx, int rc, const struct kv_reply *reply)
         l->held_until_ms = 0; /* somebody else wrote: it is not ours */
         l->seen_is_ours = false;
     }
+    l->healing = false;
     next_turn(l);
 }
 
@@ -141,7 +157,9 @@ static void write_lease(struct lease *l, const char *owner)
     value_make_json(&l->wanted, slice_key(&l->key), json);
     json_decref(json);
     l->txn.reserve = true;
-    if (l->seen.len != 0) {
+    if (l->healing) {
+        ; /* what is there cannot be asserted */
+    } else if (l->seen.len != 0) {
         kv_txn_assert_equal(&l->txn, slice_key(&l->key), slice_buf(&l->seen));
     } else {
         kv_txn_assert_absent(&l->txn, slice_key(&l->key));
@@ -158,10 +176,12 @@ static bool is_free(struct lease *l, const struct kv_item *item)
     struct err e;
     json_t *json;
     bool nobodys;
+    int rc;
 
     if (!item->found) {
         l->seen.len = 0;
         l->seen_is_ours = false;
+        l->damaged_at_ms = 0;
         return true;
     }
     if (!slice_eq(item->value, slice_buf(&l->seen))) {
@@ -169,14 +189,30 @@ static bool is_free(struct lease *l, const struct kv_item *item)
         buf_put(&l->seen, item->value.data, item->value.len);
         l->seen_at_ms = l->now_ms();
     }
-    if (value_open_json(item->key, item->value, &json, &e) != 0) {
-        return false; /* a damaged lease is nobody's to take */
+    rc = value_open_json(item->key, item->value, &json, &e);
+    if (rc != ERR_CORRUPT) {
+        l->damaged_at_ms = 0;
+    } else if (l->damaged_at_ms == 0) {
+        l->damaged_at_ms = l->now_ms();
+    }
+    if (rc != 0) {
+        return false;
     }
     l->seen_counter = json_u64(json, "counter", 0);
     l->seen_is_ours = strcmp(json_text(json, "owner", ""), l->owner) == 0;
     nobodys = json_text(json, "owner", "")[0] == '\0';
     json_decref(json);
     return nobodys || l->seen_is_ours || l->now_ms() - l->seen_at_ms >= l->ttl_ms;
+}
+
+/* By an owner that does not exist, and that nobody else writes. */
+static void heal(struct lease *l)
+{
+    char nobody[160];
+
+    snprintf(nobody, sizeof nobody, "(was damaged) %s", l->owner);
+    l->healing = true;
+    write_lease(l, nobody);
 }
 
 static void on_looked(void *ctx, int rc, const struct kv_reply *reply)
@@ -200,6 +236,8 @@ static void on_looked(void *ctx, int rc, const struct kv_reply *reply)
         }
     } else if (mine_to_take) {
         write_lease(l, l->owner);
+    } else if (l->damaged_at_ms != 0 && l->now_ms() - l->damaged_at_ms >= l->ttl_ms) {
+        heal(l);
     } else {
         next_turn(l);
     }

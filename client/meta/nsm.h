@@ -28,6 +28,7 @@ struct nsm;
 /* One object as it is now. The manifest may be moved out (copy the struct, zero it). */
 struct nsm_object {
     bool found;
+    bool is_damaged;          /* it is there, but its manifest cannot be read; not `found` */
     struct manifest manifest; /* owned by the reply */
 };
 
@@ -58,7 +59,8 @@ void nsm_reply_free(struct nsm_reply *reply);
 
 /* ---- reading ---- */
 
-/* objects[i] belongs to names[i]. More than NSM_GET_MAX: ERR_TOO_LARGE. */
+/* objects[i] belongs to names[i]; one that is damaged does not fail the others. More than
+ * NSM_GET_MAX: ERR_TOO_LARGE. */
 void nsm_get(struct nsm *nsm, uint64_t ns_id, const struct slice *names, size_t count, nsm_cb cb,
              void *ctx);
 /* The same by object id. */

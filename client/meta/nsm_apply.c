@@ -5,6 +5,8 @@
  * - an assert fails for what was read: ERR_ASSERT_FAILED; for what was guessed: read everything,
  *   judge again;
  * - the commit's assert fails (another writer came first): from the start, without guesses;
+ * - a manifest that cannot be read, of an object that goes: its name must not be blocked by it.
+ *   The object is retired without it;
  * - the commit was in doubt and sent again, and that failed: look for the trace only this commit
  *   can have left. Uploads: o/, then x/, then t/ of the fresh object id, in this order, because
  *   that is how an object moves. Deletes: x/, then t/ with our commit id. Found: done. Another
@@ -181,8 +183,12 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
         }
         if (ns_value_manifest_open(item->key, item->value, slice_of(n->id, sizeof n->id),
                                    &n->manifest, &s->err) != 0) {
-            fail(s, &s->err);
-            return;
+            if (n->wants_checksum || s->err.code != ERR_CORRUPT) {
+                fail(s, &s->err);
+                return;
+            }
+            n->is_damaged = true; /* it can still be replaced and deleted */
+            continue;
         }
         n->value.len = 0;
         buf_put(&n->value, item->value.data, item->value.len);

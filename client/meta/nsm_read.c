@@ -6,11 +6,32 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "meta/bytes.h"
 #include "meta/nsm_impl.h"
 
 enum { GET_ROUNDS_MAX = 8 };
+
+/* Damage is the trouble of its object only. Returns 0, or why the whole call fails. */
+static int note_damage(struct nsm_object *object, int rc, const struct err *e)
+{
+    if (rc != ERR_CORRUPT) {
+        return rc;
+    }
+    object->is_damaged = true;
+    log_error("nsm", "metadata of an object cannot be read", "why=\"%s\"", e->msg);
+    return 0;
+}
+
+static int take_object(struct nsm_object *object, const struct kv_item *item, struct slice id,
+                       struct err *e)
+{
+    int rc = ns_value_manifest_open(item->key, item->value, id, &object->manifest, e);
+
+    object->found = rc == 0;
+    return note_damage(object, rc, e);
+}
 
 /* ---- get by name, by id, exists ---- */
 
@@ -73,8 +94,9 @@ static void on_names(void *ctx, int rc, const struct kv_reply *reply);
 static void on_manifests(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct get_op *g = ctx;
-    struct err e = {0};
+    struct err e;
     bool again = false;
+    bool failed = false;
 
     for (size_t i = 0; rc == 0 && i < g->asked_count; i++) {
         struct get_item *item = &g->items[g->asked[i]];
@@ -82,9 +104,8 @@ static void on_manifests(void *ctx, int rc, const struct kv_reply *reply)
         const struct kv_item *found = &reply->items[i];
 
         if (found->found) {
-            rc = ns_value_manifest_open(found->key, found->value,
-                                        slice_of(item->id, sizeof item->id), &object->manifest, &e);
-            object->found = rc == 0;
+            rc = take_object(object, found, slice_of(item->id, sizeof item->id), &e);
+            failed = rc != 0;
             item->open = false;
         } else if (g->by_id) {
             item->open = false;
@@ -93,7 +114,7 @@ static void on_manifests(void *ctx, int rc, const struct kv_reply *reply)
         }
     }
     if (rc != 0 || !again) {
-        get_finish(g, rc, e.code != 0 ? &e : reply->err);
+        get_finish(g, rc, failed ? &e : reply->err);
     } else if (++g->round == GET_ROUNDS_MAX) {
         err_set(&e, ERR_BUSY, "name is overwritten all the time");
         get_finish(g, e.code, &e);
@@ -120,20 +141,25 @@ static int take_id(const struct kv_item *item, uint8_t ret_id[NSM_OBJECT_ID_BYTE
 static void on_names(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct get_op *g = ctx;
-    struct err e = {0};
     bool any = false;
+    bool failed = false;
+    struct err e;
 
     for (size_t i = 0; rc == 0 && i < g->asked_count; i++) {
         struct get_item *item = &g->items[g->asked[i]];
+        int why = 0;
 
         item->open = reply->items[i].found;
-        any |= item->open;
         if (item->open) {
-            rc = take_id(&reply->items[i], item->id, &e);
+            why = take_id(&reply->items[i], item->id, &e);
+            rc = note_damage(&g->op.reply->objects[g->asked[i]], why, &e);
+            failed = rc != 0;
+            item->open = why == 0;
         }
+        any |= item->open;
     }
     if (rc != 0 || !any) {
-        get_finish(g, rc, e.code != 0 ? &e : reply->err);
+        get_finish(g, rc, failed ? &e : reply->err);
     } else {
         get_read(g, false, on_manifests);
     }
@@ -335,7 +361,8 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct list_op *l = ctx;
     struct nsm_reply *out = l->op.reply;
-    struct err e = {0};
+    bool failed = false;
+    struct err e;
 
     if (rc == 0) {
         out->objects = mem_array(reply->count + 1, sizeof *out->objects);
@@ -345,12 +372,11 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
     for (size_t i = 0; rc == 0 && i < reply->count; i++) {
         struct slice key = reply->items[i].key;
 
-        rc = ns_value_manifest_open(key, reply->items[i].value,
-                                    slice_of(key.data + l->skip, key.len - l->skip),
-                                    &out->objects[i].manifest, &e);
-        out->objects[i].found = rc == 0;
+        rc = take_object(&out->objects[i], &reply->items[i],
+                         slice_of(key.data + l->skip, key.len - l->skip), &e);
+        failed = rc != 0;
     }
-    nsm_op_finish(&l->op, rc, e.code != 0 ? &e : reply->err);
+    nsm_op_finish(&l->op, rc, failed ? &e : reply->err);
     free(l);
 }
 

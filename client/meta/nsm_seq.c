@@ -168,7 +168,7 @@ void seq_guess(struct seq_op *s)
     for (size_t i = 0; i < s->name_count; i++) {
         struct seq_name *n = &s->names[i];
 
-        n->known = n->from_hint = n->has_object = false;
+        n->known = n->from_hint = n->has_object = n->is_damaged = false;
         n->checksum = checksum_none();
         n->value.len = 0;
         manifest_release(&n->manifest);
@@ -252,17 +252,20 @@ static void assert_name(struct seq_op *s, const struct seq_name *n)
     }
 }
 
-/* o/ -> x/ of what the name holds now. */
+/* o/ -> x/ of what the name holds now. A damaged o/ can neither be asserted nor copied: that the
+ * name still holds this id is enough for a record without manifest. */
 static void retire(struct seq_op *s, const struct seq_name *n)
 {
     struct slice id = slice_of(n->id, sizeof n->id);
-    struct slice payload =
-        slice_of(n->value.data + VALUE_HEAD_BYTES, n->value.len - VALUE_HEAD_BYTES);
+    struct slice payload = slice_of(NULL, 0);
     struct buf record = {0};
     struct key key;
     struct slice k = ns_key_object(&key, s->op.ns_id, id);
 
-    kv_txn_assert_equal(&s->txn, k, slice_buf(&n->value));
+    if (!n->is_damaged) {
+        payload = slice_of(n->value.data + VALUE_HEAD_BYTES, n->value.len - VALUE_HEAD_BYTES);
+        kv_txn_assert_equal(&s->txn, k, slice_buf(&n->value));
+    }
     kv_txn_delete(&s->txn, k);
     k = ns_key_obsolete(&key, s->op.ns_id, id);
     ns_value_obsolete(&record, k, s->commit_id, payload);

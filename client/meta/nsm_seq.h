@@ -18,6 +18,7 @@ struct seq_name {
     bool has_object;
     uint8_t id[NSM_OBJECT_ID_BYTES];
     struct checksum checksum; /* valid with from_hint or `value` */
+    bool is_damaged;          /* the o/ value cannot be read; then nothing below is set */
     struct buf value;         /* the o/ value as stored; empty: not read */
     struct manifest manifest; /* decoded from it */
 };

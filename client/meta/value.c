@@ -97,12 +97,12 @@ int value_open(struct slice key, struct slice value, struct rd *ret_payload, str
     if (value.len < VALUE_HEAD_BYTES) {
         return err_set(e, ERR_CORRUPT, "%s: value of %zu bytes", text, value.len);
     }
+    if (get_u32le(value.data + 1) != value_crc(key, value.data, value.len)) {
+        return err_set(e, ERR_CORRUPT, "%s: checksum", text);
+    }
     if (value.data[0] != VALUE_VERSION) {
         return err_set(e, ERR_VERSION, "%s: version %u (this program knows %d)", text,
                        value.data[0], VALUE_VERSION);
-    }
-    if (get_u32le(value.data + 1) != value_crc(key, value.data, value.len)) {
-        return err_set(e, ERR_CORRUPT, "%s: checksum", text);
     }
     *ret_payload = rd_of(value.data + VALUE_HEAD_BYTES, value.len - VALUE_HEAD_BYTES);
     return 0;

@@ -162,6 +162,9 @@ static int judge_ids(struct agent *agent, const struct agent_ns *ns, const struc
         object = &wait.reply->objects[at];
         tags[i].is_named =
             object->found && names(&object->manifest, &tags[i].parsed.fragment, osd->id);
+        if (object->is_damaged) {
+            rc = err_set(e, ERR_CORRUPT, "manifest of an object in %s", ns->record->name);
+        }
     }
     agent_nsm_release(&wait);
     return rc;

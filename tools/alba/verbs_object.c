@@ -305,7 +305,10 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
 {
     struct cli *cli = ((void **)ctx)[0];
 
-    if (rc == 0 && !reply->objects[0].found) {
+    if (rc == 0 && reply->objects[0].is_damaged) {
+        rc = err_say(&reply->err, ERR_CORRUPT, "the metadata of object '%s' is damaged",
+                     cli_arg(cli, 1));
+    } else if (rc == 0 && !reply->objects[0].found) {
         rc = err_say(&reply->err, ERR_NOT_FOUND, "object '%s' does not exist", cli_arg(cli, 1));
     }
     if (rc == 0) {

@@ -52,7 +52,8 @@ static inline void kv_wait_cb(void *ctx, int rc, const struct kv_reply *reply)
     for (size_t i = 0; i < reply->count; i++) {
         w->items[i] = (struct kv_item){.key = slice_dup(reply->items[i].key),
                                        .value = slice_dup(reply->items[i].value),
-                                       .found = reply->items[i].found};
+                                       .found = reply->items[i].found,
+                                       .is_damaged = reply->items[i].is_damaged};
     }
 }
 

@@ -10,6 +10,7 @@
 
 struct entry {
     struct slice key, value;
+    bool is_damaged;
 };
 
 struct kv_mem_store {
@@ -88,6 +89,7 @@ static void put(struct kv_mem_store *store, struct slice key, struct slice value
 
         slice_release(&entry->value);
         entry->value = fresh;
+        entry->is_damaged = false;
         return;
     }
     if (store->count == store->cap) {
@@ -168,13 +170,19 @@ static void add_copy(struct kv_op *op, const struct entry *entry, bool with_valu
     kv_op_add(op, key, value, true);
 }
 
+static void add_entry(struct kv_op *op, const struct entry *entry, bool with_value)
+{
+    add_copy(op, entry, with_value && !entry->is_damaged);
+    op->items[op->item_count - 1].is_damaged = with_value && entry->is_damaged;
+}
+
 static void read_keys(struct kv_mem_store *store, struct kv_op *op)
 {
     for (size_t i = 0; i < op->key_count; i++) {
         const struct entry *entry = find(store, op->keys[i]);
 
         if (entry != NULL) {
-            add_copy(op, entry, true);
+            add_entry(op, entry, true);
         } else {
             kv_op_add(op, op->keys[i], slice_of(NULL, 0), false);
         }
@@ -187,15 +195,33 @@ static void read_range(struct kv_mem_store *store, struct kv_op *op)
     size_t high = lower_bound(store, op->range.high);
 
     while (low < high && op->item_count < op->range.limit) {
-        add_copy(op, &store->entries[op->range.reverse ? --high : low++], !op->range.keys_only);
+        add_entry(op, &store->entries[op->range.reverse ? --high : low++], !op->range.keys_only);
     }
     op->has_more = low < high;
 }
 
+/* An assert would have to read it. */
+static bool asserts_damaged(const struct kv_mem_store *store, const struct kv_txn *txn)
+{
+    for (unsigned i = 0; i < txn->assert_count; i++) {
+        const struct entry *entry = find(store, txn->asserts[i].key);
+
+        if (entry != NULL && entry->is_damaged && !txn->asserts[i].is_absent) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void apply(struct kv_mem_store *store, struct mem_op *m)
 {
-    const struct kv_assert *failed = execute(store, m->op.txn);
+    const struct kv_assert *failed;
 
+    if (asserts_damaged(store, m->op.txn)) {
+        m->rc = err_set(&m->op.err, ERR_CORRUPT, "test engine");
+        return;
+    }
+    failed = execute(store, m->op.txn);
     if (m->fate == KV_MEM_LOST_REPLY) {
         m->rc = err_set(&m->op.err, ERR_IN_DOUBT, "reply lost");
     } else if (failed != NULL) {
@@ -538,6 +564,14 @@ size_t kv_mem_count_prefix(const struct kv_mem_store *store, struct slice prefix
         count++;
     }
     return count;
+}
+
+void kv_mem_damage(struct kv_mem_store *store, struct slice key)
+{
+    struct entry *entry = find(store, key);
+
+    CHECK(entry != NULL);
+    entry->is_damaged = true;
 }
 
 void kv_mem_poke(struct kv_mem_store *store, struct slice key, struct slice value)

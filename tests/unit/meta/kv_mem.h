@@ -40,6 +40,9 @@ void kv_mem_set_fate(struct kv *kv, kv_mem_fate_cb fate, void *ctx); /* NULL: NO
 /* The next `count` reads of this handle fail with UV_ECONNRESET. */
 void kv_mem_fail_reads(struct kv *kv, unsigned count);
 
+/* From now on the store cannot read this value. Writing the key anew heals it. */
+void kv_mem_damage(struct kv_mem_store *store, struct slice key);
+
 /* A fate: a full store, which takes only transactions with `reserve` and those that only delete. */
 enum kv_mem_fate kv_mem_full(void *ctx, const struct kv_txn *txn);
 /* The next get whose first key begins with `prefix` (borrowed) is executed, and answered only after

@@ -6,8 +6,13 @@
 
 #include <signal.h>
 
+#include <fcntl.h>
+#include <glob.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/rnd.h"
+#include "lib/tempdir.h"
 #include "meta/kv_commit.h"
 #include "meta/ns_keys.h"
 #include "meta/osd_probe.h"
@@ -475,6 +480,144 @@ static void a_namespace_lives_through_kill_9(void **state)
     manifest_release(&m);
 }
 
+/* ---- damaged values ---- */
+
+enum { BIG_VALUE_BYTES = 20000, BIG_KEYS = 70 };
+
+/* Values so large that each lies in a slab, of one byte all over. */
+static void put_big_values(struct fixture *f, struct kv *kv)
+{
+    uint8_t *bytes = mem_alloc(BIG_VALUE_BYTES);
+
+    for (unsigned i = 0; i < BIG_KEYS; i++) {
+        struct kv_txn txn = {0};
+        struct kv_wait w = {0};
+        char key[16];
+
+        snprintf(key, sizeof key, "/t/%02u", i);
+        memset(bytes, 100 + (int)i, BIG_VALUE_BYTES);
+        kv_txn_put(&txn, text(key), slice_of(bytes, BIG_VALUE_BYTES));
+        kv_apply(kv, &txn, 0, kv_wait_cb, &w);
+        run_until(&f->loop, &w.done);
+        assert_int_equal(w.rc, 0);
+        kv_wait_release(&w);
+        kv_txn_release(&txn);
+    }
+    free(bytes);
+}
+
+/* Flips a bit in the value whose bytes are `fill`. */
+static void damage_on_disk(const struct fixture *f, uint8_t fill)
+{
+    char *pattern = tempdir_path(f->meta.dir, "home/slabs/*");
+    uint8_t want[512], got[512];
+    bool found = false;
+    glob_t slabs;
+    int fd;
+
+    assert_int_equal(glob(pattern, 0, NULL, &slabs), 0);
+    assert_int_equal(slabs.gl_pathc, 1);
+    fd = open(slabs.gl_pathv[0], O_RDWR);
+    assert_true(fd >= 0);
+    memset(want, fill, sizeof want);
+    for (off_t at = 0; !found && pread(fd, got, sizeof got, at) == (ssize_t)sizeof got;
+         at += (off_t)sizeof got) {
+        if (memcmp(got, want, sizeof want) == 0) {
+            got[7] ^= 1;
+            assert_int_equal(pwrite(fd, got, sizeof got, at), sizeof got);
+            found = true;
+        }
+    }
+    assert_true(found);
+    close(fd);
+    globfree(&slabs);
+    free(pattern);
+}
+
+static bool is_one_of(size_t i, const unsigned bad[3])
+{
+    return i == bad[0] || i == bad[1] || i == bad[2];
+}
+
+static void expect_values(const struct kv_wait *w, const unsigned bad[3], size_t first,
+                          bool reverse)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        size_t nr = reverse ? first - i : first + i;
+        const struct kv_item *item = &w->items[i];
+        char key[16];
+
+        snprintf(key, sizeof key, "/t/%02zu", nr);
+        assert_true(slice_eq(item->key, text(key)) && item->found);
+        assert_int_equal(item->is_damaged, is_one_of(nr, bad));
+        assert_int_equal(item->value.len, item->is_damaged ? 0 : BIG_VALUE_BYTES);
+        assert_true(item->is_damaged || item->value.data[9] == 100 + nr);
+    }
+}
+
+static void expect_range(struct fixture *f, struct kv *kv, const unsigned bad[3], size_t limit,
+                         bool reverse)
+{
+    struct kv_wait w = {0};
+
+    kv_range(kv,
+             &(struct kv_range){
+                 .low = text("/t/"), .high = text("/t0"), .limit = limit, .reverse = reverse},
+             0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    assert_int_equal(w.count, limit < BIG_KEYS ? limit : BIG_KEYS);
+    assert_int_equal(w.has_more, limit < BIG_KEYS);
+    expect_values(&w, bad, reverse ? BIG_KEYS - 1 : 0, reverse);
+    kv_wait_release(&w);
+}
+
+static void a_damaged_value_fails_no_read_of_the_others(void **state)
+{
+    static const unsigned bad[3] = {0, 3, BIG_KEYS - 1};
+    struct fixture *f = *state;
+    struct kv *kv = open_engine(f, f->meta.url);
+    char texts[BIG_KEYS][16];
+    struct slice keys[BIG_KEYS];
+    struct kv_txn txn = {0};
+    struct kv_wait w = {0};
+
+    put_big_values(f, kv);
+    for (unsigned i = 0; i < BIG_KEYS; i++) {
+        snprintf(texts[i], sizeof texts[i], "/t/%02u", i);
+        keys[i] = text(texts[i]);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        damage_on_disk(f, (uint8_t)(100 + bad[i]));
+    }
+    kv_get(kv, keys, BIG_KEYS, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    assert_int_equal(w.count, BIG_KEYS);
+    expect_values(&w, bad, 0, false);
+    kv_wait_release(&w);
+    for (size_t limit = 1; limit < 6; limit++) {
+        expect_range(f, kv, bad, limit, false);
+        expect_range(f, kv, bad, limit, true);
+    }
+    expect_range(f, kv, bad, 1000, false);
+    expect_range(f, kv, bad, 1000, true);
+    kv_txn_delete(&txn, keys[0]); /* what cannot be read can be replaced */
+    kv_txn_put(&txn, keys[3], text("anew"));
+    kv_apply(kv, &txn, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    kv_wait_release(&w);
+    kv_get(kv, keys, 4, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    assert_false(w.items[0].found);
+    assert_true(slice_eq(w.items[3].value, text("anew")) && !w.items[3].is_damaged);
+    kv_wait_release(&w);
+    kv_txn_release(&txn);
+    close_kv(kv);
+}
+
 static struct asd_process suite_asd;
 
 static struct kv *open_suite(uv_loop_t *loop)
@@ -499,6 +642,7 @@ int main(void)
         TEST(a_claim_that_was_interrupted_goes_on),
         TEST(a_claim_of_an_osd_that_is_down_or_another_fails_in_time),
         TEST(a_namespace_lives_through_kill_9),
+        TEST(a_damaged_value_fails_no_read_of_the_others),
     };
     int failed;
 

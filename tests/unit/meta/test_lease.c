@@ -2,6 +2,7 @@
 #include "unit/meta/fixture.h"
 
 #include "meta/lease.h"
+#include "meta/value.h"
 
 enum { TTL_MS = 1000, RENEW_MS = 5 };
 
@@ -46,6 +47,7 @@ static void close_lease(struct fixture *f, struct owner *owner)
         lease_close(owner->lease, closed_cb, &closed);
         run_until(&f->loop, &closed);
         owner->lease = NULL;
+        owner->told = false;
     }
 }
 
@@ -91,8 +93,8 @@ static void live(struct fixture *f)
         uv_sleep(RENEW_MS);
         for (int j = 0; j < 20; j++) {
             uv_run(&f->loop, UV_RUN_NOWAIT);
-            assert_false(lease_is_held(f->a.lease) &&
-                         (f->b.lease != NULL && lease_is_held(f->b.lease)));
+            assert_false(f->a.lease != NULL && lease_is_held(f->a.lease) && f->b.lease != NULL &&
+                         lease_is_held(f->b.lease));
         }
     }
 }
@@ -203,6 +205,79 @@ static void a_holder_that_slept_asks_the_clock(void **state)
     assert_true(lease_is_held(f->a.lease)); /* nobody else wanted it */
 }
 
+static void until_b_holds_it(struct fixture *f)
+{
+    for (int i = 0; i < 16 && !lease_is_held(f->b.lease); i++) {
+        live(f); /* never both */
+        fake_ms += TTL_MS / 4;
+    }
+    live(f);
+    assert_true(lease_is_held(f->b.lease));
+}
+
+static void a_damaged_record_stops_nobody_for_ever(void **state)
+{
+    struct fixture *f = *state;
+    struct slice value;
+    struct key key;
+    uint8_t *bad;
+
+    key.len = 0;
+    key_put_text(&key, "/alba/v1/reg/lease/master");
+    open_lease(&f->b, "b");
+    until_b_holds_it(f);
+    kv_mem_damage(f->store, slice_key(&key)); /* the store cannot read it */
+    close_lease(f, &f->b);
+    open_lease(&f->a, "a");
+    open_lease(&f->b, "b");
+    for (int i = 0; i < 7; i++) { /* a holder may still believe in it */
+        live(f);
+        assert_false(lease_is_held(f->a.lease) || lease_is_held(f->b.lease));
+        fake_ms += TTL_MS / 8;
+    }
+    for (int i = 0; i < 16 && !lease_is_held(f->a.lease) && !lease_is_held(f->b.lease); i++) {
+        live(f);
+        fake_ms += TTL_MS / 4;
+    }
+    assert_true(lease_is_held(f->a.lease) || lease_is_held(f->b.lease));
+    close_lease(f, &f->a);
+    until_b_holds_it(f);
+    assert_true(kv_mem_peek(f->store, slice_key(&key), &value));
+    bad = mem_dup(value.data, value.len);
+    bad[value.len - 2] ^= 1; /* the store reads it well, and it is wrong */
+    kv_mem_poke(f->store, slice_key(&key), slice_of(bad, value.len));
+    fake_ms += TTL_MS;
+    live(f);
+    assert_false(lease_is_held(f->b.lease));
+    until_b_holds_it(f);
+    free(bad);
+}
+
+/* Its author decided on what it saw, and was held up meanwhile. */
+static void a_late_replacement_of_a_damaged_record_makes_no_second_holder(void **state)
+{
+    struct fixture *f = *state;
+    struct key key;
+
+    key.len = 0;
+    key_put_text(&key, "/alba/v1/reg/lease/master");
+    kv_mem_poke(f->store, slice_key(&key), text("rubbish"));
+    kv_mem_set_fate(f->a.kv, late, NULL);
+    open_lease(&f->a, "a");
+    live(f);
+    fake_ms += TTL_MS;
+    live(f); /* a replaces it, later */
+    open_lease(&f->b, "b");
+    until_b_holds_it(f);
+    kv_mem_run_late(f->store);
+    kv_mem_set_fate(f->a.kv, NULL, NULL);
+    for (int i = 0; i < 12; i++) {
+        live(f); /* never both */
+        fake_ms += TTL_MS / 4;
+    }
+    assert_true(lease_is_held(f->a.lease) || lease_is_held(f->b.lease));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +286,8 @@ int main(void)
         TEST(a_renewal_that_lands_late_takes_nothing_from_the_new_holder),
         TEST(a_lease_given_back_is_free_at_once),
         TEST(a_holder_that_slept_asks_the_clock),
+        TEST(a_damaged_record_stops_nobody_for_ever),
+        TEST(a_late_replacement_of_a_damaged_record_makes_no_second_holder),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

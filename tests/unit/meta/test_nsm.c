@@ -594,7 +594,114 @@ static void an_update_of_what_is_gone_or_ended_is_refused(void **state)
     unmake(m);
 }
 
-static void a_damaged_value_is_an_error_that_names_its_key(void **state)
+/* Flips a bit of what is stored, or lets the store itself fail on it. */
+static void damage(struct fixture *f, const struct manifest *m, bool in_store)
+{
+    struct slice value;
+    struct key key;
+    uint8_t *bad;
+
+    ns_key_object(&key, NS, m->object_id);
+    if (in_store) {
+        kv_mem_damage(f->store, slice_key(&key));
+        return;
+    }
+    assert_true(kv_mem_peek(f->store, slice_key(&key), &value));
+    bad = mem_dup(value.data, value.len);
+    bad[value.len / 2] ^= 4;
+    kv_mem_poke(f->store, slice_key(&key), slice_of(bad, value.len));
+    free(bad);
+}
+
+static void expect_damaged_beside_a_good_one(struct fixture *f, struct slice bad, struct slice good)
+{
+    struct slice names[] = {bad, good};
+    struct nsm_wait w = {0};
+
+    nsm_get(f->b, NS, names, 2, nsm_wait_cb, &w);
+    await(f->b, &w);
+    assert_int_equal(w.rc, 0);
+    assert_true(w.reply->objects[0].is_damaged && !w.reply->objects[0].found);
+    assert_true(w.reply->objects[1].found && !w.reply->objects[1].is_damaged);
+    nsm_wait_release(&w);
+    nsm_list_objects(f->b, NS, slice_of(NULL, 0), 10, nsm_wait_cb, &w);
+    await(f->b, &w);
+    assert_int_equal(w.rc, 0);
+    assert_int_equal(w.reply->count, 2);
+    assert_int_equal(w.reply->objects[0].found + w.reply->objects[1].found, 1);
+    nsm_wait_release(&w);
+}
+
+static void expect_records(struct fixture *f, size_t damaged, size_t good)
+{
+    struct nsm_obsolete_list *list = obsoletes(f->a);
+
+    assert_int_equal(list->bad_count, damaged);
+    assert_int_equal(list->count, good);
+    nsm_obsolete_list_free(list);
+}
+
+static void a_damaged_manifest_blocks_neither_its_name_nor_its_neighbours(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int in_store = 0; in_store < 2; in_store++) {
+        struct manifest *m = make("x", 10);
+        struct manifest *next = make("x", 20);
+        struct manifest *other = make("y", 30);
+
+        assert_int_equal(put(f->a, m), 0);
+        assert_int_equal(put(f->a, other), 0);
+        damage(f, m, in_store);
+        expect_damaged_beside_a_good_one(f, text("x"), text("y"));
+        assert_int_equal(put(f->a, next), 0); /* overwritten … */
+        assert_true(holds(f->b, "x", next));
+        assert_true(has_obsolete(f, m) && !has_object(f, m));
+        damage(f, next, in_store);
+        assert_int_equal(delete (f->a, "x"), 0); /* … and deleted */
+        assert_true(has_obsolete(f, next) && !has_object(f, next));
+        assert_int_equal(delete (f->a, "y"), 0);
+        expect_records(f, 2 * (size_t)(in_store + 1), (size_t)in_store + 1);
+        unmake(m);
+        unmake(next);
+        unmake(other);
+    }
+}
+
+/* The record without manifest guards against what a record guards against. */
+static void a_late_commit_does_not_revive_an_object_that_went_damaged(void **state)
+{
+    static const enum kv_mem_fate fates[] = {KV_MEM_LATE};
+    struct fixture *f = *state;
+    struct script script = {.fates = fates, .count = 1};
+    struct manifest *m = make("x", 10);
+
+    kv_mem_set_fate(f->kv_a, scripted, &script);
+    assert_int_equal(put(f->a, m), 0); /* sent again */
+    damage(f, m, true);
+    assert_int_equal(delete (f->a, "x"), 0);
+    assert_int_equal(kv_mem_run_late(f->store), 0);
+    expect_sound(f, 0, 1);
+    unmake(m);
+}
+
+static void a_checksum_is_not_asserted_of_a_damaged_manifest(void **state)
+{
+    struct fixture *f = *state;
+    struct manifest *m = make("x", 10);
+    struct nsm_assert assert = {
+        .kind = NSM_ASSERT_HAS_CHECKSUM, .name = text("x"), .checksum = m->checksum};
+    struct nsm_wait w;
+
+    assert_int_equal(put(f->a, m), 0);
+    damage(f, m, true);
+    start(f->b, NULL, "x", &assert, 1, &w);
+    assert_int_equal(await_rc(f->b, &w), ERR_CORRUPT);
+    expect_sound(f, 1, 0);
+    unmake(m);
+}
+
+static void a_manifest_of_a_newer_form_is_not_taken_for_damaged(void **state)
 {
     struct fixture *f = *state;
     struct manifest *m = make("x", 10);
@@ -602,24 +709,18 @@ static void a_damaged_value_is_an_error_that_names_its_key(void **state)
     struct slice name = text("x");
     struct slice value;
     struct key key;
-    uint8_t *bad;
+    struct buf newer = {0};
 
     assert_int_equal(put(f->a, m), 0);
     assert_true(kv_mem_peek(f->store, ns_key_object(&key, NS, m->object_id), &value));
-    bad = mem_dup(value.data, value.len);
-    bad[value.len / 2] ^= 4;
-    kv_mem_poke(f->store, slice_key(&key), slice_of(bad, value.len));
-    nsm_get(f->a, NS, &name, 1, nsm_wait_cb, &w);
-    await(f->a, &w);
-    assert_int_equal(w.rc, ERR_CORRUPT);
-    assert_non_null(strstr(w.reply->err.msg, "ns/"));
-    nsm_wait_release(&w);
-    assert_int_equal(delete (f->a, "x"), ERR_CORRUPT); /* not silently orphaned */
-    bad[0] = 2;
-    kv_mem_poke(f->store, slice_key(&key), slice_of(bad, value.len));
+    buf_put(&newer, value.data, value.len);
+    newer.data[0] = 2;
+    value_end(&newer, slice_key(&key));
+    kv_mem_poke(f->store, slice_key(&key), slice_buf(&newer));
     nsm_get(f->a, NS, &name, 1, nsm_wait_cb, &w);
     assert_int_equal(await_rc(f->a, &w), ERR_VERSION);
-    free(bad);
+    assert_int_equal(delete (f->a, "x"), ERR_VERSION);
+    buf_release(&newer);
     unmake(m);
 }
 
@@ -645,7 +746,10 @@ int main(void)
         TEST(an_epilogue_adds_a_fragment_and_drops_nothing),
         cmocka_unit_test(updates_of_one_manifest_come_one_after_another),
         TEST(an_update_of_what_is_gone_or_ended_is_refused),
-        TEST(a_damaged_value_is_an_error_that_names_its_key),
+        TEST(a_damaged_manifest_blocks_neither_its_name_nor_its_neighbours),
+        TEST(a_late_commit_does_not_revive_an_object_that_went_damaged),
+        TEST(a_checksum_is_not_asserted_of_a_damaged_manifest),
+        TEST(a_manifest_of_a_newer_form_is_not_taken_for_damaged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,7 +151,7 @@ static void any_changed_byte_is_told(void **state)
         for (size_t at = 0; at < items[i].value.len; at++) {
             value[at] ^= 0x10;
             rc = decode(items[i].key, items[i].value, &e);
-            assert_int_equal(rc, at == 0 ? ERR_VERSION : ERR_CORRUPT);
+            assert_int_equal(rc, ERR_CORRUPT);
             value[at] ^= 0x10;
         }
         for (size_t bytes = 0; bytes < items[i].value.len; bytes++) {
