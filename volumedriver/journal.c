@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/journal_impl.h"
@@ -103,52 +102,6 @@ void journal_cancel(struct journal *j, const uint8_t volume[16])
     }
     list_splice(&j->canceled, &canceled);
     journal_kick(j);
-}
-
-static void read_run(struct pool_work *work)
-{
-    struct journal_read *read = container_of(work, struct journal_read, work);
-    struct journal *j = read->journal;
-
-    for (uint32_t i = 0; i < read->piece_count; i++) {
-        const struct journal_piece *p = &read->pieces[i];
-        uint64_t at = p->record->data_offset + (uint64_t)p->skip * FRAME_BLOCK_BYTES;
-        int rc = io_read_full(j->io, j->fd, p->data, (size_t)p->count * FRAME_BLOCK_BYTES, at);
-
-        for (uint32_t c = 0; rc == 0 && c < p->count; c++) {
-            if (crc32c(0, p->data + (size_t)c * FRAME_BLOCK_BYTES, FRAME_BLOCK_BYTES) !=
-                p->record->crcs[p->skip + c]) {
-                rc = ERR_CORRUPT;
-            }
-        }
-        if (rc != 0) {
-            read->rc = err_set(&read->err, rc, "journal %s: record %" PRIu64 " at %" PRIu64,
-                               j->path, p->record->seq, at);
-            return;
-        }
-    }
-}
-
-static void read_done(struct pool_work *work, int rc)
-{
-    struct journal_read *read = container_of(work, struct journal_read, work);
-    struct journal *j = read->journal;
-
-    j->reads--;
-    read->cb(read, rc != 0 ? rc : read->rc);
-    journal_kick(j);
-}
-
-int journal_read(struct journal *j, struct journal_read *read, journal_read_cb cb)
-{
-    int rc;
-
-    read->journal = j;
-    read->rc = 0;
-    read->cb = cb;
-    rc = pool_submit(j->read_pool, &read->work, POOL_HIGH, read_run, read_done);
-    j->reads += rc == 0;
-    return rc;
 }
 
 /* ---- what was replayed ---- */

@@ -20,9 +20,9 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "loop/io.h"
-#include "loop/pool.h"
 #include "volumedriver/extent_tree.h"
 #include "volumedriver/frame.h"
+#include "volumedriver/journal_read.h"
 #include "volumedriver/tail.h"
 
 enum {
@@ -38,10 +38,8 @@ enum {
 struct journal;
 struct journal_append;
 struct journal_flush;
-struct journal_read;
 typedef void (*journal_append_cb)(struct journal_append *append, int rc);
 typedef void (*journal_flush_cb)(struct journal_flush *flush, int rc);
-typedef void (*journal_read_cb)(struct journal_read *read, int rc);
 
 struct journal_options {
     uv_loop_t *loop;
@@ -81,25 +79,6 @@ struct journal_flush {
     journal_flush_cb cb;
 };
 
-struct journal_piece {
-    struct record *record; /* of a write; the caller holds a reference */
-    uint32_t skip;         /* clusters into it */
-    uint32_t count;
-    uint8_t *data;
-};
-
-/* Clusters of records, each checked against its CRC. */
-struct journal_read {
-    struct journal_piece *pieces; /* borrowed */
-    uint32_t piece_count;
-    struct err err; /* out: says which record, if rc != 0 */
-
-    struct pool_work work; /* private */
-    struct journal *journal;
-    journal_read_cb cb;
-    int rc;
-};
-
 /* Blocks while it replays. On failure *ret_journal is NULL; ERR_BUSY: another process has it. */
 int journal_open(const struct journal_options *options, struct journal **ret_journal,
                  struct err *e);
@@ -133,7 +112,6 @@ void journal_cancel(struct journal *j, const uint8_t volume[16]);
 void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
                    journal_flush_cb cb);
 uint64_t journal_durable_lsn(const struct journal *j);
-int journal_read(struct journal *j, struct journal_read *read, journal_read_cb cb);
 
 void journal_record_hold(struct record *record);
 /* The last drop of an appended (or replayed) record gives its place back and frees it. */

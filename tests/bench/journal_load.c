@@ -3,10 +3,12 @@
  * Usage: journal_load open DIR GIB KIB       fill a ring with records of KIB, then open it: all of
  * it live, and again when all but the newest was given back journal_load sync DIR SECONDS       one
  * 4 KiB write and a flush, one after the other journal_load burst DIR SECONDS      4 KiB writes, 32
- * at a time, given back 4096 later
+ * at a time, given back 4096 later,
+ *                                            and those 4096 read back
  *
  * DIR is made if it is missing; what an earlier run left in it is deleted first. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -214,6 +216,72 @@ static void bench_open_released(struct load *l)
     close_journal(l, 0);
 }
 
+struct reading {
+    struct journal_read read;
+    struct load *l;
+};
+
+static void on_read(struct journal_read *read, int rc)
+{
+    CHECK(rc == 0);
+    container_of(read, struct reading, read)->l->done = true;
+}
+
+static int by_cluster(const void *a, const void *b)
+{
+    const struct journal_piece *x = a, *y = b;
+
+    return x->record->cluster < y->record->cluster ? -1 : x->record->cluster > y->record->cluster;
+}
+
+static void forget_cached(const struct load *l)
+{
+    char *path = mem_printf("%s/journal", l->dir);
+    int fd = open(path, O_RDWR);
+
+    CHECK(fd >= 0 && fdatasync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+    close(fd);
+    free(path);
+}
+
+static void read_back(struct load *l, struct reading *r, const char *what, unsigned rounds)
+{
+    uint64_t start_ns = clock_mono_ns();
+    double cpu = cpu_seconds(), n = (double)r->read.piece_count * rounds;
+
+    while (rounds-- != 0) {
+        l->done = false;
+        CHECK(journal_read(l->j, &r->read, on_read) == 0);
+        loop_run_until(&l->loop, &l->done);
+    }
+    printf("%" PRIu32 " of them read back, %-10s %7.2f us, %5.2f us CPU each\n",
+           r->read.piece_count, what, seconds_since(start_ns) * 1e6 / n,
+           (cpu_seconds() - cpu) * 1e6 / n);
+}
+
+/* What is kept, in the order of a SCO. */
+static void bench_read(struct load *l)
+{
+    struct journal_piece *pieces = mem_array(l->kept_count + 1, sizeof(*pieces));
+    uint8_t *image = mem_aligned(CLUSTER, (size_t)l->kept_count * CLUSTER);
+    struct reading r = {.l = l, .read = {.pieces = pieces, .piece_count = l->kept_count}};
+    uint32_t n = 0;
+
+    LIST_FOR_EACH (it, &l->kept) {
+        pieces[n++] = (struct journal_piece){
+            .record = container_of(it, struct record, link), .count = 1, .data = image};
+    }
+    qsort(pieces, n, sizeof(*pieces), by_cluster);
+    for (uint32_t i = 0; i < n; i++) {
+        pieces[i].data = image + (size_t)i * CLUSTER;
+    }
+    read_back(l, &r, "cached", 50);
+    forget_cached(l);
+    read_back(l, &r, "from disk", 1);
+    free(pieces);
+    free(image);
+}
+
 static void bench_rate(struct load *l, bool flushes, unsigned queue, uint64_t seconds)
 {
     uint64_t start_ns, switched;
@@ -241,6 +309,9 @@ static void bench_rate(struct load *l, bool flushes, unsigned queue, uint64_t se
            (double)(switches() - switched) / (double)l->ended,
            (double)(after.frames - before.frames) / (double)l->ended,
            (double)(after.syncs - before.syncs) / (double)l->ended);
+    if (!flushes) {
+        bench_read(l);
+    }
     close_journal(l, l->kept_count);
 }
 
