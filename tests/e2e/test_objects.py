@@ -28,6 +28,9 @@ def put_and_get(d):
         manifest = d.alba("show-object", "ns", name)
         assert manifest["size"] == size
         assert len(manifest["fragments"][0]) == 6
+        shown = d.run("show-object", "ns", name)[1].splitlines()
+        assert f"bytes                    {size}" in shown, shown
+        assert len(shown) == 9 + len(manifest["fragments"]), shown
 
 
 def overwrite_and_delete(d):

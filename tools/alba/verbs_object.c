@@ -346,8 +346,7 @@ static int run_show(struct cli *cli)
 
 static void show_manifest(const struct cli *cli)
 {
-    json_dumpf(cli->result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    putchar('\n');
+    manifest_show(cli->result);
 }
 
 #define LIST_OPTIONS                                                                               \
