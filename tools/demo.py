@@ -196,7 +196,7 @@ def stamps(d, uri, work, table):
             os.kill(d.daemon("volumedriver")["pid"], signal.SIGKILL)
         said = writer.communicate(timeout=120)[0].decode().strip()
         assert writer.returncode == 0, said
-        return f"ok: {said.splitlines()[-1][:60]}"
+        return f"ok: {said.splitlines()[-1]}"
 
     try:
         table.timed("disk: go on writing (no redundancy), kill -9 volumedriver twice", 0,
@@ -225,12 +225,16 @@ It stays up. In another shell:
   alba vdisk-info {VOLUME}
   alba vdisk-create another 20GiB
 
-The disk, for
+The disk: {uri}
+      or: {info["nbd_uri"].rstrip("/")}/{VOLUME}
+
   QEMU         -drive driver=raw,if=virtio,file.driver=nbd,file.server.type=unix,\\
                file.server.path={d.dir}/run/nbd.sock,file.export={VOLUME},file.reconnect-delay=60
   libvirt      <disk type='network' device='disk'><driver name='qemu' type='raw'/>
                  <source protocol='nbd' name='{VOLUME}'><host name='127.0.0.1' port='{nbd_port}'/>
                  <reconnect delay='60'/></source><target dev='vda' bus='virtio'/></disk>
+               (libvirt 9.0 and older refuse <reconnect/>: there, hand QEMU's line through with
+                <qemu:commandline>, or guests get errors while the driver restarts)
   nbd-client   nbd-client 127.0.0.1 {nbd_port} /dev/nbd0 -name {VOLUME} -persist
   fio          fio --name=j --ioengine=nbd --uri='{uri}' --rw=randrw --bs=4k --iodepth=32 \\
                --size=1g --runtime=10 --time_based
