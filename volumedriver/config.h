@@ -15,6 +15,7 @@ struct driver_config {
     char *log_level;
     int64_t journal_bytes;
     int64_t segment_bytes;
+    int64_t journal_full_ms;
     int64_t map_bytes;
     int64_t sco_age_ms;
     int64_t backend_timeout_ms;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "volumedriver/driver_full.h"
 #include "volumedriver/driver_notes.h"
 #include "volumedriver/driver_settle.h"
 
@@ -169,6 +170,7 @@ static void on_tick(uv_timer_t *timer)
     }
     driver_open_waiting(d);
     driver_settle(d);
+    driver_full_watch(d);
 }
 
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,

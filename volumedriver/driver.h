@@ -63,13 +63,13 @@ struct driver {
 
     bool connected; /* private from here on */
     bool reachable; /* the registry has answered */
-    bool timer_open, turn_open, settling;
+    bool timer_open, turn_open, settling, full_told;
     uint64_t settle_ms; /* not before */
     unsigned closing;
 };
 
-/* Listens for NBD clients, opens journal and map (blocks), then goes on by itself until
- * on_ready(). Clients that come earlier are held until their volume is open. */
+/* Listens for NBD clients, opens journal and map (blocks), then goes on until on_ready(). Clients
+ * that come earlier are held until their volume is open. */
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,
                  struct err *e);
 /* Clients are cut off, volumes upload what they can for a while and close; then `stopped`. Also

@@ -3,7 +3,8 @@
  *   GET    /volumes              all volumes of the registry
  *   POST   /volumes              {"name", "size", "preset"?}: make one
  *   GET    /volumes/NAME         one, with its statistics when it is open here; "backend" is
- *                                "well", or says what ails it
+ *                                "well", or says what ails it;
+ *                                "state" journal_full: writes wait for room in the journal
  *   PUT    /volumes/NAME         {"size"}: make it larger
  *   DELETE /volumes/NAME         delete it and all its data, unless a client has it open
  *   POST   /volumes/NAME/take    {"force": true, "accept_loss": true}: from an owner that is gone
@@ -22,6 +23,7 @@
 #include "daemon/metrics.h"
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
+#include "volumedriver/driver_full.h"
 
 enum { LIST_LIMIT = 200 };
 
@@ -59,6 +61,9 @@ static const char *state_text(const struct driver_volume *v)
 
     switch (v->state) {
     case DRIVER_VOLUME_OPEN:
+        if (volume_state(v->volume) == VOLUME_RUNNING && driver_volume_is_full(v)) {
+            return "journal_full";
+        }
         return open_states[volume_state(v->volume)];
     case DRIVER_VOLUME_CLOSING:
         return "closing";
@@ -394,8 +399,8 @@ void driver_api_routes(struct driver *d, struct http_server *server)
 json_t *driver_status(const struct driver *d)
 {
     json_t *volumes = json_object();
-    json_t *o = json_pack("{s:s, s:b, s:o}", "driver_id", d->config->driver_id, "ready", d->ready,
-                          "volumes", volumes);
+    json_t *o = json_pack("{s:s, s:b, s:o, s:o}", "driver_id", d->config->driver_id, "ready",
+                          d->ready, "journal", driver_full_json(d), "volumes", volumes);
 
     LIST_FOR_EACH (it, &d->volumes) {
         const struct driver_volume *v = container_of(it, struct driver_volume, link);

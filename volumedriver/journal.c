@@ -19,7 +19,7 @@ static void finish_close(struct journal *j);
 
 static void pump(struct journal *j)
 {
-    journal_end_appends(&j->canceled, ERR_CANCELED);
+    journal_end_canceled(j);
     segments_pump(j);
     journal_sync_pump(j);
     journal_frames_pump(j);
@@ -82,25 +82,11 @@ void journal_append(struct journal *j, struct journal_append *append, journal_ap
     /* Those keep their place in the journal until they are dropped. */
     CHECK((append->record != NULL) == (is_data || append->op == FRAME_OP_SCO));
     append->cb = cb;
+    append->since_ms = uv_now(j->options.loop);
     if (append->op == FRAME_OP_OPEN) {
         open_in_front(j, append);
     }
     list_push(is_data ? &j->data : &j->control, &append->link);
-    journal_kick(j);
-}
-
-void journal_cancel(struct journal *j, const uint8_t volume[16])
-{
-    struct list canceled;
-
-    list_init(&canceled);
-    LIST_FOR_EACH_SAFE (it, &j->data) {
-        if (memcmp(container_of(it, struct journal_append, link)->volume, volume, 16) == 0) {
-            list_remove(it);
-            list_push(&canceled, it);
-        }
-    }
-    list_splice(&j->canceled, &canceled);
     journal_kick(j);
 }
 

@@ -7,7 +7,7 @@
  * service: every append and flush gets ERR_FAILED.
  *
  * When space runs short on_pressure() names the LSN up to which volumes should upload; appends
- * of data wait until records are dropped. */
+ * of data wait until records are dropped (journal_full.h). */
 #ifndef VOLUMEDRIVER_JOURNAL_H
 #define VOLUMEDRIVER_JOURNAL_H
 
@@ -71,6 +71,8 @@ struct journal_append {
 
     struct list link; /* private */
     journal_append_cb cb;
+    uint64_t since_ms;
+    int rc;
 };
 
 struct journal_flush {
@@ -106,8 +108,6 @@ void journal_damage_settle(struct journal *j);
  * assigned (record_new(FRAME_OP_SCO, number, 1)) is dropped when the SCO is committed and
  * complete, as its data is. */
 void journal_append(struct journal *j, struct journal_append *append, journal_append_cb cb);
-/* End with ERR_CANCELED what still waits for space; the volume may append no data behind that. */
-void journal_cancel(struct journal *j, const uint8_t volume[16]);
 /* Everything that completed with an LSN <= lsn is durable when `cb` gets 0. */
 void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
                    journal_flush_cb cb);

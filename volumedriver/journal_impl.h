@@ -131,6 +131,9 @@ void journal_frames_pump(struct journal *j);
 bool journal_frames_idle(const struct journal *j);
 void journal_end_appends(struct list *appends, int rc);
 
+/* journal_full.c */
+void journal_end_canceled(struct journal *j);
+
 /* journal_sync.c */
 void journal_sync_pump(struct journal *j);
 void journal_sync_start(struct journal *j);

@@ -255,5 +255,9 @@ void segments_pump(struct journal *j)
         }
         grow(j);
     }
+    if (list_empty(&j->data) && j->ready_count > segments_reserved(j) &&
+        j->live_records < JOURNAL_RECORDS_MAX) {
+        j->full = false;
+    }
     press(j);
 }

@@ -25,6 +25,16 @@ void tail_push(struct tail *t, const struct tail_item *item)
     t->items[t->count++] = *item;
 }
 
+bool tail_pins(const struct tail *t, uint64_t lsn)
+{
+    for (uint32_t i = 0; i < t->count && t->items[i].lsn <= lsn; i++) {
+        if (t->items[i].record != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void drop_item(struct tail_item *item, tail_drop_cb drop, void *ctx)
 {
     if (item->record != NULL) {

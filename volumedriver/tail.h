@@ -56,6 +56,8 @@ struct tail_history {
     const char *why;      /* static text, when damaged */
 };
 
+/* Does it hold a record of that LSN or a lower one? */
+bool tail_pins(const struct tail *t, uint64_t lsn);
 void tail_push(struct tail *t, const struct tail_item *item);
 /* Drops what is left through `drop`, frees the array. */
 void tail_release(struct tail *t, void (*drop)(void *ctx, struct record *record), void *ctx);

@@ -14,7 +14,7 @@
  *   -EROFS     the volume is read only (asked for, a template, or damaged)
  * A callback gets 0, or ERR_FENCED (another owner took over), ERR_CORRUPT (stored data
  * fails its checks; nothing was returned), ERR_FAILED (the journal's device failed), -ENOSPC
- * (the backend stayed full), ERR_CANCELED (the volume is closing), -EIO, or a code of
+ * (the journal stayed full), ERR_CANCELED (the volume is closing), -EIO, or a code of
  * the backend. The request, the iovecs and their buffers are the caller's again only in
  * the callback. */
 #ifndef VOLUMEDRIVER_VOLUME_H

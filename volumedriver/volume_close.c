@@ -8,6 +8,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "volumedriver/journal_full.h"
 #include "volumedriver/volume_impl.h"
 #include "volumedriver/volume_past.h"
 
@@ -116,7 +117,7 @@ void volume_closing_pump(struct volume *v)
          * follow them: v->err stops those that are still reading. */
         v->canceled = true;
         err_set(&v->err, ERR_CANCELED, "volume %s is closing", v->name);
-        journal_cancel(v->host->journal, v->uuid);
+        journal_cancel(v->host->journal, v->uuid, ERR_CANCELED);
     }
     if (v->requests != 0 || draining || volume_uploads_busy(v) || v->change != NULL ||
         v->sweep != NULL || v->opening != NULL || v->closing != NULL) {

@@ -87,6 +87,18 @@ void volume_take_tail(struct volume *v, struct tail *ret_tail)
     v->has_tail = true;
 }
 
+void volume_pasts_pin(const struct volume_host *host, uint64_t lsn,
+                      void (*cb)(void *ctx, const uint8_t uuid[16]), void *ctx)
+{
+    const struct volume_past *past, *next;
+
+    HASH_ITER (hh, host->pasts, past, next) {
+        if (tail_pins(&past->tail, lsn)) {
+            cb(ctx, past->uuid);
+        }
+    }
+}
+
 static void abandon(void *ctx, struct record *record)
 {
     journal_record_abandon(ctx, record);

@@ -8,12 +8,14 @@
  *
  * A record enters the tree when the journal has it, in the order of seqs, and before the request
  * is answered: so a read finds what was acknowledged, and nothing newer. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "volumedriver/cluster_read.h"
+#include "volumedriver/volume_full.h"
 #include "volumedriver/volume_impl.h"
 
 enum { CLUSTER = VOLUME_CLUSTER_BYTES };
@@ -146,6 +148,9 @@ static void on_append(struct journal_append *append, int rc)
         volume_record_done(v, append->record);
         volume_range_add(v, append->record, append->lsn);
         v->written_lsn = plan->lsn = append->lsn;
+    } else if (rc == -ENOSPC) { /* it waited for room, and nothing behind it got in either */
+        plan->rc = err_say(&plan->req->err, rc, "volume %s: the journal stayed full", v->name);
+        journal_record_drop(v->host->journal, append->record);
     } else {
         plan->rc = err_set(&plan->req->err, rc, "journal");
         volume_stop(v, VOLUME_FAILED, &plan->req->err);
@@ -159,6 +164,18 @@ static void on_append(struct journal_append *append, int rc)
     } else {
         plan_end(plan, plan->rc);
     }
+}
+
+uint64_t volume_wait_ms(const struct volume *v)
+{
+    LIST_FOR_EACH (it, &v->writes) { /* in order of arrival */
+        const struct write_plan *plan = container_of(it, struct write_plan, link);
+
+        if (plan->pending != 0) {
+            return volume_now_ms(v) - plan->appends[0].append.since_ms;
+        }
+    }
+    return 0;
 }
 
 /* Records for `count` clusters of one op; data starts `skip` bytes into plan->iov. */

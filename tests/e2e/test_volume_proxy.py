@@ -195,8 +195,10 @@ def early_clients(d):
 
 
 def stop_with_a_full_journal(d):
-    """SIGTERM and delete end although a write waits for room that nobody makes."""
-    d.volumes_anew(sco_age_ms=300, journal_bytes=16 << 20, journal_segment_bytes=1 << 20)
+    """A write that waits for room that nobody makes is told, and fails in the end; SIGTERM ends
+    although it waits."""
+    d.volumes_anew(sco_age_ms=300, journal_bytes=16 << 20, journal_segment_bytes=1 << 20,
+                   journal_full_ms=20000)
     for name in ("full", "gone"):
         d.alba("vdisk-create", name, "256MiB")
     d.hold("proxy", "--kill")
@@ -212,6 +214,12 @@ def stop_with_a_full_journal(d):
         pass
     print(f"{done} of 256 writes before the journal was full")
     assert 16 < done < 256
+    wait_for("state journal_full",
+             lambda: d.alba("vdisk-info", "full")["state"] == "journal_full", 30)
+    wait_for("an end of the wait", c.poll, 30)
+    assert c.wait()[1] == nbd.ENOSPC
+    log = (d.dir / "log/volumedriver.log").read_text()
+    assert log.count("journal full, writes wait") == 1 and 'pinned_by="full"' in log, log[-2000:]
     other.send(nbd.WRITE, 0, data=bytes(BLOCK))
     start = time.monotonic()
     d.hold("volumedriver")

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/vol_node.h"
+#include "volumedriver/journal_full.h"
 #include "volumedriver/volume_impl.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096, RECORD_CLUSTERS = 32 };
@@ -117,7 +118,7 @@ static bool neighbour_writes(struct fixture *f)
         vol_node_turn(&f->node, i % 8 == 7);
     }
     if (!note.done) {
-        journal_cancel(f->node.journal, neighbour);
+        journal_cancel(f->node.journal, neighbour, ERR_CANCELED);
         while (!note.done) {
             vol_node_turn(&f->node, true);
         }

@@ -9,6 +9,7 @@
 
 #include "lib/tempdir.h"
 #include "unit/volumedriver/journal_fixture.h"
+#include "volumedriver/journal_full.h"
 #include "volumedriver/location.h"
 #include "volumedriver/sco.h"
 
@@ -313,7 +314,7 @@ static void a_full_journal_does_not_grow_over_many_lives(void **state)
         }
         wait_ms(f, 30);
         while (f->ended < ended + 40) { /* those that wait end with the journal's space */
-            journal_cancel(f->j, f->uuid[0]);
+            journal_cancel(f->j, f->uuid[0], ERR_CANCELED);
             uv_run(&f->loop, UV_RUN_NOWAIT);
         }
         assert_in_range(stats_of(f).segments, 6, 7);

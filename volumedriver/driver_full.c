@@ -1,0 +1,127 @@
+/* A full journal: the volumes of a driver share it, and one that cannot upload (its backend
+ * refuses, it is damaged, or belongs to another driver now) keeps the oldest segment. The operator
+ * has to know which one, and no guest waits without end. */
+#include "volumedriver/driver_full.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "volumedriver/driver.h"
+#include "volumedriver/journal_full.h"
+#include "volumedriver/volume_full.h"
+
+enum {
+    TELL_MS = 10000, /* slow uploads are no event */
+    OVER_MS = 1000,
+    NAMES_MAX = 8
+};
+
+struct pins {
+    const struct driver *d;
+    struct buf text;
+    unsigned count;
+};
+
+static const char *name_of(const struct driver *d, const uint8_t uuid[16])
+{
+    LIST_FOR_EACH (it, &d->volumes) {
+        const struct driver_volume *v = container_of(it, struct driver_volume, link);
+        uint8_t own[16];
+
+        if (hex_decode_uuid(own, v->uuid) == 0 && memcmp(own, uuid, 16) == 0) {
+            return v->name;
+        }
+    }
+    return NULL;
+}
+
+static void add_name(void *ctx, const uint8_t uuid[16])
+{
+    struct pins *p = ctx;
+    const char *name = name_of(p->d, uuid);
+    char hex[33];
+
+    if (p->count++ >= NAMES_MAX) {
+        return;
+    }
+    if (p->count > 1) {
+        buf_printf(&p->text, ", ");
+    }
+    if (name != NULL) {
+        buf_printf(&p->text, "%s", name);
+    } else {
+        hex_encode(hex, uuid, 16);
+        buf_printf(&p->text, "%.8s-%.4s-%.4s-%.4s-%.12s (not a volume of this driver)", hex,
+                   hex + 8, hex + 12, hex + 16, hex + 20);
+    }
+}
+
+/* Who has records in the oldest segment; the caller releases it. */
+static struct buf pins_text(const struct driver *d)
+{
+    struct pins p = {.d = d};
+
+    volume_host_pins(&d->host, add_name, &p);
+    if (p.count > NAMES_MAX) {
+        buf_printf(&p.text, " and %u more", p.count - NAMES_MAX);
+    }
+    if (journal_damage_lsn(d->journal) != 0) {
+        buf_printf(&p.text, "%sa lost frame that is not settled", p.count != 0 ? ", " : "");
+    }
+    if (p.text.len == 0) { /* released a moment ago */
+        buf_printf(&p.text, "nobody");
+    }
+    return p.text;
+}
+
+static uint64_t waited_ms(const struct driver *d)
+{
+    uint64_t ms = 0;
+
+    return journal_waiting(d->journal, &ms) != NULL ? ms : 0;
+}
+
+void driver_full_watch(struct driver *d)
+{
+    uint64_t ms = waited_ms(d);
+    struct buf text;
+
+    if (!d->full_told && ms >= TELL_MS) {
+        d->full_told = true;
+        text = pins_text(d);
+        log_warn("driver", "journal full, writes wait", "waited_ms=%" PRIu64 " pinned_by=\"%.*s\"",
+                 ms, (int)text.len, (const char *)text.data);
+        buf_release(&text);
+    } else if (d->full_told && ms < OVER_MS && !journal_is_full(d->journal)) {
+        d->full_told = false;
+        log_info("driver", "journal has room again", "home=%s", d->config->home);
+    }
+    volume_host_end_waits(&d->host, (uint64_t)d->config->journal_full_ms);
+}
+
+bool driver_volume_is_full(const struct driver_volume *v)
+{
+    return v->driver->full_told && volume_wait_ms(v->volume) >= OVER_MS;
+}
+
+json_t *driver_full_json(const struct driver *d)
+{
+    struct buf text;
+    json_t *o;
+
+    if (d->journal == NULL || !d->full_told) {
+        return json_string("well");
+    }
+    text = pins_text(d);
+    o = json_pack("{s:I, s:s#}", "full_ms", (json_int_t)waited_ms(d), "pinned_by",
+                  (const char *)text.data, (int)text.len);
+    buf_release(&text);
+    return o;
+}
