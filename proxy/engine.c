@@ -55,6 +55,7 @@ void engine_registry_changed(void *ctx)
         }
         entry->id = osd->osd_id;
         entry->long_id = osd->long_id;
+        entry->owner = registry_view_alba_id(view);
         entry->node_id = osd->node_id;
         entry->datacenter = osd->datacenter;
         entry->total_bytes = osd->capacity_bytes;

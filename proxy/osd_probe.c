@@ -66,13 +66,19 @@ void osd_probe_schedule(struct osd *osd)
     }
 }
 
+/* Said again when it is no longer unreachable but another store: that needs a hand. */
 void osd_set_aside(struct osd *osd, int rc, const char *why)
 {
-    if (!osd->aside) {
+    bool is_another = rc == ERR_IDENTITY;
+
+    if (!osd->aside || (is_another && osd->aside_rc != rc)) {
         osd->aside = true;
+        osd->aside_rc = rc;
         push_failure(osd, rc, why);
-        log_warn("osds", "set aside", "osd=%llu long_id=%s why=\"%s\"", (unsigned long long)osd->id,
-                 osd->long_id, why);
+        log_line(is_another ? LOG_ERROR : LOG_WARN, "osds",
+                 is_another ? "set aside, not its store: mount its disk, or decommission it"
+                            : "set aside",
+                 "osd=%llu long_id=%s why=\"%s\"", (unsigned long long)osd->id, osd->long_id, why);
     }
     osd_probe_schedule(osd);
 }
@@ -127,6 +133,9 @@ static void on_probe(struct asd_call *call, int rc)
             osd->probe_delay_ms = OSD_PROBE_MAX_MS;
         }
         osd->probe_at_ms = clock_mono_ms() + osd->probe_delay_ms;
+        if (rc == ERR_IDENTITY) {
+            osd_set_aside(osd, rc, call->err.msg);
+        }
         log_debug("osds", "probe failed", "osd=%llu why=\"%s\" next_ms=%u",
                   (unsigned long long)osd->id, call->err.msg, osd->probe_delay_ms);
     }

@@ -101,8 +101,9 @@ static void connect_to(struct osd *osd, const struct osds_entry *entry)
     }
     osd->addr = entry->addr;
     set_text(&osd->long_id, entry->long_id);
-    osd->client = asd_client_new(
-        osds->loop, &(struct asd_client_options){.addr = osd->addr, .long_id = osd->long_id});
+    osd->client = asd_client_new(osds->loop, &(struct asd_client_options){.addr = osd->addr,
+                                                                          .long_id = osd->long_id,
+                                                                          .owner = entry->owner});
     osds->open++;
 }
 
@@ -187,9 +188,14 @@ static bool is_full_only(const struct osd *osd)
     return osd->full && !osd->aside;
 }
 
-static bool is_aside(const struct osd *osd)
+static bool is_silent(const struct osd *osd)
 {
-    return osd->aside;
+    return osd->aside && osd->aside_rc != ERR_IDENTITY;
+}
+
+static bool is_another(const struct osd *osd)
+{
+    return osd->aside && osd->aside_rc == ERR_IDENTITY;
 }
 
 /* What, and the ids of those that are neither gone nor decommissioned. */
@@ -222,7 +228,9 @@ void osds_explain(const struct osds *osds, bool reserve, struct err *e)
     if (!reserve) {
         put_ids(osds, "; full: osd ", is_full_only, &text);
     }
-    put_ids(osds, "; not answering: osd ", is_aside, &text);
+    put_ids(osds, "; not answering: osd ", is_silent, &text);
+    put_ids(osds, "; not the store that was claimed (is its disk mounted?): osd ", is_another,
+            &text);
     if (text.len != 0) {
         err_say(e, plain.code, "%s%.*s", plain.msg, (int)text.len, (const char *)text.data);
     }

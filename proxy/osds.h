@@ -3,6 +3,7 @@
  * Loop thread only. An OSD that fails or does not answer in time is set aside: it gets no
  * new fragments and is read last, until a probe (a 512 KiB write, as the protocol's
  * requalification wants it; after 1 s, then 1.5 x longer each time, up to 60 s) succeeds.
+ * A store without our claim (an unmounted disk, one of another alba) fails every call alike.
  * A full OSD is only closed to new fragments. At most OSD_CALLS_MAX calls are in flight
  * to one OSD, so that a slow one cannot hold the memory of all. */
 #ifndef PROXY_OSDS_H
@@ -35,6 +36,7 @@ typedef void (*osds_close_cb)(void *ctx);
 struct osds_entry {
     uint64_t id;
     const char *long_id;
+    const char *owner; /* whose claim its store must carry, at every connect; NULL: anybody's */
     const char *node_id;
     const char *datacenter; /* NULL: the unnamed one */
     struct net_addr addr;
@@ -45,7 +47,7 @@ struct osds_entry {
 
 struct osd_failure {
     double time_s;
-    char text[96];
+    char text[160];
 };
 
 struct osd {
@@ -57,10 +59,11 @@ struct osd {
     uint64_t total_bytes;
     uint64_t used_bytes;
     bool decommissioned;
-    bool gone;  /* not in the registry any more; kept for the calls that know it */
-    bool aside; /* failed; not used for new fragments, read last */
-    bool full;  /* no new fragments; reads are fine */
-    bool near;  /* on a preferred node */
+    bool gone;    /* not in the registry any more; kept for the calls that know it */
+    bool aside;   /* failed; not used for new fragments, read last */
+    int aside_rc; /* why, if so: ERR_IDENTITY is another store than the one that was claimed */
+    bool full;    /* no new fragments; reads are fine */
+    bool near;    /* on a preferred node */
 
     double read_s[OSD_EVENTS_MAX]; /* Unix times, newest first, 0 = none */
     double write_s[OSD_EVENTS_MAX];

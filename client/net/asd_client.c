@@ -231,10 +231,14 @@ static void connect_version(struct asd_client *client, unsigned version)
     timer_arm(client, client->session->deadline_ms);
 }
 
-void asd_client_session_ready(struct asd_client *client, struct slice server_id)
+void asd_client_session_greeted(struct asd_client *client, struct slice server_id)
 {
     memcpy(client->server_id, server_id.data, server_id.len);
     client->server_id[server_id.len] = '\0';
+}
+
+void asd_client_session_ready(struct asd_client *client)
+{
     log_debug("net", "asd connected", "asd=%s id=%s version=%u", client->addr.text,
               client->server_id, client->session->version);
     client_pump(client);
@@ -307,6 +311,7 @@ struct asd_client *asd_client_new(uv_loop_t *loop, const struct asd_client_optio
     net_task_init(&client->done_task, on_done_task);
     client->addr = options->addr;
     client->long_id = options->long_id != NULL ? mem_strdup(options->long_id) : NULL;
+    client->owner = options->owner != NULL ? mem_strdup(options->owner) : NULL;
     client->connect_timeout_ms =
         options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     list_init(&client->waiting);
@@ -373,6 +378,7 @@ static void on_hub_closed(struct net_hub *hub)
 
     client->close_cb(client->close_ctx);
     free(client->long_id);
+    free(client->owner);
     free(client);
 }
 

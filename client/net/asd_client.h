@@ -12,10 +12,11 @@
  * frame header), its reply read by asd_reply_decode(). Errors a callback can get: ERR_ASSERT_FAILED
  * (failed_key is set), ERR_FULL, ERR_UNKNOWN_OPERATION, ERR_BUSY, ERR_CORRUPT (failed_key is set),
  * and the others of asd_error_get(); ERR_REMOTE (the server's message is in err), ERR_IDENTITY
- * (another long id than expected), ERR_PROTOCOL, UV_ETIMEDOUT, ERR_CANCELED, and what connect, read
- * or write returned. For the last kind and for UV_ETIMEDOUT and ERR_CANCELED `maybe_executed` tells
- * whether the server may have seen the whole request: a write is then in doubt. It is false after a
- * refusal (ERR_ASSERT_FAILED, ERR_FULL, ERR_UNKNOWN_OPERATION, ERR_BUSY). */
+ * (another long id, or another owner, than expected), ERR_PROTOCOL, UV_ETIMEDOUT, ERR_CANCELED, and
+ * what connect, read or write returned. For the last kind and for UV_ETIMEDOUT and ERR_CANCELED
+ * `maybe_executed` tells whether the server may have seen the whole request: a write is then in
+ * doubt. It is false after a refusal (ERR_ASSERT_FAILED, ERR_FULL, ERR_UNKNOWN_OPERATION,
+ * ERR_BUSY). */
 #ifndef NET_ASD_CLIENT_H
 #define NET_ASD_CLIENT_H
 
@@ -61,7 +62,11 @@ struct asd_call {
 
 struct asd_client_options {
     struct net_addr addr;
-    const char *long_id;         /* expected identity; NULL: take any. Copied. */
+    const char *long_id; /* expected identity; NULL: take any. Copied. */
+    /* Whose claim (osd_keys.h) the store must carry: asked before the first request of each
+     * connection. Without it every call fails with ERR_IDENTITY, as a disk that is not mounted, or
+     * that somebody else has claimed, answers under the same long id. NULL: anybody's. Copied. */
+    const char *owner;
     unsigned connect_timeout_ms; /* 0: 1000 */
 };
 

@@ -1,4 +1,4 @@
-/* connecting -> (preamble sent, hello read) -> ready -> dropped
+/* connecting -> (preamble sent, hello read) -> (claim asked and read) -> ready -> dropped
  *
  * Whatever goes wrong ends in asd_client_session_failed(), once, and the client drops the
  * session. After that the stream calls nothing but on_closed. */
@@ -12,7 +12,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "wire/asd_msg.h"
+#include "wire/asd_reply.h"
 #include "wire/gather.h"
+#include "wire/osd_keys.h"
 
 static struct asd_session *session_of(void *ctx)
 {
@@ -53,6 +55,91 @@ static void on_connect(struct net_stream *s)
     net_stream_write(s, &session->preamble);
 }
 
+/* ---- claim ---- */
+
+enum { CLAIM_OURS, CLAIM_ANY, CLAIM_KEYS };
+enum { CLAIM_TIMEOUT_MS = 10000 /* the server may have much to do: it is a read as any */ };
+
+static void claim_done(struct net_out *out, int rc)
+{
+    (void)out; /* the question is released with the session */
+    (void)rc;
+}
+
+/* Whether the keys are there, not what they hold: a damaged value would cost the whole OSD. */
+static void ask_claim(struct asd_session *session)
+{
+    struct net_out *out = &session->claim_out;
+    struct buf ours = {0}, any = {0};
+    struct slice keys[CLAIM_KEYS];
+    struct asd_request request = {.code = ASD_MULTI_EXISTS,
+                                  .keys = {.items = keys, .count = CLAIM_KEYS}};
+    size_t bytes;
+
+    osd_key_put_instance_index(&ours, slice_str(session->client->owner));
+    osd_key_put_instance_log(&any);
+    keys[CLAIM_OURS] = slice_buf(&ours);
+    keys[CLAIM_ANY] = slice_buf(&any);
+    asd_request_encode(&request, &session->claim);
+    buf_release(&ours);
+    buf_release(&any);
+    if (session->version == ASD_VERSION_1) {
+        asd_v1_request(&session->claim, &session->tail);
+    }
+    *out = (struct net_out){.done = claim_done};
+    gather_finish(&session->claim, &out->iov, &out->iov_count, &bytes);
+    out->head_bytes = (uint8_t)asd_request_head(out->head, session->version, 0, bytes);
+    session->state = ASD_SESSION_CLAIM;
+    session->deadline_ms = clock_mono_ms() + CLAIM_TIMEOUT_MS;
+    net_stream_write(&session->stream, out);
+}
+
+static int judge_claim(const struct asd_reply *reply, const char *owner, struct err *e)
+{
+    if (reply->exists.count != CLAIM_KEYS) {
+        return err_set(e, ERR_PROTOCOL, "another number of answers than keys");
+    }
+    if (reply->exists.items[CLAIM_OURS]) {
+        return 0;
+    }
+    if (reply->exists.items[CLAIM_ANY]) {
+        return err_say(e, ERR_IDENTITY, "its store is claimed by another than %s", owner);
+    }
+    return err_say(e, ERR_IDENTITY, "its store carries no claim: is its disk mounted?");
+}
+
+static int read_claim(const struct asd_session *session, int32_t rc, struct rd payload,
+                      struct err *e)
+{
+    struct asd_reply reply;
+    struct slice key;
+    int result;
+
+    if (rc != ASD_RC_OK) {
+        return asd_error_get(rc, payload, &key, e);
+    }
+    result = asd_reply_decode(payload, ASD_MULTI_EXISTS, &reply, e);
+    if (result == 0) {
+        result = judge_claim(&reply, session->client->owner, e);
+        asd_reply_release(&reply);
+    }
+    return result;
+}
+
+/* The only reply there can be: nothing else was asked on this connection. */
+static void take_claim(struct asd_session *session, int32_t rc, struct rd payload)
+{
+    struct asd_client *client = session->client;
+    struct err e;
+
+    if (read_claim(session, rc, payload, &e) != 0) {
+        asd_client_session_failed(client, &e);
+        return;
+    }
+    session->state = ASD_SESSION_READY;
+    asd_client_session_ready(client);
+}
+
 static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
 {
     struct asd_session *session = session_of(ctx);
@@ -76,8 +163,13 @@ static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
         asd_client_session_failed(client, &e);
         return taken;
     }
-    session->state = ASD_SESSION_READY;
-    asd_client_session_ready(client, id);
+    asd_client_session_greeted(client, id);
+    if (client->owner != NULL) {
+        ask_claim(session);
+    } else {
+        session->state = ASD_SESSION_READY;
+        asd_client_session_ready(client);
+    }
     return taken;
 }
 
@@ -112,6 +204,11 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     if (asd_reply_head(&r, session->version, &id, &rc) != 0) {
         free(frame);
         session_fail(session, ERR_PROTOCOL, "reply too short");
+        return;
+    }
+    if (session->state == ASD_SESSION_CLAIM) {
+        take_claim(session, rc, r);
+        bigmem_free(frame);
         return;
     }
     if (session->version == ASD_VERSION_1) {
@@ -150,6 +247,7 @@ static void on_closed(struct net_stream *s)
 
     CHECK(list_empty(&session->calls));
     buf_release(&session->preamble_bytes);
+    gather_release(&session->claim);
     free(session);
     asd_client_session_closed(client);
 }

@@ -6,26 +6,35 @@
 #include "net/hub.h"
 #include "net/stream.h"
 #include "wire/asd_request.h"
+#include "wire/gather.h"
 
-enum asd_session_state { ASD_SESSION_CONNECTING, ASD_SESSION_READY, ASD_SESSION_DROPPED };
+enum asd_session_state {
+    ASD_SESSION_CONNECTING,
+    ASD_SESSION_CLAIM, /* asked whose it is */
+    ASD_SESSION_READY,
+    ASD_SESSION_DROPPED
+};
 
 struct asd_session {
     struct net_stream stream;
     struct asd_client *client;
     enum asd_session_state state;
     unsigned version;
-    uint64_t deadline_ms; /* of connecting and handshake */
+    uint64_t deadline_ms; /* until it is ready */
     struct list calls;    /* sent or being sent; at most one on version 1 */
     struct asd_v1_tail tail;
     struct net_out preamble;
     struct iovec preamble_iov;
     struct buf preamble_bytes;
+    struct net_out claim_out;
+    struct gather claim; /* the question */
 };
 
 struct asd_client {
     struct net_hub hub;
     struct net_addr addr;
     char *long_id; /* expected, or NULL */
+    char *owner;   /* likewise */
     unsigned connect_timeout_ms;
     char server_id[ASD_ID_BYTES_MAX + 1];
     struct asd_session *session; /* connecting or ready, or NULL */
@@ -56,7 +65,8 @@ void asd_session_send(struct asd_session *session, struct asd_call *call);
 void asd_session_drop(struct asd_session *session);
 
 /* What a session tells its client. */
-void asd_client_session_ready(struct asd_client *client, struct slice server_id);
+void asd_client_session_greeted(struct asd_client *client, struct slice server_id);
+void asd_client_session_ready(struct asd_client *client);
 void asd_client_session_refused(struct asd_client *client); /* not this version */
 void asd_client_session_failed(struct asd_client *client, const struct err *e);
 void asd_client_session_closed(struct asd_client *client);
