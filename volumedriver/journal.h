@@ -29,6 +29,7 @@ enum {
     JOURNAL_SEGMENTS_MIN = 4,
     JOURNAL_FRAMES_IN_FLIGHT = 4,
     JOURNAL_IDLE_MS = 50,          /* until an empty frame tells what was flushed */
+    JOURNAL_TOLD_MS = 1000,        /* until that frame is flushed itself */
     JOURNAL_RECORDS_MAX = 1048576, /* in memory; more wait, as for space */
 };
 
@@ -47,6 +48,7 @@ struct journal_options {
     const char *dir;        /* exists; copied */
     uint64_t segment_bytes; /* 0: default; an existing journal keeps its own */
     uint64_t journal_bytes; /* 0: default; at most 32767 segments */
+    uint64_t grow_again_ms; /* after a try that failed; 0: a minute */
     void (*on_pressure)(void *ctx, uint64_t lsn);
     void *ctx;
 };

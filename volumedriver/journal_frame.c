@@ -240,6 +240,7 @@ static void frame_send(struct journal *j, struct frame_slot *slot, struct batch 
     j->active->last_lsn = slot->lsn;
     j->active_offset += slot->bytes;
     j->told_durable_lsn = j->durable_lsn;
+    j->record_lsn = b->extent_count != 0 ? slot->lsn : j->record_lsn;
     j->want_empty = false;
     segments_covered(j, slot->lsn);
     j->stats.frames++;
@@ -251,22 +252,40 @@ static void frame_send(struct journal *j, struct frame_slot *slot, struct batch 
     CHECK(pool_submit(j->write_pool, &slot->work, POOL_HIGH, write_run, write_done) == 0);
 }
 
+/* What a frame may take of the active segment. When no other is left its last block is for the
+ * frame that gives released ones back: without it nothing could be written any more. */
+static size_t bytes_left(const struct journal *j)
+{
+    uint64_t left = j->active != NULL ? j->segment_bytes - j->active_offset : 0;
+
+    if (j->ready_count == 0) {
+        left -= left < FRAME_BLOCK_BYTES ? left : FRAME_BLOCK_BYTES;
+    }
+    return left < FRAME_BYTES_MAX ? (size_t)left : FRAME_BYTES_MAX;
+}
+
 /* Fill `b` from `queue` with what fits the active segment, or else a new one. False: nothing
  * could be taken because no segment may be. */
 static bool gather(struct journal *j, struct batch *b, struct list *queue, bool for_data)
 {
-    size_t left = j->active != NULL ? (size_t)(j->segment_bytes - j->active_offset) : 0;
-
-    batch_take(b, queue, left < FRAME_BYTES_MAX ? left : FRAME_BYTES_MAX);
+    batch_take(b, queue, bytes_left(j));
     if (b->extent_count == 0) {
         if (!segment_roll(j, for_data)) {
             return false;
         }
-        batch_take(b, queue,
-                   j->segment_bytes < FRAME_BYTES_MAX ? (size_t)j->segment_bytes : FRAME_BYTES_MAX);
+        batch_take(b, queue, bytes_left(j));
         CHECK(b->extent_count != 0);
     }
     return true;
+}
+
+static bool has_room_for_empty(struct journal *j)
+{
+    bool tells_release = segments_wait_for_cover(j);
+
+    return j->active != NULL && j->segment_bytes - j->active_offset >= FRAME_BLOCK_BYTES
+               ? tells_release || bytes_left(j) >= FRAME_BLOCK_BYTES
+               : segment_roll(j, false);
 }
 
 /* One frame from what waits; false when nothing may be sent. */
@@ -277,25 +296,17 @@ static bool frame_form(struct journal *j, struct frame_slot *slot)
 
     list_init(&b.appends);
     if (!list_empty(&j->control)) {
-        if (!gather(j, &b, &j->control, false)) {
-            return false;
-        }
+        gather(j, &b, &j->control, false);
         if (may_data && list_empty(&j->control)) { /* data never passes an opening */
-            batch_take(&b, &j->data,
-                       j->segment_bytes - j->active_offset < FRAME_BYTES_MAX
-                           ? (size_t)(j->segment_bytes - j->active_offset)
-                           : FRAME_BYTES_MAX);
+            batch_take(&b, &j->data, bytes_left(j));
         }
     } else if (!list_empty(&j->data)) {
         if (!may_data || !gather(j, &b, &j->data, true)) {
             j->full = true;
         }
     }
-    if (b.extent_count == 0) {
-        if (!j->want_empty ||
-            (j->segment_bytes - j->active_offset < FRAME_BLOCK_BYTES && !segment_roll(j, false))) {
-            return false;
-        }
+    if (b.extent_count == 0 && (!j->want_empty || !has_room_for_empty(j))) {
+        return false;
     }
     if (b.data_blocks != 0) {
         j->full = false;

@@ -62,6 +62,7 @@ struct journal {
     uint64_t completed_lsn;
     uint64_t durable_lsn;
     uint64_t told_durable_lsn; /* in the newest frame */
+    uint64_t record_lsn;       /* of the newest frame that is not empty */
     struct frame_slot slots[JOURNAL_FRAMES_IN_FLIGHT];
     struct list data;    /* struct journal_append that wait for a frame */
     struct list control; /* those that may pass data */
@@ -82,6 +83,7 @@ struct journal {
     bool grown;  /* zero-filled, waits for a sync that begins now or later */
     bool growth; /* the running sync began behind that */
     int grow_rc;
+    uint64_t grow_after_ms; /* it failed: not before; 0: it did not */
 
     struct pool *write_pool; /* frames, syncs, growth */
     struct pool *read_pool;

@@ -18,6 +18,7 @@
 
 enum {
     SEGMENTS_MAX = 65535,
+    GROW_AGAIN_MS = 60000,
     READ_THREADS = 4,
     READ_QUEUE_MAX = 65536,
     WRITE_QUEUE_MAX = JOURNAL_FRAMES_IN_FLIGHT + 2, /* and a sync, and growth */
@@ -230,6 +231,7 @@ static void set_options(struct journal *j, const struct journal_options *options
     if (o->journal_bytes < JOURNAL_SEGMENTS_MIN * o->segment_bytes) {
         o->journal_bytes = JOURNAL_SEGMENTS_MIN * o->segment_bytes;
     }
+    o->grow_again_ms = o->grow_again_ms != 0 ? o->grow_again_ms : GROW_AGAIN_MS;
     j->io = o->io;
     j->segments_max = ring_segments(o->journal_bytes, o->segment_bytes);
 }

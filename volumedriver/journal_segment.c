@@ -98,11 +98,12 @@ static void grow_done(struct pool_work *work, int rc)
     rc = rc != 0 ? rc : j->grow_rc;
     if (rc == 0) {
         j->grown = true;
+        j->grow_after_ms = 0;
     } else if (rc != ERR_CANCELED) {
-        /* The ring goes on with the segments it has. */
+        /* The ring goes on with the segments it has, until the disk may have room again. */
         log_warn("journal", "cannot grow", "path=%s segments=%" PRIu32 " why=%s", j->path,
                  j->segment_count, err_text(rc));
-        j->segments_max = j->segment_count;
+        j->grow_after_ms = uv_now(j->options.loop) + j->options.grow_again_ms;
     }
     journal_kick(j);
 }
@@ -110,7 +111,7 @@ static void grow_done(struct pool_work *work, int rc)
 static void grow(struct journal *j)
 {
     if (j->growing || j->grown || j->closing || j->failed != 0 ||
-        j->segment_count >= j->segments_max) {
+        j->segment_count >= j->segments_max || uv_now(j->options.loop) < j->grow_after_ms) {
         return;
     }
     if (pool_submit(j->write_pool, &j->grow_work, POOL_LOW, grow_run, grow_done) == 0) {
@@ -213,7 +214,8 @@ void segments_covered(struct journal *j, uint64_t lsn)
 /* Volumes upload what lies in the older half of a ring that is more than half full. */
 static void press(struct journal *j)
 {
-    uint32_t used = 0, half = (j->segments_max - j->retired_count) / 2;
+    uint32_t ring = j->grow_after_ms != 0 ? j->segment_count : j->segments_max;
+    uint32_t used = 0, half = (ring - j->retired_count) / 2;
     uint64_t lsn = 0;
 
     LIST_FOR_EACH (it, &j->used) {
@@ -237,6 +239,12 @@ static void press(struct journal *j)
     }
 }
 
+bool segments_wait_for_cover(const struct journal *j)
+{
+    return !list_empty(&j->released) &&
+           container_of(j->released.next, struct segment, link)->cover_lsn == 0;
+}
+
 void segments_pump(struct journal *j)
 {
     release_oldest(j);
@@ -249,10 +257,8 @@ void segments_pump(struct journal *j)
         make_ready(j, s);
     }
     if (j->ready_count <= segments_reserved(j) + 1) {
-        if (!list_empty(&j->released) &&
-            container_of(j->released.next, struct segment, link)->cover_lsn == 0) {
-            j->want_empty = true; /* nobody else may come and tell the release */
-        }
+        /* Nobody else may come and tell the release. */
+        j->want_empty = j->want_empty || segments_wait_for_cover(j);
         grow(j);
     }
     if (list_empty(&j->data) && j->ready_count > segments_reserved(j) &&

@@ -33,6 +33,7 @@ struct segment {
 void segments_init(struct journal *j, uint32_t count);
 bool segment_roll(struct journal *j, bool for_data);    /* false: no segment may be taken */
 void segments_covered(struct journal *j, uint64_t lsn); /* a frame tells the release_lsn */
+bool segments_wait_for_cover(const struct journal *j);  /* no frame has told it yet */
 void segments_pump(struct journal *j);
 void segment_record_added(struct journal *j, struct record *record, struct segment *s);
 /* Any thread, blocks: zero-filled segments at the end of the file; a sync is still to come. */

@@ -72,16 +72,21 @@ static void on_idle(uv_timer_t *timer)
 {
     struct journal *j = container_of(timer, struct journal, timer);
 
-    if (j->told_durable_lsn >= j->durable_lsn) {
+    if (j->failed != 0 || j->closing) {
         return;
     }
     if (!journal_frames_idle(j)) {
         /* One under way was formed before the sync ended and does not tell it either. */
         uv_timer_start(&j->timer, on_idle, JOURNAL_IDLE_MS, 0);
-        return;
+    } else if (j->told_durable_lsn < j->durable_lsn && j->told_durable_lsn < j->record_lsn) {
+        j->want_empty =
+            !j->full || j->ready_count != 0; /* what drains a full one needs room, too */
+        uv_timer_start(&j->timer, on_idle, JOURNAL_TOLD_MS, 0);
+        journal_kick(j);
+    } else if (j->record_lsn <= j->told_durable_lsn && j->completed_lsn > j->durable_lsn &&
+               !j->syncing) {
+        journal_sync_start(j); /* what was told would be lost with the page cache */
     }
-    j->want_empty = true;
-    journal_kick(j);
 }
 
 static void sync_run(struct pool_work *work)

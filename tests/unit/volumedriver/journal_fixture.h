@@ -24,6 +24,7 @@ struct fixture {
     uint64_t pressed_lsn;
     uint64_t segment_bytes; /* 0: SEGMENT_BYTES */
     uint64_t journal_bytes; /* 0: six segments */
+    uint64_t grow_again_ms;
     bool closed;
 };
 
@@ -49,6 +50,7 @@ static inline int open_journal(struct fixture *f, struct err *e)
                                 .segment_bytes = segment_bytes,
                                 .journal_bytes =
                                     f->journal_bytes != 0 ? f->journal_bytes : 6 * segment_bytes,
+                                .grow_again_ms = f->grow_again_ms,
                                 .on_pressure = on_pressure,
                                 .ctx = f};
 
@@ -156,6 +158,21 @@ static inline void run_until(struct fixture *f, unsigned ended)
     while (f->ended < ended) {
         uv_run(&f->loop, UV_RUN_ONCE);
     }
+}
+
+static inline void on_time(uv_timer_t *timer)
+{
+    uv_stop(timer->loop); /* I/O may be held back */
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
+static inline void wait_ms(struct fixture *f, uint64_t ms)
+{
+    uv_timer_t timer;
+
+    uv_timer_init(&f->loop, &timer);
+    uv_timer_start(&timer, on_time, ms, 0);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
 }
 
 static inline struct journal_stats stats_of(struct fixture *f)

@@ -99,7 +99,7 @@ static void a_write_is_synced_along_when_each_before_it_was_flushed(void **state
     syncs = stats_of(f).syncs;
     append(f, 0, 1, false); /* nobody flushed the one before it */
     run_until(f, 11);
-    assert_true(stats_of(f).durable_lsn < stats_of(f).completed_lsn);
+    assert_true(stats_of(f).durable_lsn < stats_of(f).lsn);
     assert_int_equal(stats_of(f).syncs, syncs);
     drop_all(f);
     reopen(f);
@@ -135,21 +135,6 @@ static void a_failed_sync_takes_the_journal_out_of_service(void **state)
     run_until(f, 4);
     assert_int_equal(f->failed, 3);
     assert_true(stats_of(f).failed);
-}
-
-static void on_time(uv_timer_t *timer)
-{
-    uv_stop(timer->loop); /* I/O may be held back */
-    uv_close((uv_handle_t *)timer, NULL);
-}
-
-static void wait_ms(struct fixture *f, uint64_t ms)
-{
-    uv_timer_t timer;
-
-    uv_timer_init(&f->loop, &timer);
-    uv_timer_start(&timer, on_time, ms, 0);
-    uv_run(&f->loop, UV_RUN_DEFAULT);
 }
 
 static void a_full_ring_waits_asks_for_uploads_and_goes_on(void **state)
@@ -199,7 +184,7 @@ static void the_journal_keeps_its_id_and_refuses_garbage(void **state)
 static void an_idle_flush_is_told_by_an_empty_frame(void **state)
 {
     struct fixture *f = *state;
-    uint64_t frames;
+    uint64_t frames, syncs;
 
     append(f, 0, 1, true);
     run_until(f, 1);
@@ -208,6 +193,13 @@ static void an_idle_flush_is_told_by_an_empty_frame(void **state)
     assert_int_equal(stats_of(f).frames, frames + 1);
     wait_ms(f, 4 * JOURNAL_IDLE_MS);
     assert_int_equal(stats_of(f).frames, frames + 1); /* once is enough */
+    while (stats_of(f).durable_lsn < stats_of(f).lsn) {
+        wait_ms(f, 10); /* it is flushed itself */
+    }
+    syncs = stats_of(f).syncs;
+    wait_ms(f, JOURNAL_TOLD_MS + 4 * JOURNAL_IDLE_MS);
+    assert_int_equal(stats_of(f).frames, frames + 1);
+    assert_int_equal(stats_of(f).syncs, syncs);
 }
 
 struct held { /* I/O that waits in the pool until it is let go */
@@ -365,6 +357,56 @@ static void no_room_to_grow_leaves_the_ring_as_it_is(void **state)
     reopen(f);
 }
 
+static void a_ring_that_could_not_grow_tries_again(void **state)
+{
+    struct fixture *f = *state;
+
+    f->grow_again_ms = 20;
+    reopen(f);
+    crash_disk_set_capacity(f->disk, crash_disk_used_bytes(f->disk));
+    churn(f, 30);
+    assert_int_equal(stats_of(f).segments, JOURNAL_SEGMENTS_MIN);
+    crash_disk_set_capacity(f->disk, 0);
+    wait_ms(f, 40);
+    for (unsigned i = 0; i < 1000 && stats_of(f).segments == JOURNAL_SEGMENTS_MIN; i++) {
+        churn(f, 1);
+    }
+    assert_true(stats_of(f).segments > JOURNAL_SEGMENTS_MIN);
+}
+
+/* Records that drain a full journal may not take the block of the frame that ends it. */
+static void control_leaves_room_for_the_frame_that_gives_segments_back(void **state)
+{
+    struct fixture *f = *state;
+    unsigned records = 0, before;
+
+    for (unsigned i = 0; i < 30; i++, records++) {
+        append(f, 0, 7, false);
+    }
+    wait_ms(f, 200);
+    assert_in_range(f->ended, 8, 29);
+    before = f->ended;
+    for (unsigned i = 1; i <= 80; i++, records++) { /* more than the reserve has blocks */
+        append_other(
+            f, 1,
+            (struct journal_append){.op = FRAME_OP_SCO,
+                                    .kind = SCO_GC,
+                                    .epoch = 3,
+                                    .a = sco_number(3, i),
+                                    .predecessor = sco_number(3, i - 1),
+                                    .record = record_new(FRAME_OP_SCO, sco_number(3, i), 1)});
+        wait_ms(f, 2);
+    }
+    wait_ms(f, 200);
+    assert_true(f->ended > before + 40);
+    drop_all(f);
+    for (unsigned i = 0; i < 2000 && f->ended < records; i++) {
+        wait_ms(f, 1);
+        drop_all(f);
+    }
+    assert_int_equal(f->ended, records);
+}
+
 /* It has no data: its own record keeps its segment, and brings all that a second put needs. */
 static void an_assignment_keeps_its_place_until_it_is_dropped(void **state)
 {
@@ -442,6 +484,8 @@ int main(void)
         T(a_full_journal_does_not_grow_over_many_lives),
         T(a_failed_sync_of_growth_takes_the_journal_out_of_service),
         T(no_room_to_grow_leaves_the_ring_as_it_is),
+        T(a_ring_that_could_not_grow_tries_again),
+        T(control_leaves_room_for_the_frame_that_gives_segments_back),
         T(an_assignment_keeps_its_place_until_it_is_dropped),
         T(a_journal_in_use_is_refused_by_name),
     };

@@ -78,6 +78,31 @@ static void a_torn_tail_that_nobody_flushed_damages_nobody(void **state)
     assert_int_equal(h.last_seq, 1);
 }
 
+/* It was told that it is durable, and that was made durable: rot is no torn tail. */
+static void
+a_flushed_frame_that_rots_is_damage_though_the_journal_idled_and_power_went(void **state)
+{
+    struct fixture *f = *state;
+    struct tail_history h;
+    struct err e;
+    uint64_t at, frames;
+
+    append(f, 0, 1, true);
+    run_until(f, 1);
+    at = data_offset(f, 1);
+    frames = stats_of(f).frames;
+    while (stats_of(f).frames == frames || stats_of(f).durable_lsn < stats_of(f).lsn) {
+        wait_ms(f, 10);
+    }
+    crash_disk_power_off(f->disk);
+    close_journal(f);
+    crash_disk_reboot(f->disk, CRASH_DROP_ALL, 1);
+    assert_int_equal(crash_disk_corrupt(f->disk, "/journal", at), 0);
+    assert_int_equal(open_journal(f, &e), 0);
+    h = history(f, 0);
+    assert_true(h.damaged);
+}
+
 /* A guest that knows the format puts a frame into its data; a torn frame in front of it makes
  * the replay look exactly there. */
 static void data_made_to_look_like_a_frame_is_not_replayed(void **state)
@@ -361,6 +386,7 @@ int main(void)
         T(a_flipped_bit_in_flushed_data_damages_only_its_volume),
         T(a_lost_header_damages_who_cannot_prove_the_contrary),
         T(a_torn_tail_that_nobody_flushed_damages_nobody),
+        T(a_flushed_frame_that_rots_is_damage_though_the_journal_idled_and_power_went),
         T(data_made_to_look_like_a_frame_is_not_replayed),
         T(an_unreadable_cluster_that_was_synced_is_damage_of_its_volume),
         T(an_unreadable_header_that_was_synced_is_damage_of_who_has_no_proof),
