@@ -25,6 +25,9 @@ struct cluster_read {
     struct journal_piece *pieces;
     uint32_t piece_cap;
     struct object_read *objects;
+    struct data_run *runs; /* in the backend, by SCO; those from run_next on are still to be read */
+    uint32_t run_count, run_next;
+    unsigned reading;
     unsigned pending;
     unsigned attempt;
     int rc;

@@ -1,8 +1,10 @@
 /* Reading whole clusters: the journal tree first, the map for what it does not hold, the
  * backend for what the map names; each cluster is checked against the CRC made at ingress.
  *
- * Within one SCO a read asks for runs of data and the CRCs of those runs in one call. When a SCO
- * is gone or fails its check the places are looked up again, once: it may have been rewritten. */
+ * Within one SCO a read asks for runs of data and the CRCs of those runs in one call; it has at
+ * most OBJECT_READS_MAX under way, so that one of scattered clusters leaves room for others. When
+ * a SCO is gone or fails its check the places are looked up again, once: it may have been
+ * rewritten. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 #include "volumedriver/location.h"
 #include "volumedriver/volume_impl.h"
 
-enum { ATTEMPTS_MAX = 2, CLUSTER = VOLUME_CLUSTER_BYTES };
+enum { ATTEMPTS_MAX = 2, OBJECT_READS_MAX = 32, CLUSTER = VOLUME_CLUSTER_BYTES };
 
 struct data_run { /* clusters that lie next to each other in the volume and in a SCO */
     uint64_t number;
@@ -48,6 +50,9 @@ static void drop_pieces(struct cluster_read *rd)
 
 static void free_objects(struct cluster_read *rd)
 {
+    free(rd->runs);
+    rd->runs = NULL;
+    rd->run_count = 0;
     while (rd->objects != NULL) {
         struct object_read *o = rd->objects;
 
@@ -126,6 +131,8 @@ static void check_object(struct object_read *o)
     }
 }
 
+static void read_objects(struct cluster_read *rd);
+
 static void on_object(struct backend_req *req, int rc)
 {
     struct object_read *o = container_of(req, struct object_read, req);
@@ -136,6 +143,8 @@ static void on_object(struct backend_req *req, int rc)
     } else {
         part_failed(rd, rc, &req->err);
     }
+    rd->reading--;
+    read_objects(rd);
     part_done(rd);
 }
 
@@ -180,8 +189,24 @@ static void read_object(struct cluster_read *rd, const struct data_run *runs, ui
     rd->v->stats.backend_read_calls++;
     rd->v->stats.backend_read_bytes += (uint64_t)total * CLUSTER;
     rd->pending++;
+    rd->reading++;
     sco_name(runs[0].number, name);
     rd->v->backend->ops->read(rd->v->backend, &o->req, name, o->slices, 2 * run_count, on_object);
+}
+
+/* The next ones, while there is room. What failed has failed as a whole. */
+static void read_objects(struct cluster_read *rd)
+{
+    while (rd->run_next < rd->run_count && rd->reading < OBJECT_READS_MAX && rd->rc == 0) {
+        const struct data_run *first = &rd->runs[rd->run_next];
+        uint32_t n = 1;
+
+        while (rd->run_next + n < rd->run_count && first[n].number == first->number) {
+            n++;
+        }
+        rd->run_next += n;
+        read_object(rd, first, n);
+    }
 }
 
 static int by_place(const void *a, const void *b)
@@ -198,7 +223,7 @@ static int by_place(const void *a, const void *b)
 static void read_places(struct cluster_read *rd)
 {
     struct data_run *runs = mem_array(rd->count, sizeof(*runs));
-    uint32_t count = 0, first = 0;
+    uint32_t count = 0;
 
     for (uint32_t i = 0; i < rd->count; i++) {
         uint64_t place = rd->locations[i];
@@ -221,13 +246,10 @@ static void read_places(struct cluster_read *rd)
         }
     }
     qsort(runs, count, sizeof(*runs), by_place);
-    for (uint32_t i = 1; i <= count; i++) {
-        if (i == count || runs[i].number != runs[first].number) {
-            read_object(rd, &runs[first], i - first);
-            first = i;
-        }
-    }
-    free(runs);
+    rd->runs = runs;
+    rd->run_count = count;
+    rd->run_next = 0;
+    read_objects(rd);
 }
 
 /* ---- map ---- */
@@ -324,6 +346,8 @@ void cluster_read_start(struct cluster_read *rd, cluster_read_cb cb)
     rd->attempt = 0;
     rd->pending = 1;
     rd->objects = NULL;
+    rd->runs = NULL;
+    rd->run_count = rd->run_next = rd->reading = 0;
     rd->pieces = NULL;
     rd->piece_cap = 0;
     rd->journal.piece_count = 0;

@@ -657,6 +657,42 @@ static void a_backend_that_lost_a_sco_of_a_drained_volume_is_noticed(void **stat
     assert_int_equal(volume_state(f->node.volume), VOLUME_DAMAGED);
 }
 
+static unsigned list_count(const struct list *list)
+{
+    unsigned n = 0;
+
+    LIST_FOR_EACH (it, list) {
+        n++;
+    }
+    return n;
+}
+
+static void a_read_of_many_scos_leaves_room_for_others(void **state)
+{
+    struct fixture *f = *state;
+    struct iovec iov = {.iov_base = f->data, .iov_len = 100 * CLUSTER};
+    struct call c = {0};
+    unsigned most = 0;
+
+    start(&f->node);
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(put(&f->node, (uint64_t)i * CLUSTER, (uint8_t)(i + 1), CLUSTER, 0), 0);
+        assert_int_equal(vol_drain(&f->node), 0);
+    }
+    assert_int_equal(volume_read(f->node.volume, &c.req, 0, &iov, 1, on_call), 0);
+    while (!c.done) {
+        unsigned now = list_count(&f->node.backend.queue);
+
+        most = now > most ? now : most;
+        vol_node_turn(&f->node, false);
+    }
+    assert_int_equal(c.rc, 0);
+    assert_in_range(most, 8, 32);
+    for (unsigned i = 0; i < 100 * CLUSTER; i++) {
+        assert_int_equal(f->data[i], i / CLUSTER + 1);
+    }
+}
+
 static void a_backend_that_is_down_only_delays(void **state)
 {
     struct fixture *f = *state;
@@ -743,6 +779,7 @@ int main(void)
         T(a_damaged_journal_opens_read_only_until_the_loss_is_accepted),
         T(a_changed_byte_in_a_sco_is_an_error_never_data),
         T(a_backend_that_lost_a_sco_of_a_drained_volume_is_noticed),
+        T(a_read_of_many_scos_leaves_room_for_others),
         T(a_backend_that_is_down_only_delays),
         T(a_failed_journal_stops_writes_but_not_reads),
         T(stray_objects_are_swept_at_the_next_open),
