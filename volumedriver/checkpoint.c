@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "volumedriver/format_flags.h"
 #include "volumedriver/location.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/seal.h"
@@ -189,7 +190,7 @@ int checkpoint_reader_init(struct checkpoint_reader *r, const uint8_t *object, s
         get_u32le(object + SEAL_AT) != seal_crc(0, object, CHECKPOINT_HEADER_BYTES, SEAL_AT)) {
         return err_set(e, ERR_CORRUPT, "header of checkpoint %010" PRIx64, number);
     }
-    if (get_u32le(object + 8) != VERSION || get_u32le(object + FLAGS_AT) != 0) {
+    if (get_u32le(object + 8) != VERSION || !format_flags_readable(get_u32le(object + FLAGS_AT))) {
         return err_set(e, ERR_VERSION, "checkpoint %010" PRIx64 " has version %" PRIu32, number,
                        get_u32le(object + 8));
     }

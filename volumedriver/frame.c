@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "volumedriver/format_flags.h"
 #include "volumedriver/location.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/seal.h"
@@ -33,7 +34,7 @@ int frame_super_decode(const uint8_t block[JOURNAL_SUPER_BYTES], struct frame_su
     if (get_u32le(block + SUPER_CRC_AT) != crc32c(0, block, SUPER_CRC_AT)) {
         return err_set(e, ERR_CORRUPT, "journal superblock");
     }
-    if (get_u32le(block + 8) != SUPER_VERSION || get_u32le(block + 12) != 0) {
+    if (get_u32le(block + 8) != SUPER_VERSION || !format_flags_writable(get_u32le(block + 12))) {
         return err_set(e, ERR_VERSION, "journal version %u, flags %#x", get_u32le(block + 8),
                        get_u32le(block + 12));
     }
@@ -123,6 +124,13 @@ void frame_header_seal(const struct frame_header *h, uint8_t *header)
     put_u32le(header + CRC_AT, header_crc(h, header));
 }
 
+/* The journal of a read-only frame cannot be opened: that is a write. */
+static bool is_known(const uint8_t *head)
+{
+    return get_u16le(head + 12) == FRAME_VERSION &&
+           format_flags_writable(get_u32le(head + FLAGS_AT));
+}
+
 int frame_header_peek(const uint8_t head[FRAME_HEAD_BYTES], struct frame_header *ret_h)
 {
     struct frame_header h;
@@ -147,8 +155,7 @@ int frame_header_peek(const uint8_t head[FRAME_HEAD_BYTES], struct frame_header 
     h.release_lsn = get_u64le(head + 88);
     h.segment_bytes = get_u64le(head + 112);
     *ret_h = h;
-    return get_u16le(head + 12) == FRAME_VERSION && get_u32le(head + FLAGS_AT) == 0 ? 0
-                                                                                    : ERR_VERSION;
+    return is_known(head) ? 0 : ERR_VERSION;
 }
 
 /* Fields without a meaning are zero; a later version may give them one that must not be
@@ -224,7 +231,7 @@ int frame_header_check(const uint8_t *header, const struct frame_header *h)
     if (get_u32le(header + CRC_AT) != header_crc(h, header)) {
         return ERR_CORRUPT;
     }
-    if (get_u16le(header + 12) != FRAME_VERSION || get_u32le(header + FLAGS_AT) != 0) {
+    if (!is_known(header)) {
         return ERR_VERSION;
     }
     for (uint32_t i = 0; i < h->extent_count && rc != ERR_CORRUPT; i++) {

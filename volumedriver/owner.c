@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/hex.h"
+#include "volumedriver/format_flags.h"
 #include "volumedriver/location.h"
 #include "volumedriver/seal.h"
 
@@ -41,7 +42,8 @@ int owner_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16],
         get_u32le(data + SEAL_AT) != seal_crc(0, data, OWNER_BYTES, SEAL_AT)) {
         return err_set(e, ERR_CORRUPT, "owner of the volume");
     }
-    if (get_u32le(data + 8) != VERSION || get_u32le(data + FLAGS_AT) != 0 || data[72] > DRAINED) {
+    if (get_u32le(data + 8) != VERSION || !format_flags_writable(get_u32le(data + FLAGS_AT)) ||
+        data[72] > DRAINED) {
         return err_set(e, ERR_VERSION, "owner of the volume has version %" PRIu32,
                        get_u32le(data + 8));
     }

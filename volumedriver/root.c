@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "volumedriver/checkpoint.h"
+#include "volumedriver/format_flags.h"
 #include "volumedriver/location.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/seal.h"
@@ -396,12 +397,13 @@ int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16], str
         get_u32le(data + 56) != bytes - HEADER_BYTES) {
         return err_set(e, ERR_CORRUPT, "root of the volume");
     }
-    if (get_u32le(data + 8) != VERSION || get_u32le(data + FLAGS_AT) != 0) {
+    if (get_u32le(data + 8) != VERSION || !format_flags_readable(get_u32le(data + FLAGS_AT))) {
         return err_set(e, ERR_VERSION, "root of version %" PRIu32, get_u32le(data + 8));
     }
     memcpy(r.id, data + 16, 16);
     memcpy(r.volume, data + 32, 16);
     r.epoch = get_u64le(data + 48);
+    r.read_only = !format_flags_writable(get_u32le(data + FLAGS_AT));
     if (memcmp(r.volume, volume, 16) != 0) {
         return err_set(e, ERR_CORRUPT, "root of another volume");
     }

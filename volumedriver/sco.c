@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "volumedriver/format_flags.h"
 #include "volumedriver/location.h"
 #include "volumedriver/seal.h"
 
@@ -133,7 +134,8 @@ int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volum
         get_u32le(bytes + SEAL_AT) != seal_crc(0, bytes, SCO_FOOTER_BYTES, SEAL_AT)) {
         return err_set(e, ERR_CORRUPT, "footer of SCO %010" PRIx64, number);
     }
-    if (get_u32le(bytes + 8) != FOOTER_VERSION || get_u32le(bytes + FOOTER_FLAGS_AT) != 0) {
+    if (get_u32le(bytes + 8) != FOOTER_VERSION ||
+        !format_flags_readable(get_u32le(bytes + FOOTER_FLAGS_AT))) {
         return err_set(e, ERR_VERSION, "SCO %010" PRIx64 " has version %" PRIu32, number,
                        get_u32le(bytes + 8));
     }

@@ -19,8 +19,9 @@ uint64_t volume_now_ms(const struct volume *v)
 
 bool volume_may_upload(const struct volume *v)
 {
-    return v->state == VOLUME_RUNNING ||
-           (v->state == VOLUME_CLOSING && volume_now_ms(v) < v->drain_until_ms);
+    return !v->root.read_only &&
+           (v->state == VOLUME_RUNNING ||
+            (v->state == VOLUME_CLOSING && volume_now_ms(v) < v->drain_until_ms));
 }
 
 struct backend_assert volume_tag_assert(const struct volume *v)

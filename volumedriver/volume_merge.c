@@ -252,6 +252,19 @@ static void open_damaged(struct volume_opening *o, const char *why)
     judge(o, &verdict, on_judged);
 }
 
+/* A later version wrote what this one may only read: nothing is put, replaced or deleted, and what
+ * the journal holds stays there. */
+static void serve_newer(struct volume_opening *o)
+{
+    struct volume *v = o->v;
+
+    v->epoch = v->claim.epoch;
+    v->state = VOLUME_RUNNING;
+    log_warn("volume", "read only, a newer version wrote it", "volume=%s epoch=%" PRIu32, v->name,
+             v->epoch);
+    volume_opening_end(o, 0);
+}
+
 void volume_merge_journal(struct volume_opening *o)
 {
     struct volume *v = o->v;
@@ -275,8 +288,10 @@ void volume_merge_journal(struct volume_opening *o)
     free(h.scos);
     if (!ours) {
         open_damaged(o, "a SCO in the backend is not the one that the journal assigned");
-    } else if (damage != NULL && !v->options.accept_loss) {
+    } else if (damage != NULL && (!v->options.accept_loss || v->root.read_only)) {
         open_damaged(o, damage);
+    } else if (v->root.read_only) {
+        serve_newer(o);
     } else {
         if (damage != NULL) {
             log_warn("volume", "loss accepted", "volume=%s why=%s last_seq=%" PRIu64, v->name,

@@ -57,7 +57,8 @@ void volume_sweep_start(struct volume *v, struct buf *names)
 {
     struct volume_sweep *s;
 
-    if (names->len == 0 || v->sweep != NULL) { /* one at a time: an open sweeps the rest */
+    /* One at a time: an open sweeps the rest. */
+    if (names->len == 0 || v->sweep != NULL || !volume_may_upload(v)) {
         buf_release(names);
         return;
     }
