@@ -109,6 +109,7 @@ static void mark_drained(struct volume_closing *c)
 void volume_closing_pump(struct volume *v)
 {
     struct volume_closing *c;
+    uint64_t first_seq;
     bool draining = volume_may_upload(v) && (v->committed.seq < v->open_last ||
                                              !list_empty(&v->jobs) || volume_wants_checkpoint(v));
 
@@ -117,7 +118,9 @@ void volume_closing_pump(struct volume *v)
          * follow them: v->err stops those that are still reading. */
         v->canceled = true;
         err_set(&v->err, ERR_CANCELED, "volume %s is closing", v->name);
-        journal_cancel(v->host->journal, v->uuid, ERR_CANCELED);
+        first_seq = journal_cancel(v->host->journal, v->uuid, ERR_CANCELED);
+        /* The record of an epoch that is being taken tells that all in front of it is there. */
+        v->next_seq = first_seq != 0 ? first_seq : v->next_seq;
     }
     if (v->requests != 0 || draining || volume_uploads_busy(v) || v->change != NULL ||
         v->sweep != NULL || v->opening != NULL || v->closing != NULL) {

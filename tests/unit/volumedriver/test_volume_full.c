@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "fault/vol_load.h"
 #include "volumedriver/journal_full.h"
+#include "volumedriver/location.h"
 #include "volumedriver/volume_full.h"
 #include "volumedriver/volume_impl.h"
 
@@ -209,12 +210,40 @@ static void who_keeps_the_oldest_segment_is_named_open_or_not(void **state)
     }
 }
 
+/* The canceled writes had seqs: the epoch's record must not tell of any behind them. */
+static void writes_that_wait_while_an_epoch_is_taken_may_be_canceled(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t ms;
+
+    assert_int_equal(vol_node_start(&f->node), 0);
+    f->registry.slow_turns = 50000;
+    f->node.volume->next_index = SCO_INDEX_MAX + 1;
+    for (unsigned i = 0; i < WRITES; i++) {
+        submit(f, i);
+    }
+    while (journal_waiting(f->node.journal, &ms) == NULL || f->node.volume->opening == NULL) {
+        turn(f, 1);
+    }
+    (void)vol_node_stop(&f->node, 0);
+    f->registry.slow_turns = 0;
+    assert_int_equal(f->calls[WRITES - 1].rc, ERR_CANCELED);
+    assert_int_equal(vol_node_start(&f->node), 0);
+    assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
+    for (unsigned i = 0; i < WRITES; i++) {
+        if (f->calls[i].rc == 0) {
+            expect(f, i, (uint8_t)(i + 1));
+        }
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(a_write_that_waits_too_long_fails_and_the_volume_goes_on),
         T(who_keeps_the_oldest_segment_is_named_open_or_not),
+        T(writes_that_wait_while_an_epoch_is_taken_may_be_canceled),
     };
 
     log_set_level(getenv("VOL_LOG") != NULL ? LOG_INFO : LOG_NONE);
