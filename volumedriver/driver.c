@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "volumedriver/driver_finish.h"
 #include "volumedriver/driver_full.h"
 #include "volumedriver/driver_notes.h"
 #include "volumedriver/driver_settle.h"
@@ -128,10 +129,14 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct registr
         return; /* on_tick() asks again */
     }
     for (size_t i = 0; i < count; i++) {
+        if (strcmp(volumes[i].owner, d->config->driver_id) != 0) {
+            continue;
+        }
         if (volumes[i].state == REGISTRY_VOLUME_READY &&
-            strcmp(volumes[i].owner, d->config->driver_id) == 0 &&
             driver_volume_find(d, volumes[i].name) == NULL) {
             driver_volume_add(d, &volumes[i], false, NULL, NULL);
+        } else if (volumes[i].state == REGISTRY_VOLUME_DELETING) {
+            driver_finish_add(d, &volumes[i]);
         }
     }
     if (has_more && count != 0) {
@@ -171,6 +176,7 @@ static void on_tick(uv_timer_t *timer)
     driver_open_waiting(d);
     driver_settle(d);
     driver_full_watch(d);
+    driver_finish_deletes(d);
 }
 
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,
@@ -181,6 +187,7 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
     d->loop = loop;
     d->config = config;
     list_init(&d->volumes);
+    list_init(&d->unfinished);
     d->exports.ops = &driver_exports_ops;
     turn_init(&d->turn, loop);
     CHECK(uv_timer_init(loop, &d->timer) == 0);
@@ -320,6 +327,7 @@ static void stop_step(struct driver *d)
     } else if (d->worker != NULL) {
         nbd_worker_close(d->worker, on_worker_closed, d);
     } else if (d->connected) {
+        driver_finish_forget(d);
         connect_close(&d->connect, on_connect_closed, d);
     } else if (d->route != NULL) {
         backend_route_close(d->route, on_route_closed, d);

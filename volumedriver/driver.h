@@ -47,7 +47,7 @@ struct driver {
     struct nbd_exports exports;
     struct nbd_server *nbd;
     struct nbd_worker *worker;
-    struct list volumes;
+    struct list volumes, unfinished; /* deletes */
     struct driver_volume *by_name;
     unsigned opening;
     unsigned reopening;  /* of them, those that failed before */
@@ -72,8 +72,8 @@ struct driver {
  * that come earlier are held until their volume is open. */
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,
                  struct err *e);
-/* Clients are cut off, volumes upload what they can for a while and close; then `stopped`. Also
- * after a start that failed half way. */
+/* Clients are cut off, volumes upload what they can and close; then `stopped`. Also after a start
+ * that failed half way. */
 void driver_stop(struct driver *d, void (*stopped)(struct driver *d));
 
 extern const struct volume_owner_ops driver_owner_ops;  /* driver_claim.c */
@@ -85,6 +85,9 @@ extern const struct nbd_exports_ops driver_exports_ops; /* driver_exports.c */
 void driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,
                    driver_cb done, void *ctx);
 void driver_delete(struct driver *d, const char *name, driver_cb done, void *ctx);
+/* Only the volume with this UUID, and only when its record is DELETING; else ERR_NOT_FOUND. */
+void driver_delete_unfinished(struct driver *d, const char *name, const char *uuid, driver_cb done,
+                              void *ctx);
 /* Open a volume whose owner, or whose journal, is gone for good. */
 void driver_take(struct driver *d, const char *name, driver_cb done, void *ctx);
 

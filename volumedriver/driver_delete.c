@@ -3,9 +3,9 @@
  *   no client has it -> record DELETING -> clients cut off, volume closed -> namespace deleted ->
  * note -> record gone
  *
- * A crash leaves the record DELETING; a delete goes on from there. The note (home/deleted/UUID)
- * lets the next start drop what the journal still holds of it: only what was deleted for sure
- * is dropped. Taking a volume over from its owner is here, too. */
+ * A crash leaves the record DELETING; a delete goes on from there (driver_finish.c asks for it).
+ * The note (home/deleted/UUID) lets the next start drop what the journal still holds of it: only
+ * what was deleted for sure is dropped. Taking a volume over from its owner is here, too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,7 @@ struct removal {
     struct driver *d;
     struct registry_volume record;
     bool is_take;
+    char unfinished[RND_UUID_TEXT_BYTES]; /* only this one, and only when it is DELETING */
     uv_timer_t timer;
     unsigned tries;
     int rc;
@@ -189,11 +190,26 @@ static int take_over(struct removal *r, struct registry_volume *record, struct e
                                              : driver_volume_close(v, 0, on_useless_closed, r, e);
 }
 
+/* The name may be another volume's by now. */
+static int check_unfinished(const struct removal *r, const struct registry_volume *record,
+                            struct err *e)
+{
+    if (r->unfinished[0] != '\0' &&
+        (record->state != REGISTRY_VOLUME_DELETING || strcmp(record->uuid, r->unfinished) != 0)) {
+        return err_say(e, ERR_NOT_FOUND, "volume '%s' was deleted meanwhile", record->name);
+    }
+    return 0;
+}
+
 static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry_volume *record)
 {
     struct removal *r = ctx;
     struct err why;
 
+    if (rc == 0) {
+        rc = check_unfinished(r, record, &why);
+        e = rc != 0 ? &why : e;
+    }
     if (rc == 0) {
         rc = r->is_take ? take_over(r, record, &why) : check_owner(r, record, &why);
         e = &why;
@@ -209,7 +225,8 @@ static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry
     start_deleting(r);
 }
 
-static void start(struct driver *d, const char *name, bool is_take, driver_cb done, void *ctx)
+static void start(struct driver *d, const char *name, const char *unfinished, bool is_take,
+                  driver_cb done, void *ctx)
 {
     struct removal *r = mem_zalloc(sizeof *r);
 
@@ -218,6 +235,7 @@ static void start(struct driver *d, const char *name, bool is_take, driver_cb do
     r->done = done;
     r->ctx = ctx;
     snprintf(r->record.name, sizeof r->record.name, "%s", name);
+    snprintf(r->unfinished, sizeof r->unfinished, "%s", unfinished);
     CHECK(uv_timer_init(d->loop, &r->timer) == 0);
     d->operations++;
     registry_volume_get(d->connect.registry, name, on_looked_up, r);
@@ -225,10 +243,16 @@ static void start(struct driver *d, const char *name, bool is_take, driver_cb do
 
 void driver_delete(struct driver *d, const char *name, driver_cb done, void *ctx)
 {
-    start(d, name, false, done, ctx);
+    start(d, name, "", false, done, ctx);
+}
+
+void driver_delete_unfinished(struct driver *d, const char *name, const char *uuid, driver_cb done,
+                              void *ctx)
+{
+    start(d, name, uuid, false, done, ctx);
 }
 
 void driver_take(struct driver *d, const char *name, driver_cb done, void *ctx)
 {
-    start(d, name, true, done, ctx);
+    start(d, name, "", true, done, ctx);
 }

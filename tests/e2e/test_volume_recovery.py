@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import nbd_client as nbd
@@ -355,13 +356,35 @@ def a_lost_frame(d, disk):
     disk.check_all_there()
 
 
+def a_crash_in_a_delete(d, disk):
+    """It is finished without being asked again: nothing else gives back what the journal holds."""
+    gone = Disk(d, "gone")
+    gone.write(20)
+    d.hold("proxy", "--kill")
+    thread = threading.Thread(target=lambda: d.run("vdisk-delete", "gone", check=False))
+    thread.start()
+    wait_for("the delete to begin", lambda: any(
+        v["name"] == "gone" and v["state"] in ("deleting", "closing") for v in d.alba("vdisk-list")))
+    wait_for("its volume to be closed", lambda: any(
+        v["name"] == "gone" and v["state"] == "deleting" for v in d.alba("vdisk-list")), 60)
+    kill_driver(d)
+    thread.join(90)
+    d.start("proxy")
+    start_driver(d)
+    wait_for("the delete to end", lambda: not any(
+        v["name"] == "gone" for v in d.alba("vdisk-list")), 90)
+    assert "unfinished delete ended" in (d.dir / "log/volumedriver.log").read_text()
+    disk.check_all_there()
+
+
 KEYS = {"sco_age_ms": 300, "checkpoint_bytes": 200000}
 
 with Deployment() as d:
     d.volumes_anew(**KEYS)
     disk = Disk(d, "disk")
     for step in (clean_stop, without_map, without_two_disks, without_journal_after_clean_stop,
-                 without_journal, a_lost_frame, another_owner):
+                 without_journal, a_lost_frame, a_crash_in_a_delete,
+                 another_owner):
         began = time.monotonic()
         step(d, disk)
         print(f"{step.__name__}: ok, {time.monotonic() - began:.1f} s")
