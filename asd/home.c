@@ -117,6 +117,37 @@ static int check_names(const char *asd_id, const char *node_id, struct err *e)
     return 0;
 }
 
+/* 0: it is there. */
+static int find(struct io *io, const char *path, const char *name)
+{
+    char *file = mem_printf("%s/%s", path, name);
+    int fd = io->ops->open(io, file, IO_OPEN_READ);
+
+    free(file);
+    if (fd >= 0) {
+        io->ops->close(io, fd);
+    }
+    return fd < 0 ? fd : 0;
+}
+
+int asd_home_admit(struct io *io, const char *path, bool may_create, struct err *e)
+{
+    int rc = find(io, path, "identity");
+
+    if (rc == -ENOENT && may_create) {
+        rc = io->ops->mkdir(io, path);
+        rc = rc == -EEXIST ? 0 : rc;
+    } else if (rc == -ENOENT && find(io, path, ASD_HOME_NEW) != 0) {
+        return err_say(e, ERR_NOT_FOUND,
+                       "home %s: no store is here. Is its disk mounted? To make a new store here, "
+                       "start it once with --create",
+                       path);
+    } else if (rc == -ENOENT) {
+        rc = 0;
+    }
+    return rc == 0 ? 0 : err_set(e, rc, "home %s", path);
+}
+
 static int load_identity(struct asd_home *home, const char *asd_id, const char *node_id,
                          struct err *e)
 {
@@ -187,6 +218,7 @@ int asd_home_open(struct io *io, const char *path, const char *asd_id, const cha
 int asd_home_commit(struct asd_home *home, struct err *e)
 {
     struct buf b = {0};
+    char *name;
     int rc;
 
     asd_identity_encode(&b, home);
@@ -196,6 +228,9 @@ int asd_home_commit(struct asd_home *home, struct err *e)
         return err_set(e, rc, "home %s: identity", home->path);
     }
     home->fresh = false;
+    name = mem_printf("%s/" ASD_HOME_NEW, home->path);
+    home->io->ops->unlink(home->io, name); /* it may stay: the identity is there */
+    free(name);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "loop/io.h"
 
 enum { ASD_NAME_BYTES_MAX = 255 };
+#define ASD_HOME_NEW "new" /* whoever made the directory for a store leaves it there */
 
 struct asd_home {
     struct io *io;
@@ -28,6 +29,11 @@ struct asd_home {
  * ERR_BUSY when another process has it. */
 int asd_home_lock(const char *path, int *ret_fd, struct err *e);
 
+/* Before anything is written: 0 if a store is in `path`, or may be made there because the caller
+ * says so (the directory is made) or the file ASD_HOME_NEW lies in it. Else ERR_NOT_FOUND, and what
+ * to do: where a disk is to be mounted, its empty directory must not become a store of that name.
+ */
+int asd_home_admit(struct io *io, const char *path, bool may_create, struct err *e);
 /* Read who lives here. `asd_id` NULL: take what is there, or a fresh UUID. ERR_IDENTITY when
  * asd_id or node_id is another one than the home's. Makes `slabs/`. */
 int asd_home_open(struct io *io, const char *path, const char *asd_id, const char *node_id,

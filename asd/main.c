@@ -134,15 +134,7 @@ static void raise_descriptor_limit(void)
     }
 }
 
-static int make_home(const char *path, struct err *e)
-{
-    struct io *io = io_real();
-    int rc = io->ops->mkdir(io, path);
-
-    return rc == 0 || rc == -EEXIST ? 0 : err_set(e, rc, "home %s", path);
-}
-
-static int open_store(struct asd *asd, uv_loop_t *loop, const struct asd_config *config,
+static int open_store(struct asd *asd, struct daemon *d, const struct asd_config *config,
                       struct err *e)
 {
     struct asd_index_rocksdb_options options = {
@@ -151,7 +143,7 @@ static int open_store(struct asd *asd, uv_loop_t *loop, const struct asd_config 
     struct asd_store_options store = {.home = &asd->home,
                                       .limit_percent = (unsigned)config->limit_percent,
                                       .punch_delay_ms = PUNCH_DELAY_MS};
-    int rc = make_home(config->home, e);
+    int rc = asd_home_admit(io_real(), config->home, daemon_may_create(d), e);
 
     raise_descriptor_limit();
     rc = rc != 0 ? rc : capacity(config, &store.capacity_bytes, e);
@@ -169,7 +161,7 @@ static int open_store(struct asd *asd, uv_loop_t *loop, const struct asd_config 
     if (rc != 0) {
         return rc;
     }
-    rc = asd_store_open(loop, &store, &asd->store, e);
+    rc = asd_store_open(daemon_loop(d), &store, &asd->store, e);
     if (rc != 0) {
         store.index->ops->close(store.index);
     }
@@ -242,7 +234,7 @@ static int start(struct daemon *d, struct err *e)
     const struct asd_config *config = daemon_config(d);
     struct asd_server_options options = {0};
     struct net_addr addrs[ADDRS_MAX];
-    int rc = open_store(asd, daemon_loop(d), config, e);
+    int rc = open_store(asd, d, config, e);
 
     if (rc == 0) {
         rc = make_addrs(&config->ips, (uint16_t)config->port, addrs, &options.addr_count, e);
@@ -325,6 +317,8 @@ int main(int argc, char **argv)
                                            .summary = "the daemon of one disk",
                                            .keys = asd_config_keys,
                                            .config_bytes = sizeof(struct asd_config),
+                                           .create_help = "make the store, if there is none yet: "
+                                                          "the first time only",
                                            .ctx = &asd,
                                            .start = start,
                                            .stop = stop,

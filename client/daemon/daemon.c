@@ -34,6 +34,7 @@ struct daemon {
     uv_loop_t loop;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t watchdog;
+    bool may_create;
     bool ready;
     bool started;     /* options->start returned 0 */
     bool stop_wanted; /* before it did */
@@ -45,6 +46,7 @@ struct daemon {
 struct command_line {
     const char *config_url;
     bool check;
+    bool create;
     bool die_with_parent;
     long parent_pid; /* 0: not told */
 };
@@ -240,13 +242,15 @@ static void print_usage(const struct daemon_options *o, FILE *out)
             "%s: %s\n\n"
             "usage: %s --config FILE|file://FILE [options]\n"
             "  --check            read the configuration, report, exit\n"
+            "%s%s%s"
             "  --help-config      print the keys of the configuration and their defaults\n"
             "  --log-sink SINK    console: (stderr); others are accepted with a warning\n"
             "  --die-with-parent[=PID]  stop when the process that started this one ends\n"
             "  --version          print the version\n"
             "  --help             print this\n"
             "signals: SIGTERM, SIGINT stop (a second one at once); SIGHUP, SIGUSR1 reload\n",
-            o->name, o->summary, o->name);
+            o->name, o->summary, o->name, o->create_help != NULL ? "  --create           " : "",
+            o->create_help != NULL ? o->create_help : "", o->create_help != NULL ? "\n" : "");
 }
 
 static void check_log_sink(const char *sink)
@@ -261,10 +265,11 @@ static void check_log_sink(const char *sink)
 static int parse_options(const struct daemon_options *o, int argc, char **argv,
                          struct command_line *ret_line, int *ret_code)
 {
-    enum { CONFIG = 1, CHECK_ONLY, HELP, HELP_CONFIG, VERSION, LOG_SINK, DIE_WITH_PARENT };
+    enum { CONFIG = 1, CHECK_ONLY, CREATE, HELP, HELP_CONFIG, VERSION, LOG_SINK, DIE_WITH_PARENT };
     static const struct option options[] = {
         {"config", required_argument, NULL, CONFIG},
         {"check", no_argument, NULL, CHECK_ONLY},
+        {"create", no_argument, NULL, CREATE},
         {"help", no_argument, NULL, HELP},
         {"help-config", no_argument, NULL, HELP_CONFIG},
         {"version", no_argument, NULL, VERSION},
@@ -283,6 +288,9 @@ static int parse_options(const struct daemon_options *o, int argc, char **argv,
             break;
         case CHECK_ONLY:
             line.check = true;
+            break;
+        case CREATE:
+            line.create = true;
             break;
         case DIE_WITH_PARENT:
             line.die_with_parent = true;
@@ -306,9 +314,11 @@ static int parse_options(const struct daemon_options *o, int argc, char **argv,
             return 1;
         }
     }
-    if (optind != argc || line.config_url == NULL) {
+    if (optind != argc || line.config_url == NULL || (line.create && o->create_help == NULL)) {
         if (optind != argc) {
             fprintf(stderr, "%s: unexpected argument '%s'\n", o->name, argv[optind]);
+        } else if (line.create && o->create_help == NULL) {
+            fprintf(stderr, "%s: --create means nothing here\n", o->name);
         } else {
             fprintf(stderr, "%s: --config is missing\n", o->name);
         }
@@ -369,6 +379,7 @@ int daemon_main(const struct daemon_options *options, int argc, char **argv)
     d = mem_zalloc(sizeof *d);
     d->options = options;
     d->url = line.config_url;
+    d->may_create = line.create;
     if (load_config(d, &d->config, &e) != 0) {
         fprintf(stderr, "%s: %s\n", options->name, e.msg);
         d->exit_code = EXIT_FAILURE;
@@ -406,6 +417,11 @@ void *daemon_ctx(const struct daemon *d)
 bool daemon_is_ready(const struct daemon *d)
 {
     return d->ready;
+}
+
+bool daemon_may_create(const struct daemon *d)
+{
+    return d->may_create;
 }
 
 void daemon_ready(struct daemon *d, const char *status)

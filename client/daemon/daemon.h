@@ -2,9 +2,9 @@
  *
  *   int main(int argc, char **argv) { return daemon_main(&options, argc, argv); }
  *
- * --config, --check, --help, --help-config, --version, --log-sink, --die-with-parent.
- * SIGTERM and SIGINT stop: options->stop, then, when the daemon has called
- * daemon_stopped(), exit 0; a second one exits at once with 128 + its number. SIGHUP and
+ * --config, --check, --create (where it means something), --help, --help-config, --version,
+ * --log-sink, --die-with-parent. SIGTERM and SIGINT stop: options->stop, then, when the daemon has
+ * called daemon_stopped(), exit 0; a second one exits at once with 128 + its number. SIGHUP and
  * SIGUSR1 read the configuration again and call options->reload. SIGPIPE is ignored.
  *
  * Everything runs on the loop thread. At the end no handle may be left on the loop. */
@@ -27,6 +27,7 @@ struct daemon_options {
     const struct config_key *keys; /* a STRING key "log_level", if any, is applied here */
     size_t config_bytes;           /* of the struct the keys fill */
     void *ctx;                     /* daemon_ctx() */
+    const char *create_help;       /* of --create, daemon_may_create(); NULL: no such option */
 
     /* What a table cannot say, such as "port or tls". May be NULL. Also for --check. */
     int (*check)(const void *config, struct err *e);
@@ -48,6 +49,7 @@ uv_loop_t *daemon_loop(struct daemon *d);
 const void *daemon_config(const struct daemon *d);
 void *daemon_ctx(const struct daemon *d);
 bool daemon_is_ready(const struct daemon *d);
+bool daemon_may_create(const struct daemon *d); /* --create was given */
 
 /* Tell systemd (READY=1, STATUS=`status`) and the log. */
 void daemon_ready(struct daemon *d, const char *status);

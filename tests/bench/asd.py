@@ -32,7 +32,7 @@ class Asd:
         self.start()
 
     def start(self):
-        self.pid = self.scratch.start(self.name, BIN / "alba-asd", "--config", self.config,
+        self.pid = self.scratch.start(self.name, BIN / "alba-asd", "--create", "--config", self.config,
                                       port=self.port)
         wait_for("its HTTP port", lambda: listens(self.http_port))
 

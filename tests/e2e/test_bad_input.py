@@ -1,6 +1,7 @@
 """Wrong input of every kind: one clear error that names the culprit, and nothing is harmed."""
 import json
 import os
+import pathlib
 import random
 import socket
 import subprocess
@@ -21,11 +22,11 @@ def refused(action, *texts):
         raise AssertionError(f"this should have failed with {texts!r}")
 
 
-def daemon_refuses(d, program, config, *texts):
+def daemon_refuses(d, program, config, *texts, options=()):
     """The daemon ends by itself, non-zero, and says why."""
     path = d.root / "bad.json"
     path.write_text(config if isinstance(config, str) else json.dumps(config))
-    done = subprocess.run([BIN / program, "--config", path], capture_output=True, text=True,
+    done = subprocess.run([BIN / program, "--config", path, *options], capture_output=True, text=True,
                           timeout=60)
     assert done.returncode not in (0, -6, -11), f"{program} ended with {done.returncode}"
     for text in texts:
@@ -43,7 +44,7 @@ def configs(d):
     daemon_refuses(d, "alba-asd", other_port, str(d.dir / "data/asd0"))  # in use
     used = dict(asd, home=str(d.root / "fresh"))
     os.mkdir(d.root / "fresh")
-    daemon_refuses(d, "alba-asd", used, str(asd["port"]))
+    daemon_refuses(d, "alba-asd", used, str(asd["port"]), options=["--create"])
     proxy = json.loads((d.dir / "etc/proxy.json").read_text())
     daemon_refuses(d, "alba-proxy", dict(proxy, port=0, http_port=0, socket=str(d.root / "s"),
                                          albamgr_cfg_url="arakoon://x/y"), "arakoon")
@@ -58,6 +59,27 @@ def other_home(d):
                    "somebody-else")
     d.run("start", "asd0")
     wait_for("asd0", lambda: d.daemon("asd0")["state"] == "running")
+
+
+def unmounted_home(d):
+    """Where the disk was is an empty directory, or nothing: no store is made of that."""
+    config = json.loads((d.dir / "etc/asd0.json").read_text())
+    home = pathlib.Path(config["home"])
+    away = d.root / "disk"
+    config = dict(config, port=0, http_port=0)
+    d.run("stop", "asd0")
+    home.rename(away)
+    daemon_refuses(d, "alba-asd", config, str(home), "Is its disk mounted?", "--create")
+    assert not home.exists()
+    home.mkdir()
+    daemon_refuses(d, "alba-asd", config, str(home), "Is its disk mounted?", "--create")
+    assert list(home.iterdir()) == [], "written where nothing is mounted"
+    home.rmdir()
+    away.rename(home)
+    d.run("start", "asd0")
+    wait_for("asd0", lambda: d.daemon("asd0")["state"] == "running")
+    daemon_refuses(d, "alba-proxy", json.loads((d.dir / "etc/proxy.json").read_text()), "--create",
+                   options=["--create"])
 
 
 def cli(d):
@@ -202,6 +224,7 @@ with Deployment() as d:
     d.alba("upload-object", "ns", d.root / "in", "kept")
     configs(d)
     other_home(d)
+    unmounted_home(d)
     cli(d)
     ports(d)
     too_few_osds(d)

@@ -1,9 +1,14 @@
 #include "alba/up_config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/mem.h"
+#include "loop/io.h"
+
+#define ASD_HOME_NEW "new" /* asd/FORMAT.md */
 
 /* The port that serves /metrics and /status of a daemon. */
 static uint16_t http_port(struct deployment *d, const char *name, struct err *e)
@@ -38,6 +43,22 @@ static json_int_t capacity(const struct deployment *d)
                : (json_int_t)1 << 40;
 }
 
+/* The first time only, so before the configuration is there: a directory that the ASD may make a
+ * store of. One that comes up empty later, as an unmounted disk does, it refuses. */
+static int make_home(const struct deployment *d, const char *name, const char *home, struct err *e)
+{
+    struct io *io = io_real();
+    char *config = deployment_path(d, "etc", name, ".json");
+    int rc = 0;
+
+    if (access(config, F_OK) != 0) {
+        rc = io->ops->mkdir(io, home);
+        rc = rc == 0 || rc == -EEXIST ? io_store_file(io, home, ASD_HOME_NEW, "", 0) : rc;
+    }
+    free(config);
+    return rc == 0 ? 0 : err_set(e, rc, "make %s", home);
+}
+
 int up_config_asd(struct deployment *d, const char *name, const char *node_id, struct err *e)
 {
     uint16_t port = deployment_port(d, name, e);
@@ -46,8 +67,14 @@ int up_config_asd(struct deployment *d, const char *name, const char *node_id, s
     json_t *config = json_pack("{s:[s], s:i, s:s, s:s, s:n}", "ips", "127.0.0.1", "port", (int)port,
                                "home", home, "node_id", node_id, "multicast");
 
+    int rc = make_home(d, name, home, e);
+
     json_object_set_new(config, "capacity", json_integer(capacity(d)));
     free(home);
+    if (rc != 0) {
+        json_decref(config);
+        return rc;
+    }
     return finish(d, name, config, http, e);
 }
 

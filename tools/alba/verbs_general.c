@@ -72,6 +72,9 @@ static int become(struct cli *cli, const char *program)
         args[count++] = "--config";
         args[count++] = cli_option(cli, "config");
     }
+    if (cli_flag(cli, "create")) {
+        args[count++] = "--create";
+    }
     if (cli_flag(cli, "check")) {
         args[count++] = "--check";
     }
@@ -125,7 +128,12 @@ const struct verb general_verbs[] = {
     {.name = "asd-start",
      .group = "Daemons",
      .summary = "become the daemon of one disk (alba-asd)",
-     .options = DAEMON_OPTIONS,
+     .options =
+         {{.name = "create", .help = "make its store, if there is none: the first time only"},
+          {.name = "check", .help = "check the configuration and exit"},
+          {.name = "help-config", .help = "list the configuration's keys"},
+          {.name = "config", .arg = "FILE", .help = "its configuration"},
+          {.name = "log-sink", .arg = "SINK", .help = "accepted; logs go to standard error"}},
      .run = run_asd},
     {.name = "proxy-start",
      .group = "Daemons",

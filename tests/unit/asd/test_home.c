@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -67,6 +68,60 @@ static void a_home_that_does_not_exist_is_named(void **state)
     (void)state;
     assert_true(asd_home_lock("/nowhere/at all", &fd, &e) != 0);
     assert_non_null(strstr(e.msg, "/nowhere/at all"));
+}
+
+static bool is_empty(const char *dir)
+{
+    return rmdir(dir) == 0 && mkdir(dir, 0700) == 0;
+}
+
+/* What an unmounted disk looks like. */
+static void a_store_is_made_only_where_it_is_asked_for(void **state)
+{
+    char *dir = tempdir_make();
+    char *home_path = tempdir_path(dir, "disk");
+    struct asd_home home;
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(asd_home_admit(io_real(), home_path, false, &e), ERR_NOT_FOUND);
+    assert_int_equal(access(home_path, F_OK), -1);
+    assert_int_equal(mkdir(home_path, 0700), 0);
+    assert_int_equal(asd_home_admit(io_real(), home_path, false, &e), ERR_NOT_FOUND);
+    assert_non_null(strstr(e.msg, home_path));
+    assert_non_null(strstr(e.msg, "--create"));
+    assert_true(is_empty(home_path));
+    assert_int_equal(rmdir(home_path), 0);
+
+    assert_int_equal(asd_home_admit(io_real(), home_path, true, &e), 0);
+    assert_int_equal(asd_home_admit(io_real(), home_path, true, &e), 0); /* it ended too early */
+    assert_int_equal(asd_home_open(io_real(), home_path, NULL, "node-1", &home, &e), 0);
+    assert_int_equal(asd_home_admit(io_real(), home_path, false, &e), ERR_NOT_FOUND);
+    assert_int_equal(asd_home_commit(&home, &e), 0);
+    assert_int_equal(asd_home_admit(io_real(), home_path, false, &e), 0);
+    asd_home_release(&home);
+    free(home_path);
+    tempdir_remove(dir);
+}
+
+static void the_mark_of_a_new_home_goes_with_the_first_identity(void **state)
+{
+    char *dir = tempdir_make();
+    char *mark = tempdir_path(dir, ASD_HOME_NEW);
+    struct asd_home home;
+    struct err e = {0};
+
+    (void)state;
+    assert_int_equal(io_store_file(io_real(), dir, ASD_HOME_NEW, "", 0), 0);
+    assert_int_equal(asd_home_admit(io_real(), dir, false, &e), 0);
+    assert_int_equal(asd_home_open(io_real(), dir, NULL, "node-1", &home, &e), 0);
+    assert_int_equal(asd_home_admit(io_real(), dir, false, &e), 0); /* killed before the identity */
+    assert_int_equal(asd_home_commit(&home, &e), 0);
+    assert_int_equal(access(mark, F_OK), -1);
+    assert_int_equal(asd_home_admit(io_real(), dir, false, &e), 0);
+    asd_home_release(&home);
+    free(mark);
+    tempdir_remove(dir);
 }
 
 static void expect_refused(struct asd_fixture *f, int rc, const char *text)
@@ -177,6 +232,8 @@ int main(void)
         cmocka_unit_test(the_identity_is_made_once_and_kept),
         cmocka_unit_test(a_second_process_is_refused),
         cmocka_unit_test(a_home_that_does_not_exist_is_named),
+        cmocka_unit_test(a_store_is_made_only_where_it_is_asked_for),
+        cmocka_unit_test(the_mark_of_a_new_home_goes_with_the_first_identity),
         cmocka_unit_test(an_index_that_is_lost_is_refused),
         cmocka_unit_test(an_index_of_another_home_is_refused),
         cmocka_unit_test(values_without_an_identity_are_refused),

@@ -58,7 +58,7 @@ static void run(const char *config, const char *log_path)
 
     dup2(log, STDERR_FILENO);
     dup2(log, STDOUT_FILENO);
-    execl(ALBA_ASD, "alba-asd", "--config", config, "--die-with-parent", (char *)NULL);
+    execl(ALBA_ASD, "alba-asd", "--config", config, "--create", "--die-with-parent", (char *)NULL);
     _exit(127);
 }
 
