@@ -207,7 +207,9 @@ static int open_file(struct journal *j, struct err *e)
     } else if (j->fd < 0) {
         return err_set(e, j->fd, "open");
     } else {
-        rc = load(j, e);
+        /* Whoever made it may have been killed before its name was durable. */
+        rc = j->io->ops->sync_dir(j->io, j->options.dir);
+        rc = rc != 0 ? err_set(e, rc, "syncing the directory of %s", j->path) : load(j, e);
     }
     rc = rc != 0 ? rc : make_room(j, e);
     if (rc != 0) {
