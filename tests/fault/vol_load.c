@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "loop/run.h"
 #include "volumedriver/volume.h"
 
 enum { READ_CHUNK = 1048576, IOVECS = 3 };
@@ -59,8 +60,12 @@ static void on_write(struct volume_req *req, int rc)
 {
     struct request *r = container_of(req, struct request, req);
 
+    struct volume_stats stats;
+
     if (rc == 0) {
         vol_model_complete(&r->load->model, r->id, r->fua);
+        volume_stats(r->load->node->volume, &stats);
+        r->load->model.writes[r->id].last_seq = stats.last_seq;
     }
     r->load->failed = r->load->failed || rc != 0;
     request_free(r);
@@ -115,21 +120,20 @@ static void split_iov(struct vol_load *l, struct request *r, size_t bytes)
     r->iov[2] = (struct iovec){.iov_base = r->data + first, .iov_len = bytes - first};
 }
 
-static void submit_write(struct vol_load *l, uint64_t sector, uint32_t count)
+static void submit_write(struct vol_load *l, enum vol_load_kind kind, uint64_t sector,
+                         uint32_t count, bool fua)
 {
-    unsigned dice = (unsigned)rnd_below(&l->rnd, 10);
     uint64_t at = sector * VOL_SECTOR, bytes = (uint64_t)count * VOL_SECTOR;
     struct request *r = request_new(l);
     struct volume *v = l->node->volume;
-    unsigned flags;
+    unsigned flags = fua ? VOLUME_FUA : 0;
     int rc;
 
-    r->fua = rnd_below(&l->rnd, 12) == 0 && !l->never_flush;
-    flags = r->fua ? VOLUME_FUA : 0;
-    r->id = vol_model_submit(&l->model, sector, count, dice < 2);
-    if (dice == 0) {
+    r->fua = fua;
+    r->id = vol_model_submit(&l->model, sector, count, kind != VOL_LOAD_WRITE);
+    if (kind == VOL_LOAD_TRIM) {
         rc = volume_trim(v, &r->req, at, bytes, flags, on_write);
-    } else if (dice == 1) {
+    } else if (kind == VOL_LOAD_ZERO) {
         rc = volume_write_zeroes(v, &r->req, at, bytes, flags, on_write);
     } else {
         r->data = mem_alloc(bytes);
@@ -170,6 +174,28 @@ static void submit_flush(struct vol_load *l)
     }
 }
 
+void vol_load_submit(struct vol_load *l, enum vol_load_kind kind, uint64_t sector, uint32_t count,
+                     bool fua)
+{
+    if (kind == VOL_LOAD_FLUSH) {
+        submit_flush(l);
+    } else {
+        submit_write(l, kind, sector, count, fua);
+    }
+}
+
+static void submit_random(struct vol_load *l, uint64_t sector, uint32_t count)
+{
+    unsigned dice = (unsigned)rnd_below(&l->rnd, 10);
+    bool fua = rnd_below(&l->rnd, 12) == 0 && !l->never_flush;
+
+    submit_write(l,
+                 dice == 0   ? VOL_LOAD_TRIM
+                 : dice == 1 ? VOL_LOAD_ZERO
+                             : VOL_LOAD_WRITE,
+                 sector, count, fua);
+}
+
 void vol_load_step(struct vol_load *l)
 {
     unsigned dice = (unsigned)rnd_below(&l->rnd, 20);
@@ -184,7 +210,7 @@ void vol_load_step(struct vol_load *l)
             if (dice < 6) {
                 submit_read(l, sector, count);
             } else {
-                submit_write(l, sector, count);
+                submit_random(l, sector, count);
             }
         }
         vol_node_turn(l->node, false);
@@ -193,10 +219,27 @@ void vol_load_step(struct vol_load *l)
     }
 }
 
+static bool is_settled(void *ctx)
+{
+    return ((const struct vol_load *)ctx)->in_flight == 0;
+}
+
 void vol_load_settle(struct vol_load *l)
 {
-    while (l->in_flight != 0) {
-        vol_node_turn(l->node, true);
+    loop_run_until_true(l->node->loop, is_settled, l);
+}
+
+void vol_load_image(struct vol_load *l, uint8_t *ret_image)
+{
+    for (uint64_t at = 0; at < l->bytes; at += READ_CHUNK) {
+        int rc, tries = 0;
+
+        do {
+            rc = vol_read(l->node, at, ret_image + at, READ_CHUNK);
+        } while (rc == UV_ECONNRESET && ++tries < 1000);
+        if (rc != 0) {
+            fail_msg("reading %llu: %s", (unsigned long long)at, err_text(rc));
+        }
     }
 }
 
@@ -204,16 +247,7 @@ void vol_load_check(struct vol_load *l, bool journal)
 {
     uint8_t *image = mem_alloc(l->bytes);
 
-    for (uint64_t at = 0; at < l->bytes; at += READ_CHUNK) {
-        int rc, tries = 0;
-
-        do {
-            rc = vol_read(l->node, at, image + at, READ_CHUNK);
-        } while (rc == UV_ECONNRESET && ++tries < 1000);
-        if (rc != 0) {
-            fail_msg("reading %llu: %s", (unsigned long long)at, err_text(rc));
-        }
-    }
+    vol_load_image(l, image);
     vol_model_check(&l->model, image, journal);
     l->failed = false;
     free(image);

@@ -112,6 +112,15 @@ void vol_model_uploaded(struct vol_model *m, uint64_t clock)
     }
 }
 
+void vol_model_committed(struct vol_model *m, uint64_t seq)
+{
+    for (uint32_t i = 1; i < m->count; i++) {
+        struct vol_write *w = &m->writes[i];
+
+        w->uploaded = w->uploaded || (w->completed != 0 && w->last_seq <= seq);
+    }
+}
+
 /* Who wrote these bytes: 0 for zeroes. Anything that no write can have left fails the test. */
 static uint32_t author(const struct vol_model *m, uint64_t sector, const uint8_t *data)
 {

@@ -24,6 +24,7 @@ struct vol_write {
     bool uploaded;
     uint64_t submitted; /* by the model's clock */
     uint64_t completed; /* 0: not */
+    uint64_t last_seq;  /* of the volume, when it completed: it has none above */
 };
 
 struct vol_sector {
@@ -55,6 +56,8 @@ void vol_model_complete(struct vol_model *m, uint32_t id, bool flushed);
 /* All that has completed is durable, or in the backend. */
 void vol_model_flushed(struct vol_model *m, uint64_t clock);
 void vol_model_uploaded(struct vol_model *m, uint64_t clock);
+/* The committed prefix ends at this seq. */
+void vol_model_committed(struct vol_model *m, uint64_t seq);
 
 /* What a read of free sectors must give while nothing has crashed. */
 void vol_model_expect(const struct vol_model *m, uint64_t sector, uint32_t count,

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "loop/run.h"
 
 const uint8_t vol_uuid[16] = "simulated-volume";
 
@@ -92,14 +93,17 @@ static void on_pressure(void *ctx, uint64_t lsn)
 
 void vol_node_turn(struct vol_node *n, bool wait)
 {
-    uv_run(&n->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    uv_run(n->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+}
+
+static bool is_idle(void *ctx)
+{
+    return ((const struct vol_node *)ctx)->pending == 0;
 }
 
 static void wait_for(struct vol_node *n)
 {
-    while (n->pending != 0) {
-        vol_node_turn(n, true);
-    }
+    loop_run_until_true(n->loop, is_idle, n);
 }
 
 static void on_closed(void *ctx)
@@ -127,8 +131,21 @@ static void close_parts(struct vol_node *n)
     n->up = false;
 }
 
+static struct backend *open_backend(struct vol_node *n)
+{
+    if (n->link != NULL) {
+        return n->link->open(n->link->ctx);
+    }
+    vol_backend_init(&n->backend, n->store, n->loop);
+    return &n->backend.backend;
+}
+
 static void close_backend(struct vol_node *n)
 {
+    if (n->link != NULL) {
+        n->link->close(n->link->ctx);
+        return;
+    }
     vol_backend_close(&n->backend);
     while (!n->backend.closed) {
         vol_node_turn(n, true);
@@ -161,13 +178,12 @@ static int open_volume(struct vol_node *n)
 {
     struct volume_options o = {.host = &n->host,
                                .name = "disk",
-                               .backend = &n->backend.backend,
+                               .backend = open_backend(n),
                                .owner = &owner,
                                .owner_ctx = n,
                                .accept_loss = n->accept_loss};
 
     memcpy(o.uuid, vol_uuid, 16);
-    vol_backend_init(&n->backend, n->store, &n->loop);
     n->pending = 1;
     n->volume = volume_open(&o, on_open, n);
     wait_for(n);
@@ -181,9 +197,9 @@ static int open_volume(struct vol_node *n)
     return n->rc;
 }
 
-int vol_node_start(struct vol_node *n)
+static int start_parts(struct vol_node *n)
 {
-    struct journal_options o = {.loop = &n->loop,
+    struct journal_options o = {.loop = n->loop,
                                 .io = &n->io.io,
                                 .dir = "/",
                                 .segment_bytes = n->segment_bytes,
@@ -193,15 +209,14 @@ int vol_node_start(struct vol_node *n)
     struct err e;
     int rc;
 
-    CHECK(!n->up);
     rc = journal_open(&o, &n->journal, &e);
     if (rc != 0) {
         return rc;
     }
-    CHECK(map_open(&n->loop, n->map_dir, 0, &n->map, &e) == 0);
-    CHECK(pool_new(&n->loop, "cpu", 2, 64, &n->pool) == 0);
-    turn_init(&n->turn, &n->loop);
-    n->host.loop = &n->loop;
+    CHECK(map_open(n->loop, n->map_dir, 0, &n->map, &e) == 0);
+    CHECK(pool_new(n->loop, "cpu", 2, 64, &n->pool) == 0);
+    turn_init(&n->turn, n->loop);
+    n->host.loop = n->loop;
     n->host.turn = &n->turn;
     n->host.journal = n->journal;
     n->host.map = n->map;
@@ -209,13 +224,27 @@ int vol_node_start(struct vol_node *n)
     n->host.retry_ms_max = 5;
     volume_host_init(&n->host);
     n->up = true;
+    return 0;
+}
+
+int vol_node_try(struct vol_node *n)
+{
+    int rc = n->up ? 0 : start_parts(n);
+
+    return rc == 0 ? open_volume(n) : rc;
+}
+
+int vol_node_start(struct vol_node *n)
+{
+    int rc;
+
+    CHECK(!n->up);
     do {
-        rc = open_volume(n);
-        if (rc == 0) {
-            return 0;
-        }
+        rc = vol_node_try(n);
     } while (rc == UV_ECONNRESET || rc == ERR_IN_DOUBT); /* as the driver would */
-    close_parts(n);
+    if (rc != 0 && n->up) {
+        close_parts(n);
+    }
     return rc;
 }
 
@@ -237,7 +266,11 @@ void vol_node_kill(struct vol_node *n)
         return;
     }
     vol_io_kill(&n->io);
-    vol_backend_kill(&n->backend);
+    if (n->link != NULL) {
+        n->link->kill(n->link->ctx);
+    } else {
+        vol_backend_kill(&n->backend);
+    }
     close_volume(n, 0);
     close_parts(n);
     vol_io_revive(&n->io);
@@ -278,26 +311,43 @@ void vol_node_lose(struct vol_node *n, uint64_t seed)
     vol_node_forget_map(n);
 }
 
-void vol_node_init(struct vol_node *n, struct vol_store *s, struct vol_registry *r, uint64_t seed)
+static void init(struct vol_node *n, struct vol_registry *r, uint64_t seed)
 {
     const char *tmp = getenv("TMPDIR");
 
-    *n = (struct vol_node){.store = s, .registry = r};
+    *n = (struct vol_node){.registry = r};
     n->disk = crash_disk_new(seed);
     vol_io_init(&n->io, crash_disk_io(n->disk), (unsigned)seed);
     n->segment_bytes = 524288;
     n->journal_bytes = 8 * n->segment_bytes;
     snprintf(n->map_dir, sizeof(n->map_dir), "%s/vol-XXXXXX", tmp != NULL ? tmp : "/tmp");
     CHECK(mkdtemp(n->map_dir) != NULL);
-    CHECK(uv_loop_init(&n->loop) == 0);
+}
+
+void vol_node_init(struct vol_node *n, struct vol_store *s, struct vol_registry *r, uint64_t seed)
+{
+    init(n, r, seed);
+    n->store = s;
+    n->loop = &n->own_loop;
+    CHECK(uv_loop_init(n->loop) == 0);
+}
+
+void vol_node_init_on(struct vol_node *n, uv_loop_t *loop, const struct vol_link *link,
+                      struct vol_registry *r, uint64_t seed)
+{
+    init(n, r, seed);
+    n->loop = loop;
+    n->link = link;
 }
 
 void vol_node_release(struct vol_node *n)
 {
     vol_node_kill(n);
     vol_node_forget_map(n);
-    uv_run(&n->loop, UV_RUN_DEFAULT);
-    CHECK(uv_loop_close(&n->loop) == 0);
+    if (n->loop == &n->own_loop) {
+        uv_run(n->loop, UV_RUN_DEFAULT);
+        CHECK(uv_loop_close(n->loop) == 0);
+    }
     crash_disk_free(n->disk);
 }
 
@@ -320,9 +370,8 @@ int vol_create(struct vol_node *n, uint64_t size_bytes, uint32_t sco_bytes)
 {
     struct create c = {.node = n};
 
-    vol_backend_init(&n->backend, n->store, &n->loop);
     n->pending = 1;
-    volume_create(&n->backend.backend, &c.create, vol_uuid, size_bytes, sco_bytes, on_created);
+    volume_create(open_backend(n), &c.create, vol_uuid, size_bytes, sco_bytes, on_created);
     wait_for(n);
     close_backend(n);
     n->registry->epoch = 1;

@@ -18,13 +18,23 @@ struct vol_registry { /* gives epochs, keeps the verdict */
     bool judge_lost;  /* … or is, and the answer gets lost */
 };
 
+/* A backend in place of struct vol_backend. */
+struct vol_link {
+    struct backend *(*open)(void *ctx);
+    void (*kill)(void *ctx);  /* nothing more goes out, all that is under way ends in doubt */
+    void (*close)(void *ctx); /* every request was answered */
+    void *ctx;
+};
+
 struct vol_node {
-    struct vol_store *store;
+    struct vol_store *store;     /* NULL when there is a link */
+    const struct vol_link *link; /* or NULL */
     struct vol_registry *registry;
     struct crash_disk *disk;
     struct vol_io io;
     char map_dir[64];
-    uv_loop_t loop;
+    uv_loop_t *loop; /* own_loop, or of whoever made the node */
+    uv_loop_t own_loop;
 
     bool up;
     struct turn turn;
@@ -44,11 +54,16 @@ struct vol_node {
 extern const uint8_t vol_uuid[16];
 
 void vol_node_init(struct vol_node *n, struct vol_store *s, struct vol_registry *r, uint64_t seed);
+/* On somebody's loop, with somebody's backend; both outlive the node. */
+void vol_node_init_on(struct vol_node *n, uv_loop_t *loop, const struct vol_link *link,
+                      struct vol_registry *r, uint64_t seed);
 void vol_node_release(struct vol_node *n);
 
 /* Start the process: journal, map, volume. An error of the journal or of the opening is
  * returned, and the node is down again. */
 int vol_node_start(struct vol_node *n);
+/* The same with one try to open the volume. */
+int vol_node_try(struct vol_node *n);
 /* End it as kill -9 does: nothing more reaches disk or backend (but what was sent). The page cache
  * stays. */
 void vol_node_kill(struct vol_node *n);

@@ -44,15 +44,17 @@ static void await(struct world *world, struct wait *w)
     assert_int_equal(w->rc, 0);
 }
 
-static uint64_t choose_seed(void)
+uint64_t world_seed(void)
 {
     const char *text = getenv("SIM_SEED");
     uint64_t seed;
 
     if (text != NULL) {
-        return strtoull(text, NULL, 0);
+        seed = strtoull(text, NULL, 0);
+    } else {
+        rnd_bytes(&seed, sizeof(seed));
     }
-    rnd_bytes(&seed, sizeof(seed));
+    print_message("SIM_SEED=%llu\n", (unsigned long long)seed);
     return seed;
 }
 
@@ -116,14 +118,18 @@ void world_new_engine(struct world *world)
 
 struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json)
 {
+    return world_new_of(world_seed(), asds, nodes, preset_json);
+}
+
+struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const char *preset_json)
+{
     struct world *world = mem_zalloc(sizeof(*world));
     struct wait init = {0}, made_preset = {0}, made_ns = {0};
     struct preset preset;
     struct err e;
 
-    world->seed = choose_seed();
-    world->rnd = rnd_seed(world->seed);
-    print_message("SIM_SEED=%llu\n", (unsigned long long)world->seed);
+    world->seed = seed;
+    world->rnd = rnd_seed(seed);
     log_set_level(getenv("SIM_LOG") != NULL ? LOG_DEBUG : LOG_NONE);
     signal(SIGPIPE, SIG_IGN); /* as the daemons do; connections break here */
     loop_fixture_init(&world->base);

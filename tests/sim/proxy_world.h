@@ -35,6 +35,9 @@ struct world {
 /* ASDs d0, d1, … on `nodes` nodes, preset "p" from this JSON, namespace "ns" on it. The seed
  * is $SIM_SEED or by chance, and is printed. */
 struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json);
+/* The same from this seed, and nothing is printed. */
+struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const char *preset_json);
+uint64_t world_seed(void); /* $SIM_SEED or by chance; printed */
 /* The preset JSON of one policy. */
 #define WORLD_PRESET(policies, fragment, codec)                                                    \
     "{\"policies\":" policies ",\"fragment_size\":" #fragment ",\"compression\":\"" codec "\"}"

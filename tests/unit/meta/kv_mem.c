@@ -515,20 +515,47 @@ unsigned kv_mem_run_late(struct kv_mem_store *store)
     return passed;
 }
 
+static bool run_held(struct kv_mem_store *store, struct list *link)
+{
+    struct mem_op *m = container_of(link, struct mem_op, held);
+
+    apply(store, m);
+    m->executed = true;
+    schedule(container_of(m->op.kv, struct kv_mem, kv), m);
+    return m->rc == 0;
+}
+
 unsigned kv_mem_run_held(struct kv_mem_store *store)
 {
     struct list *link;
     unsigned passed = 0;
 
     while ((link = list_pop(&store->held)) != NULL) {
-        struct mem_op *m = container_of(link, struct mem_op, held);
-
-        apply(store, m);
-        m->executed = true;
-        passed += m->rc == 0;
-        schedule(container_of(m->op.kv, struct kv_mem, kv), m);
+        passed += run_held(store, link);
     }
     return passed;
+}
+
+bool kv_mem_run_newest_held(struct kv_mem_store *store)
+{
+    struct list *newest = store->held.prev;
+
+    CHECK(!list_empty(&store->held));
+    list_remove(newest);
+    return run_held(store, newest);
+}
+
+void kv_mem_refuse_held(struct kv_mem_store *store)
+{
+    struct list *link;
+
+    while ((link = list_pop(&store->held)) != NULL) {
+        struct mem_op *m = container_of(link, struct mem_op, held);
+
+        m->rc = err_set(&m->op.err, ERR_FULL, "test engine");
+        m->executed = true;
+        schedule(container_of(m->op.kv, struct kv_mem, kv), m);
+    }
 }
 
 unsigned kv_mem_held_count(const struct kv_mem_store *store)

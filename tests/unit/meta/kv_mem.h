@@ -54,6 +54,10 @@ void kv_mem_answer_held(struct kv *kv);
 /* Execute, now, what was delayed; returns how many of them passed their asserts. */
 unsigned kv_mem_run_late(struct kv_mem_store *store);
 unsigned kv_mem_run_held(struct kv_mem_store *store);
+/* Only the one that was asked for last. */
+bool kv_mem_run_newest_held(struct kv_mem_store *store);
+/* They end with ERR_FULL, not executed. */
+void kv_mem_refuse_held(struct kv_mem_store *store);
 unsigned kv_mem_held_count(const struct kv_mem_store *store);
 
 /* Straight from the store. Borrowed until the next change. */

@@ -1,0 +1,318 @@
+#include "sim/volume_link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "loop/run.h"
+#include "volumedriver/backend_proxy.h"
+#include "volumedriver/backend_route.h"
+
+enum { ROUTE_TIMEOUT_MS = 8000, AFTERLIFE_MS = 60 };
+
+struct link_life {
+    struct backend backend;
+    struct volume_link *link;
+    struct backend_route *route;
+    struct backend *proxy;
+    struct list ops; /* gate_op.link, under way */
+    bool dead;
+    bool left; /* by the node */
+};
+
+/* It keeps copies of all that its author lent, who may be dead when the answer comes. */
+struct gate_op {
+    struct backend_req inner;
+    struct backend_req *outer; /* NULL: nobody waits */
+    backend_cb cb;
+    struct link_life *life;
+    struct list link;
+    bool is_write;
+    struct backend_slice *slices;
+    const struct backend_slice *outer_slices;
+    unsigned slice_count;
+    struct backend_update *updates;
+    unsigned update_count;
+};
+
+static struct link_life *life_of(struct backend *b)
+{
+    return container_of(b, struct link_life, backend);
+}
+
+/* Power is off as soon as the disk says so, though the loop has not noticed. */
+static bool is_dead(const struct link_life *life)
+{
+    struct vol_node *n = life->link->node;
+
+    return life->dead || atomic_load(&n->io.killed) || crash_disk_is_off(n->disk);
+}
+
+static void on_route_closed(void *ctx)
+{
+    struct link_life *life = ctx;
+
+    life->link->lives--;
+    free(life);
+}
+
+static void life_end(struct link_life *life)
+{
+    if (life->left && list_empty(&life->ops)) {
+        backend_proxy_free(life->proxy);
+        backend_route_close(life->route, on_route_closed, life);
+    }
+}
+
+static void op_free(struct gate_op *op)
+{
+    for (unsigned i = 0; i < op->slice_count; i++) {
+        free(op->slices[i].data);
+    }
+    for (unsigned i = 0; i < op->update_count; i++) {
+        free((void *)(uintptr_t)op->updates[i].data);
+    }
+    free(op->slices);
+    free(op->updates);
+    free(op);
+}
+
+/* ---- answers ---- */
+
+static int no_answer(const struct gate_op *op, struct backend_req *outer)
+{
+    return err_set(&outer->err, op->is_write ? ERR_IN_DOUBT : ERR_CANCELED, "no answer");
+}
+
+static void pass_on(struct gate_op *op, int rc)
+{
+    struct backend_req *outer = op->outer;
+
+    if (is_dead(op->life)) {
+        buf_release(&op->inner.names);
+        op->cb(outer, no_answer(op, outer));
+        return;
+    }
+    for (unsigned i = 0; i < op->slice_count && rc == 0; i++) {
+        memcpy(op->outer_slices[i].data, op->slices[i].data, op->slices[i].bytes);
+    }
+    err_copy(&outer->err, &op->inner.err);
+    outer->failed = op->inner.failed;
+    outer->complete = op->inner.complete;
+    outer->bytes = op->inner.bytes;
+    outer->crc = op->inner.crc;
+    outer->names = op->inner.names;
+    outer->more = op->inner.more;
+    op->cb(outer, rc);
+}
+
+static void on_inner(struct backend_req *inner, int rc)
+{
+    struct gate_op *op = container_of(inner, struct gate_op, inner);
+    struct link_life *life = op->life;
+
+    list_remove(&op->link);
+    if (op->outer != NULL) {
+        pass_on(op, rc);
+    } else {
+        buf_release(&inner->names);
+    }
+    op_free(op);
+    life_end(life);
+}
+
+struct orphan { /* a request whose answer the gate gives */
+    struct turn_call turn;
+    struct backend_req *outer;
+    backend_cb cb;
+};
+
+static void on_orphan(struct turn_call *turn)
+{
+    struct orphan *o = container_of(turn, struct orphan, turn);
+
+    o->cb(o->outer, o->outer->err.code);
+    free(o);
+}
+
+static void answer_later(struct gate_op *op)
+{
+    struct orphan *o = mem_zalloc(sizeof(*o));
+
+    no_answer(op, op->outer);
+    o->outer = op->outer;
+    o->cb = op->cb;
+    op->outer = NULL;
+    turn_add(&op->life->link->node->turn, &o->turn, on_orphan);
+}
+
+/* ---- requests ---- */
+
+static struct gate_op *op_new(struct backend *b, struct backend_req *req, backend_cb cb)
+{
+    struct gate_op *op = mem_zalloc(sizeof(*op));
+
+    *req = (struct backend_req){0};
+    op->life = life_of(b);
+    op->outer = req;
+    op->cb = cb;
+    list_push(&op->life->ops, &op->link);
+    return op;
+}
+
+/* False: a dead node asks, or the connection breaks; the answer comes from here. */
+static bool passes(struct gate_op *op)
+{
+    struct volume_link *link = op->life->link;
+    bool dead = is_dead(op->life);
+    bool cut = op->is_write && rnd_below(&link->rnd, 1000) < link->cut;
+
+    if (dead || cut) {
+        answer_later(op);
+    }
+    if (dead || (cut && rnd_below(&link->rnd, 3) == 0)) {
+        list_remove(&op->link);
+        op_free(op);
+        return false;
+    }
+    return true;
+}
+
+static void gate_apply(struct backend *b, struct backend_req *req,
+                       const struct backend_assert *asserts, unsigned assert_count,
+                       const struct backend_update *updates, unsigned update_count, unsigned flags,
+                       backend_cb cb)
+{
+    struct gate_op *op = op_new(b, req, cb);
+    struct backend *proxy = op->life->proxy;
+
+    op->is_write = true;
+    op->updates = mem_array(update_count, sizeof(*updates));
+    op->update_count = update_count;
+    for (unsigned i = 0; i < update_count; i++) {
+        op->updates[i] = updates[i];
+        op->updates[i].data =
+            updates[i].data != NULL ? mem_dup(updates[i].data, updates[i].bytes) : NULL;
+    }
+    if (passes(op)) {
+        proxy->ops->apply(proxy, &op->inner, asserts, assert_count, op->updates, update_count,
+                          flags, on_inner);
+    }
+}
+
+static void gate_read(struct backend *b, struct backend_req *req, const char *name,
+                      const struct backend_slice *slices, unsigned slice_count, backend_cb cb)
+{
+    struct gate_op *op = op_new(b, req, cb);
+    struct backend *proxy = op->life->proxy;
+
+    op->outer_slices = slices;
+    op->slices = mem_array(slice_count, sizeof(*slices));
+    op->slice_count = slice_count;
+    for (unsigned i = 0; i < slice_count; i++) {
+        op->slices[i] = slices[i];
+        op->slices[i].data = mem_alloc(slices[i].bytes);
+    }
+    if (passes(op)) {
+        proxy->ops->read(proxy, &op->inner, name, op->slices, slice_count, on_inner);
+    }
+}
+
+static void gate_info(struct backend *b, struct backend_req *req, const char *name, backend_cb cb)
+{
+    struct gate_op *op = op_new(b, req, cb);
+    struct backend *proxy = op->life->proxy;
+
+    if (passes(op)) {
+        proxy->ops->info(proxy, &op->inner, name, on_inner);
+    }
+}
+
+static void gate_list(struct backend *b, struct backend_req *req, const char *prefix,
+                      const char *after, backend_cb cb)
+{
+    struct gate_op *op = op_new(b, req, cb);
+    struct backend *proxy = op->life->proxy;
+
+    if (passes(op)) {
+        proxy->ops->list(proxy, &op->inner, prefix, after, on_inner);
+    }
+}
+
+static const struct backend_ops gate_ops = {
+    .apply = gate_apply, .read = gate_read, .info = gate_info, .list = gate_list};
+
+/* ---- lives ---- */
+
+static struct backend *link_open(void *ctx)
+{
+    struct volume_link *link = ctx;
+    struct link_life *life = mem_zalloc(sizeof(*life));
+
+    CHECK(link->life == NULL);
+    life->backend.ops = &gate_ops;
+    life->link = link;
+    list_init(&life->ops);
+    life->route = backend_route_new(
+        link->node->loop, &(struct backend_route_options){.proxies = link->addr,
+                                                          .proxy_count = 1,
+                                                          .timeout_ms = ROUTE_TIMEOUT_MS});
+    life->proxy = backend_proxy_new(life->route, link->namespace);
+    link->life = life;
+    link->lives++;
+    return &life->backend;
+}
+
+static void link_kill(void *ctx)
+{
+    struct volume_link *link = ctx;
+    struct link_life *life = link->life;
+
+    if (life != NULL) {
+        life->dead = true;
+        LIST_FOR_EACH (it, &life->ops) {
+            answer_later(container_of(it, struct gate_op, link));
+        }
+        backend_route_finish(life->route, (unsigned)rnd_below(&link->rnd, AFTERLIFE_MS));
+    }
+}
+
+static void link_close(void *ctx)
+{
+    struct volume_link *link = ctx;
+    struct link_life *life = link->life;
+
+    CHECK(life->dead || list_empty(&life->ops));
+    link->life = NULL;
+    life->left = true;
+    life_end(life);
+}
+
+struct volume_link *volume_link_new(struct vol_node *node, const struct net_addr *addr,
+                                    const char *namespace, uint64_t seed)
+{
+    struct volume_link *link = mem_zalloc(sizeof(*link));
+    struct volume_link made = {
+        .ops = {.open = link_open, .kill = link_kill, .close = link_close, .ctx = link},
+        .node = node,
+        .addr = addr,
+        .namespace = namespace,
+        .rnd = rnd_seed(seed)};
+
+    memcpy(link, &made, sizeof(made));
+    return link;
+}
+
+static bool all_gone(void *ctx)
+{
+    return ((const struct volume_link *)ctx)->lives == 0;
+}
+
+void volume_link_free(struct volume_link *link)
+{
+    CHECK(link->life == NULL);
+    loop_run_until_true(link->node->loop, all_gone, link);
+    free(link);
+}
