@@ -89,6 +89,7 @@ const struct config_key driver_config_keys[] = {
      .help = "addresses for NBD clients (no TLS yet: trusted networks only)"},
     {.name = "nbd_port",
      .type = CONFIG_INT,
+     .flags = CONFIG_NULLABLE,
      .min = 0,
      .max = 65535,
      .default_json = "10809",

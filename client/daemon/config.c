@@ -203,6 +203,13 @@ static int check_fixed(const struct config_key *key, const struct place *place, 
                           key->default_json, key->help);
 }
 
+/* A null must not get round the bounds of a key that always has a value. */
+static bool null_means_default(const struct config_key *key)
+{
+    return key->default_json != NULL && key->type != CONFIG_BOOL &&
+           !(key->flags & (CONFIG_NULLABLE | CONFIG_FIXED | CONFIG_REQUIRED));
+}
+
 static int fill_key(const struct config_key *key, const json_t *object, const struct place *above,
                     void *config, struct err *e)
 {
@@ -223,6 +230,9 @@ static int fill_key(const struct config_key *key, const json_t *object, const st
             config_expected(key, expected, sizeof expected);
             return err_set(e, ERR_CONFIG, "key '%s' is required (%s)", place.text, expected);
         }
+        return set_default(key, &place, config, e);
+    }
+    if (json_is_null(value) && null_means_default(key)) {
         return set_default(key, &place, config, e);
     }
     if ((key->flags & CONFIG_REQUIRED) && json_is_null(value)) {

@@ -14,7 +14,8 @@
  *        .offset = CONFIG_AT(struct my_config, tls.present), .help = "…"},
  *       {0}};
  *
- * An unknown key is an error that names the nearest known one. What the configuration holds is
+ * An unknown key is an error that names the nearest known one. A null means the default, where
+ * there is one. What the configuration holds is
  * owned by the struct; free it with config_release(). Any thread; blocks. */
 #ifndef DAEMON_CONFIG_H
 #define DAEMON_CONFIG_H
@@ -45,7 +46,8 @@ enum config_flags {
     CONFIG_REQUIRED = 1, /* inside an object: when the object is there */
     CONFIG_LIVE = 2,     /* a reload may change it */
     CONFIG_UNUSED = 4,   /* accepted with a warning, whatever its value; no offset */
-    CONFIG_FIXED = 8     /* anything but the default is refused; `help` says why */
+    CONFIG_FIXED = 8,    /* anything but the default is refused; `help` says why */
+    CONFIG_NULLABLE = 16 /* null is a value of its own, although there is a default */
 };
 
 struct config_strings {

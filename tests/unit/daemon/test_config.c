@@ -19,10 +19,12 @@ struct test_config {
     char *level;
     int64_t port;
     int64_t signed_number;
+    int64_t way_in;
     int64_t cache_bytes;
     bool sync;
     bool quick;
     double timeout_s;
+    double factor;
     struct config_strings ips;
     struct {
         bool present;
@@ -75,6 +77,14 @@ static const struct config_key keys[] = {
      .default_json = "-1",
      .offset = CONFIG_AT(struct test_config, signed_number),
      .help = "a number"},
+    {.name = "way_in",
+     .type = CONFIG_INT,
+     .flags = CONFIG_NULLABLE,
+     .min = 0,
+     .max = 65535,
+     .default_json = "10809",
+     .offset = CONFIG_AT(struct test_config, way_in),
+     .help = "TCP port; null: none"},
     {.name = "cache_bytes",
      .type = CONFIG_SIZE,
      .flags = CONFIG_LIVE,
@@ -98,8 +108,13 @@ static const struct config_key keys[] = {
      .default_json = "2.5",
      .offset = CONFIG_AT(struct test_config, timeout_s),
      .help = "seconds"},
+    {.name = "factor",
+     .type = CONFIG_FLOAT,
+     .offset = CONFIG_AT(struct test_config, factor),
+     .help = "null: none"},
     {.name = "ips",
      .type = CONFIG_STRINGS,
+     .default_json = "[\"127.0.0.1\"]",
      .offset = CONFIG_AT(struct test_config, ips),
      .help = "addresses"},
     {.name = "tls",
@@ -134,7 +149,9 @@ static void defaults_fill_what_is_absent(void **state)
     assert_true(c.sync);
     assert_false(c.quick);
     assert_true(c.timeout_s == 2.5);
-    assert_int_equal(c.ips.count, 0);
+    assert_int_equal(c.way_in, 10809);
+    assert_true(isnan(c.factor));
+    assert_int_equal(c.ips.count, 1);
     assert_false(c.tls.present);
     assert_null(c.tls.cert);
     assert_int_equal(c.tls.port, 443);
@@ -170,15 +187,32 @@ static void every_type_is_read(void **state)
     assert_string_equal(json_string_value(json_array_get(c.cache, 0)), "none");
     config_release(keys, &c);
 
-    assert_int_equal(parse("{\"home\":\"/d\",\"log_level\":null,\"port\":null,\"timeout\":null,"
-                           "\"tls\":null,\"cache_bytes\":4096}",
-                           &c, &e),
-                     0);
-    assert_null(c.level);
+}
+
+/* Else a null would get round the bounds: CONFIG_NONE is no size and no per cent. */
+static void a_null_is_the_default_unless_the_key_has_a_meaning_for_it(void **state)
+{
+    static const char text[] = "{\"home\":\"/d\",\"log_level\":null,\"port\":null,"
+                               "\"signed_number\":null,\"way_in\":null,\"cache_bytes\":null,"
+                               "\"timeout\":null,\"factor\":null,\"ips\":null,\"tls\":null,"
+                               "\"fragment_cache\":null}";
+    struct test_config c;
+    struct err e;
+
+    (void)state;
+    assert_int_equal(parse(text, &c, &e), 0);
+    assert_string_equal(c.level, "info");
+    assert_int_equal(c.signed_number, -1);
+    assert_int_equal(c.cache_bytes, 64 << 20);
+    assert_true(c.timeout_s == 2.5);
+    assert_int_equal(c.ips.count, 1);
+    assert_string_equal(c.ips.items[0], "127.0.0.1");
     assert_true(c.port == CONFIG_NONE);
-    assert_true(isnan(c.timeout_s));
+    assert_true(c.way_in == CONFIG_NONE);
+    assert_true(isnan(c.factor));
     assert_false(c.tls.present);
-    assert_int_equal(c.cache_bytes, 4096);
+    assert_int_equal(c.tls.port, 443);
+    assert_null(c.cache);
     config_release(keys, &c);
 }
 
@@ -321,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_fill_what_is_absent),
         cmocka_unit_test(every_type_is_read),
+        cmocka_unit_test(a_null_is_the_default_unless_the_key_has_a_meaning_for_it),
         cmocka_unit_test(every_error_names_file_key_and_what_was_expected),
         cmocka_unit_test(a_file_is_read_by_path_and_by_url),
         cmocka_unit_test(differences_are_found_key_by_key),
