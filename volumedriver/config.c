@@ -1,13 +1,11 @@
 #include "volumedriver/config.h"
 
+#include "daemon/config_rows.h"
+
 #define AT(member) CONFIG_AT(struct driver_config, member)
 
 const struct config_key driver_config_keys[] = {
-    {.name = "albamgr_cfg_url",
-     .type = CONFIG_STRING,
-     .flags = CONFIG_REQUIRED,
-     .offset = AT(registry_url),
-     .help = "engine URL of the registry, or a file that holds one"},
+    CONFIG_ROW_REGISTRY_URL(AT(registry_url)),
     {.name = "proxies",
      .type = CONFIG_STRINGS,
      .flags = CONFIG_REQUIRED,
@@ -27,12 +25,7 @@ const struct config_key driver_config_keys[] = {
      .type = CONFIG_STRING,
      .offset = AT(default_preset),
      .help = "preset of volumes made without one; null: the registry's default preset"},
-    {.name = "log_level",
-     .type = CONFIG_STRING,
-     .flags = CONFIG_LIVE,
-     .default_json = "\"info\"",
-     .offset = AT(log_level),
-     .help = "debug, info, warning or error"},
+    CONFIG_ROW_LOG_LEVEL(AT(log_level)),
     {.name = "journal_bytes",
      .type = CONFIG_SIZE,
      .min = 8 << 20,
@@ -104,17 +97,8 @@ const struct config_key driver_config_keys[] = {
      .flags = CONFIG_REQUIRED,
      .offset = AT(socket),
      .help = "unix socket of the management API"},
-    {.name = "http_port",
-     .type = CONFIG_INT,
-     .min = 0,
-     .max = 65535,
-     .offset = AT(http_port),
-     .help = "port of /metrics, /status and /healthz; null: none"},
-    {.name = "http_ips",
-     .type = CONFIG_STRINGS,
-     .default_json = "[\"127.0.0.1\"]",
-     .offset = AT(http_ips),
-     .help = "addresses of the HTTP port"},
+    CONFIG_ROW_HTTP_PORT(AT(http_port)),
+    CONFIG_ROW_HTTP_IPS(AT(http_ips)),
     {0},
 };
 

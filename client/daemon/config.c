@@ -43,11 +43,11 @@ static const void *field_const(const void *config, const struct config_key *key)
 static int want(const struct config_key *key, const struct place *at, const json_t *value,
                 struct err *e)
 {
-    char expected[160];
+    char expected[160], given[80];
 
     config_expected(key, expected, sizeof expected);
-    return err_set(e, ERR_CONFIG, "key '%s': want %s, got %s", at->text, expected,
-                   config_json_kind(value));
+    config_given(value, given, sizeof given);
+    return err_set(e, ERR_CONFIG, "key '%s': want %s, got %s", at->text, expected, given);
 }
 
 static int set_string(void *at, const struct config_key *key, const struct place *place,
@@ -302,7 +302,10 @@ int config_parse(const struct config_key *keys, const char *name, const char *te
     if (json_is_object(json)) {
         rc = fill_object(keys, json, &root, ret_config, e);
     } else {
-        rc = err_set(e, ERR_CONFIG, "want an object, got %s", config_json_kind(json));
+        char given[80];
+
+        config_given(json, given, sizeof given);
+        rc = err_set(e, ERR_CONFIG, "want an object, got %s", given);
     }
     json_decref(json);
     if (rc != 0) {

@@ -4,10 +4,17 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "daemon/config_rows.h"
 #include "daemon/nearest.h"
+
+const char *const config_log_levels[] = {"debug", "info",  "notice", "warning",
+                                         "warn",  "error", "fatal",  NULL};
+
+enum { GIVEN_CHARS_MAX = 48 };
 
 static void expected_number(const struct config_key *key, const char *what, char *ret_text,
                             size_t bytes)
@@ -70,27 +77,20 @@ void config_expected(const struct config_key *key, char *ret_text, size_t bytes)
     }
 }
 
-const char *config_json_kind(const struct json_t *value)
+void config_given(const struct json_t *value, char *ret_text, size_t bytes)
 {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return "an object";
-    case JSON_ARRAY:
-        return "a list";
-    case JSON_STRING:
-        return *json_string_value(value) == '\0' ? "an empty string" : "another string";
-    case JSON_INTEGER:
-        return "another integer";
-    case JSON_REAL:
-        return "a fraction";
-    case JSON_TRUE:
-        return "true";
-    case JSON_FALSE:
-        return "false";
-    case JSON_NULL:
-        return "null";
+    static const char *const kinds[] = {
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list", [JSON_REAL] = "a fraction",
+        [JSON_TRUE] = "true",        [JSON_FALSE] = "false",  [JSON_NULL] = "null"};
+    char *text;
+
+    if (!json_is_string(value) && !json_is_integer(value)) {
+        snprintf(ret_text, bytes, "%s", kinds[json_typeof(value)]);
+        return;
     }
-    return "something else";
+    text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+    snprintf(ret_text, bytes, "%.*s", GIVEN_CHARS_MAX, text != NULL ? text : "a string");
+    free(text);
 }
 
 const char *config_nearest(const struct config_key *keys, const char *name)

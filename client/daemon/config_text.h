@@ -11,8 +11,8 @@ struct json_t;
 
 /* "an integer from 0 to 65535", "one of debug, info" */
 void config_expected(const struct config_key *key, char *ret_text, size_t bytes);
-/* "a string", "null", "the string \"x\"" */
-const char *config_json_kind(const struct json_t *value);
+/* What was found instead: "a list", "null", the text of a number or a string (its beginning). */
+void config_given(const struct json_t *value, char *ret_text, size_t bytes);
 /* The key that `name` was probably meant to be, or NULL. */
 const char *config_nearest(const struct config_key *keys, const char *name);
 /* "4096", "64MiB", "1 TiB": 0, or -EINVAL. */

@@ -35,17 +35,22 @@ def daemon_refuses(d, program, config, *texts, options=()):
 
 def configs(d):
     asd = json.loads((d.dir / "etc/asd0.json").read_text())
+    proxy = json.loads((d.dir / "etc/proxy.json").read_text())
     other_port = dict(asd, port=0, http_port=0)
     daemon_refuses(d, "alba-asd", dict(asd, prot=1), "prot", "port")
     daemon_refuses(d, "alba-asd", "{ \"port\": 1,, }", "bad.json", "line 1")
     daemon_refuses(d, "alba-asd", {}, "home")
     daemon_refuses(d, "alba-asd", dict(asd, __sync_dont_use=False), "__sync_dont_use")
     daemon_refuses(d, "alba-asd", dict(asd, port="x"), "port")
+    for misspelt, program in ((asd, "alba-asd"), (proxy, "alba-proxy"),
+                              (dict(albamgr_cfg_url="/x"), "alba-maintenance"),
+                              (dict(albamgr_cfg_url="/x", proxies=["unix:///p"], home="/h",
+                                    driver_id="d", socket="/s"), "volumedriver")):
+        daemon_refuses(d, program, dict(misspelt, log_level="inof"), "log_level", "inof", "info")
     daemon_refuses(d, "alba-asd", other_port, str(d.dir / "data/asd0"))  # in use
     used = dict(asd, home=str(d.root / "fresh"))
     os.mkdir(d.root / "fresh")
     daemon_refuses(d, "alba-asd", used, str(asd["port"]), options=["--create"])
-    proxy = json.loads((d.dir / "etc/proxy.json").read_text())
     daemon_refuses(d, "alba-proxy", dict(proxy, port=0, http_port=0, socket=str(d.root / "s"),
                                          albamgr_cfg_url="arakoon://x/y"), "arakoon")
     daemon_refuses(d, "alba-proxy", dict(proxy, albamgr_cfg_url=str(d.root / "nothing")), "nothing")

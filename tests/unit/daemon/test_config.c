@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "daemon/config.h"
+#include "daemon/config_rows.h"
 
 struct test_config {
     char *home;
@@ -186,7 +186,6 @@ static void every_type_is_read(void **state)
     assert_int_equal(c.tls.port, 1);
     assert_string_equal(json_string_value(json_array_get(c.cache, 0)), "none");
     config_release(keys, &c);
-
 }
 
 /* Else a null would get round the bounds: CONFIG_NONE is no size and no per cent. */
@@ -228,7 +227,7 @@ static void every_error_names_file_key_and_what_was_expected(void **state)
         {"[]", "config t.json: want an object, got a list"},
         {"{}", "config t.json: key 'home' is required (an absolute path)"},
         {"{\"home\": null}", "key 'home': want an absolute path, got null"},
-        {"{\"home\": \"d\"}", "key 'home': want an absolute path, got another string"},
+        {"{\"home\": \"d\"}", "key 'home': want an absolute path, got \"d\""},
         {"{\"home\": \"/d\", \"prot\": 80}", "unknown key 'prot'; did you mean 'port'?"},
         {"{\"home\": \"/d\", \"loglevel\": 1}",
          "unknown key 'loglevel'; did you mean 'log_level'?"},
@@ -236,29 +235,27 @@ static void every_error_names_file_key_and_what_was_expected(void **state)
          "unknown key 'tls.crt'; did you mean 'cert'?"},
         {"{\"home\": \"/d\", \"zzzzzzzz\": 1}", "unknown key 'zzzzzzzz': bad"},
         {"{\"home\": \"/d\", \"port\": \"80\"}",
-         "key 'port': want an integer from 0 to 65535, got another string"},
-        {"{\"home\": \"/d\", \"port\": 65536}", "from 0 to 65535, got another integer"},
+         "key 'port': want an integer from 0 to 65535, got \"80\""},
+        {"{\"home\": \"/d\", \"port\": 65536}", "from 0 to 65535, got 65536"},
         {"{\"home\": \"/d\", \"port\": 8.5}", "got a fraction"},
         {"{\"home\": \"/d\", \"signed_number\": -6}", "an integer from -5 to 5"},
         {"{\"home\": \"/d\", \"cache_bytes\": \"64 MB\"}",
-         "key 'cache_bytes': want bytes or a size like \"64MiB\" from 0, got another string"},
+         "key 'cache_bytes': want bytes or a size like \"64MiB\" from 0, got \"64 MB\""},
         {"{\"home\": \"/d\", \"cache_bytes\": -1}", "key 'cache_bytes'"},
         {"{\"home\": \"/d\", \"cache_bytes\": \"9000000 TiB\"}", "key 'cache_bytes'"},
-        {"{\"home\": \"/d\", \"quick\": 1}",
-         "key 'quick': want true or false, got another integer"},
+        {"{\"home\": \"/d\", \"quick\": 1}", "key 'quick': want true or false, got 1"},
         {"{\"home\": \"/d\", \"quick\": null}", "key 'quick': want true or false, got null"},
         {"{\"home\": \"/d\", \"__sync_dont_use\": false}",
          "key '__sync_dont_use': only true is possible: writes are always synced"},
         {"{\"home\": \"/d\", \"timeout\": 101}", "key 'timeout': want a number from 0 to 100"},
         {"{\"home\": \"/d\", \"timeout\": \"1\"}", "key 'timeout'"},
-        {"{\"home\": \"/d\", \"ips\": \"::1\"}",
-         "key 'ips': want a list of strings, got another string"},
+        {"{\"home\": \"/d\", \"ips\": \"::1\"}", "key 'ips': want a list of strings, got \"::1\""},
         {"{\"home\": \"/d\", \"ips\": [\"::1\", 2]}",
          "key 'ips': want a list of strings, got a list"},
         {"{\"home\": \"/d\", \"tls\": []}", "key 'tls': want an object, got a list"},
         {"{\"home\": \"/d\", \"tls\": {}}", "key 'tls.cert' is required (an absolute path)"},
         {"{\"home\": \"/d\", \"log_level\": \"loud\"}",
-         "key 'log_level': want one of \"debug\", \"info\", got another string"},
+         "key 'log_level': want one of \"debug\", \"info\", got \"loud\""},
         {"{\"home\": \"/d\", \"log_level\": {}}", "got an object"},
     };
 
@@ -272,6 +269,37 @@ static void every_error_names_file_key_and_what_was_expected(void **state)
             fail_msg("%s\ngives: %s\nwant: %s", cases[i].text, e.msg, cases[i].message);
         }
     }
+}
+
+struct common_config {
+    char *level;
+};
+
+static const struct config_key common_keys[] = {
+    CONFIG_ROW_LOG_LEVEL(CONFIG_AT(struct common_config, level)), {0}};
+
+static void every_log_level_is_taken_and_another_one_refused_by_name(void **state)
+{
+    static const char bad[] = "{\"log_level\": \"inof\"}";
+    struct common_config c;
+    struct err e;
+
+    (void)state;
+    for (unsigned i = 0; config_log_levels[i] != NULL; i++) {
+        enum log_level level;
+        char text[64];
+
+        snprintf(text, sizeof text, "{\"log_level\": \"%s\"}", config_log_levels[i]);
+        assert_int_equal(config_parse(common_keys, "t.json", text, strlen(text), &c, sizeof c, &e),
+                         0);
+        assert_int_equal(log_level_parse(c.level, &level), 0);
+        config_release(common_keys, &c);
+    }
+    assert_int_equal(config_parse(common_keys, "t.json", bad, strlen(bad), &c, sizeof c, &e),
+                     ERR_CONFIG);
+    assert_string_equal(e.msg, "config t.json: key 'log_level': want one of \"debug\", \"info\", "
+                               "\"notice\", \"warning\", \"warn\", \"error\", \"fatal\", got "
+                               "\"inof\": bad configuration");
 }
 
 static void a_file_is_read_by_path_and_by_url(void **state)
@@ -357,6 +385,7 @@ int main(void)
         cmocka_unit_test(every_type_is_read),
         cmocka_unit_test(a_null_is_the_default_unless_the_key_has_a_meaning_for_it),
         cmocka_unit_test(every_error_names_file_key_and_what_was_expected),
+        cmocka_unit_test(every_log_level_is_taken_and_another_one_refused_by_name),
         cmocka_unit_test(a_file_is_read_by_path_and_by_url),
         cmocka_unit_test(differences_are_found_key_by_key),
         cmocka_unit_test(help_lists_every_key_with_its_default),
