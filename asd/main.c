@@ -19,13 +19,13 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/addrs.h"
 #include "daemon/daemon.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
 #include "loop/run.h"
 
 enum {
-    ADDRS_MAX = 16,
     PUNCH_DELAY_MS = 1000, /* one flush of a slab gives back the space of a second's deletes */
 };
 
@@ -168,28 +168,15 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
     return rc;
 }
 
-/* `ips` with one port each; none: every interface. */
-static int make_addrs(const struct config_strings *ips, uint16_t port, struct net_addr *ret_addrs,
-                      unsigned *ret_count, struct err *e)
-{
-    int rc = 0;
-
-    if (ips->count > ADDRS_MAX) {
-        return err_say(e, ERR_CONFIG, "at most %d addresses", ADDRS_MAX);
-    }
-    *ret_count = ips->count != 0 ? ips->count : 1;
-    for (unsigned i = 0; rc == 0 && i < *ret_count; i++) {
-        rc = net_addr_tcp(&ret_addrs[i], ips->count != 0 ? ips->items[i] : "::", port, e);
-    }
-    return rc;
-}
-
 static int start_http(struct asd *asd, uv_loop_t *loop, const struct asd_config *config,
                       struct err *e)
 {
-    struct net_addr addrs[ADDRS_MAX];
-    struct http_options options = {
-        .addrs = addrs, .metrics = &asd->metrics, .status = status, .healthy = healthy, .ctx = asd};
+    struct daemon_addrs addrs = {0};
+    struct http_options options = {.addrs = addrs.items,
+                                   .metrics = &asd->metrics,
+                                   .status = status,
+                                   .healthy = healthy,
+                                   .ctx = asd};
     int rc;
 
     metrics_init(&asd->metrics);
@@ -199,7 +186,8 @@ static int start_http(struct asd *asd, uv_loop_t *loop, const struct asd_config 
     if (config->http_port == CONFIG_NONE) {
         return 0;
     }
-    rc = make_addrs(&config->http_ips, (uint16_t)config->http_port, addrs, &options.addr_count, e);
+    rc = daemon_addrs_tcp(&addrs, &config->http_ips, config->http_port, e);
+    options.addr_count = addrs.count;
     return rc != 0 ? rc : http_server_new(loop, &options, &asd->http, e);
 }
 
@@ -233,16 +221,17 @@ static int start(struct daemon *d, struct err *e)
     struct asd *asd = daemon_ctx(d);
     const struct asd_config *config = daemon_config(d);
     struct asd_server_options options = {0};
-    struct net_addr addrs[ADDRS_MAX];
+    struct daemon_addrs addrs = {0};
     int rc = open_store(asd, d, config, e);
 
     if (rc == 0) {
-        rc = make_addrs(&config->ips, (uint16_t)config->port, addrs, &options.addr_count, e);
+        rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
     }
     if (rc == 0) {
         options.store = asd->store;
         options.asd_id = asd->home.asd_id;
-        options.addrs = addrs;
+        options.addrs = addrs.items;
+        options.addr_count = addrs.count;
         rc = asd_server_new(daemon_loop(d), &options, &asd->server, e);
     }
     if (rc == 0) {

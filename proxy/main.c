@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/addrs.h"
 #include "daemon/daemon.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
@@ -21,7 +22,7 @@
 #include "proxy/figures.h"
 #include "proxy/server.h"
 
-enum { ADDRS_MAX = 16, FS_DIRS_MAX = 16 };
+enum { FS_DIRS_MAX = 16 };
 
 struct proxy {
     struct daemon *daemon;
@@ -84,40 +85,6 @@ static int ready(void *ctx, struct err *why)
 
 /* ---- start ---- */
 
-/* `ips` with one port each; none: every interface. */
-static int add_addrs(const struct config_strings *ips, int64_t port, struct net_addr *addrs,
-                     unsigned *count, struct err *e)
-{
-    unsigned n = ips->count != 0 ? ips->count : 1;
-    int rc = 0;
-
-    if (port == CONFIG_NONE) {
-        return 0;
-    }
-    if (*count + n > ADDRS_MAX) {
-        return err_say(e, ERR_CONFIG, "at most %d addresses", ADDRS_MAX);
-    }
-    for (unsigned i = 0; rc == 0 && i < n; i++) {
-        rc = net_addr_tcp(&addrs[(*count)++],
-                          ips->count != 0 ? ips->items[i] : "::", (uint16_t)port, e);
-    }
-    return rc;
-}
-
-static int add_socket(const char *path, struct net_addr *addrs, unsigned *count, struct err *e)
-{
-    char *uri;
-    int rc;
-
-    if (path == NULL) {
-        return 0;
-    }
-    uri = mem_printf("unix://%s", path);
-    rc = net_addr_parse(&addrs[(*count)++], uri, e);
-    free(uri);
-    return rc;
-}
-
 static int check_fs_dirs(struct proxy *p, const struct proxy_config *config, struct err *e)
 {
     int rc = config->fs_dirs.count <= FS_DIRS_MAX
@@ -132,14 +99,15 @@ static int check_fs_dirs(struct proxy *p, const struct proxy_config *config, str
 
 static int start_server(struct proxy *p, const struct proxy_config *config, struct err *e)
 {
-    struct net_addr addrs[ADDRS_MAX + 1];
+    struct daemon_addrs addrs = {0};
     struct proxy_server_options options = {
-        .addrs = addrs,
+        .addrs = addrs.items,
         .connections_max = (unsigned)config->connections_max,
         .fs = {.dirs = (const char *const *)p->fs_dirs, .dir_count = config->fs_dirs.count}};
-    int rc = add_addrs(&config->ips, config->port, addrs, &options.addr_count, e);
+    int rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
 
-    rc = rc != 0 ? rc : add_socket(config->socket, addrs, &options.addr_count, e);
+    rc = rc != 0 ? rc : daemon_addrs_unix(&addrs, config->socket, e);
+    options.addr_count = addrs.count;
     return rc != 0 ? rc : proxy_server_new(p->engine, &options, &p->server, e);
 }
 
@@ -189,11 +157,12 @@ static void on_registry(void *ctx, int rc, const struct err *e)
 
 static int start_http(struct proxy *p, const struct proxy_config *config, struct err *e)
 {
-    struct net_addr addrs[ADDRS_MAX];
+    struct daemon_addrs addrs = {0};
     struct http_options options = {
-        .addrs = addrs, .metrics = &p->metrics, .status = status, .ready = ready, .ctx = p};
-    int rc = add_addrs(&config->http_ips, config->http_port, addrs, &options.addr_count, e);
+        .addrs = addrs.items, .metrics = &p->metrics, .status = status, .ready = ready, .ctx = p};
+    int rc = daemon_addrs_tcp(&addrs, &config->http_ips, config->http_port, e);
 
+    options.addr_count = addrs.count;
     metrics_init(&p->metrics);
     p->collector.collect = collect;
     metrics_collector(&p->metrics, &p->collector);

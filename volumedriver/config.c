@@ -112,5 +112,12 @@ int driver_config_check(const void *config, struct err *e)
     if (c->nbd_port == CONFIG_NONE && c->nbd_socket == NULL) {
         return err_say(e, ERR_CONFIG, "neither 'nbd_port' nor 'nbd_socket': nobody could connect");
     }
+    /* Elsewhere an empty list is every interface, which nobody shall get by leaving it out here. */
+    if (c->nbd_port != CONFIG_NONE && c->nbd_ips.count == 0) {
+        return err_say(
+            e, ERR_CONFIG,
+            "'nbd_ips' is empty: name the addresses of 'nbd_port' (\"::\" is every one), "
+            "or make 'nbd_port' null and give 'nbd_socket'");
+    }
     return 0;
 }

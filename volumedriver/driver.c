@@ -2,6 +2,7 @@
  * -> each opened. Stop: clients cut off -> volumes closed -> everything else, backwards. */
 #include "volumedriver/driver.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/addrs.h"
 #include "volumedriver/driver_finish.h"
 #include "volumedriver/driver_full.h"
 #include "volumedriver/driver_notes.h"
@@ -80,37 +82,15 @@ static int open_proxies(struct driver *d, struct err *e)
     return rc;
 }
 
-static int add_nbd_addrs(const struct driver_config *config, struct net_addr *addrs,
-                         unsigned *ret_count, struct err *e)
-{
-    unsigned count = 0;
-    int rc = 0;
-
-    for (unsigned i = 0; config->nbd_port != CONFIG_NONE && i < config->nbd_ips.count; i++) {
-        if (count == NBD_ADDRS_MAX - 1) {
-            return err_say(e, ERR_CONFIG, "at most %d addresses for NBD", NBD_ADDRS_MAX - 1);
-        }
-        rc = net_addr_tcp(&addrs[count++], config->nbd_ips.items[i], (uint16_t)config->nbd_port, e);
-        if (rc != 0) {
-            return rc;
-        }
-    }
-    if (config->nbd_socket != NULL) {
-        char *uri = mem_printf("unix://%s", config->nbd_socket);
-
-        rc = net_addr_parse(&addrs[count++], uri, e);
-        free(uri);
-    }
-    *ret_count = count;
-    return rc;
-}
-
 static int start_nbd(struct driver *d, struct err *e)
 {
-    struct net_addr addrs[NBD_ADDRS_MAX];
-    struct nbd_server_options options = {.addrs = addrs, .exports = &d->exports};
-    int rc = add_nbd_addrs(d->config, addrs, &options.addr_count, e);
+    struct daemon_addrs addrs = {0};
+    struct nbd_server_options options = {.addrs = addrs.items, .exports = &d->exports};
+    int rc = daemon_addrs_tcp(&addrs, &d->config->nbd_ips, d->config->nbd_port, e);
 
+    static_assert((int)DAEMON_ADDRS_MAX <= (int)NBD_ADDRS_MAX, "all of them fit");
+    rc = rc != 0 ? rc : daemon_addrs_unix(&addrs, d->config->nbd_socket, e);
+    options.addr_count = addrs.count;
     return rc != 0 ? rc : nbd_server_new(d->loop, &options, &d->nbd, e);
 }
 

@@ -95,7 +95,7 @@ static char *nbd_uri(const struct driver *d, const char *name)
 {
     const struct driver_config *config = d->config;
 
-    if (config->nbd_port != CONFIG_NONE && config->nbd_ips.count != 0 && d->nbd != NULL) {
+    if (config->nbd_port != CONFIG_NONE && d->nbd != NULL) {
         bool v6 = strchr(config->nbd_ips.items[0], ':') != NULL;
 
         return mem_printf(v6 ? "nbd://[%s]:%d/%s" : "nbd://%s:%d/%s", config->nbd_ips.items[0],

@@ -6,13 +6,12 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/addrs.h"
 #include "daemon/daemon.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
 #include "loop/run.h"
 #include "volumedriver/driver.h"
-
-enum { ADDRS_MAX = 16 };
 
 struct program {
     struct driver driver;
@@ -46,26 +45,23 @@ static int ready(void *ctx, struct err *why)
 
 static int start_http(struct program *p, const struct driver_config *config, struct err *e)
 {
-    struct net_addr addrs[ADDRS_MAX];
-    struct http_options options = {
-        .addrs = addrs, .metrics = &p->metrics, .status = status, .ready = ready, .ctx = p};
-    char *uri = mem_printf("unix://%s", config->socket);
-    int rc = net_addr_parse(&addrs[0], uri, e);
+    struct daemon_addrs management = {0}, figures = {0};
+    struct http_options options = {.addrs = management.items,
+                                   .addr_count = 1,
+                                   .metrics = &p->metrics,
+                                   .status = status,
+                                   .ready = ready,
+                                   .ctx = p};
+    int rc = daemon_addrs_unix(&management, config->socket, e);
 
-    free(uri);
-    options.addr_count = 1;
+    rc = rc != 0 ? rc : daemon_addrs_tcp(&figures, &config->http_ips, config->http_port, e);
     rc = rc != 0 ? rc : http_server_new(daemon_loop(p->daemon), &options, &p->management, e);
-    if (rc != 0 || config->http_port == CONFIG_NONE) {
+    if (rc != 0 || figures.count == 0) {
         return rc;
     }
-    if (config->http_ips.count > ADDRS_MAX) {
-        return err_say(e, ERR_CONFIG, "at most %d http_ips", ADDRS_MAX);
-    }
-    options.addr_count = config->http_ips.count;
-    for (unsigned i = 0; rc == 0 && i < options.addr_count; i++) {
-        rc = net_addr_tcp(&addrs[i], config->http_ips.items[i], (uint16_t)config->http_port, e);
-    }
-    return rc != 0 ? rc : http_server_new(daemon_loop(p->daemon), &options, &p->http, e);
+    options.addrs = figures.items;
+    options.addr_count = figures.count;
+    return http_server_new(daemon_loop(p->daemon), &options, &p->http, e);
 }
 
 static void on_ready(struct driver *driver)

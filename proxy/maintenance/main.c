@@ -9,14 +9,13 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "daemon/addrs.h"
 #include "daemon/daemon.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
 #include "loop/run.h"
 #include "proxy/maintenance/config.h"
 #include "proxy/maintenance/worker.h"
-
-enum { ADDRS_MAX = 16 };
 
 struct maintenance {
     struct daemon *daemon;
@@ -127,28 +126,19 @@ static int ready(void *ctx, struct err *why)
 
 static int start_http(struct maintenance *m, const struct maintenance_config *config, struct err *e)
 {
-    struct net_addr addrs[ADDRS_MAX];
-    struct http_options options = {.addrs = addrs,
-                                   .addr_count = config->http_ips.count,
-                                   .metrics = &m->metrics,
-                                   .status = status,
-                                   .ready = ready,
-                                   .ctx = m};
-    int rc = 0;
+    struct daemon_addrs addrs = {0};
+    struct http_options options = {
+        .addrs = addrs.items, .metrics = &m->metrics, .status = status, .ready = ready, .ctx = m};
+    int rc = daemon_addrs_tcp(&addrs, &config->http_ips, config->http_port, e);
 
+    options.addr_count = addrs.count;
     metrics_init(&m->metrics);
     m->collector.collect = collect;
     metrics_collector(&m->metrics, &m->collector);
-    if (config->http_port == CONFIG_NONE) {
-        return 0;
+    if (rc != 0 || addrs.count == 0) {
+        return rc;
     }
-    if (config->http_ips.count > ADDRS_MAX) {
-        return err_say(e, ERR_CONFIG, "http_ips: at most %d addresses", ADDRS_MAX);
-    }
-    for (unsigned i = 0; rc == 0 && i < config->http_ips.count; i++) {
-        rc = net_addr_tcp(&addrs[i], config->http_ips.items[i], (uint16_t)config->http_port, e);
-    }
-    return rc != 0 ? rc : http_server_new(daemon_loop(m->daemon), &options, &m->http, e);
+    return http_server_new(daemon_loop(m->daemon), &options, &m->http, e);
 }
 
 /* Both are closed one after the other, whatever ends first. */

@@ -42,10 +42,14 @@ def configs(d):
     daemon_refuses(d, "alba-asd", {}, "home")
     daemon_refuses(d, "alba-asd", dict(asd, __sync_dont_use=False), "__sync_dont_use")
     daemon_refuses(d, "alba-asd", dict(asd, port="x"), "port")
+    volumedriver = dict(albamgr_cfg_url="/x", proxies=["unix:///p"], home="/h", driver_id="d",
+                        socket="/s")
+    daemon_refuses(d, "volumedriver", dict(volumedriver, nbd_ips=[]), "nbd_ips", "empty",
+                   options=["--check"])
+    daemon_refuses(d, "volumedriver", dict(volumedriver, nbd_port=None), "nbd_socket")
     for misspelt, program in ((asd, "alba-asd"), (proxy, "alba-proxy"),
                               (dict(albamgr_cfg_url="/x"), "alba-maintenance"),
-                              (dict(albamgr_cfg_url="/x", proxies=["unix:///p"], home="/h",
-                                    driver_id="d", socket="/s"), "volumedriver")):
+                              (volumedriver, "volumedriver")):
         daemon_refuses(d, program, dict(misspelt, log_level="inof"), "log_level", "inof", "info")
     daemon_refuses(d, "alba-asd", other_port, str(d.dir / "data/asd0"))  # in use
     used = dict(asd, home=str(d.root / "fresh"))

@@ -1,0 +1,47 @@
+#include "daemon/addrs.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static int room(const struct daemon_addrs *addrs, unsigned count, struct err *e)
+{
+    return count <= DAEMON_ADDRS_MAX - addrs->count
+               ? 0
+               : err_say(e, ERR_CONFIG, "at most %d addresses to listen on", DAEMON_ADDRS_MAX);
+}
+
+int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
+                     struct err *e)
+{
+    unsigned n = ips->count != 0 ? ips->count : 1;
+    int rc;
+
+    if (port == CONFIG_NONE) {
+        return 0;
+    }
+    rc = room(addrs, n, e);
+    for (unsigned i = 0; rc == 0 && i < n; i++) {
+        const char *ip = ips->count != 0 ? ips->items[i] : "::"; /* IPv4 comes in there, too */
+
+        rc = net_addr_tcp(&addrs->items[addrs->count], ip, (uint16_t)port, e);
+        addrs->count += rc == 0;
+    }
+    return rc;
+}
+
+int daemon_addrs_unix(struct daemon_addrs *addrs, const char *path, struct err *e)
+{
+    char *uri;
+    int rc;
+
+    if (path == NULL) {
+        return 0;
+    }
+    uri = mem_printf("unix://%s", path);
+    rc = room(addrs, 1, e);
+    rc = rc != 0 ? rc : net_addr_parse(&addrs->items[addrs->count], uri, e);
+    addrs->count += rc == 0;
+    free(uri);
+    return rc;
+}
