@@ -13,6 +13,7 @@
 #include "daemon/addrs.h"
 #include "volumedriver/driver_finish.h"
 #include "volumedriver/driver_full.h"
+#include "volumedriver/driver_moved.h"
 #include "volumedriver/driver_notes.h"
 #include "volumedriver/driver_settle.h"
 
@@ -157,6 +158,7 @@ static void on_tick(uv_timer_t *timer)
     driver_settle(d);
     driver_full_watch(d);
     driver_finish_deletes(d);
+    driver_moved_watch(d);
 }
 
 int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *config,

@@ -63,7 +63,9 @@ struct driver {
 
     bool connected; /* private from here on */
     bool reachable; /* the registry has answered */
-    bool timer_open, turn_open, settling, full_told;
+    bool timer_open, turn_open, settling, full_told, moving;
+    uint64_t moved_ms; /* driver_moved.c: not before */
+    uint8_t moved_uuid[16];
     uint64_t settle_ms; /* not before */
     unsigned closing;
 };

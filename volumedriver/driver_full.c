@@ -29,24 +29,11 @@ struct pins {
     unsigned count;
 };
 
-static const char *name_of(const struct driver *d, const uint8_t uuid[16])
-{
-    LIST_FOR_EACH (it, &d->volumes) {
-        const struct driver_volume *v = container_of(it, struct driver_volume, link);
-        uint8_t own[16];
-
-        if (hex_decode_uuid(own, v->uuid) == 0 && memcmp(own, uuid, 16) == 0) {
-            return v->name;
-        }
-    }
-    return NULL;
-}
-
 static void add_name(void *ctx, const uint8_t uuid[16])
 {
     struct pins *p = ctx;
-    const char *name = name_of(p->d, uuid);
-    char hex[33];
+    const struct driver_volume *v = driver_volume_find_uuid(p->d, uuid);
+    char text[RND_UUID_TEXT_BYTES];
 
     if (p->count++ >= NAMES_MAX) {
         return;
@@ -54,12 +41,11 @@ static void add_name(void *ctx, const uint8_t uuid[16])
     if (p->count > 1) {
         buf_printf(&p->text, ", ");
     }
-    if (name != NULL) {
-        buf_printf(&p->text, "%s", name);
+    if (v != NULL) {
+        buf_printf(&p->text, "%s", v->name);
     } else {
-        hex_encode(hex, uuid, 16);
-        buf_printf(&p->text, "%.8s-%.4s-%.4s-%.4s-%.12s (not a volume of this driver)", hex,
-                   hex + 8, hex + 12, hex + 16, hex + 20);
+        hex_encode_uuid(text, uuid);
+        buf_printf(&p->text, "%s (not a volume of this driver)", text);
     }
 }
 

@@ -40,6 +40,19 @@ struct driver_volume *driver_volume_find(const struct driver *d, const char *nam
     return v;
 }
 
+struct driver_volume *driver_volume_find_uuid(const struct driver *d, const uint8_t uuid[16])
+{
+    LIST_FOR_EACH (it, &d->volumes) {
+        struct driver_volume *v = container_of(it, struct driver_volume, link);
+        uint8_t own[16];
+
+        if (hex_decode_uuid(own, v->uuid) == 0 && memcmp(own, uuid, 16) == 0) {
+            return v;
+        }
+    }
+    return NULL;
+}
+
 void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e)
 {
     HASH_DEL(v->driver->by_name, v);

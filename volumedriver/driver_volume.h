@@ -62,6 +62,7 @@ struct driver_volume {
 };
 
 struct driver_volume *driver_volume_find(const struct driver *d, const char *name);
+struct driver_volume *driver_volume_find_uuid(const struct driver *d, const uint8_t uuid[16]);
 /* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL) after the
  * first try. */
 void driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,

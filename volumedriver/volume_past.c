@@ -87,6 +87,17 @@ void volume_take_tail(struct volume *v, struct tail *ret_tail)
     v->has_tail = true;
 }
 
+uint32_t volume_host_epoch(const struct volume_host *host, const uint8_t uuid[16])
+{
+    const struct volume_past *past = past_find(host, uuid);
+    uint32_t epoch = journal_tail_epoch(host->journal, uuid);
+
+    for (uint32_t i = 0; past != NULL && i < past->tail.count; i++) {
+        epoch = past->tail.items[i].epoch > epoch ? past->tail.items[i].epoch : epoch;
+    }
+    return epoch;
+}
+
 void volume_pasts_pin(const struct volume_host *host, uint64_t lsn,
                       void (*cb)(void *ctx, const uint8_t uuid[16]), void *ctx)
 {

@@ -13,6 +13,8 @@ void volume_note_epoch(struct volume *v, uint32_t epoch);
 bool volume_tried_epoch(const struct volume *v, uint32_t epoch);
 /* Highest epoch that this process tried, or that stands in a record of its journal; 0: none. */
 uint32_t volume_epoch_seen(const struct volume *v);
+/* Of records of a volume that is not open here; 0: there are none. */
+uint32_t volume_host_epoch(const struct volume_host *host, const uint8_t uuid[16]);
 /* Volumes that are not open, were, and have a record of that LSN or a lower one. */
 void volume_pasts_pin(const struct volume_host *host, uint64_t lsn,
                       void (*cb)(void *ctx, const uint8_t uuid[16]), void *ctx);

@@ -66,3 +66,16 @@ int hex_decode_uuid(uint8_t ret_uuid[16], const char *text)
     digits[n] = '\0';
     return hex_decode(ret_uuid, 16, digits);
 }
+
+void hex_encode_uuid(char ret_text[37], const uint8_t uuid[16])
+{
+    static const uint8_t parts[] = {4, 2, 2, 2, 6};
+    char *at = ret_text;
+
+    for (unsigned i = 0; i < sizeof parts; i++) {
+        hex_encode(at, uuid, parts[i]);
+        uuid += parts[i];
+        at += 2 * (size_t)parts[i];
+        *at++ = i + 1 < sizeof parts ? '-' : '\0';
+    }
+}

@@ -11,5 +11,6 @@ void hex_encode(char *ret_text, const void *data, size_t bytes);
 int hex_decode(void *ret_data, size_t bytes, const char *text);
 /* "8-4-4-4-12" digits, as rnd_uuid_text() writes them; -EINVAL for anything else. */
 int hex_decode_uuid(uint8_t ret_uuid[16], const char *text);
+void hex_encode_uuid(char ret_text[37], const uint8_t uuid[16]);
 
 #endif

@@ -267,6 +267,40 @@ def another_owner(d, disk):
     disk.check_all_there()  # what its journal still holds of its earlier life is void
 
 
+def a_taken_volume_frees_the_journal(d, killed):
+    """What the journal holds of a volume that another one has counts no more; until it is let go
+    the ring cannot go round, and the writes of all others wait."""
+    name, log = f"taken{killed:d}", d.dir / "log/volumedriver.log"
+    d.alba("vdisk-create", name, "64MiB")
+    c = nbd.Client(d.nbd_socket, name)
+    for i in range(16):
+        c.write(i << 16, bytes(65536))
+    c.flush()
+    if killed:
+        kill_driver(d)
+    second = SecondDriver(d)
+    try:
+        d.alba("vdisk-take", f"--socket={second.socket}", "--force", "--accept-loss", name)
+        if killed:
+            start_driver(d)
+        c = nbd.Client(d.nbd_socket, "stays", timeout=60)
+        for i in range(3 * 256):
+            c.write(i % 1024 << 16, rng.randbytes(65536))
+        c.flush()
+        c.disconnect()
+        text = log.read_text()
+        assert f'pinned_by="{name}"' in text or "(not a volume of this driver)" in text, text[-2000:]
+        assert "another journal has, dropped" in text, text[-2000:]
+        assert d.alba("vdisk-info", name)["state"] == "elsewhere"
+        second.stop()
+    finally:
+        second.kill()
+        shutil.rmtree(second.root)
+    d.alba("vdisk-take", "--force", "--accept-loss", name)
+    assert d.alba("vdisk-info", name)["state"] == "running"
+    log.write_text("")
+
+
 def failed_take(d, disk, option):
     """A take that could not be done is not done later, when nobody asks for it any more."""
     d.hold("proxy")
@@ -379,6 +413,13 @@ def a_crash_in_a_delete(d, disk):
 
 KEYS = {"sco_age_ms": 300, "checkpoint_bytes": 200000}
 
+with Deployment("--asds=3", "--nodes=1") as d:
+    d.volumes_anew(sco_age_ms=3600000, journal_bytes=16 << 20, journal_segment_bytes=1 << 20)
+    d.alba("vdisk-create", "stays", "64MiB")
+    for killed in (True, False):
+        began = time.monotonic()
+        a_taken_volume_frees_the_journal(d, killed)
+        print(f"a_taken_volume_frees_the_journal: ok, {time.monotonic() - began:.1f} s")
 with Deployment() as d:
     d.volumes_anew(**KEYS)
     disk = Disk(d, "disk")

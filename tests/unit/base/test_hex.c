@@ -52,11 +52,24 @@ static void only_exactly_enough_digits_are_taken(void **state)
     }
 }
 
+static void a_uuid_comes_back(void **state)
+{
+    static const char text[] = "00112233-4455-6677-8899-aabbccddeeff";
+    uint8_t uuid[16];
+    char back[37];
+
+    (void)state;
+    assert_int_equal(hex_decode_uuid(uuid, text), 0);
+    hex_encode_uuid(back, uuid);
+    assert_string_equal(back, text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_become_lower_case_digits_and_come_back),
         cmocka_unit_test(no_bytes_are_an_empty_string),
+        cmocka_unit_test(a_uuid_comes_back),
         cmocka_unit_test(only_exactly_enough_digits_are_taken),
     };
 

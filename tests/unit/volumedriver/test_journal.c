@@ -300,11 +300,14 @@ static void a_full_journal_does_not_grow_over_many_lives(void **state)
     for (unsigned life = 0; life < 8; life++) {
         struct tail_history h;
         unsigned ended = f->ended;
+        uint64_t ms;
 
         for (unsigned i = 0; i < 40; i++) {
             append(f, 0, 7, false);
         }
-        wait_ms(f, 30);
+        while (stats_of(f).segments < 6 || journal_waiting(f->j, &ms) == NULL) {
+            wait_ms(f, 1);
+        }
         while (f->ended < ended + 40) { /* those that wait end with the journal's space */
             journal_cancel(f->j, f->uuid[0], ERR_CANCELED);
             uv_run(&f->loop, UV_RUN_NOWAIT);
