@@ -1,11 +1,13 @@
 """The main job, end to end, on real data; started by tools/demo, which builds first."""
 import argparse
+import errno
 import filecmp
 import json
 import os
 import pathlib
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BIN = ROOT / "build/release/bin"
 IMAGE_BYTES_MIN = 1 << 30
+FILE_BYTES_MAX = 1 << 28
+BLOCK_BYTES = 4096
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # mke2fs, for one who is not root
+PLACES = ("/usr", str(ROOT / "build"), "/var/lib", "/boot", "/opt")
 ROOM_BYTES = 16 << 30  # the image, what is read back, both on 4+2 disks, a journal of 4 GiB
 VOLUME = "demo"
 MADE = ("d", "files", "image.ext4", "back", "back.raw", "part", "stamps", "up.log")  # below --dir
@@ -85,28 +91,60 @@ class Deployment:
         return self.process.wait(120)
 
 
-def make_image(work):
-    """An ext4 image of at least 1 GiB made of files this machine has."""
+def real_files(places, not_below):
+    """The ordinary files of this machine below `places`; none that are mostly a hole."""
+    for top in places:
+        for place, folders, names in os.walk(top):
+            folders[:] = sorted(name for name in folders if os.path.join(place, name) != not_below)
+            for name in sorted(names):
+                path = os.path.join(place, name)
+                try:
+                    st = os.lstat(path)
+                except OSError:  # gone meanwhile
+                    continue
+                is_hole = st.st_size > 1 << 20 and st.st_blocks * 512 < st.st_size // 8
+                if (stat.S_ISREG(st.st_mode) and st.st_size <= FILE_BYTES_MAX and not is_hole
+                        and os.access(path, os.R_OK)):
+                    yield path
+
+
+def gather(source, places, wanted, not_below):
+    """Copies what `places` hold below `source` until `wanted` bytes are there; a machine that has
+    less gets another copy of it, in a folder of its own. Returns (bytes, blocks, files)."""
+    total = blocks = files = 0
+    copies = 0
+    while total < wanted:
+        before = total
+        copies += 1
+        for path in real_files(places, not_below):
+            target = source / f"copy{copies}" / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(path, target)
+            except OSError as e:
+                if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+                continue  # gone meanwhile, or not for us to read
+            size = target.stat().st_size
+            total, blocks, files = total + size, blocks + -(-size // BLOCK_BYTES), files + 1
+            if total >= wanted:
+                break
+        assert total > before, f"no files to read below {', '.join(map(str, places))}"
+    return total, blocks, files
+
+
+def make_image(work, places=PLACES, wanted=IMAGE_BYTES_MIN):
+    """An ext4 image that holds at least `wanted` bytes of files that this machine has."""
     source = work / "files"
-    total = 0
-    source.mkdir()
-    for place, folders, names in os.walk("/usr"):
-        folders.sort()
-        target = source / pathlib.Path(place).relative_to("/")
-        target.mkdir(parents=True, exist_ok=True)
-        for name in sorted(names):
-            path = pathlib.Path(place) / name
-            if path.is_symlink() or not path.is_file() or path.stat().st_size > 1 << 28:
-                continue
-            shutil.copyfile(path, target / name)
-            total += path.stat().st_size
-        if total > IMAGE_BYTES_MIN * 1.02:
-            break
     image = work / "image.ext4"
-    size_mib = total * 115 // 100 // (1 << 20) + 128
-    run("mke2fs", "-q", "-t", "ext4", "-d", source, image, f"{size_mib}M")
+    source.mkdir()
+    total, blocks, files = gather(source, places, wanted, str(work.resolve()))
+    size_mib = blocks * BLOCK_BYTES * 112 // 100 // (1 << 20) + 128
+    inodes = 2 * files + 1000  # folders have some, too
+    run("mke2fs", "-q", "-t", "ext4", "-b", BLOCK_BYTES, "-N", inodes, "-d", source, image,
+        f"{size_mib}M")
     shutil.rmtree(source)
-    assert os.path.getsize(image) >= IMAGE_BYTES_MIN, "this machine's /usr holds less than 1 GiB"
+    print(f"{files} files of {total / 1e6:.0f} MB are in it")
     return image
 
 
@@ -278,7 +316,7 @@ def main():
         free = shutil.disk_usage(work).free
         assert free >= ROOM_BYTES, (f"{work} has {free / 1e9:.1f} GB free, {ROOM_BYTES / 1e9:.0f} "
                                     "GB are needed; --dir puts it elsewhere")
-        print(f"working in {work}; making an ext4 image out of this machine's /usr ...", flush=True)
+        print(f"working in {work}; making an ext4 image out of this machine's files ...", flush=True)
         image = make_image(work)
         print(f"image of {os.path.getsize(image) / 1e6:.0f} MB")
         d = Deployment(work / "d", [f"--volume={VOLUME}:10GiB"])
