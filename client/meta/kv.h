@@ -71,7 +71,8 @@ int kv_url_check(const char *url, struct err *e);
 int kv_open(uv_loop_t *loop, const char *where, struct kv **ret_kv, struct err *e);
 
 /* Take the store for metadata, so that it is never claimed as storage. Once for each store,
- * again is harmless. ERR_EXISTS: it is storage, of the alba that the message names. */
+ * again is harmless. ERR_EXISTS: it is storage, of the alba that the message names. Before that
+ * an engine on an ASD answers all else with ERR_IDENTITY: nor is an unmounted disk taken for it. */
 void kv_prepare(struct kv *kv, kv_cb cb, void *ctx);
 
 /* ---- reading ---- */

@@ -281,6 +281,7 @@ int kv_asd_open(uv_loop_t *loop, const char *url, struct kv **ret_kv, struct err
     CHECK(uv_timer_init(loop, &asd->retry_timer) == 0);
     options.addr = asd->addr;
     options.long_id = asd->long_id[0] != '\0' ? asd->long_id : NULL;
+    options.owner = OSD_OWNER_METADATA; /* an empty store would say that nothing exists */
     asd->client = asd_client_new(loop, &options);
     *ret_kv = &asd->kv;
     return 0;

@@ -61,6 +61,22 @@ static struct kv *open_engine(struct fixture *f, const char *url)
     return kv;
 }
 
+static struct kv *prepared(uv_loop_t *loop, struct kv *kv)
+{
+    struct kv_wait w = {0};
+
+    kv_prepare(kv, kv_wait_cb, &w);
+    run_until(loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    kv_wait_release(&w);
+    return kv;
+}
+
+static struct kv *open_store(struct fixture *f, const char *url)
+{
+    return prepared(&f->loop, open_engine(f, url));
+}
+
 /* ---- kill -9 ---- */
 
 struct commit_wait {
@@ -109,7 +125,7 @@ static int count_up(struct fixture *f, struct kv *kv, unsigned n, bool killed, b
 static void commits_survive_kill_9_and_happen_once(void **state)
 {
     struct fixture *f = *state;
-    struct kv *kv = open_engine(f, f->meta.url);
+    struct kv *kv = open_store(f, f->meta.url);
     struct kv_wait w = {0};
     unsigned doubts = 0;
 
@@ -135,7 +151,7 @@ static void commits_survive_kill_9_and_happen_once(void **state)
 static void reads_wait_for_an_engine_that_comes_back(void **state)
 {
     struct fixture *f = *state;
-    struct kv *kv = open_engine(f, f->meta.url);
+    struct kv *kv = open_store(f, f->meta.url);
     struct kv_wait w = {0};
     struct slice key = text("/t/x");
 
@@ -162,7 +178,7 @@ static void reads_wait_for_an_engine_that_comes_back(void **state)
 static void canceling_ends_what_waits_for_a_silent_engine(void **state)
 {
     struct fixture *f = *state;
-    struct kv *kv = open_engine(f, f->meta.url);
+    struct kv *kv = open_store(f, f->meta.url);
     struct kv_wait w = {0}, late = {0};
     struct slice key = text("/t/x");
 
@@ -232,11 +248,39 @@ static void another_asd_at_that_address_is_refused(void **state)
     kv_wait_release(&w);
     close_kv(kv);
     snprintf(url, sizeof url, "%s/meta", f->meta.url);
-    kv = open_engine(f, url);
+    kv = open_store(f, url);
     kv_get(kv, &key, 1, 3000, kv_wait_cb, &w);
     run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
+    close_kv(kv);
+}
+
+/* "Not found" would be a lie about every object; a commit would lie on what the mount hides. */
+static void a_store_that_is_not_metadata_answers_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct kv *kv = open_engine(f, f->meta.url);
+    struct kv_wait w = {0};
+    struct kv_txn txn = {0};
+    struct slice key = text("/t/x");
+
+    kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, ERR_IDENTITY);
+    assert_non_null(strstr(w.err.msg, "is its disk mounted?"));
+    kv_wait_release(&w);
+    kv_txn_put(&txn, key, text("1"));
+    kv_apply(kv, &txn, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, ERR_IDENTITY);
+    kv_wait_release(&w);
+    kv = prepared(&f->loop, kv); /* seen by the same engine */
+    kv_apply(kv, &txn, 0, kv_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    kv_wait_release(&w);
+    kv_txn_release(&txn);
     close_kv(kv);
 }
 
@@ -576,7 +620,7 @@ static void a_damaged_value_fails_no_read_of_the_others(void **state)
 {
     static const unsigned bad[3] = {0, 3, BIG_KEYS - 1};
     struct fixture *f = *state;
-    struct kv *kv = open_engine(f, f->meta.url);
+    struct kv *kv = open_store(f, f->meta.url);
     char texts[BIG_KEYS][16];
     struct slice keys[BIG_KEYS];
     struct kv_txn txn = {0};
@@ -626,7 +670,7 @@ static struct kv *open_suite(uv_loop_t *loop)
     struct err e;
 
     assert_int_equal(kv_open(loop, suite_asd.url, &kv, &e), 0);
-    return kv;
+    return prepared(loop, kv);
 }
 
 int main(void)
@@ -637,6 +681,7 @@ int main(void)
         TEST(canceling_ends_what_waits_for_a_silent_engine),
         TEST(an_engine_that_is_not_there_is_an_error_in_time_that_names_it),
         TEST(another_asd_at_that_address_is_refused),
+        TEST(a_store_that_is_not_metadata_answers_nothing),
         TEST(storage_is_claimed_once_and_metadata_never),
         TEST(an_asd_of_another_alba_is_refused_with_its_owner),
         TEST(a_claim_that_was_interrupted_goes_on),
