@@ -47,6 +47,10 @@ static void call_forget(struct asd_client *client, struct asd_call *call)
     client->free_slots[client->free_count++] = (uint16_t)slot;
     list_remove(&call->link);
     call->state = CALL_DONE;
+    if (call->is_v1) {
+        call->is_v1 = false;
+        asd_v1_undo(call->request); /* nothing points into it any more */
+    }
 }
 
 /* call->err is set; the callback runs later. */

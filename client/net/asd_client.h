@@ -57,6 +57,7 @@ struct asd_call {
     uint32_t id;
     int state;
     int rc;
+    bool is_v1; /* `request` was rewritten for a version 1 server */
     asd_call_cb cb;
 };
 

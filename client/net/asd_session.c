@@ -303,6 +303,7 @@ void asd_session_send(struct asd_session *session, struct asd_call *call)
     if (session->version == ASD_VERSION_1) {
         CHECK(list_empty(&session->calls));
         asd_v1_request(call->request, &session->tail);
+        call->is_v1 = true;
     }
     *out = (struct net_out){.done = request_done};
     gather_finish(call->request, &out->iov, &out->iov_count, &bytes);

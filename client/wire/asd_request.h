@@ -102,6 +102,8 @@ struct asd_v1_tail {
 /* Rewrite an encoded request into version 1 form, once, before it is sent. The tail tells
  * asd_v1_tail_bytes() what the request was. */
 void asd_v1_request(struct gather *request, struct asd_v1_tail *ret_tail);
+/* Back into version 2 form: whose message it is may send it again, and to another server. */
+void asd_v1_undo(struct gather *request);
 /* How many raw bytes follow the reply frame with this payload (behind return code 0).
  * Read them in right behind it: payload and tail together are the version 2 payload.
  * ERR_PROTOCOL when the payload is malformed or there would be more than a frame may hold. */

@@ -52,6 +52,18 @@ void asd_v1_request(struct gather *request, struct asd_v1_tail *ret_tail)
     *ret_tail = tail;
 }
 
+void asd_v1_undo(struct gather *request)
+{
+    struct buf *b = &request->own;
+    uint32_t code = get_u32le(b->data);
+
+    if (code == ASD_PARTIAL_GET) {
+        reverse_parts(b);
+    } else if (code == ASD_APPLY) {
+        b->len++; /* they are there still */
+    }
+}
+
 static uint64_t later_bytes(struct rd *r)
 {
     uint32_t count = llio_count(r, VALUE_BYTES_MIN);

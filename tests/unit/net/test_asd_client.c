@@ -481,6 +481,60 @@ static void bytes_behind_the_frame_are_part_of_the_reply(void **state)
     assert_payload(f, 1, "next");
 }
 
+static void send_twice(struct fixture *f, const struct asd_request *request, bool again_old)
+{
+    struct buf expected = {0};
+    uint8_t first[100], second[100];
+    uint32_t bytes;
+
+    asd_request_encode(request, &f->answers[0].request);
+    gather_flatten(&f->answers[0].request, &expected);
+    submit(f, 0, 5000);
+    accept_v1(f);
+    bytes = read_frame(f, first, sizeof first);
+    assert_true(bytes != expected.len || memcmp(first, expected.data, bytes) != 0);
+    close(f->peer);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_EOF);
+    assert_int_equal(
+        asd_client_call(f->client, &f->answers[1].call, &f->answers[0].request, 5000, on_call), 0);
+    if (again_old) {
+        accept_v1(f);
+        assert_int_equal(read_frame(f, second, sizeof second), bytes);
+        assert_memory_equal(first, second, bytes);
+        answer_v1(f, "", 0);
+    } else {
+        accept_v2(f);
+        bytes = read_frame(f, second, sizeof second);
+        assert_int_equal(bytes, 4 + expected.len);
+        assert_memory_equal(second + 4, expected.data, expected.len);
+        answer(f, get_u32le(second), "");
+    }
+    wait_for(f, 1);
+    buf_release(&expected);
+}
+
+/* The proxy sends a request again that was lost with its connection. */
+static void a_request_can_be_sent_again_after_an_old_server(void **state)
+{
+    struct asd_part parts[3] = {
+        {.offset = 0, .bytes = 3}, {.offset = 8, .bytes = 5}, {.offset = 20, .bytes = 7}};
+    struct asd_update update = {.key = slice_str("k"), .value = slice_str("v")};
+    const struct asd_request requests[2] = {
+        {.code = ASD_PARTIAL_GET,
+         .partial = {.key = slice_str("k"), .parts = parts, .part_count = 3}},
+        {.code = ASD_APPLY, .apply = {.updates = &update, .update_count = 1, .flags = 1}}};
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        void *fresh;
+
+        setup(&fresh);
+        send_twice(fresh, &requests[i / 2], i % 2 == 0);
+        teardown(&fresh);
+    }
+}
+
 /* There are no ids, so a late reply cannot be told from the next one. */
 static void a_deadline_on_version_1_costs_the_connection(void **state)
 {
@@ -530,6 +584,7 @@ int main(void)
         TEST(calls_over_the_limit_are_refused),
         TEST(an_old_server_gets_one_request_at_a_time),
         TEST(bytes_behind_the_frame_are_part_of_the_reply),
+        cmocka_unit_test(a_request_can_be_sent_again_after_an_old_server),
         TEST(a_deadline_on_version_1_costs_the_connection),
     };
 
