@@ -21,6 +21,7 @@ struct cluster_read {
     uint64_t *locations; /* of those not in the journal; freed by cluster_read_release() */
     uint8_t *where;      /* per cluster: enum cluster_where */
     struct map_lookup lookup;
+    struct list map_wait; /* volume_remap.waits */
     struct journal_read journal;
     struct journal_piece *pieces;
     uint32_t piece_cap;

@@ -14,8 +14,6 @@
 #include "volumedriver/location.h"
 #include "volumedriver/map_impl.h"
 
-enum { POOL_THREADS = 3, POOL_QUEUE_MAX = 1048576 /* more than NBD admits requests */ };
-
 struct page_load { /* one job: pages of one volume */
     struct pool_work work;
     struct map_volume *mv;
@@ -132,7 +130,7 @@ static void on_spilled(struct map_task *task, int rc)
 {
     struct map *map = task->mv->map;
 
-    (void)rc; /* its volume knows: map_volume_fail() */
+    (void)rc; /* its volume knows: on_fail */
     map->spilling = false;
     map_trim(map);
     map_spill(map);
@@ -142,7 +140,7 @@ void map_spill(struct map *map)
 {
     struct map_volume *most = NULL;
 
-    if (map->spilling || map->dirty_bytes <= map->budget_bytes / 2) {
+    if (map->spilling || !map_can_store(map) || map->dirty_bytes <= map->budget_bytes / 2) {
         return;
     }
     LIST_FOR_EACH (it, &map->volumes) {
@@ -259,6 +257,7 @@ static void load_done(struct pool_work *work, int rc)
     retry_lookups(mv);
     map_tasks_step(mv);
     map_trim(mv->map);
+    map_renew_step(mv->map);
     if (mv->closing) {
         map_turn(mv);
     }
@@ -349,7 +348,10 @@ void map_volume_fail(struct map_volume *mv, int rc, const struct err *why)
     if (mv->failed == 0) {
         mv->failed = rc;
         err_copy(&mv->err, why);
-        log_error("map", "store failed", "why=%s", why->msg);
+        mv->err.code = rc;
+        if (!mv->map->broken) {
+            log_error("map", "store failed", "why=%s", why->msg);
+        }
         if (mv->on_fail != NULL) {
             mv->on_fail(mv); /* no task of the owner may be there to tell it */
         }
@@ -368,6 +370,9 @@ void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[
     list_init(&mv->tasks);
     list_init(&mv->trails);
     list_push(&map->volumes, &mv->link);
+    if (map->broken) {
+        mv->failed = err_set(&mv->err, ERR_FAILED, "the store is being made anew");
+    }
 }
 
 static void free_rows(struct map_volume *mv)
@@ -442,45 +447,6 @@ void map_volume_close(struct map_volume *mv, void (*cb)(void *ctx), void *ctx)
         mv->failed = err_set(&mv->err, ERR_CANCELED, "the map is closing");
     }
     map_turn(mv);
-}
-
-int map_open(uv_loop_t *loop, const char *dir, uint64_t budget_bytes, struct map **ret_map,
-             struct err *e)
-{
-    struct map *map = mem_zalloc(sizeof(*map));
-    int rc = map_db_open(dir, &map->db, e);
-
-    *ret_map = NULL;
-    if (rc != 0) {
-        free(map);
-        return rc;
-    }
-    map->loop = loop;
-    map->budget_bytes = budget_bytes > MAP_BUDGET_BYTES_MIN ? budget_bytes : MAP_BUDGET_BYTES_MIN;
-    list_init(&map->clean);
-    list_init(&map->volumes);
-    CHECK(pool_new(loop, "map", POOL_THREADS, POOL_QUEUE_MAX, &map->pool) == 0);
-    *ret_map = map;
-    return 0;
-}
-
-static void on_pool_closed(void *ctx)
-{
-    struct map *map = ctx;
-    void (*cb)(void *) = map->close_cb;
-    void *cb_ctx = map->close_ctx;
-
-    map_db_close(map->db);
-    free(map);
-    cb(cb_ctx);
-}
-
-void map_close(struct map *map, void (*cb)(void *ctx), void *ctx)
-{
-    CHECK(list_empty(&map->volumes));
-    map->close_cb = cb;
-    map->close_ctx = ctx;
-    pool_close(map->pool, on_pool_closed, map);
 }
 
 uint64_t map_cached_bytes(const struct map *map)

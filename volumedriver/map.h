@@ -5,8 +5,10 @@
  * rebuilt from the backend (FORMAT.md, section 4). Loop thread only; store accesses run
  * in a pool. Nothing here is durable.
  *
- * An error of the store (ERR_FAILED, ERR_CORRUPT) is final for the volume: close it and open
- * it again with map_volume_reset(). */
+ * After an error of the store (ERR_FAILED, ERR_CORRUPT) nothing can be had of a volume's map until
+ * map_volume_reset() has emptied it; on_fail tells. While the store cannot be written it is
+ * read all the same, and what would write fails. When its disk takes data again it is dropped and
+ * made anew: then the maps of all volumes fail. */
 #ifndef VOLUMEDRIVER_MAP_H
 #define VOLUMEDRIVER_MAP_H
 
@@ -77,9 +79,11 @@ struct map_volume {
     struct pool_work turn; /* steps the tasks, and ends a close */
     bool turning;
     bool closing;
+    bool storing; /* a task is in the pool */
     int failed;
-    struct err err;                         /* says why, if failed != 0 */
-    void (*on_fail)(struct map_volume *mv); /* the owner's, may be NULL: it has just failed */
+    struct err err; /* says why, if failed != 0 */
+    /* The owner's, may be NULL: it has just failed. May ask nothing of the map. */
+    void (*on_fail)(struct map_volume *mv);
     struct list link;
     void (*close_cb)(void *ctx);
     void *close_ctx;
@@ -102,6 +106,8 @@ int map_open(uv_loop_t *loop, const char *dir, uint64_t budget_bytes, struct map
 /* Volumes are closed before. */
 void map_close(struct map *map, void (*cb)(void *ctx), void *ctx);
 uint64_t map_cached_bytes(const struct map *map);
+/* If not, wait with what makes it dirty: on_fail will come. */
+bool map_can_store(const struct map *map);
 
 void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[16]);
 /* Cancels what waits (ERR_CANCELED), waits for what runs, drops what is not stored; then `cb`.

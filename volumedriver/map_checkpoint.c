@@ -171,13 +171,31 @@ static void next_run(struct pool_work *work)
     cp->header.first_page = cp->header.last_page + 1;
 }
 
+/* On the loop. A store that fails waits for the last of them. */
+static void iter_end(struct map_checkpoint *cp)
+{
+    if (cp->iter != NULL) {
+        map_iter_free(cp->iter);
+        cp->iter = NULL;
+        cp->mv->map->freezes--;
+    }
+}
+
 static void next_done(struct pool_work *work, int rc)
 {
     struct map_checkpoint *cp = container_of(work, struct map_checkpoint, work);
     struct map_volume *mv = cp->mv;
 
+    rc = rc != 0 ? rc : cp->rc;
     mv->parts--;
-    cp->cb(cp, rc != 0 ? rc : cp->rc); /* may free cp */
+    if (rc != 0) {
+        map_volume_fail(mv, rc, &cp->err);
+    }
+    if (rc != 0 || cp->last) {
+        iter_end(cp);
+    }
+    cp->cb(cp, rc); /* may free cp */
+    map_renew_step(mv->map);
     if (mv->closing) {
         map_turn(mv);
     }
@@ -222,6 +240,7 @@ static void on_frozen(struct map_task *task, int rc)
     struct map_checkpoint *cp = container_of(task, struct map_checkpoint, task);
     struct map_volume *mv = cp->mv;
 
+    mv->map->freezes += cp->iter != NULL;
     if (rc != 0) {
         err_copy(&cp->err, &task->err);
     } else {
@@ -245,8 +264,8 @@ void map_checkpoint_begin(struct map_volume *mv, struct map_checkpoint *cp, bool
 
 void map_checkpoint_end(struct map_checkpoint *cp)
 {
-    map_iter_free(cp->iter);
-    cp->iter = NULL;
+    iter_end(cp);
+    map_renew_step(cp->mv->map);
     free(cp->rows);
     free(cp->ranges);
     cp->rows = NULL;

@@ -16,6 +16,15 @@ enum {
     OPEN_FILES_MAX = 512,
 };
 
+#if defined(__SANITIZE_THREAD__)
+/* The library is not instrumented, so that its own synchronisation is not seen. */
+const char *__tsan_default_suppressions(void);
+__attribute__((weak)) const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:librocksdb.so\nrace:librocksdb.so\nrace:libstdc++.so\n";
+}
+#endif
+
 struct map_db {
     rocksdb_t *rocks;
     rocksdb_options_t *options;
@@ -91,6 +100,16 @@ int map_db_open(const char *dir, struct map_db **ret_db, struct err *e)
     }
     *ret_db = db;
     return 0;
+}
+
+int map_db_destroy(const char *dir, struct err *e)
+{
+    rocksdb_options_t *options = make_options();
+    char *text = NULL;
+
+    rocksdb_destroy_db(options, dir, &text);
+    rocksdb_options_destroy(options);
+    return text != NULL ? db_error(e, text, dir) : 0;
 }
 
 void map_db_close(struct map_db *db)

@@ -20,6 +20,8 @@ struct map_iter;
 /* Makes the directory's last component; an unusable store is removed and made anew. */
 int map_db_open(const char *dir, struct map_db **ret_db, struct err *e);
 void map_db_close(struct map_db *db); /* NULL is fine */
+/* Removes the store of `dir`, which is not open. */
+int map_db_destroy(const char *dir, struct err *e);
 
 /* Copies at most `bytes_max`; *ret_bytes is the whole length. ERR_NOT_FOUND when absent. */
 int map_db_get(struct map_db *db, struct slice key, void *ret_data, size_t bytes_max,

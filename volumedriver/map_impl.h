@@ -43,6 +43,18 @@ struct map {
     uint64_t next_id;
     struct map_task spill; /* stores dirty pages, so that they can be let go of */
     bool spilling;
+    char *dir;
+    bool stuck;          /* the store cannot be written; it goes when its disk can */
+    bool broken;         /* it is to be made anew */
+    bool renewing;       /* one of the two is tried in the pool */
+    bool renew_now;      /* a disk that was full takes data */
+    unsigned freezes;    /* checkpoints that hold an iterator */
+    uint64_t renewed_ms; /* when the last one was made */
+    uint64_t renew_wait_ms;
+    uv_timer_t renew_timer;
+    struct pool_work renew;
+    struct err renew_err;
+    int renew_rc;
     void (*close_cb)(void *ctx);
     void *close_ctx;
 };
@@ -67,6 +79,10 @@ void map_trim(struct map *map);
  * has most. */
 void map_spill(struct map *map);
 void map_volume_fail(struct map_volume *mv, int rc, const struct err *why);
+/* map_life.c: the store cannot be written; it goes when nobody is in it any more. */
+void map_store_stuck(struct map *map, const struct err *why);
+void map_renew_step(struct map *map);
+
 /* Step the tasks, or end a close, from the loop and later. The job is the volume's, not a task's:
  * a task may end before it comes round. */
 void map_turn(struct map_volume *mv);

@@ -161,6 +161,7 @@ static void reset_memory(struct map_volume *mv)
     mv->ordinal = mv->stored_ordinal = 0;
     mv->root_ordinal = 0;
     mv->next_ordinal = 1;
+    mv->failed = mv->closing ? mv->failed : 0;
 }
 
 /* ---- flush ---- */
@@ -286,9 +287,18 @@ static void job_done(struct pool_work *work, int rc)
     struct map_volume *mv = task->mv;
 
     rc = rc != 0 ? rc : job->rc;
+    mv->storing = false;
+    if (rc == 0 && task->kind == MAP_TASK_RESET && mv->map->broken) {
+        rc = err_set(&job->err, ERR_FAILED, "the store is being made anew");
+    }
     if (rc != 0) {
-        map_volume_fail(mv, rc, &job->err);
         err_copy(&task->err, &job->err);
+        if (task->kind == MAP_TASK_LOAD || task->kind == MAP_TASK_RESET) {
+            map_volume_fail(mv, rc, &job->err);
+        }
+        if (task->kind != MAP_TASK_LOAD && rc != ERR_CANCELED) {
+            map_store_stuck(mv->map, &job->err); /* what is in memory is right all the same */
+        }
     } else if (task->kind == MAP_TASK_FLUSH) {
         flush_end(job);
     } else if (task->kind == MAP_TASK_LOAD && job->found) {
@@ -304,6 +314,7 @@ static void job_done(struct pool_work *work, int rc)
     free(job);
     map_task_end(task, rc);
     map_tasks_step(mv);
+    map_renew_step(mv->map);
     if (mv->closing) {
         map_turn(mv);
     }
@@ -316,6 +327,7 @@ void map_store_start(struct map_task *task)
     pool_run_cb run;
 
     job->task = task;
+    mv->storing = true;
     switch (task->kind) {
     case MAP_TASK_LOAD:
         run = load_run;

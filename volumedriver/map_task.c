@@ -236,10 +236,17 @@ void map_tasks_step(struct map_volume *mv)
     while (!list_empty(&mv->tasks)) {
         struct map_task *task = container_of(mv->tasks.next, struct map_task, link);
         bool stores = task->kind != MAP_TASK_APPLY;
+        bool heals = task->kind == MAP_TASK_RESET && !mv->closing;
+        bool writes = stores && task->kind != MAP_TASK_LOAD;
 
-        if (mv->failed != 0 && !(stores && task->begun)) {
+        if (mv->failed != 0 && !(stores && task->begun) && !heals) {
             map_task_end(task, err_copy(&task->err, &mv->err));
+        } else if (writes && !task->begun && !map_can_store(mv->map)) {
+            map_task_end(task, err_set(&task->err, ERR_FAILED, "map store: cannot be written"));
         } else if (stores) {
+            if (!task->begun && heals && (mv->loads != 0 || mv->map->broken)) {
+                return; /* pages are still being loaded, or the store is being made anew */
+            }
             if (!task->begun) {
                 task->begun = true;
                 map_store_start(task);

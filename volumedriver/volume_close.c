@@ -68,7 +68,7 @@ static void store_map(struct volume_closing *c)
 {
     struct volume *v = c->v;
 
-    if (v->err.code != 0 || v->map.failed != 0) {
+    if (v->err.code != 0 || !volume_map_ready(v) || !map_can_store(v->host->map)) {
         map_volume_close(&v->map, on_map_closed, v);
     } else {
         map_flush(&v->map, &c->task, on_map_stored);
@@ -140,7 +140,7 @@ void volume_close(struct volume *v, uint64_t drain_ms, volume_close_cb cb, void 
 {
     bool may_drain = v->state == VOLUME_RUNNING;
 
-    CHECK((v->opening == NULL || v->reclaiming) && v->state != VOLUME_CLOSING);
+    CHECK((v->opening == NULL || v->reclaiming || v->remap.going) && v->state != VOLUME_CLOSING);
     v->close_cb = cb;
     v->close_ctx = ctx;
     v->state = VOLUME_CLOSING;

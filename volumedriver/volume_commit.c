@@ -16,8 +16,7 @@ static void on_applied(struct map_task *task, int rc)
     const struct sco_footer *f = &job->footer;
 
     v->applying = false;
-    if (rc != 0) {
-        volume_stop(v, VOLUME_FAILED, &task->err);
+    if (rc != 0) { /* again when there is a new map */
         job->state = JOB_LANDED;
         volume_kick(v);
         return;
@@ -41,7 +40,8 @@ void volume_commit_next(struct volume *v)
         if (job->state == JOB_COMMITTED) {
             continue;
         }
-        if (job->state == JOB_LANDED && !v->applying && v->map.failed == 0) {
+        if (job->state == JOB_LANDED && !v->applying && volume_map_ready(v) &&
+            map_can_store(v->host->map)) {
             CHECK(job->footer.predecessor == v->committed.number);
             CHECK(job->footer.kind == SCO_GC || job->footer.first_seq == v->committed.seq + 1);
             if (job->extents == NULL) {

@@ -18,6 +18,7 @@
 #include "volumedriver/root.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/volume_open.h"
+#include "volumedriver/volume_remap.h"
 
 enum volume_op {
     VOLUME_OP_READ,
@@ -78,7 +79,7 @@ struct volume {
     uint64_t reclaim_ms; /* not before */
     struct volume_claim claim;
     struct list drains;
-
+    struct volume_remap remap;
     struct root_change *change; /* the root is being replaced */
     uint64_t trailer_bytes;     /* since the last checkpoint */
     struct volume_resize *resize;
@@ -116,7 +117,7 @@ void volume_closing_pump(struct volume *v);
 void volume_submit_write(struct volume_req *req);
 void volume_record_done(struct volume *v, struct record *record); /* it is in the journal */
 
-/* volume_read.c */
+/* volume_read_req.c */
 void volume_submit_read(struct volume_req *req);
 void volume_submit_status(struct volume_req *req);
 

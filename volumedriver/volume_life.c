@@ -85,7 +85,7 @@ static void on_timer(uv_timer_t *timer)
 
 static void schedule(struct volume *v)
 {
-    uint64_t now = volume_now_ms(v), due = volume_uploads_due(v);
+    uint64_t now = volume_now_ms(v), due = volume_uploads_due(v), remap_due = volume_remap_due(v);
 
     if (v->change != NULL && !volume_root_busy(v) && (due == 0 || v->root_retry_ms < due)) {
         due = v->root_retry_ms;
@@ -93,6 +93,9 @@ static void schedule(struct volume *v)
     if (v->reclaiming && v->opening == NULL && volume_may_upload(v) &&
         (due == 0 || v->reclaim_ms < due)) {
         due = v->reclaim_ms;
+    }
+    if (remap_due != 0 && (due == 0 || remap_due < due)) {
+        due = remap_due;
     }
     if (v->state == VOLUME_CLOSING && v->drain_until_ms > now &&
         (due == 0 || v->drain_until_ms < due)) {
@@ -118,7 +121,7 @@ static void volume_pump(struct turn_call *call)
     struct volume *v = container_of(call, struct volume, turn);
 
     v->kicked = false;
-    if (v->opening != NULL && !v->reclaiming) {
+    if (v->opening != NULL && !v->reclaiming && !v->remap.going) {
         return;
     }
     if (v->state == VOLUME_CLOSING && v->requests == 0 && volume_may_upload(v)) {
@@ -129,6 +132,7 @@ static void volume_pump(struct turn_call *call)
         volume_reclaim(v);
     }
     volume_root_pump(v);
+    volume_remap_pump(v);
     drains_pump(v);
     schedule(v);
     if (v->state == VOLUME_CLOSING) {
@@ -149,6 +153,7 @@ void volume_kick(struct volume *v)
 void volume_host_init(struct volume_host *host)
 {
     host->puts = 0;
+    host->remaps = 0;
     host->pasts = NULL;
     list_init(&host->put_queue);
     list_init(&host->volumes);
@@ -163,11 +168,6 @@ void volume_host_pressure(struct volume_host *host, uint64_t lsn)
             volume_range_close(v);
         }
     }
-}
-
-static void on_map_failed(struct map_volume *mv)
-{
-    volume_stop(container_of(mv, struct volume, map), VOLUME_FAILED, &mv->err);
 }
 
 struct volume *volume_open(const struct volume_options *options, volume_open_cb cb, void *ctx)
@@ -187,8 +187,9 @@ struct volume *volume_open(const struct volume_options *options, volume_open_cb 
     list_init(&v->stranded);
     list_init(&v->jobs);
     list_init(&v->drains);
+    list_init(&v->remap.waits);
     map_volume_init(&v->map, v->host->map, v->uuid);
-    v->map.on_fail = on_map_failed;
+    v->map.on_fail = volume_map_failed;
     CHECK(uv_timer_init(v->host->loop, &v->timer) == 0);
     list_push(&v->host->volumes, &v->link);
     volume_opening_start(v, cb, ctx);

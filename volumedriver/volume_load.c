@@ -4,14 +4,30 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/volume_opening.h"
 
-enum { RUNS_AT_ONCE = 8192 };
+enum { RUNS_AT_ONCE = 8192, MAP_ERRORS_MAX = 3 };
 
 static void next_trailer(struct volume_opening *o);
 static void next_runs(struct volume_opening *o);
 static void on_part(struct backend_req *req, int rc);
+static void on_reset(struct map_task *task, int rc);
+
+/* It is only a cache: it is made anew, from the start. */
+static void map_error(struct volume_opening *o, int rc)
+{
+    struct volume *v = o->v;
+
+    if (rc == ERR_CANCELED || ++o->map_errors > MAP_ERRORS_MAX) {
+        volume_opening_fail(o, rc, &o->task.err, "map");
+        return;
+    }
+    log_warn("volume", "the local map has failed, building it anew", "volume=%s why=%s", v->name,
+             o->task.err.msg);
+    map_volume_reset(&v->map, &o->task, on_reset);
+}
 
 /* ---- TRAILERS ---- */
 
@@ -20,7 +36,8 @@ static const struct chain_link *next_to_apply(struct volume_opening *o)
     while (o->next < o->chain.count) {
         const struct chain_link *link = &o->chain.links[o->next];
 
-        if (link->in_chain && link->footer.number > o->v->map.applied.number) {
+        if (link->in_chain && link->footer.number > o->v->map.applied.number &&
+            link->footer.number <= o->upto) {
             return link;
         }
         o->next++;
@@ -33,7 +50,7 @@ static void on_trailer_applied(struct map_task *task, int rc)
     struct volume_opening *o = container_of(task, struct volume_opening, task);
 
     if (rc != 0) {
-        volume_opening_fail(o, rc, &task->err, "map");
+        map_error(o, rc);
         return;
     }
     o->next++;
@@ -66,12 +83,48 @@ static void sum_trailers(struct volume_opening *o)
     }
 }
 
+/* Only what was committed, and all of it: else the backend has lost something. */
+static void remapped(struct volume_opening *o)
+{
+    struct volume *v = o->v;
+    struct err e;
+
+    if (v->map.applied.number != v->committed.number) {
+        err_set(&e, ERR_CORRUPT, "the chain of SCOs ends at %010" PRIx64 ", not at %010" PRIx64,
+                v->map.applied.number, v->committed.number);
+        volume_opening_fail(o, ERR_CORRUPT, &e, "building the map anew");
+        return;
+    }
+    volume_opening_end(o, 0);
+    volume_remap_end(v, NULL);
+}
+
+/* Nobody waits for a new map any more: the volume closes, or has lost its owner. */
+static bool is_vain(struct volume_opening *o)
+{
+    struct err e;
+
+    if (!o->remap || volume_map_heals(o->v)) {
+        return false;
+    }
+    err_set(&e, ERR_CANCELED, "the volume goes down");
+    volume_opening_fail(o, ERR_CANCELED, &e, "building the map anew");
+    return true;
+}
+
 static void next_trailer(struct volume_opening *o)
 {
     const struct chain_link *link = next_to_apply(o);
     struct volume *v = o->v;
     char name[SCO_NAME_BYTES];
 
+    if (is_vain(o)) {
+        return;
+    }
+    if (link == NULL && o->remap) {
+        remapped(o);
+        return;
+    }
     if (link == NULL) {
         v->committed = o->chain.end;
         sum_trailers(o);
@@ -94,6 +147,9 @@ static void next_part(struct volume_opening *o)
     const struct root_part *part;
     char name[SCO_NAME_BYTES];
 
+    if (is_vain(o)) {
+        return;
+    }
     if (o->next == v->root.part_count) {
         map_volume_begin(&v->map, v->root.id, v->root.checkpoint_ordinal,
                          (struct map_place){v->root.prefix_number, v->root.prefix_seq});
@@ -115,10 +171,10 @@ static void on_runs_applied(struct map_task *task, int rc)
     struct volume_opening *o = container_of(task, struct volume_opening, task);
 
     if (rc != 0) {
-        volume_opening_fail(o, rc, &task->err, "map");
-        return;
+        map_error(o, rc);
+    } else if (!is_vain(o)) {
+        next_runs(o);
     }
-    next_runs(o);
 }
 
 static void next_runs(struct volume_opening *o)
@@ -182,10 +238,11 @@ static void on_reset(struct map_task *task, int rc)
     struct volume_opening *o = container_of(task, struct volume_opening, task);
 
     if (rc != 0) {
-        volume_opening_fail(o, rc, &task->err, "map");
+        map_error(o, rc);
         return;
     }
     o->next = 0;
+    o->run = (struct checkpoint_run){0};
     next_part(o);
 }
 
@@ -212,7 +269,7 @@ static void on_map(struct map_task *task, int rc)
     struct volume *v = o->v;
 
     if (rc != 0) {
-        volume_opening_fail(o, rc, &task->err, "map");
+        map_error(o, rc);
     } else if (task->found && map_fits(o)) {
         map_volume_begin(&v->map, v->root.id, v->root.checkpoint_ordinal, v->map.applied);
         o->next = 0;
@@ -224,5 +281,9 @@ static void on_map(struct map_task *task, int rc)
 
 void volume_load_map(struct volume_opening *o)
 {
+    if (o->remap) {
+        map_volume_reset(&o->v->map, &o->task, on_reset);
+        return;
+    }
     map_volume_load(&o->v->map, &o->task, on_map);
 }

@@ -57,6 +57,11 @@ void volume_opening_fail(struct volume_opening *o, int rc, const struct err *why
     err_copy(&e, why);
     e.code = rc;
     err_wrap(&e, "volume %s: %s", v->name, what);
+    if (o->remap) {
+        volume_opening_end(o, rc);
+        volume_remap_end(v, &e);
+        return;
+    }
     if (o->reclaim && rc != ERR_FENCED && rc != ERR_FAILED) {
         /* A take may be in doubt, so nothing goes to the backend until one has succeeded. */
         v->reclaim_ms = volume_now_ms(v) + RECLAIM_RETRY_MS;
@@ -104,7 +109,9 @@ static void on_chain(struct chain *chain, int rc)
         volume_opening_fail(o, rc, &chain->err, "reading the chain of SCOs");
         return;
     }
-    judge_parts(o);
+    if (!o->remap) { /* its garbage is that of the opening */
+        judge_parts(o);
+    }
     volume_load_map(o);
 }
 
@@ -125,7 +132,7 @@ static void take_names(struct volume_opening *o, const char *prefix, const struc
         if (*prefix == 'm') {
             buf_put(&o->parts, name, bytes + 1);
         } else if (sco_name_parse(name, bytes, 's', &number) == 0 &&
-                   number > o->v->root.prefix_number) {
+                   number > o->v->root.prefix_number && number <= o->upto) {
             chain_add(&o->chain, number);
         }
         at += bytes + 1;
@@ -146,7 +153,7 @@ static void on_list(struct backend_req *req, int rc, const char *prefix)
     buf_release(&req->names);
     if (more) {
         list_more(o, prefix);
-    } else if (*prefix == 's') {
+    } else if (*prefix == 's' && !o->remap) {
         o->after_name[0] = '\0';
         list_more(o, "m_");
     } else if (o->chain.count != 0) {
@@ -385,6 +392,7 @@ static struct volume_opening *opening_new(struct volume *v, volume_open_cb cb, v
     o->v = v;
     o->cb = cb;
     o->ctx = ctx;
+    o->upto = UINT64_MAX;
     v->opening = o;
     v->claim.cb = on_claim;
     return o;
@@ -393,6 +401,15 @@ static struct volume_opening *opening_new(struct volume *v, volume_open_cb cb, v
 void volume_opening_start(struct volume *v, volume_open_cb cb, void *ctx)
 {
     read_tag(opening_new(v, cb, ctx));
+}
+
+void volume_rebuild_map(struct volume *v)
+{
+    struct volume_opening *o = opening_new(v, NULL, NULL);
+
+    o->remap = true;
+    o->upto = v->committed.number;
+    list_more(o, "s_");
 }
 
 void volume_reclaim(struct volume *v)

@@ -38,6 +38,7 @@ struct volume_host {
 
     unsigned puts; /* private, zeroed */
     struct list put_queue;
+    unsigned remaps; /* volumes that build their map anew */
     struct list volumes;
     struct volume_past *pasts; /* uthash by UUID */
 };

@@ -25,6 +25,9 @@ struct volume_opening {
     volume_open_cb cb;
     void *ctx;
     bool reclaim; /* only OWNER to TAKE and RECORD: the volume goes on meanwhile */
+    bool remap;   /* only LIST to MAP, the volume is open; up to `upto` */
+    unsigned map_errors;
+    uint64_t upto; /* SCOs behind it are not for this map */
     bool claimed;
     bool loss_accepted;
     struct backend_req req;

@@ -8,7 +8,8 @@
  *   ASK     whose root is there, after a doubtful outcome
  *   DONE    tell the map; delete parts that the new root does not name
  *
- * A failure other than of the map or of ownership is tried again after a while. A crash anywhere
+ * A failure other than of the map or of ownership is tried again after a while; when the map has
+ * failed and nothing is in doubt, all of it is, behind the map's rebuilding. A crash anywhere
  * before ROOT leaves m_ objects that no root names; every open sweeps those. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -84,10 +85,29 @@ static void change_end(struct root_change *c, int rc, const struct err *why)
     volume_kick(v);
 }
 
+/* What the map's store cannot tell or be told: a new one will do. A resize stays wanted unless
+ * the root is there. */
+static void map_failed(struct root_change *c)
+{
+    struct volume *v = c->v;
+
+    if (c->state == DONE) {
+        change_end(c, 0, NULL);
+    } else {
+        v->checkpointed = v->checkpointed && c->cp == NULL;
+        change_free(c);
+        volume_kick(v);
+    }
+}
+
 static void retry(struct root_change *c)
 {
     struct volume *v = c->v;
 
+    if (v->map.failed != 0 && c->state < ROOT) {
+        map_failed(c);
+        return;
+    }
     if (!volume_may_upload(v)) {
         change_end(c, v->err.code != 0 ? v->err.code : ERR_CANCELED, &v->err);
         return;
@@ -97,7 +117,7 @@ static void retry(struct root_change *c)
     volume_kick(v);
 }
 
-static void map_failed(struct root_change *c, int rc, const struct err *why)
+static void give_up(struct root_change *c, int rc, const struct err *why)
 {
     volume_stop(c->v, VOLUME_FAILED, why);
     change_end(c, rc, why);
@@ -118,7 +138,7 @@ static void on_part_ask(struct backend_req *req, int rc)
         step(c);
     } else {
         err_set(&e, ERR_CORRUPT, "checkpoint is there with other content");
-        map_failed(c, ERR_CORRUPT, &e);
+        give_up(c, ERR_CORRUPT, &e);
     }
 }
 
@@ -161,7 +181,7 @@ static void on_built(struct map_checkpoint *cp, int rc)
     struct root_part *part;
 
     if (rc != 0) {
-        map_failed(c, rc, &cp->err);
+        map_failed(c);
         return;
     }
     c->parts = mem_realloc(c->parts, (c->part_count + 1) * sizeof(*c->parts));
@@ -195,7 +215,7 @@ static void on_begun(struct map_checkpoint *cp, int rc)
     struct root_change *c = cp->owner;
 
     if (rc != 0) {
-        map_failed(c, rc, &cp->err);
+        map_failed(c);
         return;
     }
     c->trailer_bytes = c->v->trailer_bytes;
@@ -224,7 +244,7 @@ static void on_told(struct map_task *task, int rc)
     struct root_change *c = container_of(task, struct root_change, task);
 
     if (rc != 0) {
-        map_failed(c, rc, &task->err);
+        map_failed(c);
         return;
     }
     c->state = ROOT;
@@ -303,7 +323,7 @@ static void on_replaced(struct map_task *task, int rc)
     struct root_change *c = container_of(task, struct root_change, task);
 
     if (rc != 0) {
-        map_failed(c, rc, &task->err);
+        map_failed(c);
         return;
     }
     change_end(c, 0, NULL);
@@ -369,7 +389,8 @@ bool volume_wants_checkpoint(const struct volume *v)
         v->host->checkpoint_bytes != 0 ? v->host->checkpoint_bytes : CHECKPOINT_TRAILERS;
 
     if (v->state == VOLUME_CLOSING) {
-        return !v->checkpointed && v->trailer_bytes != 0 && v->committed.seq == v->open_last;
+        return !v->checkpointed && v->trailer_bytes != 0 && v->committed.seq == v->open_last &&
+               map_can_store(v->host->map);
     }
     return v->trailer_bytes >= limit;
 }
@@ -402,9 +423,11 @@ void volume_root_pump(struct volume *v)
     struct root_change *c = v->change;
 
     if (c != NULL) {
-        if (c->waiting && (volume_now_ms(v) >= v->root_retry_ms || !volume_may_upload(v))) {
+        bool ends = !volume_may_upload(v) || (v->map.failed != 0 && c->state < ROOT);
+
+        if (c->waiting && (volume_now_ms(v) >= v->root_retry_ms || ends)) {
             c->waiting = false;
-            if (volume_may_upload(v)) {
+            if (!ends) {
                 step(c);
             } else {
                 retry(c);
@@ -416,7 +439,8 @@ void volume_root_pump(struct volume *v)
         v->resize = NULL;
         err_set(&resize->err, ERR_CANCELED, "volume %s", v->name);
         resize->cb(resize, ERR_CANCELED);
-    } else if (!volume_may_upload(v) || v->reclaiming || v->map.failed != 0) {
+    } else if (!volume_may_upload(v) || v->reclaiming || !volume_map_ready(v) ||
+               !map_can_store(v->host->map)) {
         return;
     } else if (v->resize != NULL) {
         c = change_new(v);

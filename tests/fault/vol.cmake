@@ -6,6 +6,7 @@ target_link_libraries(vol_testlib PUBLIC volumedriver_core testlib)
 fault_test(vol_journal vol_testlib)
 fault_test(vol_volume vol_testlib)
 fault_test(vol_damage vol_testlib)
+fault_test(vol_remap vol_testlib)
 
 # All seeds, where the run above takes some.
 add_test(NAME nightly/vol_journal COMMAND fault_vol_journal)
