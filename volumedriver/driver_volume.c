@@ -165,6 +165,7 @@ static void open_volume(struct driver_volume *v)
     struct driver *d = v->driver;
     struct volume_options options = {.host = &d->host,
                                      .name = v->name,
+                                     .preset = v->preset,
                                      .owner = &driver_owner_ops,
                                      .owner_ctx = v,
                                      .accept_loss = v->take};

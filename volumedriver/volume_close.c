@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/journal_full.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_job.h"
 #include "volumedriver/volume_past.h"
 
 struct volume_closing {
@@ -32,6 +32,7 @@ static void on_timer_closed(uv_handle_t *handle)
     list_remove(&v->link);
     volume_return_tail(v);
     volume_jobs_free(v);
+    volume_puts_leave(v->host, v->puts);
     extent_tree_release(&v->tree);
     extent_tree_release(&v->open);
     free(v->closing);

@@ -30,7 +30,6 @@ enum volume_op {
 };
 
 struct sco_job;
-
 struct volume {
     struct volume_options options;
     struct volume_host *host;
@@ -69,6 +68,7 @@ struct volume {
     uint64_t open_since_ms;
 
     struct list jobs;
+    struct volume_puts *puts;
     uint32_t next_index; /* of a SCO under this epoch */
     uint32_t next_part_index;
     uint64_t last_number;       /* assigned; predecessor of the next one */

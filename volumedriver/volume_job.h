@@ -6,6 +6,8 @@
 #ifndef VOLUMEDRIVER_VOLUME_JOB_H
 #define VOLUMEDRIVER_VOLUME_JOB_H
 
+#include <uthash.h>
+
 #include "volumedriver/volume_impl.h"
 
 enum sco_job_state {
@@ -24,7 +26,7 @@ enum sco_job_state {
 
 struct sco_job {
     struct list link; /* volume.jobs, in order of the chain */
-    struct list slot; /* volume_host.put_queue */
+    struct list slot; /* volume_puts.queue */
     struct volume *v;
     uint8_t state;
     bool has_slot;
@@ -51,6 +53,15 @@ struct sco_job {
     uint64_t landed_ms;
 };
 
+/* The uploads of one preset: those of another do not wait for them. */
+struct volume_puts {
+    char *preset;
+    unsigned volumes;
+    unsigned count; /* images in memory */
+    struct list queue;
+    UT_hash_handle hh;
+};
+
 /* volume_upload.c */
 void sco_job_slot_free(struct sco_job *job); /* its image, and its place among those in memory */
 void sco_job_free(struct sco_job *job);
@@ -59,6 +70,8 @@ void sco_job_retry(struct sco_job *job, const struct err *why);
 /* volume_put.c */
 void sco_job_start(struct sco_job *job); /* when there is room for its image */
 void sco_job_count(struct sco_job *job); /* extents and footer from its tree */
+struct volume_puts *volume_puts_join(struct volume_host *host, const char *preset);
+void volume_puts_leave(struct volume_host *host, struct volume_puts *puts);
 
 /* volume_commit.c */
 void volume_commit_next(struct volume *v);

@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_job.h"
 
 /* ---- state ---- */
 
@@ -124,7 +124,9 @@ static void volume_pump(struct turn_call *call)
     if (v->opening != NULL && !v->reclaiming && !v->remap.going) {
         return;
     }
-    if (v->state == VOLUME_CLOSING && v->requests == 0 && volume_may_upload(v)) {
+    if (v->state == VOLUME_CLOSING && !volume_may_upload(v)) {
+        volume_uploads_stop(v); /* at once: the jobs of others may stand behind its own */
+    } else if (v->state == VOLUME_CLOSING && v->requests == 0) {
         volume_range_close(v);
     }
     volume_uploads_pump(v);
@@ -152,10 +154,9 @@ void volume_kick(struct volume *v)
 
 void volume_host_init(struct volume_host *host)
 {
-    host->puts = 0;
+    host->puts = NULL;
     host->remaps = 0;
     host->pasts = NULL;
-    list_init(&host->put_queue);
     list_init(&host->volumes);
 }
 
@@ -191,6 +192,8 @@ struct volume *volume_open(const struct volume_options *options, volume_open_cb 
     map_volume_init(&v->map, v->host->map, v->uuid);
     v->map.on_fail = volume_map_failed;
     CHECK(uv_timer_init(v->host->loop, &v->timer) == 0);
+    v->puts = volume_puts_join(v->host, options->preset);
+    v->options.preset = v->puts->preset;
     list_push(&v->host->volumes, &v->link);
     volume_opening_start(v, cb, ctx);
     return v;

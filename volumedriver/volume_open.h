@@ -19,7 +19,7 @@
 enum {
     VOLUME_SCO_BYTES_MIN = 1048576,
     VOLUME_SCO_AGE_MS_DEFAULT = 60000, /* a write is uploaded after that long at most */
-    VOLUME_PUTS_MAX_DEFAULT = 4,       /* SCO images in memory, of all volumes of a loop */
+    VOLUME_PUTS_MAX_DEFAULT = 4,       /* SCO images in memory, of all volumes of a preset */
     VOLUME_INCOMPLETE_MS = 60000,      /* until an object with missing fragments is released */
 };
 
@@ -36,16 +36,16 @@ struct volume_host {
     uint64_t incomplete_ms;    /* 0: VOLUME_INCOMPLETE_MS */
     uint64_t retry_ms_max;     /* between tries of a put; 0: 10 s */
 
-    unsigned puts; /* private, zeroed */
-    struct list put_queue;
-    unsigned remaps; /* volumes that build their map anew */
+    struct volume_puts *puts; /* private; uthash by preset */
+    unsigned remaps;          /* volumes that build their map anew */
     struct list volumes;
     struct volume_past *pasts; /* uthash by UUID */
 };
 
 struct volume_options {
     struct volume_host *host;
-    const char *name; /* copied */
+    const char *name;   /* copied */
+    const char *preset; /* copied; NULL: "". Puts that hang hold up those of their preset only */
     uint8_t uuid[16];
     struct backend *backend; /* of the volume's namespace; closed by the caller afterwards */
     const struct volume_owner_ops *owner;

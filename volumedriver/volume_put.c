@@ -134,21 +134,48 @@ static void make_image(struct sco_job *job)
 /* Room for one more image, in the order in which jobs asked. */
 void sco_job_start(struct sco_job *job)
 {
-    struct volume_host *host = job->v->host;
-    unsigned max = host->puts_max != 0 ? host->puts_max : VOLUME_PUTS_MAX_DEFAULT;
+    unsigned max = job->v->host->puts_max;
+    struct volume_puts *puts = job->v->puts;
 
+    max = max != 0 ? max : VOLUME_PUTS_MAX_DEFAULT;
     if (list_empty(&job->slot)) {
-        list_push(&host->put_queue, &job->slot);
+        list_push(&puts->queue, &job->slot);
     }
-    if (host->puts >= max || host->put_queue.next != &job->slot) {
+    if (puts->count >= max || puts->queue.next != &job->slot) {
         return;
     }
     list_remove(&job->slot);
     job->has_slot = true;
-    host->puts++;
+    puts->count++;
     make_image(job);
-    if (host->puts < max && !list_empty(&host->put_queue)) {
-        volume_kick(container_of(host->put_queue.next, struct sco_job, slot)->v);
+    if (puts->count < max && !list_empty(&puts->queue)) {
+        volume_kick(container_of(puts->queue.next, struct sco_job, slot)->v);
+    }
+}
+
+struct volume_puts *volume_puts_join(struct volume_host *host, const char *preset)
+{
+    struct volume_puts *puts;
+
+    preset = preset != NULL ? preset : "";
+    HASH_FIND_STR(host->puts, preset, puts);
+    if (puts == NULL) {
+        puts = mem_zalloc(sizeof(*puts));
+        puts->preset = mem_strdup(preset);
+        list_init(&puts->queue);
+        HASH_ADD_KEYPTR(hh, host->puts, puts->preset, strlen(preset), puts);
+    }
+    puts->volumes++;
+    return puts;
+}
+
+void volume_puts_leave(struct volume_host *host, struct volume_puts *puts)
+{
+    if (--puts->volumes == 0) {
+        CHECK(puts->count == 0 && list_empty(&puts->queue));
+        HASH_DEL(host->puts, puts);
+        free(puts->preset);
+        free(puts);
     }
 }
 

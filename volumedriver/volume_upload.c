@@ -162,16 +162,16 @@ bool volume_numbers_used_up(const struct volume *v)
 
 void sco_job_slot_free(struct sco_job *job)
 {
-    struct volume_host *host = job->v->host;
+    struct volume_puts *puts = job->v->puts;
 
     free(job->image);
     job->image = NULL;
     if (job->has_slot) {
         job->has_slot = false;
-        host->puts--;
+        puts->count--;
     }
-    if (!list_empty(&host->put_queue)) {
-        volume_kick(container_of(host->put_queue.next, struct sco_job, slot)->v);
+    if (!list_empty(&puts->queue)) {
+        volume_kick(container_of(puts->queue.next, struct sco_job, slot)->v);
     }
 }
 
@@ -217,7 +217,7 @@ void sco_job_retry(struct sco_job *job, const struct err *why)
 
 void volume_uploads_stop(struct volume *v)
 {
-    struct list *queue = &v->host->put_queue;
+    struct list *queue = &v->puts->queue;
 
     LIST_FOR_EACH (it, &v->jobs) {
         list_remove(&container_of(it, struct sco_job, link)->slot);
