@@ -60,9 +60,29 @@ static void judge(struct volume_opening *o, const struct volume_verdict *verdict
     v->options.owner->judge(v->options.owner_ctx, v, &o->judgement);
 }
 
-static void on_record(struct journal_append *append, int rc)
+static void absolve(struct volume_opening *o)
 {
     static const struct volume_verdict none;
+
+    if (!o->reclaim && o->v->claim.verdict.first_seq != 0) {
+        judge(o, &none, on_absolved);
+    } else {
+        run(o);
+    }
+}
+
+/* What the accepted loss has stranded in the backend would be damage again at the next opening. */
+static void on_cleared(void *ctx, int rc, const struct err *why)
+{
+    if (rc != 0) {
+        volume_opening_fail(ctx, rc, why, "deleting what the accepted loss has stranded");
+        return;
+    }
+    absolve(ctx);
+}
+
+static void on_record(struct journal_append *append, int rc)
+{
     struct volume_opening *o = container_of(append, struct volume_opening, record);
     struct volume *v = o->v;
     struct err e;
@@ -79,10 +99,10 @@ static void on_record(struct journal_append *append, int rc)
                                    .kind = append->kind};
     v->epoch = append->epoch;
     v->next_index = v->next_part_index = 0;
-    if (!o->reclaim && v->claim.verdict.first_seq != 0) {
-        judge(o, &none, on_absolved);
+    if (o->loss_accepted && o->garbage.len != 0) {
+        volume_sweep_await(v, &o->garbage, on_cleared, o);
     } else {
-        run(o);
+        absolve(o);
     }
 }
 

@@ -60,4 +60,9 @@ void volume_load_map(struct volume_opening *o);
 void volume_merge_journal(struct volume_opening *o);
 void volume_record_epoch(struct volume_opening *o);
 
+/* volume_sweep.c: delete `names` (some), takes them over; `cb` when they are gone, or one failed.
+ */
+typedef void (*volume_sweep_cb)(void *ctx, int rc, const struct err *why);
+void volume_sweep_await(struct volume *v, struct buf *names, volume_sweep_cb cb, void *ctx);
+
 #endif

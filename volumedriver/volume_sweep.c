@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_opening.h"
 
 struct volume_sweep {
     struct volume *v;
@@ -13,6 +13,8 @@ struct volume_sweep {
     size_t at;
     size_t next;
     struct backend_req req;
+    volume_sweep_cb cb; /* of one that is waited for, else NULL */
+    void *ctx;
 };
 
 static void sweep_next(struct volume_sweep *s);
@@ -21,13 +23,17 @@ static void on_swept(struct backend_req *req, int rc)
 {
     struct volume_sweep *s = container_of(req, struct volume_sweep, req);
     struct volume *v = s->v;
+    volume_sweep_cb cb = s->cb;
+    void *ctx = s->ctx;
+    struct err e;
 
     s->at = s->next;
-    if (rc == 0 && s->at < s->names.len && volume_may_upload(v)) {
+    if (rc == 0 && s->at < s->names.len && (cb != NULL || volume_may_upload(v))) {
         sweep_next(s);
         return;
     }
-    if (rc != 0 && !volume_is_fenced(v, req, rc)) {
+    err_copy(&e, &req->err);
+    if (rc != 0 && !volume_is_fenced(v, req, rc) && cb == NULL) {
         log_info("volume", "sweep left to the next open", "volume=%s why=%s", v->name,
                  req->err.msg);
     }
@@ -35,6 +41,9 @@ static void on_swept(struct backend_req *req, int rc)
     free(s);
     v->sweep = NULL;
     volume_kick(v);
+    if (cb != NULL) {
+        cb(ctx, rc, &e);
+    }
 }
 
 static void sweep_next(struct volume_sweep *s)
@@ -53,19 +62,31 @@ static void sweep_next(struct volume_sweep *s)
                               on_swept);
 }
 
+static void sweep_new(struct volume *v, struct buf *names, volume_sweep_cb cb, void *ctx)
+{
+    struct volume_sweep *s = mem_zalloc(sizeof(*s));
+
+    s->v = v;
+    s->cb = cb;
+    s->ctx = ctx;
+    s->names = *names;
+    *names = (struct buf){0};
+    v->sweep = s;
+    sweep_next(s);
+}
+
+void volume_sweep_await(struct volume *v, struct buf *names, volume_sweep_cb cb, void *ctx)
+{
+    CHECK(names->len != 0 && v->sweep == NULL);
+    sweep_new(v, names, cb, ctx);
+}
+
 void volume_sweep_start(struct volume *v, struct buf *names)
 {
-    struct volume_sweep *s;
-
     /* One at a time: an open sweeps the rest. */
     if (names->len == 0 || v->sweep != NULL || !volume_may_upload(v)) {
         buf_release(names);
         return;
     }
-    s = mem_zalloc(sizeof(*s));
-    s->v = v;
-    s->names = *names;
-    *names = (struct buf){0};
-    v->sweep = s;
-    sweep_next(s);
+    sweep_new(v, names, NULL, NULL);
 }

@@ -222,6 +222,9 @@ static void op_end(struct vol_backend *b, struct op *op)
     } else if (s->down || chance(s, s->fail_percent)) {
         rc = err_set(&req->err, UV_ECONNRESET, "backend");
         op_free(op, false);
+    } else if (s->keep_scos && op->update_count != 0 && op->updates[0].data == NULL) {
+        rc = err_set(&req->err, UV_EIO, "backend");
+        op_free(op, false);
     } else {
         rc = op_do(s, op, req);
         if (rc != 0) {

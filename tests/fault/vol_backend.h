@@ -31,6 +31,7 @@ struct vol_store { /* what is in the backend */
     unsigned incomplete_percent;
     bool down;      /* everything fails */
     bool hold_scos; /* puts of SCOs stay in the queue */
+    bool keep_scos; /* deletes of SCOs fail */
     uint64_t applies, reads;
 };
 

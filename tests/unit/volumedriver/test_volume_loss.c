@@ -1,0 +1,176 @@
+/* What the operator does about a loss, and what becomes of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "fault/vol_load.h"
+#include "volumedriver/sco.h"
+#include "volumedriver/volume_impl.h"
+
+enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
+
+struct fixture {
+    struct vol_store store;
+    struct vol_registry registry;
+    struct vol_node node;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+
+    vol_store_init(&f->store, 1);
+    vol_node_init(&f->node, &f->store, &f->registry, 1);
+    f->node.host.incomplete_ms = 10;
+    assert_int_equal(vol_create(&f->node, BYTES, SCO_BYTES), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    vol_node_release(&f->node);
+    vol_store_release(&f->store);
+    free(f);
+    return 0;
+}
+
+struct call {
+    struct volume_req req;
+    int rc;
+    bool done;
+};
+
+static void on_call(struct volume_req *req, int rc)
+{
+    struct call *c = container_of(req, struct call, req);
+
+    c->rc = rc;
+    c->done = true;
+}
+
+static void put(struct fixture *f, uint64_t cluster, uint8_t byte)
+{
+    uint8_t data[CLUSTER];
+    struct iovec iov = {.iov_base = data, .iov_len = CLUSTER};
+    struct call c = {0};
+
+    memset(data, byte, CLUSTER);
+    assert_int_equal(
+        volume_write(f->node.volume, &c.req, cluster * CLUSTER, &iov, 1, VOLUME_FUA, on_call), 0);
+    while (!c.done) {
+        vol_node_turn(&f->node, true);
+    }
+    assert_int_equal(c.rc, 0);
+}
+
+static void expect(struct fixture *f, uint64_t cluster, uint8_t byte)
+{
+    uint8_t data[CLUSTER];
+
+    memset(data, ~byte, CLUSTER);
+    assert_int_equal(vol_read(&f->node, cluster * CLUSTER, data, CLUSTER), 0);
+    for (size_t i = 0; i < CLUSTER; i++) {
+        assert_int_equal(data[i], byte);
+    }
+}
+
+static void start(struct fixture *f, enum volume_state state)
+{
+    assert_int_equal(vol_node_start(&f->node), 0);
+    assert_int_equal(volume_state(f->node.volume), state);
+}
+
+/* In an object of its own, and nowhere else. */
+static void put_uploaded(struct fixture *f, uint64_t cluster, uint8_t byte)
+{
+    struct volume_stats s;
+
+    put(f, cluster, byte);
+    assert_int_equal(vol_drain(&f->node), 0);
+    do {
+        vol_node_turn(&f->node, true);
+        volume_stats(f->node.volume, &s);
+    } while (s.released_seq != s.last_seq);
+}
+
+/* The backend has a SCO of this journal's epoch whose record and predecessors are lost. */
+static void strand(struct fixture *f)
+{
+    uint8_t data[CLUSTER] = {9}, *trailer;
+    struct sco_footer footer = {.kind = SCO_CLIENT,
+                                .data_bytes = CLUSTER,
+                                .extent_count = 1,
+                                .first_seq = 11,
+                                .last_seq = 11};
+    struct sco_extent extent = {.cluster = 1, .seq = 11, .count = 1};
+    uint32_t crc = crc32c(0, data, CLUSTER);
+    char name[SCO_NAME_BYTES];
+    struct buf object = {0};
+
+    start(f, VOLUME_RUNNING);
+    put_uploaded(f, 0, 1);
+    memcpy(footer.volume, vol_uuid, 16);
+    footer.generation = f->node.volume->root.head_generation;
+    footer.epoch = f->node.volume->epoch;
+    footer.number = f->node.volume->committed.number + 5;
+    footer.predecessor = footer.number - 1;
+    vol_node_kill(&f->node);
+    buf_put(&object, data, CLUSTER);
+    trailer = buf_extend(&object, sco_bytes(&footer) - CLUSTER);
+    sco_trailer_encode(&footer, &crc, &extent, trailer);
+    sco_name(footer.number, name);
+    vol_store_add(&f->store, name, object.data, object.len);
+    buf_release(&object);
+}
+
+static void an_accepted_loss_does_not_come_back(void **state)
+{
+    struct fixture *f = *state;
+
+    strand(f);
+    start(f, VOLUME_DAMAGED);
+    assert_int_equal(vol_store_count(&f->store, "s_"), 2);
+    vol_node_kill(&f->node);
+    f->node.accept_loss = true;
+    f->store.keep_scos = true; /* so it is not over yet */
+    assert_int_equal(vol_node_start(&f->node), UV_EIO);
+    f->node.accept_loss = false;
+    start(f, VOLUME_DAMAGED);
+    vol_node_kill(&f->node);
+    f->node.accept_loss = true;
+    f->store.keep_scos = false;
+    start(f, VOLUME_RUNNING);
+    vol_node_kill(&f->node);
+    f->node.accept_loss = false;
+    start(f, VOLUME_RUNNING);
+    assert_int_equal(vol_store_count(&f->store, "s_"), 1);
+    expect(f, 0, 1);
+    put(f, 0, 3);
+    vol_node_kill(&f->node);
+    start(f, VOLUME_RUNNING);
+    expect(f, 0, 3);
+    expect(f, 1, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(an_accepted_loss_does_not_come_back),
+    };
+
+    log_set_level(getenv("VOL_LOG") != NULL ? LOG_INFO : LOG_NONE);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
