@@ -143,7 +143,6 @@ static void decode_done(struct pool_work *work, int rc)
 {
     struct chunk_read *r = container_of(work, struct chunk_read, work);
 
-    r->is_decoding = false;
     finish(r, rc != 0 ? err_set(&r->err, rc, "decoding") : 0);
 }
 
@@ -193,9 +192,7 @@ static void finish_good(struct chunk_read *r)
                      decode_run, decode_done);
     if (rc != 0) {
         finish(r, err_set(&r->err, rc, "decoding"));
-        return;
     }
-    r->is_decoding = true;
 }
 
 /* ---- drive ---- */
@@ -280,7 +277,6 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
     r->dest = dest;
     r->cb = cb;
     r->canceled = false;
-    r->is_decoding = false;
     r->reading = 0;
     r->good = 0;
     memset(r->parts, 0, sizeof(r->parts));

@@ -37,7 +37,6 @@ struct chunk_read {
     uint8_t *dest;   /* borrowed */
     chunk_read_cb cb;
     bool canceled;
-    bool is_decoding;
     uint32_t reading;
     uint32_t good;
     struct chunk_part *parts[PRESET_FRAGMENTS_MAX]; /* NULL until used */

@@ -12,7 +12,7 @@
 
 /* Which directories. Constant while in use. */
 struct fs_rules {
-    const char *const *dirs; /* absolute, without symbolic links (fs_rules_check) */
+    const char *const *dirs; /* absolute, without symbolic links (fs_dir_check) */
     unsigned dir_count;
 };
 

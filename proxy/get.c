@@ -1,4 +1,4 @@
-/* NAMESPACE -> LOOKUP -> CHECK -> MEMORY -> READ -> (whole: DIGEST) -> end.
+/* NAMESPACE -> LOOKUP -> MEMORY -> READ -> END, as enum get_state has it.
  *
  * An object whose fragments are not there is READ again with a manifest from the namespace
  * manager: the one at hand may be old, or repair moved the fragments meanwhile. When the object

@@ -18,7 +18,6 @@ struct get_object {
     bool is_started;
     bool is_reading;
     bool is_done;
-    bool was_fresh; /* the manifest came from the namespace manager, for this read */
     bool has_retried;
     struct object_read read;
     struct lookup again;
@@ -41,7 +40,6 @@ struct get {
     struct ns_use use;
     struct slice *names;
     struct lookup lookup;
-    bool is_looking;
     struct get_object *objects;
     struct budget_share reply; /* of the data, until the peer has taken it */
     struct budget_share share; /* of what reading takes besides */

@@ -100,13 +100,11 @@ void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_
                               .should_cache = should_cache || !consistent,
                               .cb = cb};
     lookup->objects = mem_array(count + 1, sizeof(*lookup->objects));
-    lookup->from_cache = mem_array(count + 1, sizeof(*lookup->from_cache));
     lookup->missing = mem_array(count + 1, sizeof(*lookup->missing));
     lookup->stamps = mem_array(count + 1, sizeof(*lookup->stamps));
     for (size_t i = 0; i < count; i++) {
         if (!consistent) {
             lookup->objects[i] = manifest_cache_get(&engine->manifests, use->ns->id, names[i]);
-            lookup->from_cache[i] = lookup->objects[i] != NULL;
         }
         if (lookup->objects[i] == NULL) {
             lookup->stamps[lookup->missing_count] =
@@ -125,11 +123,9 @@ void lookup_release(struct lookup *lookup)
         object_drop(lookup->objects[i]);
     }
     free(lookup->objects);
-    free(lookup->from_cache);
     free(lookup->missing);
     free(lookup->stamps);
     lookup->objects = NULL;
-    lookup->from_cache = NULL;
     lookup->missing = NULL;
     lookup->stamps = NULL;
     lookup->count = 0;

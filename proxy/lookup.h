@@ -17,7 +17,6 @@ typedef void (*lookup_cb)(struct lookup *lookup, int rc);
 struct lookup {
     struct err err;          /* out: why, if rc != 0 */
     struct object **objects; /* out: one per name, NULL: no such object; lookup_release() */
-    bool *from_cache;        /* out */
 
     struct engine *engine; /* private from here on */
     const struct ns_use *use;

@@ -5,16 +5,7 @@
  * commits. After the report the sequence lives on by itself: stragglers are awaited and
  * entered into the manifests (epilogue), gc tags are deleted.
  *
- * What a crash or a lost reply leaves:
- *
- * | stopped | state | who goes on |
- * |---|---|---|
- * | before the commit | fragments with gc tags, named by nothing | collection by gc epochs |
- * | commit in doubt | nsm asks for its traces; none: 'outcome unknown', nothing is deleted |
- * collection, if it did not happen | | after the commit, before the epilogue | fewer fragments
- * named than stored | repair; the unnamed have tags | | after the epilogue, before the tags are
- * gone | tags of live fragments | collection sees that a manifest names them, deletes the tag only
- * | */
+ * What a crash or a lost reply leaves: README.md, "A put". */
 #ifndef PROXY_SEQUENCE_H
 #define PROXY_SEQUENCE_H
 

@@ -1,7 +1,7 @@
 /* Deleting a volume:
  *
- *   no client has it -> record DELETING -> clients cut off, volume closed -> namespace deleted ->
- * note -> record gone
+ *   no client has it -> record DELETING -> clients cut off, volume closed
+ *   -> namespace deleted -> note -> record gone
  *
  * A crash leaves the record DELETING; a delete goes on from there (driver_finish.c asks for it).
  * The note (home/deleted/UUID) lets the next start drop what the journal still holds of it: only

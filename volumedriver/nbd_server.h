@@ -19,7 +19,6 @@
 #include "volumedriver/nbd_export.h"
 
 enum {
-    NBD_PORT = 10809,
     NBD_ADDRS_MAX = 16,
     NBD_CONNECTIONS_MAX = 1024,
     NBD_HANDSHAKE_TIMEOUT_MS = 30000,

@@ -1,13 +1,14 @@
 /* The opening of a volume, shared by the files that do its steps:
  *
- *   volume_open.c   OWNER   owner_tag and `owner` are read
- *                   CLAIM   the registry elects us: an epoch above all that is known
- *                   TAKE    [both are as read] + ours: from here on no put of an earlier life can
- * land ROOT, LIST   now nobody but us adds objects CHAIN   SCOs behind the root's prefix; which of
- * them follow each other volume_load.c   MAP     the local store is used when its root and place
- * fit, else rebuilt: PARTS, TRAILERS   from the checkpoint and the SCOs behind it volume_merge.c
- * JOURNAL what it holds beyond the chain RECORD  the epoch goes into the journal, durable; then
- * requests are accepted
+ *   volume_open.c   OWNER       owner_tag and `owner` are read
+ *                   CLAIM       the registry elects us: an epoch above all that is known
+ *                   TAKE        [both are as read] + ours: no put of an earlier life can land now
+ *                   ROOT, LIST  nobody but us adds objects any more
+ *                   CHAIN       SCOs behind the root's prefix; which of them follow each other
+ *   volume_load.c   MAP         the local store is used when its root and place fit, else rebuilt:
+ *                   PARTS, TRAILERS  from the checkpoint and the SCOs behind it
+ *   volume_merge.c  JOURNAL     what it holds beyond the chain
+ *                   RECORD      the epoch goes into the journal, durable; then requests are taken
  *
  * A failure ends the opening; nothing is half open, and the next one starts anew with the next
  * epoch. */

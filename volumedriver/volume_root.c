@@ -1,8 +1,7 @@
 /* Replacing the root: checkpoints of the map, and resize.
  *
- *   BEGIN   freeze the map in its store               (checkpoints only, down to PART_PUT)
- *   BUILD   the next part
- *   PART    put it as m_…; again while parts follow
+ *   BUILD   freeze the map in its store, then make the next part (checkpoints only, to PART)
+ *   PART    put it as m_…; again while parts follow. PART_ASK: is it there, after a doubt
  *   NEXT    tell the map's store the new root's id
  *   ROOT    [owner_tag, the root is the one we know] + the new one: the commit point
  *   ASK     whose root is there, after a doubtful outcome

@@ -12,7 +12,7 @@
 
 enum { LINE_BYTES = 2048 };
 
-static atomic_int level_now = LOG_INFO; /* the one global: see STYLE */
+static atomic_int level_now = LOG_INFO; /* the one global: logging has no owner to hand it on */
 
 void log_set_level(enum log_level level)
 {

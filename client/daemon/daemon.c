@@ -35,7 +35,6 @@ struct daemon {
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t watchdog;
     bool may_create;
-    bool ready;
     bool started;     /* options->start returned 0 */
     bool stop_wanted; /* before it did */
     bool stopping;
@@ -180,7 +179,6 @@ static void stop(struct daemon *d)
         return;
     }
     d->stopping = true;
-    d->ready = false;
     for (unsigned i = 0; i < 2; i++) { /* SIGTERM, SIGINT */
         uv_signal_stop(&d->signals[i]);
         sigaction(signal_numbers[i], &action, NULL);
@@ -414,11 +412,6 @@ void *daemon_ctx(const struct daemon *d)
     return d->options->ctx;
 }
 
-bool daemon_is_ready(const struct daemon *d)
-{
-    return d->ready;
-}
-
 bool daemon_may_create(const struct daemon *d)
 {
     return d->may_create;
@@ -429,7 +422,6 @@ void daemon_ready(struct daemon *d, const char *status)
     if (d->stopping) {
         return;
     }
-    d->ready = true;
     notify_send("READY=1\nSTATUS=%s", status);
     log_info("daemon", "ready", "name=%s version=%s status=\"%s\"", d->options->name,
              ALBACORE_VERSION, status);
@@ -439,11 +431,6 @@ void daemon_fail(struct daemon *d, const struct err *e)
 {
     log_error("daemon", "failed", "error=\"%s\"", e->msg);
     d->exit_code = EXIT_FAILURE;
-    stop(d);
-}
-
-void daemon_stop(struct daemon *d)
-{
     stop(d);
 }
 

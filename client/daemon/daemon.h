@@ -48,14 +48,12 @@ int daemon_main(const struct daemon_options *options, int argc, char **argv);
 uv_loop_t *daemon_loop(struct daemon *d);
 const void *daemon_config(const struct daemon *d);
 void *daemon_ctx(const struct daemon *d);
-bool daemon_is_ready(const struct daemon *d);
 bool daemon_may_create(const struct daemon *d); /* --create was given */
 
 /* Tell systemd (READY=1, STATUS=`status`) and the log. */
 void daemon_ready(struct daemon *d, const char *status);
 /* As SIGTERM, but exit with 1 after an error that was logged from *e. */
 void daemon_fail(struct daemon *d, const struct err *e);
-void daemon_stop(struct daemon *d); /* as SIGTERM */
 void daemon_stopped(struct daemon *d);
 
 #endif

@@ -18,7 +18,7 @@ struct lease_options {
     const char *name;         /* copied */
     const char *owner;        /* unique to this process and life, e.g. a UUID; copied */
     unsigned ttl_ms;          /* the same for all who want it */
-    unsigned renew_ms;        /* ttl_ms / 3 or less */
+    unsigned renew_ms;        /* ttl_ms / 2 or less */
     uint64_t (*now_ms)(void); /* NULL: clock_mono_ms */
     /* Held, or not any more. Late by nature: before an act that needs it, ask lease_is_held().
      * May be NULL. */

@@ -1,4 +1,4 @@
-/* Asking an OSD who it is and whose it is, and claiming it. Claim keys: WIRE, "OSD key space".
+/* Asking an OSD who it is and whose it is, and claiming it. Claim keys: wire/PROTOCOL.md.
  *
  * Connects for the one question. Loop thread only; answered once, later. */
 #ifndef META_OSD_PROBE_H

@@ -22,7 +22,6 @@
 
 enum {
     NET_CONN_WRITE_BYTES_MAX = 8 * 1048576,
-    NET_PREAMBLE_BYTES_MAX = 1024,
     NET_PREAMBLE_TIMEOUT_MS = 10000,
     NET_FRAME_TIMEOUT_MS = 30000,
     NET_CONN_LINGER_MS = 1000 /* net_conn_close() waits so long for replies to leave */

@@ -15,7 +15,6 @@
 #define OSD_KEY_META_BYTE 0x41 /* 'A' */
 
 #define OSD_KEY_TEST "test"            /* requalification blob */
-#define OSD_KEY_BENCHMARK_PREFIX "@"   /* benchmark keys start with it */
 #define OSD_KEY_INSTANCE_NEXT "i"      /* value int32 LE: 1 once claimed */
 enum { OSD_KEY_NS_STATUS_ACTIVE = 1 }; /* the one byte stored as namespace status */
 

@@ -1,6 +1,6 @@
 """A whole deployment for a test: `alba up` in a temporary folder, ended with the test.
 
-    with Deployment(asds=6) as d:
+    with Deployment("--asds=6") as d:
         d.alba("create-namespace", "ns", "default")
 
 The programs come from $ALBA_BIN (CMake sets it). Every process that is started here is
@@ -42,11 +42,10 @@ def wait_for(what, condition, seconds=30):
 
 
 class Deployment:
-    def __init__(self, *up_args, keep=False):
+    def __init__(self, *up_args):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="alba-e2e-"))
         self.dir = self.root / "d"
         self.up_args = list(up_args)
-        self.keep = keep
         self.process = None
 
     def __enter__(self):
@@ -67,8 +66,7 @@ class Deployment:
                 self.process.wait()
         if kind is not None:
             self.show_logs()
-        if not self.keep:
-            shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def show_logs(self):
         for log in sorted(self.root.glob("d/log/*.log")) + [self.root / "up.log"]:

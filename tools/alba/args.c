@@ -179,7 +179,6 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     unsigned min = count_positionals(wanted, &max);
 
     cli->config = getenv("ALBA_CONFIG");
-    cli->argv_rest = argv;
     for (int i = 0; cli->verb->options[i].name != NULL; i++) {
         cli->option_values[i] = cli->verb->options[i].value_default;
     }

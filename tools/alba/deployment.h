@@ -7,6 +7,7 @@
  *   D/etc/NAME.json     each daemon's configuration, written at every start
  *   D/log/NAME.log      each daemon's output
  *   D/run/              unix sockets
+ *   D/files/            where clients may have the proxy read and write files
  *   D/data/NAME/        each daemon's home
  *
  * One thread. */

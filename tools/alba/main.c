@@ -63,7 +63,7 @@ const struct verb *verb_find(const char *name, struct err *e)
 
 int main(int argc, char **argv)
 {
-    struct cli cli = {.program = argv[0]};
+    struct cli cli = {0};
     int rc;
 
     signal(SIGPIPE, SIG_IGN);

@@ -1,4 +1,4 @@
-/* A manifest as `alba show-object` prints it: for programs (WIRE.md section 14) and for people. */
+/* A manifest as `alba show-object` prints it: for programs (README.md) and for people. */
 #ifndef ALBA_MANIFEST_JSON_H
 #define ALBA_MANIFEST_JSON_H
 

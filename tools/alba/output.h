@@ -1,4 +1,4 @@
-/* What the CLI prints: the JSON envelope of WIRE.md section 14, tables, and errors. */
+/* What the CLI prints: the JSON envelope (README.md), tables, and errors. */
 #ifndef ALBA_OUTPUT_H
 #define ALBA_OUTPUT_H
 

@@ -16,7 +16,7 @@
 
 struct cli;
 
-/* Error codes that programs look at, of WIRE.md section 15. */
+/* Error codes that programs look at, of older software. */
 enum session_mgr_code {
     MGR_UNKNOWN = 1,
     MGR_NAMESPACE_EXISTS = 5,

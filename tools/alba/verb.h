@@ -50,12 +50,10 @@ struct cli {
     const char *config; /* --config, or $ALBA_CONFIG, or NULL */
     bool to_json;
     bool verbose;
-    const char *program; /* argv[0], to find the daemons beside it */
-    char **argv_rest;    /* everything behind the verb, for verbs that exec a daemon */
 
     json_t *result;             /* set by run(); NULL means {} */
     struct err err;             /* set by run() when it fails */
-    const char *exception_type; /* of WIRE.md section 14; NULL: "unknown" */
+    const char *exception_type; /* README.md, "For programs"; NULL: "unknown" */
     int exception_code;
 };
 

@@ -57,7 +57,7 @@ static void assert_range_equals_walk(const struct layout *l, const struct place 
     assert_true(at == bytes);
 }
 
-/* Sizes, sums and padding as DESIGN says. */
+/* Sizes, sums and padding as policy/FORMAT.md says. */
 static void assert_well_cut(const struct layout *l, uint32_t fragment_bytes)
 {
     uint64_t data = 0;
