@@ -48,7 +48,7 @@ struct driver {
     struct nbd_server *nbd;
     struct nbd_worker *worker;
     struct list volumes, unfinished; /* deletes */
-    struct driver_volume *by_name;
+    struct driver_volume *by_name, *by_uuid;
     unsigned opening;
     unsigned reopening;  /* of them, those that failed before */
     unsigned operations; /* creates and deletes under way */

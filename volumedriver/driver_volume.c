@@ -42,20 +42,18 @@ struct driver_volume *driver_volume_find(const struct driver *d, const char *nam
 
 struct driver_volume *driver_volume_find_uuid(const struct driver *d, const uint8_t uuid[16])
 {
-    LIST_FOR_EACH (it, &d->volumes) {
-        struct driver_volume *v = container_of(it, struct driver_volume, link);
-        uint8_t own[16];
+    struct driver_volume *v;
 
-        if (hex_decode_uuid(own, v->uuid) == 0 && memcmp(own, uuid, 16) == 0) {
-            return v;
-        }
-    }
-    return NULL;
+    HASH_FIND(by_key, d->by_uuid, uuid, 16, v);
+    return v;
 }
 
 void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e)
 {
     HASH_DEL(v->driver->by_name, v);
+    if (v->has_key) {
+        HASH_DELETE(by_key, v->driver->by_uuid, v);
+    }
     list_remove(&v->link);
     driver_volume_finish(v, rc, e);
     free(v);
@@ -85,6 +83,11 @@ void driver_volume_add(struct driver *d, const struct registry_volume *record, b
     snprintf(v->preset, sizeof v->preset, "%s", record->preset);
     list_push(&d->volumes, &v->link);
     HASH_ADD_STR(d->by_name, name, v);
+    v->has_key =
+        hex_decode_uuid(v->key, v->uuid) == 0 && driver_volume_find_uuid(d, v->key) == NULL;
+    if (v->has_key) {
+        HASH_ADD(by_key, d->by_uuid, key, 16, v);
+    }
     driver_open_waiting(d);
 }
 

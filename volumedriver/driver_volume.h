@@ -58,7 +58,10 @@ struct driver_volume {
         unsigned parts; /* volume, clients */
         bool started;
     } closing;
-    UT_hash_handle hh; /* driver.by_name */
+    UT_hash_handle hh;     /* driver.by_name */
+    UT_hash_handle by_key; /* driver.by_uuid, when its UUID is one */
+    uint8_t key[16];
+    bool has_key;
 };
 
 struct driver_volume *driver_volume_find(const struct driver *d, const char *name);
