@@ -1,6 +1,10 @@
 #include "volumedriver/config.h"
 
+#include <ctype.h>
+#include <string.h>
+
 #include "daemon/config_rows.h"
+#include "meta/registry_volume.h"
 
 #define AT(member) CONFIG_AT(struct driver_config, member)
 
@@ -102,10 +106,31 @@ const struct config_key driver_config_keys[] = {
     {0},
 };
 
+/* It is the owner's name in the registry, whole; an empty one there is nobody's. */
+static int check_driver_id(const char *id, struct err *e)
+{
+    size_t len = strlen(id);
+    bool is_printable = true;
+
+    for (size_t i = 0; i < len; i++) {
+        is_printable = is_printable && isgraph((unsigned char)id[i]);
+    }
+    if (len == 0 || len >= REGISTRY_OWNER_BYTES || !is_printable) {
+        return err_say(e, ERR_CONFIG,
+                       "'driver_id' has %zu bytes: it must be 1 to %d printable characters without "
+                       "blanks",
+                       len, REGISTRY_OWNER_BYTES - 1);
+    }
+    return 0;
+}
+
 int driver_config_check(const void *config, struct err *e)
 {
     const struct driver_config *c = config;
 
+    if (check_driver_id(c->driver_id, e) != 0) {
+        return e->code;
+    }
     if (c->proxies.count == 0) {
         return err_say(e, ERR_CONFIG, "'proxies' is empty: the data has to go somewhere");
     }

@@ -55,7 +55,7 @@ static int check_owner(const struct driver_volume *v, const struct registry_volu
         return err_say(e, ERR_BUSY, "volume '%s' is being %s", v->name,
                        record->state == REGISTRY_VOLUME_CREATING ? "created" : "deleted");
     }
-    if (record->owner[0] != '\0' && strcmp(record->owner, me) != 0 && !v->take) {
+    if (record->epoch != 0 && strcmp(record->owner, me) != 0 && !v->take) {
         return err_say(e, ERR_FENCED,
                        "volume '%s' belongs to driver '%s'; when that is gone for good: alba "
                        "vdisk-take %s --force --accept-loss",

@@ -118,7 +118,7 @@ static void on_deleting(void *ctx, int rc, const struct err *e, struct registry_
 
 static int check_owner(const struct removal *r, const struct registry_volume *record, struct err *e)
 {
-    if (record->owner[0] != '\0' && strcmp(record->owner, r->d->config->driver_id) != 0) {
+    if (record->epoch != 0 && strcmp(record->owner, r->d->config->driver_id) != 0) {
         return err_say(e, ERR_FENCED, "volume '%s' belongs to driver '%s': delete it there",
                        record->name, record->owner);
     }
