@@ -127,7 +127,7 @@ static void on_accused(void *ctx, int rc, const struct err *e, struct registry_v
 {
     struct driver_volume *v = ctx;
     const struct volume_verdict *verdict = &v->judgement->verdict;
-    struct registry_damage *damage = &record->damage;
+    struct registry_damage *damage;
     struct err why;
 
     if (rc == 0 && (record->epoch != v->judgement->epoch ||
@@ -140,6 +140,7 @@ static void on_accused(void *ctx, int rc, const struct err *e, struct registry_v
         judged(v, rc, e);
         return;
     }
+    damage = &record->damage;
     *damage = (struct registry_damage){0};
     if (verdict->first_seq != 0) {
         hex_encode(damage->journal, verdict->journal, sizeof verdict->journal);
