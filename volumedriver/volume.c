@@ -22,6 +22,9 @@ void volume_req_end(struct volume_req *req, int rc)
     struct volume *v = req->volume;
     struct volume_stats *s = &v->stats;
 
+    if (rc == 0 && v->err.code == ERR_FENCED) { /* void already, or no longer what is there */
+        rc = err_copy(&req->err, &v->err);
+    }
     v->requests--;
     s->errors += rc != 0;
     switch (rc == 0 ? req->op : VOLUME_OP_STATUS) {

@@ -8,6 +8,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "volumedriver/journal_full.h"
 #include "volumedriver/volume_job.h"
 
 /* ---- state ---- */
@@ -35,6 +36,8 @@ struct backend_assert volume_tag_assert(const struct volume *v)
 
 void volume_stop(struct volume *v, enum volume_state state, const struct err *why)
 {
+    uint64_t first_seq;
+
     if (v->state != VOLUME_RUNNING && v->state != VOLUME_CLOSING) {
         return;
     }
@@ -46,6 +49,10 @@ void volume_stop(struct volume *v, enum volume_state state, const struct err *wh
         v->drain_until_ms = 0;
     } else {
         v->state = state;
+    }
+    if (state == VOLUME_FENCED) { /* what waits for room would wait in vain */
+        first_seq = journal_cancel(v->host->journal, v->uuid, ERR_FENCED);
+        v->next_seq = first_seq != 0 ? first_seq : v->next_seq;
     }
     volume_uploads_stop(v);
     volume_kick(v);

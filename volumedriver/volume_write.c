@@ -151,6 +151,9 @@ static void on_append(struct journal_append *append, int rc)
     } else if (rc == -ENOSPC) { /* it waited for room, and nothing behind it got in either */
         plan->rc = err_say(&plan->req->err, rc, "volume %s: the journal stayed full", v->name);
         journal_record_drop(v->host->journal, append->record);
+    } else if (rc == ERR_FENCED) { /* volume_stop() did not let it wait */
+        plan->rc = err_copy(&plan->req->err, &v->err);
+        journal_record_drop(v->host->journal, append->record);
     } else {
         plan->rc = err_set(&plan->req->err, rc, "journal");
         volume_stop(v, VOLUME_FAILED, &plan->req->err);

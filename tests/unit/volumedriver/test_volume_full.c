@@ -237,6 +237,32 @@ static void writes_that_wait_while_an_epoch_is_taken_may_be_canceled(void **stat
     }
 }
 
+/* Nothing of it will ever be read: not what waits for room, nor what the journal has just taken. */
+static void nothing_is_acknowledged_behind_the_fencing(void **state)
+{
+    struct fixture *f = *state;
+    struct call flush = {0};
+    bool before[WRITES];
+    struct err why;
+
+    assert_int_equal(vol_node_start(&f->node), 0);
+    fill(f);
+    for (unsigned i = 0; i < WRITES; i++) {
+        before[i] = f->calls[i].done;
+    }
+    assert_int_equal(volume_flush(f->node.volume, &flush.req, on_call), 0);
+    err_set(&why, ERR_FENCED, "owner_tag");
+    volume_stop(f->node.volume, VOLUME_FENCED, &why);
+    turn(f, 1000);
+    assert_true(flush.done);
+    assert_int_equal(flush.rc, ERR_FENCED);
+    for (unsigned i = 0; i < WRITES; i++) {
+        assert_true(f->calls[i].done);
+        assert_int_equal(f->calls[i].rc, before[i] ? 0 : ERR_FENCED);
+    }
+    assert_int_equal(f->calls[WRITES - 1].rc, ERR_FENCED);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -244,6 +270,7 @@ int main(void)
         T(a_write_that_waits_too_long_fails_and_the_volume_goes_on),
         T(who_keeps_the_oldest_segment_is_named_open_or_not),
         T(writes_that_wait_while_an_epoch_is_taken_may_be_canceled),
+        T(nothing_is_acknowledged_behind_the_fencing),
     };
 
     log_set_level(getenv("VOL_LOG") != NULL ? LOG_INFO : LOG_NONE);
