@@ -111,6 +111,7 @@ static int write_change(struct commit_batch *b, struct commit_change *c, struct 
 static int write_member(struct commit_batch *b, struct commit_member *m, struct err *e)
 {
     const struct asd_apply *what = m->apply->what;
+    uint64_t used_before = b->used_bytes;
 
     for (uint32_t i = 0; i < what->update_count; i++) {
         struct commit_change *c = &m->changes[i];
@@ -121,10 +122,12 @@ static int write_member(struct commit_batch *b, struct commit_member *m, struct 
             rc = write_change(b, c, e);
         }
         if (rc == -ENOSPC || rc == -EDQUOT) {
+            b->used_bytes = used_before;
             m->apply->op.rc = err_set(&m->apply->op.err, ERR_FULL, "%s", e->msg);
             return 0;
         }
         if (rc == -EMFILE || rc == -ENFILE) { /* too many connections: the disk is sound */
+            b->used_bytes = used_before;
             m->apply->op.rc = err_set(&m->apply->op.err, ERR_BUSY, "%s", e->msg);
             return 0;
         }

@@ -530,6 +530,47 @@ static void a_value_of_many_pieces_is_whole_though_its_writes_are_short(void **s
     free(huge);
 }
 
+static unsigned large_writes;
+
+static ssize_t second_pwritev_fails(struct io *io, int fd, const struct iovec *iov, int iov_count,
+                                    uint64_t offset)
+{
+    if (iov[0].iov_len >= LARGE && ++large_writes == 2) {
+        return -ENOSPC;
+    }
+    return below->pwritev(io, fd, iov, iov_count, offset);
+}
+
+/* Room for three and a half: one that asked for two and got none leaves it to who comes next. */
+static void what_one_without_space_had_planned_is_there_for_later_ones_of_the_batch(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct io *io = crash_disk_io(f->disk);
+    struct io_ops scarce = *io->ops;
+    struct asd_update updates[] = {set("a", large, LARGE), set("b", large, LARGE),
+                                   set("c", large, LARGE), set("d", large, LARGE)};
+    struct many many[2] = {0};
+    unsigned answered = 0;
+
+    assert_int_equal(asd_fixture_set(f, "first", large, LARGE), 0);
+    asd_store_set_limits(f->store, 7 * asd_slab_align(LARGE), 50);
+    below = io->ops;
+    large_writes = 0;
+    scarce.pwritev = second_pwritev_fails;
+    io->ops = &scarce;
+    for (unsigned i = 0; i < 2; i++) {
+        many[i].answered = &answered;
+        many[i].what = (struct asd_apply){.updates = &updates[2 * i], .update_count = 2};
+        assert_int_equal(asd_store_apply(f->store, &many[i].apply, &many[i].what, 0, on_many), 0);
+    }
+    wait_many(f, &answered, 2);
+    io->ops = below;
+    assert_int_equal(many[0].rc, ERR_FULL);
+    assert_int_equal(many[1].rc, 0);
+    assert_true(asd_fixture_has(f, "d", large, LARGE));
+    assert_int_equal(asd_store_stats(f->store).used_bytes, 3 * asd_slab_align(LARGE));
+}
+
 static void a_device_without_space_refuses_values_and_recovers(void **state)
 {
     struct asd_fixture *f = *state;
@@ -634,6 +675,7 @@ int main(void)
         CRASH(without_direct_io_large_values_go_through_the_page_cache),
         CRASH(a_value_of_many_pieces_is_whole_though_its_writes_are_short),
         CRASH(a_device_without_space_refuses_values_and_recovers),
+        CRASH(what_one_without_space_had_planned_is_there_for_later_ones_of_the_batch),
         CRASH(after_a_failed_flush_nothing_is_acknowledged_and_reads_go_on),
         CRASH(a_missing_slab_costs_its_own_values_only),
         CRASH(a_damaged_record_is_an_error_until_it_is_overwritten),
