@@ -51,15 +51,30 @@ static void push_failure(struct osd *osd, int rc, const char *why)
     snprintf(f->text, sizeof(f->text), "%s", why[0] != 0 ? why : err_text(rc));
 }
 
+static bool wants_probe(const struct osd *osd)
+{
+    return !osd->gone && (osd->aside || osd->full);
+}
+
+/* The timer ended if it was gone from the registry when that was the only one to probe. */
+void osd_probe_returned(struct osd *osd)
+{
+    if (wants_probe(osd)) {
+        osd_probe_schedule(osd);
+    }
+}
+
 void osd_probe_schedule(struct osd *osd)
 {
     struct osds *osds = osd->osds;
 
-    if (osds->closing || osd->probe_at_ms != 0 || osd->probe != NULL) {
+    if (osds->closing || osd->probe != NULL) {
         return;
     }
-    osd->probe_delay_ms = OSD_PROBE_FIRST_MS;
-    osd->probe_at_ms = clock_mono_ms() + osd->probe_delay_ms;
+    if (osd->probe_at_ms == 0) {
+        osd->probe_delay_ms = OSD_PROBE_FIRST_MS;
+        osd->probe_at_ms = clock_mono_ms() + osd->probe_delay_ms;
+    }
     if (!osds->tick_on) {
         osds->tick_on = true;
         CHECK(uv_timer_start(&osds->tick, on_tick, OSDS_TICK_MS, OSDS_TICK_MS) == 0);
@@ -172,11 +187,6 @@ static int probe_start(struct osd *osd)
     osd->probe_at_ms = 0;
     osds->open++;
     return 0;
-}
-
-static bool wants_probe(const struct osd *osd)
-{
-    return !osd->gone && (osd->aside || osd->full);
 }
 
 static void on_tick(uv_timer_t *timer)

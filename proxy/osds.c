@@ -120,6 +120,7 @@ static void update(struct osd *osd, const struct osds_entry *entry)
     }
     osd->decommissioned = entry->decommissioned;
     osd->gone = false;
+    osd_probe_returned(osd);
     osd->near = false;
     for (unsigned i = 0; i < osds->near_node_count; i++) {
         osd->near = osd->near || strcmp(osds->near_nodes[i], osd->node_id) == 0;

@@ -37,6 +37,7 @@ void osd_calls_fail_waiting(struct osd *osd, int rc, const char *why);
 /* osd_probe.c */
 void osds_probes_init(struct osds *osds);
 void osd_probe_schedule(struct osd *osd);
+void osd_probe_returned(struct osd *osd); /* it is in the registry's view, perhaps again */
 void osd_set_aside(struct osd *osd, int rc, const char *why);
 void osd_event_push(double events[OSD_EVENTS_MAX]);
 

@@ -265,6 +265,24 @@ static void the_list_follows_the_registry(void **state)
     assert_null(osds_find(f->osds, 99));
 }
 
+static void an_osd_that_left_while_aside_is_probed_when_it_returns(void **state)
+{
+    struct fixture *f = *state;
+
+    set_fate(f, 2, FAKE_ERROR);
+    assert_int_not_equal(ask(f, 3), 0);
+    assert_false(is_usable(f, 3));
+    set(f, 2);
+    loop_fixture_run_ms(&f->base, 500); /* nothing to probe: the timer ends */
+    set_fate(f, 2, FAKE_NORMAL);
+    set(f, 3);
+    assert_false(is_usable(f, 3));
+    for (unsigned n = 0; n < 150 && !is_usable(f, 3); n++) {
+        loop_fixture_run_ms(&f->base, 20);
+    }
+    assert_true(is_usable(f, 3));
+}
+
 static void an_osd_with_another_identity_is_not_used(void **state)
 {
     struct fixture *f = *state;
@@ -294,6 +312,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads_prefer_what_is_well_then_near_then_idle, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_list_follows_the_registry, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_osd_that_left_while_aside_is_probed_when_it_returns,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_with_another_identity_is_not_used, setup, teardown),
     };
 
