@@ -221,13 +221,6 @@ void http_on_completed(void *ctx, struct MHD_Connection *conn, void **request_at
     }
 }
 
-void http_request_abandon(struct http_request *request)
-{
-    if (request->state == REQUEST_HANDLED) {
-        set_text(request, MHD_HTTP_SERVICE_UNAVAILABLE, "shutting down\n");
-    }
-}
-
 /* ---- for handlers ---- */
 
 enum http_method http_request_method(const struct http_request *request)
@@ -293,25 +286,52 @@ static unsigned status_of(int code)
     }
 }
 
-void http_answer_json(struct http_request *request, unsigned status, struct json_t *take_json)
+static char *json_line(json_t *take_json)
 {
     char *text = take_json != NULL ? json_dumps(take_json, JSON_INDENT(2) | JSON_SORT_KEYS) : NULL;
     char *line = mem_printf("%s\n", text != NULL ? text : "null");
 
-    http_answer(request, status, type_json, line, strlen(line));
-    free(line);
     free(text);
     json_decref(take_json);
+    return line;
 }
 
-void http_answer_err(struct http_request *request, const struct err *e)
+void http_answer_json(struct http_request *request, unsigned status, struct json_t *take_json)
+{
+    char *line = json_line(take_json);
+
+    http_answer(request, status, type_json, line, strlen(line));
+    free(line);
+}
+
+static json_t *err_json(const struct err *e)
 {
     json_t *json = json_pack("{s:s, s:i}", "error", e->msg, "code", e->code);
 
     if (json == NULL) { /* not UTF-8: bytes of a peer */
         json = json_pack("{s:s, s:i}", "error", err_text(e->code), "code", e->code);
     }
-    http_answer_json(request, status_of(e->code), json);
+    return json;
+}
+
+void http_answer_err(struct http_request *request, const struct err *e)
+{
+    http_answer_json(request, status_of(e->code), err_json(e));
+}
+
+/* Its handler has not answered yet, and may finish what it does. */
+void http_request_abandon(struct http_request *request)
+{
+    struct err e;
+    char *line;
+
+    if (request->state != REQUEST_HANDLED) {
+        return;
+    }
+    err_say(&e, ERR_CANCELED, "it stops, and did not wait for the end of this request");
+    line = json_line(err_json(&e));
+    set_answer(request, status_of(e.code), type_json, line, strlen(line));
+    free(line);
 }
 
 /* ---- standard routes ---- */

@@ -339,6 +339,7 @@ static void closing_answers_503_and_takes_a_late_answer(void **state)
     RAW_UNTIL(&f->loop, f->later != NULL);
     stop(f);
     assert_int_equal(read_reply(f, fd), 503);
+    assert_non_null(strstr(f->reply, "\"error\": \"it stops"));
     assert_true(raw_is_closed_by_peer(&f->loop, fd));
     RAW_UNTIL(&f->loop, f->closed);
     http_answer(f->later, 200, "text/plain", "x", 1); /* frees it */
