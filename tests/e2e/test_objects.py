@@ -64,6 +64,23 @@ def list_in_pages(d):
     refused(lambda: d.alba("list-objects", "many"), "many")
 
 
+def names_of_any_bytes(d):
+    """Those that JSON cannot carry are escaped, and none is lost."""
+    small = random_file(d.root / "small", 100, seed=3)
+    d.alba("create-namespace", "bytes", "default")
+    for name in (b"caf\xe9", b"caf\xc3\xa9", b"\xff\\"):
+        d.alba("upload-object", "bytes", small, os.fsdecode(name))
+    listed = d.alba("list-objects", "--max=-1", "bytes")
+    assert listed["objects"] == ["caf\u00e9", "caf\\xe9", "\\xff\\x5c"], listed
+    assert listed["escaped"] == [1, 2] and listed["n"] == 3, listed
+    assert "caf\\xe9\n" in d.run("list-objects", "bytes")[1]
+    shown = d.alba("show-object", "bytes", os.fsdecode(b"caf\xe9"))
+    assert shown["name"] == "caf\\xe9" and shown["name_escaped"]
+    d.alba("delete-object", "bytes", os.fsdecode(b"caf\xe9"))
+    refused(lambda: d.alba("delete-object", "bytes", os.fsdecode(b"caf\xe9")), "caf\\xe9")
+    assert d.alba("list-objects", "--max=-1", "bytes")["escaped"] == [1]
+
+
 def survive_two_disks(d):
     source = random_file(d.root / "precious", 40_000_000, seed=4)
     d.alba("upload-object", "ns", source, "precious")
@@ -94,6 +111,7 @@ with Deployment() as d:
     put_and_get(d)
     overwrite_and_delete(d)
     list_in_pages(d)
+    names_of_any_bytes(d)
     survive_two_disks(d)
     come_back(d)
     assert len(os.listdir(d.dir / "log")) >= 9

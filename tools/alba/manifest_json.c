@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "alba/output.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "wire/checksum.h"
@@ -63,6 +64,7 @@ json_t *manifest_json(const struct manifest *m)
 {
     json_t *chunk_sizes = json_array();
     json_t *chunks = json_array();
+    bool escaped;
     json_t *o;
 
     for (uint32_t c = 0; c < m->chunk_count; c++) {
@@ -74,16 +76,14 @@ json_t *manifest_json(const struct manifest *m)
         json_array_append_new(chunks, fragments);
         json_array_append_new(chunk_sizes, json_integer((json_int_t)m->chunk_bytes[c]));
     }
-    o = json_pack("{s:s%, s:o, s:[s, [s, i, i, [s]], o], s:[s], s:o, s:I, s:o, s:o}", "name",
-                  (const char *)m->name.data, m->name.len, "object_id", hex_json(m->object_id),
+    o = json_pack("{s:o, s:o, s:[s, [s, i, i, [s]], o], s:[s], s:o, s:I, s:o, s:o}", "name",
+                  output_name(m->name, &escaped), "object_id", hex_json(m->object_id),
                   "storage_scheme", "EncodeCompressEncrypt", "RSVM", (int)m->scheme.k,
                   (int)m->scheme.m, "W8", codec_json(m->scheme.codec), "encrypt_info",
                   "NoEncryption", "chunk_sizes", chunk_sizes, "size", (json_int_t)m->size_bytes,
                   "checksum", checksum_json(&m->checksum), "fragments", chunks);
-    if (o == NULL) { /* a name that is not UTF-8 */
-        json_decref(chunk_sizes);
-        json_decref(chunks);
-        return NULL;
+    if (escaped) {
+        json_object_set_new(o, "name_escaped", json_true());
     }
     json_object_set_new(o, "version_id", json_integer((json_int_t)m->version_id));
     json_object_set_new(o, "max_disks_per_node",

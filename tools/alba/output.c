@@ -42,12 +42,32 @@ void output_sizes(json_t *rows, const char *key)
     }
 }
 
+json_t *output_name(struct slice name, bool *ret_escaped)
+{
+    const char *at = name.len != 0 ? (const char *)name.data : "";
+    struct buf out = {0};
+    json_t *text = memchr(at, '\0', name.len) == NULL ? json_stringn(at, name.len) : NULL;
+
+    *ret_escaped = text == NULL;
+    for (size_t i = 0; text == NULL && i < name.len; i++) {
+        bool plain = at[i] >= ' ' && at[i] <= '~' && at[i] != '\\';
+
+        buf_printf(&out, plain ? "%c" : "\\x%02x", (uint8_t)at[i]);
+    }
+    if (text == NULL) {
+        text = json_stringn((const char *)out.data, out.len);
+    }
+    buf_release(&out);
+    return text;
+}
+
 static int fail_json(const struct cli *cli)
 {
-    json_t *doc =
-        json_pack("{s:b, s:{s:s, s:s, s:i}}", "success", 0, "error", "message", cli->err.msg,
-                  "exception_type", cli->exception_type != NULL ? cli->exception_type : "unknown",
-                  "exception_code", cli->exception_code);
+    bool escaped;
+    json_t *doc = json_pack("{s:b, s:{s:o, s:s, s:i}}", "success", 0, "error", "message",
+                            output_name(slice_str(cli->err.msg), &escaped), "exception_type",
+                            cli->exception_type != NULL ? cli->exception_type : "unknown",
+                            "exception_code", cli->exception_code);
 
     json_dumpf(doc, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
     putchar('\n');

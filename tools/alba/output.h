@@ -2,12 +2,20 @@
 #ifndef ALBA_OUTPUT_H
 #define ALBA_OUTPUT_H
 
+#include <stdbool.h>
+
 #include <jansson.h>
+
+#include "base/buf.h"
 
 struct cli;
 
 /* Prints result or error of a finished verb; returns the exit code. */
 int output_finish(struct cli *cli, int rc);
+
+/* A name or text as JSON. One that is not UTF-8 or holds a zero byte is escaped: each byte but
+ * printable ASCII, and each backslash, as \xNN. */
+json_t *output_name(struct slice name, bool *ret_escaped);
 
 /* A table on stdout. `columns` is "title=path title=path …"; path is a key of the
  * row objects, "key.key", or "#0" for the place in an array row. */

@@ -228,45 +228,59 @@ static int run_delete(struct cli *cli)
     return rc;
 }
 
-/* Pages of one list until `max` (< 0: all) names are there. */
-static int list_pages(struct target *t, struct cli *cli, int64_t max, bool *ret_more)
+static void list_add(struct cli *cli, struct slice name, json_t *escaped)
+{
+    bool is_escaped;
+    json_t *text = output_name(name, &is_escaped);
+
+    if (is_escaped) {
+        json_array_append_new(escaped, json_integer((json_int_t)json_array_size(cli->result)));
+    }
+    json_array_append_new(cli->result, text);
+}
+
+/* Pages of one list until `max` (< 0: all) names are there; `escaped`: which of them are. */
+static int list_pages(struct target *t, struct cli *cli, int64_t max, json_t *escaped,
+                      bool *ret_more)
 {
     struct proxy_request request = {.code = PROXY_LIST_OBJECTS, .ns = slice_str(cli_arg(cli, 0))};
-    char *from = mem_strdup(cli_option(cli, "first"));
+    struct buf from = {0}; /* any bytes: a name may hold zeroes */
     struct proxy_reply reply;
     int rc;
 
+    buf_put(&from, cli_option(cli, "first"), strlen(cli_option(cli, "first")));
     request.range.reverse = cli_flag(cli, "reverse");
     request.range.first_included = true;
     do {
         int64_t left = max < 0 ? -1 : max - (int64_t)json_array_size(cli->result);
 
-        request.range.first = slice_str(from);
+        request.range.first = slice_buf(&from);
         request.range.max = left < 0 || left > PROXY_RANGE_MAX ? -1 : (int32_t)left;
         rc = target_call(t, cli, &request, TARGET_TIMEOUT_MS, &reply);
         if (rc != 0) {
             break;
         }
         for (uint32_t i = 0; i < reply.names.count; i++) {
-            struct slice name = reply.names.items[i];
+            list_add(cli, reply.names.items[i], escaped);
+        }
+        if (reply.names.count != 0) {
+            struct slice last = reply.names.items[reply.names.count - 1];
 
-            json_array_append_new(cli->result, json_stringn((const char *)name.data, name.len));
-            free(from);
-            from = mem_alloc(name.len + 1);
-            memcpy(from, name.data, name.len);
-            from[name.len] = '\0';
+            from.len = 0;
+            buf_put(&from, last.data, last.len);
         }
         *ret_more = reply.names.more;
         proxy_reply_release(&reply);
         request.range.first_included = false;
     } while (*ret_more && (max < 0 || (int64_t)json_array_size(cli->result) < max));
-    free(from);
+    buf_release(&from);
     return rc;
 }
 
 static int run_list(struct cli *cli)
 {
     bool more = false;
+    json_t *escaped;
     struct target t;
     int64_t max;
     int rc = cli_number(cli, "max", -1, INT64_MAX, &max);
@@ -275,15 +289,20 @@ static int run_list(struct cli *cli)
     if (rc != 0) {
         return rc;
     }
+    escaped = json_array();
     rc = target_open(&t, cli);
-    rc = rc != 0 ? rc : list_pages(&t, cli, max, &more);
+    rc = rc != 0 ? rc : list_pages(&t, cli, max, escaped, &more);
     target_close(&t);
     if (rc == 0) {
         json_t *names = cli->result;
 
         cli->result = json_pack("{s:b, s:I, s:o}", "have_more", more, "n",
                                 (json_int_t)json_array_size(names), "objects", names);
+        if (json_array_size(escaped) != 0) {
+            json_object_set(cli->result, "escaped", escaped);
+        }
     }
+    json_decref(escaped);
     return rc;
 }
 
@@ -295,6 +314,10 @@ static void show_list(const struct cli *cli)
     json_array_foreach(json_object_get(cli->result, "objects"), index, name)
     {
         puts(json_string_value(name));
+    }
+    if (json_object_get(cli->result, "escaped") != NULL) {
+        fprintf(stderr, "names that are not UTF-8 are shown with \\xNN for some bytes: %zu\n",
+                json_array_size(json_object_get(cli->result, "escaped")));
     }
     if (json_is_true(json_object_get(cli->result, "have_more"))) {
         fprintf(stderr, "there are more; --max=-1 lists all\n");
