@@ -94,6 +94,9 @@ static void on_clusters(struct journal_read *read, int rc)
     }
     if (rc == 0) {
         rc = pool_submit(job->v->host->pool, &job->pack, POOL_LOW, pack_run, pack_done);
+        if (rc != 0) {
+            err_set(&read->err, rc, "packing");
+        }
     }
     if (rc != 0) {
         sco_job_retry(job, &read->err);
