@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -236,6 +237,13 @@ static bool is_held(const struct deployment *d, const char *name)
     return false;
 }
 
+/* Whoever was told the old port has to be told the new one. */
+static void say_moved(const char *name, uint16_t from, uint16_t to)
+{
+    fprintf(stderr, "%s port was %d, is now %d: another program has taken %d\n",
+            strcmp(name, "nbd") == 0 ? "NBD" : name, (int)from, (int)to, (int)from);
+}
+
 uint16_t deployment_port(struct deployment *d, const char *name, struct err *e)
 {
     json_int_t kept = json_integer_value(json_object_get(d->ports, name));
@@ -243,10 +251,14 @@ uint16_t deployment_port(struct deployment *d, const char *name, struct err *e)
     if (is_held(d, name)) {
         return (uint16_t)kept;
     }
-    uint16_t port = kept > 0 && kept < 65536 ? hold_port(d, name, (uint16_t)kept) : 0;
+    bool was_kept = kept > 0 && kept < 65536;
+    uint16_t port = was_kept ? hold_port(d, name, (uint16_t)kept) : 0;
 
     if (port == 0) {
         port = hold_port(d, name, 0);
+        if (port != 0 && was_kept) {
+            say_moved(name, (uint16_t)kept, port);
+        }
     }
     if (port == 0) {
         err_set(e, -EADDRINUSE, "find a free port for %s", name);

@@ -38,7 +38,8 @@ int deployment_open(struct deployment *d, const char *dir, unsigned asds, unsign
                     struct err *e);
 void deployment_close(struct deployment *d); /* also after a failed open */
 
-/* The port kept under `name`; another one is picked when it is new or taken. Until
+/* The port kept under `name`; another one is picked when it is new, or taken,
+ * which is said on standard error. Until
  * deployment_close() it is held: nobody but the daemon that is told about it gets it, not even
  * while that daemon is down. 0 and *e on failure. Call deployment_save() afterwards. */
 uint16_t deployment_port(struct deployment *d, const char *name, struct err *e);

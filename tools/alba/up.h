@@ -50,5 +50,13 @@ void up_http_stop(struct up *up); /* accepts a start that failed; runs the loop 
 /* ---- up_start.c: the steps ---- */
 
 int up_start(struct up *up);
+/* Runs the loop for a moment. */
+void up_pause(struct up *up);
+
+/* ---- up_previous.c ---- */
+
+/* Waits until no daemon of an earlier run is left: as long as a daemon may take to stop, then
+ * they are killed. ERR_CANCELED after a signal. */
+int up_wait_previous(struct up *up);
 
 #endif

@@ -29,7 +29,7 @@ static void on_pause(uv_timer_t *timer)
     uv_stop(timer->loop);
 }
 
-static void pause_a_little(struct up *up)
+void up_pause(struct up *up)
 {
     uv_timer_t timer;
     bool over = false;
@@ -107,7 +107,7 @@ static int wait_asd(struct up *up, const struct supervised *d, char **ret_long_i
         if (given_up(up, d, end_ms)) {
             return up->s.err.code;
         }
-        pause_a_little(up);
+        up_pause(up);
     }
     return rc;
 }
@@ -240,7 +240,7 @@ static int start_proxy(struct up *up)
         if (given_up(up, proxy, end_ms)) {
             return up->s.err.code;
         }
-        pause_a_little(up);
+        up_pause(up);
     }
     return rc;
 }
@@ -268,7 +268,7 @@ static int wait_volumedriver(struct up *up, const struct supervised *d, const ch
         if (given_up(up, d, end_ms)) {
             return up->s.err.code;
         }
-        pause_a_little(up);
+        up_pause(up);
     }
 }
 
@@ -335,8 +335,11 @@ int up_start(struct up *up)
     struct err *e = &up->s.err;
     int rc = 0;
 
-    up->status_port = deployment_port(&up->d, "status", e);
-    rc = up->status_port == 0 ? e->code : up_http_start(up, e);
+    rc = up_wait_previous(up);
+    if (rc == 0) {
+        up->status_port = deployment_port(&up->d, "status", e);
+        rc = up->status_port == 0 ? e->code : up_http_start(up, e);
+    }
     for (unsigned i = 0; rc == 0 && i < sizeof steps / sizeof *steps; i++) {
         printf("starting: %s\n", steps[i].what);
         fflush(stdout);
