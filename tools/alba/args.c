@@ -16,7 +16,7 @@ static const struct verb_option common_options[COMMON_COUNT + 1] = {
     [COMMON_CONFIG] = {.name = "config", .arg = "URL"},
     [COMMON_JSON] = {.name = "to-json"},
     [COMMON_VERBOSE] = {.name = "verbose", .letter = 'v'},
-    [COMMON_HELP] = {.name = "help"},
+    [COMMON_HELP] = {.name = "help", .letter = 'h'}, /* but where -h is the host */
 };
 
 static int find(const struct verb_option *options, const char *name, size_t name_len, char letter)
@@ -140,6 +140,9 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i)
         return err_say(&cli->err, -EINVAL, "--%s takes no value", options[index].name);
     }
     if (options[index].arg != NULL && value == NULL) {
+        if (*i + 1 >= argc && strcmp(word, "-h") == 0) { /* of a verb whose -h is the host */
+            return take_common(cli, COMMON_HELP, NULL);
+        }
         if (*i + 1 >= argc) {
             return err_say(&cli->err, -EINVAL, "--%s needs a value", options[index].name);
         }

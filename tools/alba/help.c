@@ -22,6 +22,17 @@ static void show_option(const struct verb_option *o, FILE *out)
     fputc('\n', out);
 }
 
+/* -h is the host in some verbs, as older scripts write it. */
+static char help_letter(const struct verb *verb)
+{
+    for (int i = 0; verb->options[i].name != NULL; i++) {
+        if (verb->options[i].letter == 'h') {
+            return 0;
+        }
+    }
+    return 'h';
+}
+
 void help_verb(const struct verb *verb, FILE *out)
 {
     fprintf(out, "Usage: alba %s [options]%s%s\n\n%s\n", verb->name,
@@ -42,7 +53,9 @@ void help_verb(const struct verb *verb, FILE *out)
                     out);
     }
     show_option(&(struct verb_option){.name = "to-json", .help = "print one JSON document"}, out);
-    show_option(&(struct verb_option){.name = "help", .help = "print this"}, out);
+    show_option(
+        &(struct verb_option){.name = "help", .letter = help_letter(verb), .help = "print this"},
+        out);
 }
 
 void help_overview(FILE *out)
@@ -63,11 +76,14 @@ void help_overview(FILE *out)
     }
 }
 
-void help_commands(FILE *out)
+json_t *help_commands(void)
 {
+    json_t *names = json_array();
+
     for (const struct verb *const *table = verb_tables; *table != NULL; table++) {
         for (const struct verb *v = *table; v->name != NULL; v++) {
-            fprintf(out, "%s\n", v->name);
+            json_array_append_new(names, json_string(v->name));
         }
     }
+    return names;
 }

@@ -4,11 +4,13 @@
 
 #include <stdio.h>
 
+#include <jansson.h>
+
 struct verb;
 
 void help_verb(const struct verb *verb, FILE *out);
 void help_overview(FILE *out);
-/* One verb a line, for shells. */
-void help_commands(FILE *out);
+/* The names of all verbs, in order; new reference. */
+json_t *help_commands(void);
 
 #endif

@@ -68,7 +68,8 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_WARN);
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
         help_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? 1 : 0;
     }

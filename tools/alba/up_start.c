@@ -315,19 +315,26 @@ static const struct step {
     {"volumedriver", start_volumedriver},
 };
 
+/* Standard output is for people, or it is one JSON document. */
+static FILE *words_out(const struct up *up)
+{
+    return up->cli->to_json ? stderr : stdout;
+}
+
 static void say_ready(struct up *up)
 {
-    printf("\n%u ASDs on %u nodes, a proxy on 127.0.0.1:%d, files for it below %s/files\n"
-           "status:  http://127.0.0.1:%d\n"
-           "disks:   nbd://127.0.0.1:%d/NAME or nbd+unix:///NAME?socket=%s/run/nbd.sock\n\n"
-           "In another shell:\n"
-           "  export ALBA_CONFIG=%s/alba.url ALBA_DIR=%s\n"
-           "  alba status\n"
-           "  alba vdisk-create mydisk 10GiB\n"
-           "Ctrl-C stops everything; the same command brings it back with all data.\n",
-           up->d.asds, up->d.nodes, (int)port_of(up, "proxy"), up->d.dir, (int)up->status_port,
-           (int)port_of(up, "nbd"), up->d.dir, up->d.dir, up->d.dir);
-    fflush(stdout);
+    fprintf(words_out(up),
+            "\n%u ASDs on %u nodes, a proxy on 127.0.0.1:%d, files for it below %s/files\n"
+            "status:  http://127.0.0.1:%d\n"
+            "disks:   nbd://127.0.0.1:%d/NAME or nbd+unix:///NAME?socket=%s/run/nbd.sock\n\n"
+            "In another shell:\n"
+            "  export ALBA_CONFIG=%s/alba.url ALBA_DIR=%s\n"
+            "  alba status\n"
+            "  alba vdisk-create mydisk 10GiB\n"
+            "Ctrl-C stops everything; the same command brings it back with all data.\n",
+            up->d.asds, up->d.nodes, (int)port_of(up, "proxy"), up->d.dir, (int)up->status_port,
+            (int)port_of(up, "nbd"), up->d.dir, up->d.dir, up->d.dir);
+    fflush(words_out(up));
 }
 
 int up_start(struct up *up)
@@ -341,8 +348,8 @@ int up_start(struct up *up)
         rc = up->status_port == 0 ? e->code : up_http_start(up, e);
     }
     for (unsigned i = 0; rc == 0 && i < sizeof steps / sizeof *steps; i++) {
-        printf("starting: %s\n", steps[i].what);
-        fflush(stdout);
+        fprintf(words_out(up), "starting: %s\n", steps[i].what);
+        fflush(words_out(up));
         rc = steps[i].run(up);
         if (rc != 0) {
             err_wrap(e, "%s", steps[i].what);

@@ -46,14 +46,19 @@ static void show_version(const struct cli *cli)
 
 static int run_commands(struct cli *cli)
 {
-    (void)cli;
+    cli->result = help_commands();
     return 0;
 }
 
 static void show_commands(const struct cli *cli)
 {
-    (void)cli;
-    help_commands(stdout);
+    size_t index;
+    json_t *name;
+
+    json_array_foreach(cli->result, index, name)
+    {
+        puts(json_string_value(name));
+    }
 }
 
 /* Replaces this process by a daemon; the words behind the verb go along. */
@@ -72,7 +77,7 @@ static int become(struct cli *cli, const char *program)
         args[count++] = "--config";
         args[count++] = cli_option(cli, "config");
     }
-    if (cli_flag(cli, "create")) {
+    if (strcmp(program, "alba-asd") == 0 && cli_flag(cli, "create")) { /* its own option */
         args[count++] = "--create";
     }
     if (cli_flag(cli, "check")) {
