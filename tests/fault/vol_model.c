@@ -50,8 +50,11 @@ uint32_t vol_model_submit(struct vol_model *m, uint64_t sector, uint32_t count, 
         m->cap = 2 * m->count + 64;
         m->writes = mem_realloc(m->writes, m->cap * sizeof(*m->writes));
     }
-    m->writes[id] =
-        (struct vol_write){.sector = sector, .count = count, .zero = zero, .submitted = ++m->clock};
+    m->writes[id] = (struct vol_write){.sector = sector,
+                                       .count = count,
+                                       .zero = zero,
+                                       .submitted = ++m->clock,
+                                       .last_seq = UINT64_MAX};
     for (uint64_t s = sector; s < sector + count; s++) {
         struct vol_sector *x = &m->sectors[s];
 
@@ -109,6 +112,17 @@ void vol_model_uploaded(struct vol_model *m, uint64_t clock)
         struct vol_write *w = &m->writes[i];
 
         w->uploaded = w->uploaded || (w->completed != 0 && w->completed <= clock);
+    }
+}
+
+void vol_model_bound(struct vol_model *m, uint64_t last_seq)
+{
+    for (uint32_t i = 1; i < m->count; i++) {
+        struct vol_write *w = &m->writes[i];
+
+        if (w->completed != 0 && w->last_seq == UINT64_MAX) {
+            w->last_seq = last_seq;
+        }
     }
 }
 

@@ -24,7 +24,7 @@ struct vol_write {
     bool uploaded;
     uint64_t submitted; /* by the model's clock */
     uint64_t completed; /* 0: not */
-    uint64_t last_seq;  /* of the volume, when it completed: it has none above */
+    uint64_t last_seq;  /* of the volume, when it completed: it has none above; or UINT64_MAX */
 };
 
 struct vol_sector {
@@ -56,6 +56,8 @@ void vol_model_complete(struct vol_model *m, uint32_t id, bool flushed);
 /* All that has completed is durable, or in the backend. */
 void vol_model_flushed(struct vol_model *m, uint64_t clock);
 void vol_model_uploaded(struct vol_model *m, uint64_t clock);
+/* After a check: writes that did not complete, and are there, have no seq above this one. */
+void vol_model_bound(struct vol_model *m, uint64_t last_seq);
 /* The committed prefix ends at this seq. */
 void vol_model_committed(struct vol_model *m, uint64_t seq);
 

@@ -10,7 +10,7 @@
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/backend_route.h"
 
-enum { ROUTE_TIMEOUT_MS = 8000, AFTERLIFE_MS = 60 };
+enum { ROUTE_TIMEOUT_MS = 8000, AFTERLIFE_MS = 60, NAMES_MAX = BACKEND_UPDATES_MAX + 8 };
 
 struct link_life {
     struct backend backend;
@@ -33,8 +33,12 @@ struct gate_op {
     struct backend_slice *slices;
     const struct backend_slice *outer_slices;
     unsigned slice_count;
+    struct backend_assert *asserts;
+    unsigned assert_count;
     struct backend_update *updates;
     unsigned update_count;
+    unsigned flags;
+    char names[NAMES_MAX][BACKEND_NAME_BYTES]; /* of both */
 };
 
 static struct link_life *life_of(struct backend *b)
@@ -75,6 +79,7 @@ static void op_free(struct gate_op *op)
         free((void *)(uintptr_t)op->updates[i].data);
     }
     free(op->slices);
+    free(op->asserts);
     free(op->updates);
     free(op);
 }
@@ -168,16 +173,47 @@ static bool passes(struct gate_op *op)
     struct volume_link *link = op->life->link;
     bool dead = is_dead(op->life);
     bool cut = op->is_write && rnd_below(&link->rnd, 1000) < link->cut;
+    uint64_t fate = cut ? rnd_below(&link->rnd, 3) : 0;
 
     if (dead || cut) {
         answer_later(op);
     }
-    if (dead || (cut && rnd_below(&link->rnd, 3) == 0)) {
+    if (dead || (cut && fate == 0)) {
         list_remove(&op->link);
         op_free(op);
-        return false;
+    } else if (cut && fate == 1) {
+        list_remove(&op->link);
+        list_push(&link->late, &op->link);
     }
-    return true;
+    return !dead && (!cut || fate == 2);
+}
+
+static void send_apply(struct gate_op *op)
+{
+    struct backend *proxy = op->life->proxy;
+
+    proxy->ops->apply(proxy, &op->inner, op->asserts, op->assert_count, op->updates,
+                      op->update_count, op->flags, on_inner);
+}
+
+void volume_link_late(struct volume_link *link)
+{
+    struct list *it;
+
+    while (link->life != NULL && !is_dead(link->life) && (it = list_pop(&link->late)) != NULL) {
+        struct gate_op *op = container_of(it, struct gate_op, link);
+
+        op->life = link->life;
+        list_push(&link->life->ops, &op->link);
+        send_apply(op);
+    }
+}
+
+static const char *keep_name(struct gate_op *op, unsigned i, const char *name)
+{
+    CHECK(i < NAMES_MAX);
+    snprintf(op->names[i], BACKEND_NAME_BYTES, "%s", name);
+    return op->names[i];
 }
 
 static void gate_apply(struct backend *b, struct backend_req *req,
@@ -186,19 +222,25 @@ static void gate_apply(struct backend *b, struct backend_req *req,
                        backend_cb cb)
 {
     struct gate_op *op = op_new(b, req, cb);
-    struct backend *proxy = op->life->proxy;
 
     op->is_write = true;
+    op->flags = flags;
+    op->asserts = mem_array(assert_count, sizeof(*asserts));
+    op->assert_count = assert_count;
+    for (unsigned i = 0; i < assert_count; i++) {
+        op->asserts[i] = asserts[i];
+        op->asserts[i].name = keep_name(op, i, asserts[i].name);
+    }
     op->updates = mem_array(update_count, sizeof(*updates));
     op->update_count = update_count;
     for (unsigned i = 0; i < update_count; i++) {
         op->updates[i] = updates[i];
+        op->updates[i].name = keep_name(op, assert_count + i, updates[i].name);
         op->updates[i].data =
             updates[i].data != NULL ? mem_dup(updates[i].data, updates[i].bytes) : NULL;
     }
     if (passes(op)) {
-        proxy->ops->apply(proxy, &op->inner, asserts, assert_count, op->updates, update_count,
-                          flags, on_inner);
+        send_apply(op);
     }
 }
 
@@ -273,7 +315,11 @@ static void link_kill(void *ctx)
     if (life != NULL) {
         life->dead = true;
         LIST_FOR_EACH (it, &life->ops) {
-            answer_later(container_of(it, struct gate_op, link));
+            struct gate_op *op = container_of(it, struct gate_op, link);
+
+            if (op->outer != NULL) {
+                answer_later(op);
+            }
         }
         backend_route_finish(life->route, (unsigned)rnd_below(&link->rnd, AFTERLIFE_MS));
     }
@@ -284,7 +330,9 @@ static void link_close(void *ctx)
     struct volume_link *link = ctx;
     struct link_life *life = link->life;
 
-    CHECK(life->dead || list_empty(&life->ops));
+    LIST_FOR_EACH (it, &life->ops) {
+        CHECK(container_of(it, struct gate_op, link)->outer == NULL);
+    }
     link->life = NULL;
     life->left = true;
     life_end(life);
@@ -302,6 +350,7 @@ struct volume_link *volume_link_new(struct vol_node *node, const struct net_addr
         .rnd = rnd_seed(seed)};
 
     memcpy(link, &made, sizeof(made));
+    list_init(&link->late);
     return link;
 }
 
@@ -312,7 +361,12 @@ static bool all_gone(void *ctx)
 
 void volume_link_free(struct volume_link *link)
 {
+    struct list *it;
+
     CHECK(link->life == NULL);
+    while ((it = list_pop(&link->late)) != NULL) {
+        op_free(container_of(it, struct gate_op, link));
+    }
     loop_run_until_true(link->node->loop, all_gone, link);
     free(link);
 }

@@ -16,14 +16,18 @@ struct volume_link {
     const struct net_addr *addr;
     const char *namespace;
     struct rnd rnd;
-    unsigned cut; /* thousandths of the transactions end in doubt: not sent, or on their way */
+    unsigned cut; /* thousandths of the transactions end in doubt: not sent, or on their way, or
+                   * sent by volume_link_late() */
 
+    struct list late;       /* gate_op.link */
     struct link_life *life; /* private from here on; of the node that runs now */
     unsigned lives;
 };
 
 struct volume_link *volume_link_new(struct vol_node *node, const struct net_addr *addr,
                                     const char *namespace, uint64_t seed);
+/* Sends what is late, when a node runs: requests of its own and of those before it. */
+void volume_link_late(struct volume_link *link);
 /* Waits for the routes of the dead. */
 void volume_link_free(struct volume_link *link);
 

@@ -4,7 +4,7 @@
  * everything committed. It must read the same behind another kill, and go on.
  *
  * SIM_SEED repeats a run as far as threads and sockets let it. POINTS is the number of points
- * tried by each test, "all" for every one; SEEDS that of random runs. */
+ * tried by each test, 0 for every one; SEEDS that of random runs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,9 +143,10 @@ static bool crash_at(enum volume_crash kind, unsigned at, const struct volume_fa
 }
 
 /* A run without a crash says how many points there are; some of them at equal distances. */
-static void crash_everywhere(enum volume_crash kind, const struct volume_faults *faults)
+static void crash_everywhere(enum volume_crash kind, const struct volume_faults *faults,
+                             unsigned usual)
 {
-    unsigned wanted = number("POINTS", 12), total, stride, at;
+    unsigned wanted = number("POINTS", usual), total, stride, at;
     struct volume_world *w = volume_world_new(seed);
 
     volume_world_fail(w, faults);
@@ -163,32 +164,47 @@ static void crash_everywhere(enum volume_crash kind, const struct volume_faults 
 }
 
 static const struct volume_faults no_faults = {0};
-static const struct volume_faults some_faults = {
-    .refused = 60, .dropped = 40, .delayed = 150, .hung = 4, .doubted = 80, .late_turns = 200};
+static const struct volume_faults some_faults = {.refused = 60,
+                                                 .dropped = 40,
+                                                 .delayed = 150,
+                                                 .hung = 4,
+                                                 .doubted = 80,
+                                                 .cut = 60,
+                                                 .late_turns = 200};
+static const struct volume_faults many_faults = {
+    .refused = 120,
+    .dropped = 80,
+    .delayed = 300,
+    .hung = 4,
+    .unread = 80,
+    .doubted = 200,
+    .cut = 300,
+    .late_turns = 100,
+};
 
 static void kill_9_at_any_point_loses_nothing_that_completed(void **state)
 {
     (void)state;
-    crash_everywhere(CRASH_KILL, &no_faults);
+    crash_everywhere(CRASH_KILL, &no_faults, 12);
 }
 
 static void power_loss_at_any_point_leaves_a_prefix_with_all_flushed(void **state)
 {
     (void)state;
-    crash_everywhere(CRASH_POWER, &no_faults);
+    crash_everywhere(CRASH_POWER, &no_faults, 12);
 }
 
 static void loss_of_the_node_at_any_point_leaves_a_prefix_with_all_committed(void **state)
 {
     (void)state;
-    crash_everywhere(CRASH_LOSE, &no_faults);
+    crash_everywhere(CRASH_LOSE, &no_faults, 12);
 }
 
 static void the_same_while_puts_fail_and_are_delayed(void **state)
 {
     (void)state;
     for (unsigned kind = 0; kind < CRASH_KINDS; kind++) {
-        crash_everywhere((enum volume_crash)kind, &some_faults);
+        crash_everywhere((enum volume_crash)kind, &some_faults, 6);
     }
 }
 
@@ -290,9 +306,9 @@ static void reversed_commits_and_loss_of_the_node_leave_no_hole(void **state)
 static void random_lives(uint64_t lives_seed)
 {
     struct volume_world *w = volume_world_new(lives_seed);
-    unsigned trouble = (unsigned)(lives_seed % 3);
+    static const struct volume_faults *const faults[] = {&no_faults, &some_faults, &many_faults};
 
-    volume_world_fail(w, trouble == 0 ? &no_faults : &some_faults);
+    volume_world_fail(w, faults[lives_seed % 3]);
     w->load.sectors_max = 1024;
     for (unsigned life = 0; life < 5; life++) {
         enum volume_crash kind = (enum volume_crash)rnd_below(&w->rnd, CRASH_KINDS);
@@ -301,10 +317,12 @@ static void random_lives(uint64_t lives_seed)
         w->mode = (enum crash_mode)rnd_below(&w->rnd, 4);
         volume_world_crash_at(w, kind, hasty ? 1 + (unsigned)rnd_below(&w->rnd, 25) : 0);
         if (volume_world_start(w) && volume_world_disarm(w)) {
+            volume_link_late(w->link);
             volume_world_check(w, NULL);
             volume_world_crash_at(w, kind, 1 + (unsigned)rnd_below(&w->rnd, 120));
             for (unsigned i = 0; i < 150 && !atomic_load(&w->crashed); i++) {
                 vol_load_step(&w->load);
+                volume_world_turn(w);
             }
         }
         volume_world_crash(w);

@@ -67,7 +67,7 @@ static enum fake_fate asd_fate(void *ctx, struct fake_asd *asd, const struct asd
     struct volume_world *w = ctx;
 
     if (request->code != ASD_APPLY) {
-        return FAKE_NORMAL;
+        return chance(w, w->faults.unread) ? FAKE_ERROR : FAKE_NORMAL;
     }
     step(w);
     if (chance(w, w->faults.refused)) {
@@ -260,6 +260,7 @@ static void do_late(struct volume_world *w)
 {
     if (w->faults.late_turns != 0 && rnd_below(&w->rnd, w->faults.late_turns) == 0) {
         kv_mem_run_late(w->base->store);
+        volume_link_late(w->link);
     }
 }
 
@@ -348,12 +349,15 @@ void volume_world_crash(struct volume_world *w)
 void volume_world_check(struct volume_world *w, uint8_t *ret_image)
 {
     uint8_t *image = ret_image != NULL ? ret_image : mem_alloc(VOLUME_WORLD_BYTES);
+    struct volume_stats stats;
 
     say(w, "is checked");
     /* Opening made the journal durable, if there is one. */
     vol_model_flushed(&w->load.model, w->killed_clock);
     vol_load_image(&w->load, image);
     vol_model_check(&w->load.model, image, !w->lost);
+    volume_stats(w->node.volume, &stats);
+    vol_model_bound(&w->load.model, stats.last_seq);
     w->killed_clock = 0;
     w->dark = false;
     w->lost = false;
@@ -394,6 +398,7 @@ void volume_world_verify(struct volume_world *w)
     crash_now(w, CRASH_KILL);
     kv_mem_run_late(w->base->store);
     assert_true(volume_world_start(w));
+    volume_link_late(w->link);
     volume_world_check(w, second);
     assert_memory_equal(first, second, VOLUME_WORLD_BYTES);
     free(first);

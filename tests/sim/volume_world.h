@@ -30,6 +30,7 @@ struct volume_faults {
     unsigned dropped;    /* the connection, half of them after it was done */
     unsigned delayed;    /* done at once, told 1 to 20 ms later */
     unsigned hung;       /* no answer, half of them done */
+    unsigned unread;     /* reads of ASDs are refused */
     unsigned doubted;    /* a commit ends in doubt: done, not done, or done much later */
     unsigned cut;        /* the volume hears nothing of a transaction: not sent, or on its way */
     unsigned late_turns; /* one turn in so many does what is much later; 0: only the test does */
