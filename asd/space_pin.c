@@ -77,6 +77,12 @@ void asd_space_free_again(struct asd_space *s, struct asd_free *f)
     uv_mutex_unlock(&s->lock);
 }
 
+/* Under lock. Its file must not go while somebody may have yet to open it. */
+static bool is_droppable(const struct asd_slab *slab)
+{
+    return slab->dead && slab->pins[0] + slab->pins[1] == 0;
+}
+
 /* Under lock. Returns whether frees became ready. */
 static bool take_turns(struct asd_space *s, struct asd_slab *slab)
 {
@@ -167,7 +173,7 @@ void asd_space_unpin(struct asd_space *s, struct asd_pin *pin)
     uv_mutex_lock(&s->lock);
     CHECK(slab->pins[pin->side] > 0);
     slab->pins[pin->side]--;
-    any = take_turns(s, slab);
+    any = take_turns(s, slab) || is_droppable(slab);
     fd = slab_put(slab);
     uv_mutex_unlock(&s->lock);
     close_fd(s, fd);
@@ -204,14 +210,30 @@ unsigned asd_space_take_ready(struct asd_space *s, unsigned max, struct list *re
     return count;
 }
 
+/* Under lock. */
+static struct asd_slab *first_droppable(struct asd_space *s)
+{
+    LIST_FOR_EACH (it, &s->dead) {
+        struct asd_slab *slab = container_of(it, struct asd_slab, link);
+
+        if (is_droppable(slab)) {
+            return slab;
+        }
+    }
+    return NULL;
+}
+
 struct asd_slab *asd_space_take_dead(struct asd_space *s)
 {
-    struct list *link;
+    struct asd_slab *slab;
 
     uv_mutex_lock(&s->lock);
-    link = list_pop(&s->dead);
+    slab = first_droppable(s);
+    if (slab != NULL) {
+        list_remove(&slab->link);
+    }
     uv_mutex_unlock(&s->lock);
-    return link != NULL ? container_of(link, struct asd_slab, link) : NULL;
+    return slab;
 }
 
 int asd_space_drop(struct asd_space *s, struct asd_slab *slab, struct err *e)
@@ -232,7 +254,7 @@ bool asd_space_has_work(struct asd_space *s)
     bool work;
 
     uv_mutex_lock(&s->lock);
-    work = !list_empty(&s->ready) || !list_empty(&s->dead);
+    work = !list_empty(&s->ready) || first_droppable(s) != NULL;
     uv_mutex_unlock(&s->lock);
     return work;
 }

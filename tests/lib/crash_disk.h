@@ -101,8 +101,8 @@ int crash_disk_corrupt(struct crash_disk *d, const char *path, uint64_t offset);
 struct crash_disk_stats crash_disk_stats(struct crash_disk *d);
 
 /* Runs before each mutating I/O and each read, in the calling thread and outside the
- * lock; it may block to hold the I/O. `what` is the name in struct io_ops or "step";
- * `path` is as opened ("" for a step). [quiet] */
+ * lock; it may block to hold the I/O. `what` is the name in struct io_ops, "find" for
+ * an open() that creates nothing, or "step"; `path` is as opened ("" for a step). [quiet] */
 typedef void (*crash_disk_hook_cb)(void *ctx, const char *what, const char *path);
 void crash_disk_set_hook(struct crash_disk *d, crash_disk_hook_cb cb, void *ctx);
 

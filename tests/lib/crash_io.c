@@ -144,7 +144,7 @@ static int open_locked(struct crash_disk *d, const char *path, int flags)
 static int disk_open(struct io *io, const char *path, int flags)
 {
     struct crash_disk *d = disk_of(io);
-    int rc = enter_path(d, flags & IO_OPEN_CREATE ? "open" : NULL, path);
+    int rc = enter_path(d, flags & IO_OPEN_CREATE ? "open" : "find", path);
 
     return leave(d, rc != 0 ? rc : open_locked(d, path, flags));
 }
