@@ -28,6 +28,7 @@ static struct {
     pthread_mutex_t lock;
     size_t bytes_max;
     size_t bytes;
+    size_t held_bytes; /* had from the system: kept or in use */
     unsigned count;
     struct block blocks[BIGMEM_BLOCKS_MAX];
 } kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -58,6 +59,49 @@ static void *take_kept(size_t bytes)
     return data;
 }
 
+/* The coldest, if with `bytes` more from the system there would be too much; else NULL. */
+static void *take_for(size_t bytes)
+{
+    void *data = NULL;
+
+    pthread_mutex_lock(&kept.lock);
+    if (kept.count != 0 &&
+        (kept.held_bytes > kept.bytes_max || bytes > kept.bytes_max - kept.held_bytes)) {
+        struct block block = take_at(0);
+
+        kept.held_bytes -= block.bytes;
+        data = block.data;
+    }
+    pthread_mutex_unlock(&kept.lock);
+    return data;
+}
+
+static void *take_fresh(size_t bytes)
+{
+    void *data;
+
+    while ((data = take_for(bytes)) != NULL) {
+        free(data);
+    }
+    if (posix_memalign(&data, HUGE_PAGE_BYTES, bytes) != 0) {
+        return NULL;
+    }
+    (void)madvise(data, bytes, MADV_HUGEPAGE); /* a wish: not every kernel has them */
+    pthread_mutex_lock(&kept.lock);
+    kept.held_bytes += malloc_usable_size(data);
+    pthread_mutex_unlock(&kept.lock);
+    return data;
+}
+
+/* Back to the system. free() of a buffer in use goes unnoticed: it counts as in use. */
+static void give_back(void *data, size_t bytes)
+{
+    pthread_mutex_lock(&kept.lock);
+    kept.held_bytes -= bytes < kept.held_bytes ? bytes : kept.held_bytes;
+    pthread_mutex_unlock(&kept.lock);
+    free(data);
+}
+
 void *bigmem_try(size_t bytes)
 {
     void *data;
@@ -70,10 +114,7 @@ void *bigmem_try(size_t bytes)
     }
     bytes = (bytes + ROUND_BYTES - 1) / ROUND_BYTES * ROUND_BYTES;
     data = take_kept(bytes);
-    if (data == NULL && posix_memalign(&data, HUGE_PAGE_BYTES, bytes) == 0) {
-        (void)madvise(data, bytes, MADV_HUGEPAGE); /* a wish: not every kernel has them */
-    }
-    return data;
+    return data != NULL ? data : take_fresh(bytes);
 }
 
 void *bigmem_alloc(size_t bytes)
@@ -104,7 +145,9 @@ void bigmem_free(void *data)
         return;
     }
     do {
-        free(cold);
+        if (cold != NULL) {
+            give_back(cold, malloc_usable_size(cold));
+        }
         cold = NULL;
         pthread_mutex_lock(&kept.lock);
         if (bytes <= kept.bytes_max) {
@@ -119,7 +162,7 @@ void bigmem_free(void *data)
         pthread_mutex_unlock(&kept.lock);
     } while (cold != NULL);
     if (!is_kept) {
-        free(data);
+        give_back(data, bytes);
     }
 }
 
@@ -142,7 +185,7 @@ static void trim(uint64_t freed_before_ms)
     void *data;
 
     while ((data = take_cold(freed_before_ms)) != NULL) {
-        free(data);
+        give_back(data, malloc_usable_size(data));
     }
 }
 

@@ -3,9 +3,11 @@
  * A fresh one costs a page fault and a cleared page for every 4 KiB, which is dearer than
  * all that is done with the bytes. So these are aligned for huge pages and ask for them, and a
  * process that says so keeps what it has freed, up to a bound, for the next one of that size.
+ * Kept ones go before the system is asked for more, so that kept and used ones together stay
+ * within that bound, too, unless used ones alone are beyond it.
  *
- * Any thread. free() is allowed instead of bigmem_free() and keeps nothing; bigmem_free() takes
- * whatever free() takes. */
+ * Any thread. free() is allowed instead of bigmem_free() and keeps nothing, but its buffer goes on
+ * counting as used; bigmem_free() takes whatever free() takes. */
 #ifndef BASE_BIGMEM_H
 #define BASE_BIGMEM_H
 

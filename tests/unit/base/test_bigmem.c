@@ -82,10 +82,36 @@ static void bound_holds_and_the_coldest_go_first(void **state)
     again = bigmem_alloc(4 * MIB);
     assert_ptr_equal(again, blocks[5]);
     bigmem_free(again);
-    bigmem_free(bigmem_alloc(32 * MIB)); /* more than the bound: not kept, nothing driven out */
     assert_in_range(bigmem_kept_bytes(), 12 * MIB, 20 * MIB);
     bigmem_keep(5 * MIB);
     assert_in_range(bigmem_kept_bytes(), 0, 5 * MIB);
+    bigmem_free(bigmem_alloc(32 * MIB)); /* more than the bound: not kept */
+    assert_in_range(bigmem_kept_bytes(), 0, 5 * MIB);
+}
+
+static void kept_and_used_together_stay_within_the_bound(void **state)
+{
+    void *small[60], *large[3];
+
+    (void)state;
+    bigmem_keep(64 * MIB);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 60; i++) {
+            small[i] = bigmem_alloc(MIB);
+            assert_true((size_t)(i + 1) * MIB + bigmem_kept_bytes() <= 65 * MIB);
+        }
+        for (int i = 0; i < 60; i++) {
+            bigmem_free(small[i]);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            large[i] = bigmem_alloc(16 * MIB);
+            assert_true((i + 1) * 16 * MIB + bigmem_kept_bytes() <= 64 * MIB);
+        }
+        assert_true(bigmem_kept_bytes() >= 8 * MIB); /* no more than need be */
+        for (int i = 0; i < 3; i++) {
+            bigmem_free(large[i]);
+        }
+    }
 }
 
 static void small_buffers_are_not_kept(void **state)
@@ -167,6 +193,7 @@ int main(void)
         cmocka_unit_test_teardown(freed_buffer_comes_back_for_the_same_size_and_nearly_the_same,
                                   keep_nothing),
         cmocka_unit_test_teardown(bound_holds_and_the_coldest_go_first, keep_nothing),
+        cmocka_unit_test_teardown(kept_and_used_together_stay_within_the_bound, keep_nothing),
         cmocka_unit_test_teardown(small_buffers_are_not_kept, keep_nothing),
         cmocka_unit_test_teardown(count_of_kept_buffers_is_bounded, keep_nothing),
         cmocka_unit_test_teardown(idle_buffers_are_given_back, keep_nothing),
