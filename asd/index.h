@@ -60,6 +60,8 @@ struct asd_index_rocksdb_options {
      * log is an error. */
     asd_index_count_cb count;
     uint64_t commits_min; /* so many were acknowledged */
+    /* Write next to nothing: the log is read and left as it is. For a disk without room. */
+    bool lean;
 };
 
 /* What to do about an index that has lost acknowledged commits. */

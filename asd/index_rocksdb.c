@@ -21,6 +21,7 @@ enum {
     OPEN_FILES_MAX = 256,
     INFO_LOG_FILES = 4,
     INFO_LOG_BYTES = 4 * 1048576,
+    INFO_LOG_LEVEL = 5,  /* the options at opening, nothing later: RocksDB's number */
     MULTI_GET_KEYS = 64, /* looked up together */
     READ_TIER_CACHE = 1, /* memtables and block cache: RocksDB's number */
 };
@@ -281,6 +282,9 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
     rocksdb_options_set_wal_recovery_mode(r->options, (int)mode);
     rocksdb_options_set_keep_log_file_num(r->options, INFO_LOG_FILES);
     rocksdb_options_set_max_log_file_size(r->options, INFO_LOG_BYTES);
+    /* It aborts the process when LOG cannot be written (7.8: Append() behind a failed flush), which
+     * on a full disk is its first line about that very disk. */
+    rocksdb_options_set_info_log_level(r->options, INFO_LOG_LEVEL);
 
     r->read = rocksdb_readoptions_create();
     r->read_cached = rocksdb_readoptions_create();
@@ -292,6 +296,19 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
 
 /* ---- opening ---- */
 
+/* Keep what was read from the log in memory, and the log. Only for a log that is sound: a torn
+ * one must not lie before one that is written to. */
+static void set_lean(struct rocks *r)
+{
+    rocksdb_options_t *lean = rocksdb_options_create();
+    char *error = NULL;
+
+    rocksdb_get_options_from_string(r->options, "avoid_flush_during_recovery=true", lean, &error);
+    CHECK(error == NULL);
+    rocksdb_options_destroy(r->options);
+    r->options = lean;
+}
+
 static int open_mode(const char *path, const struct asd_index_rocksdb_options *options,
                      enum log_mode mode, bool read_only, struct rocks **ret_rocks, struct err *e)
 {
@@ -301,6 +318,9 @@ static int open_mode(const char *path, const struct asd_index_rocksdb_options *o
 
     r->index.ops = &rocks_ops;
     set_options(r, options, mode);
+    if (options->lean && mode == LOG_STRICT) {
+        set_lean(r);
+    }
     const rocksdb_options_t *families[1] = {r->options};
     if (read_only) {
         r->db = rocksdb_open_for_read_only_column_families(r->options, path, 1, names, families,

@@ -1,10 +1,12 @@
 /* What the store asks of an index, of RocksDB and of the double that the crash tests use. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -236,6 +238,50 @@ static void a_look_up_in_the_cache_does_not_read_the_disk(void **state)
                      ERR_NOT_FOUND);
 }
 
+/* A file may not grow beyond `bytes`; what would gets EFBIG, as it would get ENOSPC on a full disk.
+ */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* RocksDB asserts that a file which failed is not written again, and does so when it is closed. */
+static void an_index_whose_write_failed_closes_and_has_what_was_acknowledged(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_index_batch batch = {0};
+    uint8_t *body = mem_zalloc(1 << 20);
+    unsigned acknowledged = 0;
+    char key[16];
+    struct err e;
+
+    limit_files((3 << 20) + 1000);
+    for (int rc = 0; rc == 0; acknowledged += rc == 0) {
+        snprintf(key, sizeof(key), "k%u", acknowledged);
+        asd_index_batch_put(&batch, slice_str(key), slice_str("head"), slice_of(body, 1 << 20));
+        rc = f->index->ops->write(f->index, &batch, true, &e);
+        asd_index_batch_release(&batch);
+    }
+    f->index->ops->close(f->index);
+    limit_files(RLIM_INFINITY);
+    fixture_open(f, false);
+    assert_true(acknowledged >= 2);
+    for (unsigned i = 0; i < acknowledged; i++) {
+        struct asd_index_value value = {0};
+
+        snprintf(key, sizeof(key), "k%u", i);
+        assert_int_equal(f->index->ops->get(f->index, slice_str(key), &value, &e), 0);
+        assert_int_equal(value.bytes.len, 4 + (1 << 20));
+        f->index->ops->release(f->index, &value);
+    }
+    free(body);
+}
+
 static void a_missing_index_is_an_error_unless_it_is_to_be_made(void **state)
 {
     struct fixture *f = *state;
@@ -266,6 +312,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_missing_index_is_an_error_unless_it_is_to_be_made,
                                         setup_rocks, teardown),
+        cmocka_unit_test_setup_teardown(
+            an_index_whose_write_failed_closes_and_has_what_was_acknowledged, setup_rocks,
+            teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
