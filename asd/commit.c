@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "asd/commit_private.h"
+#include "asd/room.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -64,6 +65,10 @@ static int refuse_if_full(const struct commit_batch *b, const struct commit_memb
     if (b->used_bytes > usable || cost > usable - b->used_bytes) {
         return err_set(e, ERR_FULL, "%" PRIu64 " bytes more, %" PRIu64 " of %" PRIu64 " used", cost,
                        b->used_bytes, usable);
+    }
+    if (b->store->room != NULL && !asd_room_has(b->store->room, cost, reserve)) {
+        return err_set(e, ERR_FULL, "%" PRIu64 " bytes more, the file system has %" PRIu64, cost,
+                       asd_room_left(b->store->room));
     }
     return 0;
 }
@@ -119,6 +124,9 @@ static int write_member(struct commit_batch *b, struct commit_member *m, struct 
 
         if (c->update != NULL && !c->update->is_delete) {
             b->used_bytes += change_cost(c);
+            if (b->store->room != NULL) {
+                asd_room_wrote(b->store->room, change_cost(c));
+            }
             rc = write_change(b, c, e);
         }
         if (rc == -ENOSPC || rc == -EDQUOT) {

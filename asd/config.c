@@ -34,7 +34,8 @@ const struct config_key asd_config_keys[] = {
      .min = 1 << 20,
      .max = INT64_MAX,
      .offset = AT(capacity_bytes),
-     .help = "bytes it may use, for several ASDs on one disk; null: the file system's size"},
+     .help = "bytes it may use, for several ASDs on one disk, and never more than the "
+             "file system has left; null: all that"},
     {.name = "limit",
      .type = CONFIG_INT,
      .flags = CONFIG_LIVE,

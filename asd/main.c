@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -14,6 +13,7 @@
 #include "asd/home.h"
 #include "asd/index.h"
 #include "asd/mark.h"
+#include "asd/room.h"
 #include "asd/server.h"
 #include "asd/store.h"
 #include "base/check.h"
@@ -31,6 +31,7 @@ enum {
 
 struct asd {
     struct asd_home home;
+    struct asd_room room;
     int lock_fd;
     struct asd_store *store;
     struct asd_server *server;
@@ -60,6 +61,7 @@ static void collect(struct metric_collector *collector, struct buf *out)
 
     put_gauge(out, "asd_used_bytes", s.used_bytes, "What all values cost.");
     put_gauge(out, "asd_capacity_bytes", s.capacity_bytes, "What may be used.");
+    put_gauge(out, "asd_room_bytes", asd_room_left(&asd->room), "The file system has left.");
     put_gauge(out, "asd_slabs", s.slab_count, "Slab files.");
     put_gauge(out, "asd_frees_pending", s.frees_pending, "Freed ranges not punched yet.");
     put_gauge(out, "asd_failed", asd_store_failed(asd->store, NULL), "1: out of service.");
@@ -106,21 +108,11 @@ static int healthy(void *ctx, struct err *why)
 
 /* ---- start ---- */
 
-/* The home is there. */
-static int capacity(const struct asd_config *config, uint64_t *ret_bytes, struct err *e)
+/* A bound only: what others leave of the file system is asked while serving. */
+static uint64_t capacity(const struct asd_config *config, const struct asd_room *room)
 {
-    struct statvfs fs;
-
-    if (config->capacity_bytes != CONFIG_NONE) {
-        *ret_bytes = (uint64_t)config->capacity_bytes;
-        return 0;
-    }
-    if (statvfs(config->home, &fs) != 0) {
-        return err_set(e, -errno, "size of the file system of %s", config->home);
-    }
-    /* Without what only root may use. */
-    *ret_bytes = (uint64_t)(fs.f_blocks - (fs.f_bfree - fs.f_bavail)) * fs.f_frsize;
-    return 0;
+    return config->capacity_bytes != CONFIG_NONE ? (uint64_t)config->capacity_bytes
+                                                 : room->size_bytes;
 }
 
 /* A descriptor for each connection and each slab. */
@@ -134,6 +126,22 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* On a full file system a new start may help, which gives up the ballast: whoever watches over
+ * us does that. Anything else is out of service until somebody has looked at the disk. */
+static void on_failed(void *ctx, const struct err *e)
+{
+    if (e->code == -ENOSPC) {
+        daemon_fail(ctx, e);
+    }
+}
+
+static int open_room(struct asd *asd, const struct asd_config *config, struct err *e)
+{
+    uint64_t bytes = config->capacity_bytes != CONFIG_NONE ? (uint64_t)config->capacity_bytes : 0;
+
+    return asd_room_init(&asd->room, config->home, bytes, e);
+}
+
 static int open_store(struct asd *asd, struct daemon *d, const struct asd_config *config,
                       struct err *e)
 {
@@ -142,11 +150,14 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
             config->block_cache_bytes != CONFIG_NONE ? (uint64_t)config->block_cache_bytes : 0};
     struct asd_store_options store = {.home = &asd->home,
                                       .limit_percent = (unsigned)config->limit_percent,
-                                      .punch_delay_ms = PUNCH_DELAY_MS};
+                                      .punch_delay_ms = PUNCH_DELAY_MS,
+                                      .room = &asd->room,
+                                      .on_failed = on_failed,
+                                      .failed_ctx = d};
     int rc = asd_home_admit(io_real(), config->home, daemon_may_create(d), e);
 
     raise_descriptor_limit();
-    rc = rc != 0 ? rc : capacity(config, &store.capacity_bytes, e);
+    rc = rc != 0 ? rc : open_room(asd, config, e);
     rc = rc != 0 ? rc : asd_home_lock(config->home, &asd->lock_fd, e);
     rc = rc != 0 ? rc
                  : asd_home_open(io_real(), config->home, config->asd_id, config->node_id,
@@ -154,10 +165,11 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
     if (rc != 0) {
         return rc;
     }
+    store.capacity_bytes = capacity(config, &asd->room);
     options.create = asd->home.fresh;
     options.count = asd_store_count_commits;
     rc = asd_mark_read(&asd->home, &options.commits_min, e);
-    rc = rc != 0 ? rc : asd_index_rocksdb_open(asd->home.db_path, &options, &store.index, e);
+    rc = rc != 0 ? rc : asd_room_open_index(&asd->room, &asd->home, &options, &store.index, e);
     if (rc != 0) {
         return rc;
     }
@@ -165,7 +177,7 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
     if (rc != 0) {
         store.index->ops->close(store.index);
     }
-    return rc;
+    return rc != 0 ? rc : asd_room_watch(&asd->room, daemon_loop(d), e);
 }
 
 static int start_http(struct asd *asd, uv_loop_t *loop, const struct asd_config *config,
@@ -210,6 +222,10 @@ static void abandon(struct asd *asd, uv_loop_t *loop)
         asd_store_close(asd->store, nothing, &done);
     }
     loop_run_until(loop, &done);
+    done = false;
+    asd_room_close(&asd->room, nothing, &done);
+    loop_run_until(loop, &done);
+    asd_room_release(&asd->room);
     asd_home_release(&asd->home);
     if (asd->lock_fd >= 0) {
         close(asd->lock_fd);
@@ -249,13 +265,21 @@ static int start(struct daemon *d, struct err *e)
 
 /* ---- stop ---- */
 
+static void on_room_closed(void *ctx)
+{
+    struct asd *asd = daemon_ctx(ctx);
+
+    asd_room_release(&asd->room);
+    asd_home_release(&asd->home);
+    close(asd->lock_fd);
+    daemon_stopped(ctx);
+}
+
 static void on_store_closed(void *ctx)
 {
     struct asd *asd = daemon_ctx(ctx);
 
-    asd_home_release(&asd->home);
-    close(asd->lock_fd);
-    daemon_stopped(ctx);
+    asd_room_close(&asd->room, on_room_closed, ctx);
 }
 
 static void on_server_closed(void *ctx)
@@ -288,15 +312,8 @@ static void reload(struct daemon *d, const void *old)
     struct asd *asd = daemon_ctx(d);
     const struct asd_config *config = daemon_config(d);
 
-    uint64_t bytes;
-    struct err e;
-
     (void)old;
-    if (capacity(config, &bytes, &e) != 0) {
-        log_error("asd", "limits not changed", "error=\"%s\"", e.msg);
-        return;
-    }
-    asd_store_set_limits(asd->store, bytes, (unsigned)config->limit_percent);
+    asd_store_set_limits(asd->store, capacity(config, &asd->room), (unsigned)config->limit_percent);
 }
 
 int main(int argc, char **argv)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/room.h"
 #include "asd/store_private.h"
 #include "asd/store_read.h"
 #include "base/check.h"
@@ -231,6 +232,9 @@ void asd_store_fail(struct asd_store *store, const struct err *e)
     store->failed_err = *e;
     log_error("asd", "out of service", "home=%s error=%s", store->home->path, e->msg);
     answer_waiting(store, ERR_FAILED, e->msg);
+    if (store->on_failed != NULL) {
+        store->on_failed(store->failed_ctx, e);
+    }
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -340,6 +344,9 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     store->mark.fd = -1;
     store->index = options->index;
     store->punch_delay_ms = options->punch_delay_ms;
+    store->room = options->room;
+    store->on_failed = options->on_failed;
+    store->failed_ctx = options->failed_ctx;
     list_init(&store->high);
     list_init(&store->low);
     list_init(&store->commit.members);
@@ -388,10 +395,16 @@ bool asd_store_failed(const struct asd_store *store, struct err *ret_err)
 struct asd_store_stats asd_store_stats(struct asd_store *store)
 {
     struct asd_counters *c = &store->counters;
+    uint64_t capacity_bytes = store->capacity_bytes;
 
+    if (store->room != NULL) {
+        uint64_t most = asd_room_capacity(store->room, c->used_bytes);
+
+        capacity_bytes = most < capacity_bytes ? most : capacity_bytes;
+    }
     return (struct asd_store_stats){
         .used_bytes = c->used_bytes,
-        .capacity_bytes = store->capacity_bytes,
+        .capacity_bytes = capacity_bytes,
         .slab_count = asd_space_slab_count(&store->space),
         .applies = c->applies,
         .asserts_failed = c->asserts_failed,

@@ -33,10 +33,12 @@ enum {
 struct io;
 struct asd_home;
 struct asd_index;
+struct asd_room;
 struct asd_store;
 struct asd_store_op;
 typedef void (*asd_store_cb)(struct asd_store_op *op, int rc);
 typedef void (*asd_store_close_cb)(void *ctx);
+typedef void (*asd_store_failed_cb)(void *ctx, const struct err *e);
 
 /* How many commits a store has put into its index: an asd_index_count_cb. */
 int asd_store_count_commits(struct asd_index *index, uint64_t *ret_commits, struct err *e);
@@ -45,10 +47,13 @@ struct asd_store_options {
     struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
     struct asd_index *index; /* closed with the store, not when open fails */
     uint64_t capacity_bytes;
-    unsigned limit_percent;  /* this part of the capacity may be used, the reserve included */
-    uint64_t slab_bytes;     /* of new slab files; 0: 4 GiB */
-    unsigned read_threads;   /* 0: 8 */
-    unsigned punch_delay_ms; /* gather frees this long; 0: punch at once */
+    unsigned limit_percent;        /* this part of the capacity may be used, the reserve included */
+    uint64_t slab_bytes;           /* of new slab files; 0: 4 GiB */
+    unsigned read_threads;         /* 0: 8 */
+    unsigned punch_delay_ms;       /* gather frees this long; 0: punch at once */
+    struct asd_room *room;         /* borrowed; NULL: there is always room */
+    asd_store_failed_cb on_failed; /* once, when it goes out of service; NULL: nobody asks */
+    void *failed_ctx;
 };
 
 /* Opens, and settles what a crash left. Blocks; call it before the loop serves anybody.

@@ -58,6 +58,7 @@ struct asd_store {
     uint64_t capacity_bytes;
     unsigned limit_percent;
     bool full;
+    struct asd_room *room; /* borrowed; NULL: there is always room */
 
     struct list high; /* applies that wait, by priority */
     struct list low;
@@ -83,6 +84,8 @@ struct asd_store {
 
     bool failed;
     struct err failed_err;
+    asd_store_failed_cb on_failed;
+    void *failed_ctx;
 
     bool closing;
     unsigned closing_parts;

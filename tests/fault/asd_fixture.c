@@ -33,6 +33,19 @@ void asd_fixture_init(struct asd_fixture *f, bool real, uint64_t seed)
     }
 }
 
+static int open_rocks(struct asd_fixture *f, const struct asd_index_rocksdb_options *rocks,
+                      struct err *e)
+{
+    int rc;
+
+    if (!f->in_room) {
+        return asd_index_rocksdb_open(f->home.db_path, rocks, &f->options.index, e);
+    }
+    f->options.room = &f->room;
+    rc = asd_room_init(&f->room, f->dir, 0, e);
+    return rc != 0 ? rc : asd_room_open_index(&f->room, &f->home, rocks, &f->options.index, e);
+}
+
 static int open_parts(struct asd_fixture *f, struct err *e)
 {
     struct io *io = f->disk != NULL ? crash_disk_io(f->disk) : io_real();
@@ -49,7 +62,7 @@ static int open_parts(struct asd_fixture *f, struct err *e)
         rocks.create = f->home.fresh;
         rocks.count = asd_store_count_commits;
         rc = asd_mark_read(&f->home, &rocks.commits_min, e);
-        rc = rc != 0 ? rc : asd_index_rocksdb_open(f->home.db_path, &rocks, &f->options.index, e);
+        rc = rc != 0 ? rc : open_rocks(f, &rocks, e);
     }
     if (rc == 0) {
         rc = asd_store_open(&f->base.loop, &f->options, &f->store, e);
@@ -59,6 +72,7 @@ static int open_parts(struct asd_fixture *f, struct err *e)
     }
     if (rc != 0) {
         asd_home_release(&f->home);
+        asd_room_release(&f->room);
     }
     return rc;
 }
@@ -90,6 +104,7 @@ void asd_fixture_close(struct asd_fixture *f)
         loop_fixture_run_until(&f->base, &closed);
         f->store = NULL;
         asd_home_release(&f->home);
+        asd_room_release(&f->room);
     }
     if (f->lock_fd >= 0) {
         close(f->lock_fd);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "asd/home.h"
+#include "asd/room.h"
 #include "asd/store.h"
 #include "asd/store_read.h"
 #include "fault/asd_index_double.h"
@@ -21,6 +22,8 @@ struct asd_fixture {
     struct index_double *index;       /* with a crash disk */
     char *dir;                        /* the home */
 
+    bool in_room;         /* set between init and open: the store asks for room, as the daemon's */
+    struct asd_room room; /* looks are the test's */
     struct asd_home home;
     struct asd_store *store; /* NULL: closed */
     int lock_fd;

@@ -1,7 +1,9 @@
 #include "alba/up_config.h"
 
 #include <errno.h>
+#include <fts.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -33,14 +35,39 @@ static int finish(struct deployment *d, const char *name, json_t *config, uint16
     return deployment_write_config(d, name, config, e);
 }
 
-/* Every ASD's part of the file system they share; some is left for journals and the rest. */
+/* What the files below `path` take; those that cannot be read are not counted. */
+static uint64_t held_bytes(char *path)
+{
+    char *paths[2] = {path, NULL};
+    FTS *tree = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    uint64_t bytes = 0;
+
+    for (FTSENT *entry; tree != NULL && (entry = fts_read(tree)) != NULL;) {
+        if (entry->fts_info == FTS_F) {
+            bytes += (uint64_t)entry->fts_statp->st_blocks * 512;
+        }
+    }
+    if (tree != NULL) {
+        fts_close(tree);
+    }
+    return bytes;
+}
+
+/* Every ASD's part of what is free in the file system they share, or theirs already: each start
+ * comes to the same. Some is left for journals and the rest. */
 static json_int_t capacity(const struct deployment *d)
 {
+    enum { CAPACITY_MIN = 1 << 20 };
+    char *data = deployment_path(d, "", "data", "");
+    uint64_t bytes = held_bytes(data);
     struct statvfs fs;
 
-    return statvfs(d->dir, &fs) == 0
-               ? (json_int_t)((uint64_t)fs.f_blocks * fs.f_frsize / (d->asds + 2))
-               : (json_int_t)1 << 40;
+    free(data);
+    if (statvfs(d->dir, &fs) != 0) {
+        return (json_int_t)1 << 40;
+    }
+    bytes = (bytes + (uint64_t)fs.f_bavail * fs.f_frsize) / (d->asds + 2);
+    return (json_int_t)(bytes > CAPACITY_MIN ? bytes : CAPACITY_MIN);
 }
 
 /* The first time only, so before the configuration is there: a directory that the ASD may make a
