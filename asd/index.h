@@ -48,6 +48,7 @@ struct asd_index_ops {
 /* First member of an implementation. */
 struct asd_index {
     const struct asd_index_ops *ops;
+    bool is_torn; /* opened without the end of its log */
 };
 
 /* How many commits an index holds; 0 when it is new. */
@@ -59,7 +60,8 @@ struct asd_index_rocksdb_options {
     /* Tell a log that power loss cut short from one that is damaged. NULL: every blemish of the
      * log is an error. */
     asd_index_count_cb count;
-    uint64_t commits_min; /* so many were acknowledged */
+    uint64_t commits_min;  /* so many were acknowledged */
+    const char *torn_path; /* where to keep a torn log; NULL: nowhere */
     /* Write next to nothing: the log is read and left as it is. For a disk without room. */
     bool lean;
 };

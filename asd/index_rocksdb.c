@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/torn.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -406,6 +407,17 @@ static int judge_log(const char *path, const struct asd_index_rocksdb_options *o
     return 0;
 }
 
+/* Opening puts what is sound into a table and removes the logs. */
+static void keep_logs(const char *path, const struct asd_index_rocksdb_options *options)
+{
+    struct err e;
+
+    if (options->torn_path != NULL && asd_torn_keep_logs(path, options->torn_path, &e) != 0) {
+        /* For the case of rot only: no reason not to start. */
+        log_warn("asd", "torn log is not kept", "error=\"%s\"", e.msg);
+    }
+}
+
 int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_options *options,
                            struct asd_index **ret_index, struct err *e)
 {
@@ -418,9 +430,13 @@ int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_opti
     if (rc == ERR_CORRUPT && options->count != NULL) {
         err_copy(&why, e);
         rc = judge_log(path, options, &why, &mode, e);
-        rc = rc == 0 ? open_mode(path, options, mode, false, &r, e) : rc;
+        if (rc == 0) {
+            keep_logs(path, options);
+            rc = open_mode(path, options, mode, false, &r, e);
+        }
     }
     if (rc == 0) {
+        r->index.is_torn = mode == LOG_STOP;
         *ret_index = &r->index;
     }
     return rc;

@@ -188,7 +188,7 @@ int asd_store_recover(struct asd_store *store, struct err *e)
     rc = rc == 0 ? check_mark(store, e) : rc;
     rc = rc == 0 ? load_all(store, ASD_KEY_SLAB, load_slab, e) : rc;
     rc = rc == 0 ? load_all(store, ASD_KEY_FREE, load_free, e) : rc;
-    rc = rc == 0 ? asd_space_recover(&store->space, e) : rc;
+    rc = rc == 0 ? asd_space_recover(&store->space, store->index->is_torn, e) : rc;
     if (rc == 0 && fresh) {
         rc = asd_home_commit(store->home, e);
     }

@@ -8,6 +8,7 @@
 
 #include "asd/home.h"
 #include "asd/index.h"
+#include "asd/torn.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -240,7 +241,8 @@ int asd_room_open_index(struct asd_room *room, const struct asd_home *home,
                         const struct asd_index_rocksdb_options *options,
                         struct asd_index **ret_index, struct err *e)
 {
-    struct asd_index_rocksdb_options lean = *options;
+    struct asd_index_rocksdb_options mine = *options;
+    char *torn_path;
     int rc;
 
     *ret_index = NULL;
@@ -252,14 +254,17 @@ int asd_room_open_index(struct asd_room *room, const struct asd_home *home,
         return err_set(e, -ENOSPC, "home %s: %" PRIu64 " bytes left, %d needed to open it",
                        room->home_path, asd_room_left(room), ASD_ROOM_OPEN_BYTES);
     }
-    rc = asd_index_rocksdb_open(home->db_path, options, ret_index, e);
+    torn_path = asd_torn_path(home);
+    mine.torn_path = torn_path;
+    rc = asd_index_rocksdb_open(home->db_path, &mine, ret_index, e);
     if (rc == -ENOSPC) {
         if (room->has_ballast) {
             ballast_drop(room, "opening");
         }
-        lean.lean = true;
-        rc = asd_index_rocksdb_open(home->db_path, &lean, ret_index, e);
+        mine.lean = true;
+        rc = asd_index_rocksdb_open(home->db_path, &mine, ret_index, e);
     }
+    free(torn_path);
     if (rc == 0) {
         asd_room_look(room); /* the index has taken what it needs */
     }

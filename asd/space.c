@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "asd/space_file.h"
+#include "asd/torn.h"
 #include "base/bigmem.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -159,9 +160,30 @@ static bool see_name(void *ctx, const char *name)
     return true;
 }
 
-static int unlink_orphans(struct asd_space *s, struct err *e)
+static int by_number_down(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* What the index has never heard of is from commits behind the tear; what it knew and no longer
+ * names was dropped for good. */
+static int orphan_end(struct asd_space *s, uint64_t number, bool keep, struct err *e)
+{
+    struct err why;
+
+    if (keep && asd_torn_keep_slab(s, number, &why) == 0) {
+        return 0;
+    }
+    return asd_space_unlink(s, number, e);
+}
+
+static int end_orphans(struct asd_space *s, bool is_torn, struct err *e)
 {
     struct orphans o = {.space = s};
+    uint64_t known = s->next_slab;
     int rc = s->io->ops->list_dir(s->io, s->home->slabs_path, see_name, &o);
 
     if (rc != 0) {
@@ -171,8 +193,13 @@ static int unlink_orphans(struct asd_space *s, struct err *e)
         rc = err_set(e, ERR_IDENTITY, "%s holds slabs, but there is no identity",
                      s->home->slabs_path);
     }
+    if (o.count != 0) {
+        qsort(o.numbers, o.count, sizeof(o.numbers[0]), by_number_down);
+    }
     for (size_t i = 0; i < o.count && rc == 0; i++) {
-        rc = asd_space_unlink(s, o.numbers[i], e);
+        bool keep = is_torn && i < ASD_TORN_SLABS_MAX && o.numbers[i] >= known;
+
+        rc = orphan_end(s, o.numbers[i], keep, e);
         if (o.numbers[i] >= s->next_slab) {
             s->next_slab = o.numbers[i] + 1;
         }
@@ -203,11 +230,35 @@ static int punch_behind_tail(struct asd_space *s, struct err *e)
     return rc;
 }
 
-int asd_space_recover(struct asd_space *s, struct err *e)
+/* Nothing will be written behind the tail; the next slab takes what comes. */
+static bool keep_tail(struct asd_space *s)
 {
-    int rc = unlink_orphans(s, e);
+    struct asd_slab *slab = s->active;
+    struct err why;
 
-    return rc == 0 ? punch_behind_tail(s, e) : rc;
+    if (slab == NULL || slab->tail == slab->size_bytes) {
+        return true;
+    }
+    if (asd_torn_keep_tail(s, slab, &why) != 0) {
+        log_warn("asd", "what lies behind the tail is not kept", "error=\"%s\"", why.msg);
+        return false;
+    }
+    slab->sealed = true;
+    slab->kept = true;
+    s->active = NULL;
+    asd_space_change(s, slab);
+    return true;
+}
+
+int asd_space_recover(struct asd_space *s, bool is_torn, struct err *e)
+{
+    int rc = asd_torn_clear(s, is_torn, e);
+
+    rc = rc == 0 ? end_orphans(s, is_torn, e) : rc;
+    if (rc != 0 || (is_torn && keep_tail(s))) {
+        return rc;
+    }
+    return punch_behind_tail(s, e);
 }
 
 /* ---- commit thread ---- */

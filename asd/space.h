@@ -33,7 +33,8 @@ struct asd_slab {
     uv_mutex_t flush_lock; /* flushes of one file take turns */
     bool flush_failed;     /* under flush_lock */
 
-    int fd; /* these: under asd_space.lock; fd is -1 until first used */
+    int fd;    /* these: under asd_space.lock; fd is -1 until first used */
+    bool kept; /* set at start-up: with its tail, for this run (torn.h) */
     bool dead;
     unsigned refs; /* pins, frees, and 1 while in asd_space.slabs */
     unsigned side; /* new pins take this one */
@@ -97,17 +98,16 @@ int asd_space_load_slab(struct asd_space *s, uint64_t number, const struct asd_s
                         struct err *e);
 int asd_space_load_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64_t bytes,
                         struct err *e);
-/* Unlinks files that no record names; punches behind the tail of the slab that is not sealed. */
-int asd_space_recover(struct asd_space *s, struct err *e);
+/* Unlinks files that no record names, punches behind the tail; later if `is_torn` (torn.h). */
+int asd_space_recover(struct asd_space *s, bool is_torn, struct err *e);
 
 /* ---- commit thread ---- */
 
 /* Room for `bytes`, in the next slab if need be. -ENOSPC: no room for that. */
 int asd_space_place(struct asd_space *s, uint32_t bytes, struct asd_place *ret_place,
                     struct err *e);
-/* *ret_crc is the CRC-32C of `data`. */
 int asd_space_write(struct asd_space *s, const struct asd_place *place, const void *data,
-                    uint32_t bytes, uint32_t *ret_crc, struct err *e);
+                    uint32_t bytes, uint32_t *ret_crc /* CRC-32C of data */, struct err *e);
 /* fdatasync of every slab written since; adds their number to *count. */
 int asd_space_flush(struct asd_space *s, uint64_t *count, struct err *e);
 void asd_space_name(struct asd_space *s, const struct asd_place *place); /* a value names it */

@@ -124,7 +124,7 @@ void asd_space_publish(struct asd_space *s, struct list *frees)
     while ((link = list_pop(&s->changed)) != NULL) {
         struct asd_slab *slab = container_of(link, struct asd_slab, changed);
 
-        if (slab->sealed && slab->live_bytes == 0 && !slab->dead) {
+        if (slab->sealed && slab->live_bytes == 0 && !slab->dead && !slab->kept) {
             asd_space_bury(s, slab);
             any = true;
         }

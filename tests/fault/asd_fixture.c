@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "asd/mark.h"
+#include "asd/torn.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rnd.h"
@@ -33,13 +34,17 @@ void asd_fixture_init(struct asd_fixture *f, bool real, uint64_t seed)
     }
 }
 
-static int open_rocks(struct asd_fixture *f, const struct asd_index_rocksdb_options *rocks,
-                      struct err *e)
+static int open_rocks(struct asd_fixture *f, struct asd_index_rocksdb_options *rocks, struct err *e)
 {
     int rc;
 
     if (!f->in_room) {
-        return asd_index_rocksdb_open(f->home.db_path, rocks, &f->options.index, e);
+        char *torn_path = asd_torn_path(&f->home);
+
+        rocks->torn_path = torn_path;
+        rc = asd_index_rocksdb_open(f->home.db_path, rocks, &f->options.index, e);
+        free(torn_path);
+        return rc;
     }
     f->options.room = &f->room;
     rc = asd_room_init(&f->room, f->dir, 0, e);
@@ -58,6 +63,7 @@ static int open_parts(struct asd_fixture *f, struct err *e)
     f->options.home = &f->home;
     if (f->disk != NULL) {
         f->options.index = index_double_open(f->index);
+        f->options.index->is_torn = f->is_torn;
     } else {
         rocks.create = f->home.fresh;
         rocks.count = asd_store_count_commits;

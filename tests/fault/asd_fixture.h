@@ -22,6 +22,7 @@ struct asd_fixture {
     struct index_double *index;       /* with a crash disk */
     char *dir;                        /* the home */
 
+    bool is_torn;         /* crash disk: the index says that its log was torn */
     bool in_room;         /* set between init and open: the store asks for room, as the daemon's */
     struct asd_room room; /* looks are the test's */
     struct asd_home home;

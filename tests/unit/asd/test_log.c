@@ -294,6 +294,149 @@ static void a_torn_commit_that_was_not_acknowledged_is_left_out(void **state)
     free(log);
 }
 
+/* ---- what a torn log named ---- */
+
+enum { LARGE = 100000, PAGE = 4096 };
+
+static bool is_there(const struct asd_fixture *f, const char *name)
+{
+    char *path = mem_printf("%s/%s", f->dir, name);
+    bool is = access(path, F_OK) == 0;
+
+    free(path);
+    return is;
+}
+
+static unsigned torn_count(const struct asd_fixture *f)
+{
+    char *path = mem_printf("%s/torn", f->dir);
+    DIR *dir = opendir(path);
+    unsigned count = 0;
+
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+        count += entry->d_name[0] != '.';
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    free(path);
+    return count;
+}
+
+/* Does the file hold these bytes anywhere on a page boundary? */
+static bool holds(const struct asd_fixture *f, const char *name, const uint8_t *data)
+{
+    char *path = mem_printf("%s/%s", f->dir, name);
+    uint8_t *page = mem_alloc(PAGE);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool found = false;
+
+    for (off_t at = 0; fd >= 0 && !found && pread(fd, page, PAGE, at) == PAGE; at += PAGE) {
+        found = memcmp(page, data, PAGE) == 0;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    free(page);
+    free(path);
+    return found;
+}
+
+static void tear_last_record(struct asd_fixture *f)
+{
+    char *log = log_path(f);
+
+    asd_fixture_close(f);
+    cut(log, size_of(log) - 20);
+    free(log);
+}
+
+/* The last commit put one value behind the tail of a slab and one into a slab of its own: as far
+ * as the index knows nobody names them, but if rot tore its record they are all there is. */
+static void what_a_torn_commit_wrote_is_kept_until_a_start_with_a_whole_log(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *kept = asd_fixture_bytes(21, LARGE);
+    uint8_t *tail = asd_fixture_bytes(22, LARGE);
+    uint8_t *alone = asd_fixture_bytes(23, 3 * LARGE);
+    struct asd_update updates[2] = {
+        {.key = slice_str("tail"), .value = slice_of(tail, LARGE)},
+        {.key = slice_str("alone"), .value = slice_of(alone, (size_t)3 * LARGE)}};
+    const struct asd_apply apply = {.updates = updates, .update_count = 2};
+    struct err e;
+
+    f->options.slab_bytes = 3 * LARGE;
+    assert_int_equal(asd_fixture_open(f, &e), 0);
+    assert_int_equal(asd_fixture_set(f, "kept", kept, LARGE), 0);
+    assert_int_equal(asd_fixture_apply(f, &apply, &e), 0);
+    tear_last_record(f);
+    mark_set(f, COMMITS + 1);
+
+    expect_opens(f, COMMITS);
+    assert_false(asd_fixture_has(f, "tail", tail, LARGE));
+    assert_int_equal(torn_count(f), 3); /* the log, a slab, and a note of the tail */
+    assert_true(is_there(f, "torn/0000000000000000.tail"));
+    assert_true(holds(f, "slabs/0000000000000000", tail));
+    assert_true(holds(f, "torn/0000000000000001", alone));
+    assert_int_equal(asd_fixture_set(f, "new", alone, LARGE), 0); /* elsewhere */
+    assert_true(holds(f, "slabs/0000000000000000", tail));
+    assert_int_equal(asd_fixture_delete(f, "kept"), 0);
+    asd_fixture_settle(f);
+    assert_true(holds(f, "slabs/0000000000000000", tail)); /* no value is left in it */
+    assert_int_equal(asd_fixture_set(f, "kept", kept, LARGE), 0);
+    asd_fixture_close(f);
+
+    expect_opens(f, COMMITS);
+    asd_fixture_settle(f);
+    assert_int_equal(torn_count(f), 0);
+    assert_false(is_there(f, "slabs/0000000000000000"));
+    assert_true(asd_fixture_has(f, "new", alone, LARGE));
+    assert_true(asd_fixture_has(f, "kept", kept, LARGE));
+    free(kept);
+    free(tail);
+    free(alone);
+}
+
+/* A slab with values in it stays, and its tail is given back. Tears do not add up. */
+static void what_one_torn_log_left_ends_with_the_next(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *data[4];
+    struct err e;
+
+    for (unsigned i = 0; i < 4; i++) {
+        data[i] = asd_fixture_bytes(31 + i, LARGE);
+    }
+    f->options.slab_bytes = 10 * LARGE;
+    assert_int_equal(asd_fixture_open(f, &e), 0);
+    assert_int_equal(asd_fixture_set(f, "a", data[0], LARGE), 0);
+    assert_int_equal(asd_fixture_set(f, "b", data[1], LARGE), 0);
+    tear_last_record(f);
+    mark_set(f, COMMITS + 1);
+    expect_opens(f, COMMITS);
+    assert_true(holds(f, "slabs/0000000000000000", data[1]));
+
+    assert_int_equal(asd_fixture_set(f, "c", data[2], LARGE), 0);
+    assert_int_equal(asd_fixture_set(f, "d", data[3], LARGE), 0);
+    tear_last_record(f);
+    mark_set(f, COMMITS + 2);
+    expect_opens(f, COMMITS);
+    assert_true(asd_fixture_has(f, "a", data[0], LARGE));
+    assert_true(asd_fixture_has(f, "c", data[2], LARGE));
+    assert_false(holds(f, "slabs/0000000000000000", data[1]));
+    assert_true(holds(f, "slabs/0000000000000001", data[3]));
+    assert_int_equal(torn_count(f), 2);
+    asd_fixture_close(f);
+
+    expect_opens(f, COMMITS);
+    assert_int_equal(torn_count(f), 0);
+    assert_false(holds(f, "slabs/0000000000000001", data[3]));
+    assert_true(asd_fixture_has(f, "c", data[2], LARGE));
+    for (unsigned i = 0; i < 4; i++) {
+        free(data[i]);
+    }
+}
+
 static void a_home_of_older_software_without_a_mark_opens(void **state)
 {
     struct asd_fixture *f = *state;
@@ -408,6 +551,8 @@ int main(void)
         WITH_LOG(a_log_that_is_gone_is_refused),
         WITH_LOG(a_tail_of_garbage_is_left_behind),
         WITH_LOG(a_torn_commit_that_was_not_acknowledged_is_left_out),
+        WITH_LOG(what_a_torn_commit_wrote_is_kept_until_a_start_with_a_whole_log),
+        WITH_LOG(what_one_torn_log_left_ends_with_the_next),
         WITH_LOG(a_home_of_older_software_without_a_mark_opens),
         WITH_LOG(a_torn_mark_leaves_the_one_before),
         cmocka_unit_test(a_mark_that_cannot_be_read_or_made_keeps_nobody_from_starting),
