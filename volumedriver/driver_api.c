@@ -460,6 +460,8 @@ void driver_figures(const struct driver *d, struct buf *out)
     put(out, "volumedriver_journal_frames_total", METRIC_COUNTER, j.frames, "Frames written.");
     put(out, "volumedriver_journal_bytes_total", METRIC_COUNTER, j.bytes, "Bytes of them.");
     put(out, "volumedriver_journal_syncs_total", METRIC_COUNTER, j.syncs, "Device flushes.");
+    put(out, "volumedriver_map_cached_bytes", METRIC_GAUGE,
+        d->map != NULL ? map_cached_bytes(d->map) : 0, "Pages of all maps in memory.");
     put(out, "volumedriver_journal_segments_used", METRIC_GAUGE, j.segments_used,
         "Segments that hold something needed.");
     put(out, "volumedriver_journal_failed", METRIC_GAUGE, j.failed, "1: out of service.");
