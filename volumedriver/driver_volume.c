@@ -95,7 +95,8 @@ void driver_volume_add(struct driver *d, const struct registry_volume *record, b
  * may give up, and an operator may mend what was damaged. */
 static uint64_t reopen_ms(struct driver_volume *v, int rc)
 {
-    bool heals = rc != ERR_FENCED && rc != ERR_CORRUPT && rc != ERR_VERSION;
+    bool heals = rc != ERR_FENCED && rc != ERR_CORRUPT && rc != ERR_VERSION && rc != ERR_IDENTITY &&
+                 rc != ERR_STALE;
     uint64_t wait_ms = (uint64_t)DRIVER_REOPEN_MS << v->hopeless;
 
     if (heals) {

@@ -274,12 +274,24 @@ static void take(struct volume_opening *o)
 
 /* ---- CLAIM ---- */
 
+/* Whether this journal may follow the owner that was read, under `epoch`. */
+static int succeed(struct volume_opening *o, uint32_t epoch, struct owner *ret_after)
+{
+    struct volume *v = o->v;
+    struct owner_claim want = {.epoch = epoch, .accept_loss = v->options.accept_loss};
+    struct journal_stats journal;
+
+    memcpy(want.journal, journal_id(v->host->journal), 16);
+    journal_stats(v->host->journal, &journal);
+    want.incarnation = journal.incarnation;
+    want.wrote_before = volume_tried_epoch(v, o->before.epoch);
+    return owner_succeed(&o->before, &want, ret_after, &o->req.err);
+}
+
 static void on_claim(struct volume_claim *claim, int rc)
 {
     struct volume *v = container_of(claim, struct volume, claim);
     struct volume_opening *o = v->opening;
-    struct owner_claim want = {.epoch = claim->epoch, .accept_loss = v->options.accept_loss};
-    struct journal_stats journal;
 
     if (rc == 0 && (claim->epoch <= claim->floor || claim->epoch > EPOCH_MAX)) {
         rc = err_set(&claim->err, ERR_CORRUPT, "epoch %" PRIu32 ", wanted above %" PRIu32,
@@ -290,11 +302,7 @@ static void on_claim(struct volume_claim *claim, int rc)
         return;
     }
     o->claimed = true;
-    memcpy(want.journal, journal_id(v->host->journal), 16);
-    journal_stats(v->host->journal, &journal);
-    want.incarnation = journal.incarnation;
-    want.wrote_before = volume_tried_epoch(v, o->before.epoch);
-    rc = owner_succeed(&o->before, &want, &o->after, &o->req.err);
+    rc = succeed(o, claim->epoch, &o->after);
     if (rc != 0) {
         volume_opening_fail(o, rc, &o->req.err, "taking over");
         return;
@@ -364,6 +372,11 @@ static void on_owner(struct backend_req *req, int rc)
     }
     memcpy(o->owner_before, o->owner, OWNER_BYTES);
     v->claim.floor = floor_of(o, now.epoch);
+    rc = succeed(o, v->claim.floor + 1, &now);
+    if (rc != 0) { /* an epoch would not help, and there are 16 million */
+        volume_opening_fail(o, rc, &req->err, "taking over");
+        return;
+    }
     v->options.owner->claim(v->options.owner_ctx, v, &v->claim);
 }
 
