@@ -33,6 +33,18 @@ const char *deployment_dir(const char *option)
     return dir != NULL ? dir : "albacore";
 }
 
+char *deployment_proxy_uri(void)
+{
+    const char *dir = getenv("ALBA_DIR");
+    char *absolute = dir != NULL ? realpath(dir, NULL) : NULL;
+    char *uri = dir != NULL
+                    ? mem_printf("unix://%s/run/proxy.sock", absolute != NULL ? absolute : dir)
+                    : NULL;
+
+    free(absolute);
+    return uri;
+}
+
 char *deployment_path(const struct deployment *d, const char *sub, const char *name,
                       const char *suffix)
 {

@@ -55,5 +55,7 @@ int deployment_write_file(struct deployment *d, const char *name, const char *te
 
 /* D as other verbs find it: --dir, else $ALBA_DIR, else "albacore". */
 const char *deployment_dir(const char *option);
+/* "unix://$ALBA_DIR/run/proxy.sock", fresh; NULL when ALBA_DIR is not set. */
+char *deployment_proxy_uri(void);
 
 #endif

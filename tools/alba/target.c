@@ -3,14 +3,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alba/deployment.h"
 #include "alba/verb.h"
 #include "base/mem.h"
 
+/* The proxy of --host and --port, else that of $ALBA_DIR, else the defaults. */
+static int proxy_uri(struct cli *cli, char **ret_uri)
+{
+    const char *host = cli_option(cli, "host");
+    bool is_named = cli_flag(cli, "host") || cli_flag(cli, "port");
+    int64_t port;
+    int rc;
+
+    *ret_uri = is_named ? NULL : deployment_proxy_uri();
+    if (*ret_uri != NULL) {
+        return 0;
+    }
+    rc = cli_number(cli, "port", 1, 65535, &port);
+    if (rc == 0) {
+        *ret_uri = strchr(host, ':') != NULL ? mem_printf("tcp://[%s]:%d", host, (int)port)
+                                             : mem_printf("tcp://%s:%d", host, (int)port);
+    }
+    return rc;
+}
+
 int target_open(struct target *t, struct cli *cli)
 {
-    const char *host;
     char *uri;
-    int64_t port;
     int rc;
 
     *t = (struct target){.is_private = cli->verb->wants_registry};
@@ -24,13 +43,10 @@ int target_open(struct target *t, struct cli *cli)
         rc = private_proxy_start(&t->proxy, cli->config, &cli->err);
         return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
     }
-    rc = cli_number(cli, "port", 1, 65535, &port);
+    rc = proxy_uri(cli, &uri);
     if (rc != 0) {
         return rc;
     }
-    host = cli_option(cli, "host");
-    uri = strchr(host, ':') != NULL ? mem_printf("tcp://[%s]:%d", host, (int)port)
-                                    : mem_printf("tcp://%s:%d", host, (int)port);
     rc = session_use_proxy(&t->s, uri);
     free(uri);
     return rc == 0 ? 0 : session_fail_proxy(&t->s, cli);

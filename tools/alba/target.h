@@ -22,7 +22,7 @@ struct target {
      .letter = 'h',                                                                                \
      .arg = "HOST",                                                                                \
      .value_default = "::1",                                                                       \
-     .help = "where the proxy listens"},                                                           \
+     .help = "where the proxy listens; without --host and --port it is $ALBA_DIR's, if set"},      \
     {                                                                                              \
         .name = "port", .letter = 'p', .arg = "PORT", .value_default = "10000", .help = "its port" \
     }

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "alba/asd_call.h"
+#include "alba/deployment.h"
+#include "alba/osd_view.h"
 #include "alba/osds.h"
 #include "alba/output.h"
 #include "alba/session.h"
@@ -40,11 +42,10 @@ static json_t *osd_json(const struct registry_view *view, const struct registry_
     for (unsigned i = 0; i < osd->ip_count; i++) {
         json_array_append_new(ips, json_string(osd->ips[i]));
     }
-    o = json_pack("{s:s, s:o, s:i, s:b, s:b, s:s, s:s, s:b, s:I, s:[], s:[], s:[], s:[], s:i}",
-                  "kind", "AsdV1", "ips", ips, "port", (int)osd->port, "use_tls", osd->use_tls,
-                  "use_rdma", 0, "node_id", osd->node_id, "long_id", osd->long_id, "decommissioned",
-                  osd->is_decommissioned, "total", (json_int_t)osd->capacity_bytes, "seen", "read",
-                  "write", "errors", "checksum_errors", 0);
+    o = json_pack("{s:s, s:o, s:i, s:b, s:b, s:s, s:s, s:b, s:I}", "kind", "AsdV1", "ips", ips,
+                  "port", (int)osd->port, "use_tls", osd->use_tls, "use_rdma", 0, "node_id",
+                  osd->node_id, "long_id", osd->long_id, "decommissioned", osd->is_decommissioned,
+                  "total", (json_int_t)osd->capacity_bytes);
     json_object_set_new(o, "id",
                         osd->is_claimed ? json_integer((json_int_t)osd->osd_id) : json_null());
     json_object_set_new(o, "alba_id",
@@ -96,10 +97,25 @@ static size_t place_by_id(const json_t *osds, const struct registry_osd *osd)
 
 enum osd_filter { OSDS_ALL, OSDS_CLAIMED, OSDS_AVAILABLE };
 
+/* The proxy that was named has to answer; that of $ALBA_DIR may be down. */
+static int load_view(struct osd_view *v, struct session *s, struct cli *cli)
+{
+    const char *named = cli_option(cli, "proxy");
+    char *here = named == NULL ? deployment_proxy_uri() : NULL;
+    int rc = osd_view_load(v, s, named != NULL ? named : here);
+
+    free(here);
+    return rc == 0 || named == NULL ? 0 : session_fail_proxy(s, cli);
+}
+
 static int list_osds(struct cli *cli, enum osd_filter filter)
 {
+    struct osd_view seen = {0};
     struct session s;
     int rc = session_open(&s, cli);
+
+    rc = rc != 0 ? rc : load_view(&seen, &s, cli);
+
     const struct registry_view *view = rc == 0 ? registry_view(s.registry) : NULL;
 
     for (size_t i = 0; view != NULL && i < registry_view_osd_count(view); i++) {
@@ -111,8 +127,10 @@ static int list_osds(struct cli *cli, enum osd_filter filter)
         }
         o = osd_json(view, osd);
         add_usage(&s.loop, osd, o);
+        osd_view_add(&seen, osd->long_id, o);
         json_array_insert_new(cli->result, place_by_id(cli->result, osd), o);
     }
+    osd_view_release(&seen);
     session_close(&s);
     return rc;
 }
@@ -140,7 +158,7 @@ static void show_osds(const struct cli *cli)
     output_sizes(cli->result, "used");
     output_sizes(cli->result, "total");
     output_table(cli->result, "id=id long_id=long_id node=node_id address=ips port=port used=used "
-                              "total=total answers=answers");
+                              "total=total answers=answers checksum-errors=checksum_errors");
 }
 
 /* ---- add, claim ---- */
@@ -260,6 +278,12 @@ static int run_claim_osd(struct cli *cli)
     return rc;
 }
 
+#define PROXY_OPTION                                                                               \
+    {                                                                                              \
+        .name = "proxy", .arg = "URI",                                                             \
+        .help = "whose reads, writes and errors to show (default: $ALBA_DIR's, else null)"         \
+    }
+
 const struct verb osd_verbs[] = {
     {.name = "get-alba-id",
      .group = "OSDs",
@@ -298,18 +322,21 @@ const struct verb osd_verbs[] = {
     {.name = "list-osds",
      .group = "OSDs",
      .summary = "list the OSDs of this alba",
+     .options = {PROXY_OPTION},
      .run = run_list_osds,
      .show = show_osds,
      .wants_registry = true},
     {.name = "list-all-osds",
      .group = "OSDs",
      .summary = "list every registered OSD",
+     .options = {PROXY_OPTION},
      .run = run_list_all_osds,
      .show = show_osds,
      .wants_registry = true},
     {.name = "list-available-osds",
      .group = "OSDs",
      .summary = "list registered OSDs that nobody claimed",
+     .options = {PROXY_OPTION},
      .run = run_list_available_osds,
      .show = show_osds,
      .wants_registry = true},

@@ -1,0 +1,87 @@
+"""list-osds tells what the proxy met: reads, writes, errors, and fragments that fail their checks;
+null where nobody knows."""
+import os
+
+from harness import Deployment, random_file
+
+KNOWN_BY_THE_PROXY = ("seen", "read", "write", "errors", "checksum_errors")
+SIZE = 6_000_000
+
+
+def osds(d, *options):
+    return {o["id"]: o for o in d.alba("list-osds", *options)}
+
+
+def name_of(d, osd):
+    return next(x["name"] for x in d.info()["daemons"]
+                if x.get("address") == f"127.0.0.1:{osd['port']}")
+
+
+def flip(path, osd):
+    """One bit in every 4 KiB of all the values that this ASD has in slabs. Returns how many."""
+    flipped = 0
+    for slab in (path / "slabs").iterdir():
+        with open(slab, "r+b") as f:
+            end = os.fstat(f.fileno()).st_blocks * 512
+            for offset in range(4096 + 1234, min(end, os.fstat(f.fileno()).st_size), 4096):
+                byte = os.pread(f.fileno(), 1, offset)
+                os.pwrite(f.fileno(), bytes([byte[0] ^ 1]), offset)
+                flipped += 1
+    assert flipped > 100, f"osd {osd['id']} has nothing in its slabs"
+
+
+def read(d, name):
+    d.alba("proxy-download-object", "ns", name, d.root / "back")
+    assert (d.root / "back").read_bytes() == (d.root / "in").read_bytes(), f"{name} changed"
+
+
+def test_reads_and_writes_are_told(d):
+    d.alba("proxy-upload-object", "ns", d.root / "in", "whole")
+    read(d, "whole")
+    for o in osds(d).values():
+        assert o["checksum_errors"] == 0 and o["errors"] == [], o
+        assert o["seen"] and o["write"], o
+    assert sum(bool(o["read"]) for o in osds(d).values()) >= 4
+
+
+def test_fragment_with_a_flipped_bit_is_counted(d):
+    bad = d.alba("show-object", "ns", "whole")["fragments"][0][0]["osd"]
+    osd = osds(d)[bad]
+    flip(d.dir / "data" / name_of(d, osd), osd)
+    read(d, "whole")
+    after = osds(d)
+    assert after[bad]["checksum_errors"] > 0, after[bad]
+    assert all(o["checksum_errors"] == 0 for o in after.values() if o["id"] != bad), after
+    uri = f"unix://{d.dir}/run/proxy.sock"
+    assert osds(d, f"--proxy={uri}")[bad]["checksum_errors"] == after[bad]["checksum_errors"]
+    row = next(r for r in d.run("list-osds")[1].splitlines() if osd["long_id"] in r)
+    assert row.split()[-1] == str(after[bad]["checksum_errors"]), row
+
+
+def test_errors_are_told_with_their_text(d):
+    down = d.alba("show-object", "ns", "whole")["fragments"][0][1]["osd"]
+    name = name_of(d, osds(d)[down])
+    d.hold(name, "--kill")
+    read(d, "whole")
+    errors = osds(d)[down]["errors"]
+    assert errors and errors[0][0] > 1e9 and "connect" in errors[0][1], errors
+    d.start(name)
+
+
+def test_without_a_proxy_nothing_is_claimed(d):
+    d.hold("proxy")
+    for o in osds(d).values():
+        assert all(o[key] is None for key in KNOWN_BY_THE_PROXY), o
+    code, _, err = d.run("list-osds", f"--proxy=unix://{d.dir}/run/proxy.sock", check=False)
+    assert code == 2 and "proxy.sock" in err, err
+    d.start("proxy")
+
+
+with Deployment() as d:
+    random_file(d.root / "in", SIZE, seed=11)
+    d.alba("create-namespace", "ns", "volumes")
+    test_reads_and_writes_are_told(d)
+    test_fragment_with_a_flipped_bit_is_counted(d)
+    test_errors_are_told_with_their_text(d)
+    test_without_a_proxy_nothing_is_claimed(d)
+print("ok")

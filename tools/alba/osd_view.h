@@ -1,0 +1,24 @@
+/* What a proxy met in its dealings with OSDs: only it knows, so without one it is unknown. One
+ * thread; calls block. */
+#ifndef ALBA_OSD_VIEW_H
+#define ALBA_OSD_VIEW_H
+
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "alba/session.h"
+
+struct osd_view {
+    bool is_there;
+    struct proxy_reply reply; /* borrows from the session */
+};
+
+/* Asks the proxy at `uri`; NULL asks nobody. Use the session's proxy for nothing else until
+ * osd_view_release(). */
+int osd_view_load(struct osd_view *v, struct session *s, const char *uri);
+/* Sets "seen", "read", "write", "errors" and "checksum_errors"; null where they are not known. */
+void osd_view_add(const struct osd_view *v, const char *long_id, json_t *o);
+void osd_view_release(struct osd_view *v); /* accepts {0} */
+
+#endif
