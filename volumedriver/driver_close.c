@@ -75,6 +75,9 @@ int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb do
     struct driver *d = v->driver;
     bool waits = v->state == DRIVER_VOLUME_WAITING;
 
+    if (d->stopping) {
+        driver_volume_resize_give_up(v);
+    }
     if ((v->done != NULL && !(waits && d->stopping)) || v->state == DRIVER_VOLUME_OPENING ||
         v->state == DRIVER_VOLUME_CLOSING) {
         return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);

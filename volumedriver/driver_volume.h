@@ -50,8 +50,8 @@ struct driver_volume {
     struct volume_judgement *judgement;
     driver_cb done; /* one operation at a time: open, resize, close */
     void *done_ctx;
-    struct volume_resize resize;
-    bool tried; /* to open it */
+    struct driver_resize *resize; /* under way */
+    bool tried;                   /* to open it */
     struct {
         uv_timer_t timer;
         uint64_t drain_ms;
@@ -81,7 +81,11 @@ int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struc
 /* Cuts off its clients, closes it, forgets it here. ERR_BUSY: something else is under way. */
 int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
                         struct err *e);
+/* ---- driver_resize.c ---- */
+
 int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb done, void *ctx,
                          struct err *e);
+/* At a stop: answers who waits for a resize, which may still come to pass. */
+void driver_volume_resize_give_up(struct driver_volume *v);
 
 #endif

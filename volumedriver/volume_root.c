@@ -99,16 +99,26 @@ static void map_failed(struct root_change *c)
     }
 }
 
+/* A close drains what was acknowledged; a resize is not, and is not waited for. */
+static bool may_try_on(const struct root_change *c)
+{
+    return volume_may_upload(c->v) && (c->cp != NULL || c->v->state != VOLUME_CLOSING);
+}
+
 static void retry(struct root_change *c)
 {
     struct volume *v = c->v;
+    struct err why = v->err;
 
     if (v->map.failed != 0 && c->state < ROOT) {
         map_failed(c);
         return;
     }
-    if (!volume_may_upload(v)) {
-        change_end(c, v->err.code != 0 ? v->err.code : ERR_CANCELED, &v->err);
+    if (!may_try_on(c)) {
+        if (why.code == 0) {
+            err_set(&why, ERR_CANCELED, "volume %s is closing", v->name);
+        }
+        change_end(c, why.code, &why);
         return;
     }
     c->waiting = true;
@@ -422,7 +432,7 @@ void volume_root_pump(struct volume *v)
     struct root_change *c = v->change;
 
     if (c != NULL) {
-        bool ends = !volume_may_upload(v) || (v->map.failed != 0 && c->state < ROOT);
+        bool ends = !may_try_on(c) || (v->map.failed != 0 && c->state < ROOT);
 
         if (c->waiting && (volume_now_ms(v) >= v->root_retry_ms || ends)) {
             c->waiting = false;
@@ -432,11 +442,11 @@ void volume_root_pump(struct volume *v)
                 retry(c);
             }
         }
-    } else if (!volume_may_upload(v) && v->resize != NULL) {
+    } else if (v->resize != NULL && (!volume_may_upload(v) || v->state == VOLUME_CLOSING)) {
         struct volume_resize *resize = v->resize;
 
         v->resize = NULL;
-        err_set(&resize->err, ERR_CANCELED, "volume %s", v->name);
+        err_set(&resize->err, ERR_CANCELED, "volume %s is closing", v->name);
         resize->cb(resize, ERR_CANCELED);
     } else if (!volume_may_upload(v) || v->reclaiming || !volume_map_ready(v) ||
                !map_can_store(v->host->map)) {

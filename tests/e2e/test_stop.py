@@ -6,6 +6,7 @@ the sum of the deadlines it would wait for otherwise, and the 30 s to the superv
 import os
 import random
 import signal
+import threading
 import time
 
 import nbd_client as nbd
@@ -111,6 +112,27 @@ def second_signal(d):
     d.wait_running("maintenance", agent)
 
 
+def resize_without_proxy(d):
+    """It would be tried for ever; who waits for it is told why it ended."""
+    said = []
+    resize = threading.Thread(
+        target=lambda: said.append(d.run("vdisk-resize", "disk", "2GiB", check=False)))
+    d.hold("proxy", "--kill")
+    resize.start()
+    time.sleep(3)  # it is under way
+    try:
+        stop_one(d, "volumedriver", DRAIN_BOUND_S)
+    finally:
+        resize.join()
+        d.start("proxy")
+        d.start("volumedriver")
+    print(said)
+    assert said[0][0] != 0 and "HTTP status" not in said[0][2], said
+    d.wait_volumes()
+    d.alba("vdisk-resize", "disk", "2GiB")
+    assert d.alba("vdisk-info", "disk")["size"] == 2 << 30
+
+
 with Deployment() as d:
     open_volume_with_hung_metadata(d)
 with Deployment("--volume=disk:1GiB") as d:
@@ -119,6 +141,7 @@ with Deployment("--volume=disk:1GiB") as d:
     with_hung_metadata(d)
     started_without_metadata(d)
     second_signal(d)
+    resize_without_proxy(d)
     d.alba("download-object", "ns", "kept", d.root / "out")
     assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
     d.down()
