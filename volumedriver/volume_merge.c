@@ -200,6 +200,19 @@ static void judge_stranded(struct volume_opening *o, const struct tail_history *
     }
 }
 
+/* The operator accepts that what is there under an assigned number goes: the journal has ours. */
+static void put_anew(struct volume_opening *o, uint64_t number)
+{
+    struct sco_job *job = container_of(o->v->jobs.prev, struct sco_job, link);
+    char name[SCO_NAME_BYTES];
+
+    if (o->v->options.accept_loss) {
+        sco_name(number, name);
+        buf_put(&o->garbage, name, sizeof(name));
+        job->state = JOB_QUEUED;
+    }
+}
+
 static void drop_tail(void *ctx, struct record *record)
 {
     journal_record_drop(((struct volume *)ctx)->host->journal, record);
@@ -217,7 +230,10 @@ static bool take_history(struct volume_opening *o, struct tail_history *h)
     v->open_first = v->committed.seq + 1;
     v->open_last = v->committed.seq;
     for (uint32_t i = 0; i < h->sco_count; i++) {
-        ours = take_sco(o, &h->scos[i], &h->records) && ours;
+        if (!take_sco(o, &h->scos[i], &h->records)) {
+            ours = false;
+            put_anew(o, h->scos[i].number);
+        }
         if (h->scos[i].kind != SCO_GC) {
             v->open_first = h->scos[i].last_seq + 1;
             v->open_last = h->scos[i].last_seq;
@@ -307,8 +323,9 @@ void volume_merge_journal(struct volume_opening *o)
     ours = take_history(o, &h);
     free(h.scos);
     if (!ours) {
-        open_damaged(o, "a SCO in the backend is not the one that the journal assigned");
-    } else if (damage != NULL && (!v->options.accept_loss || v->root.read_only)) {
+        damage = "a SCO in the backend is not the one that the journal assigned";
+    }
+    if (damage != NULL && (!v->options.accept_loss || v->root.read_only)) {
         open_damaged(o, damage);
     } else if (v->root.read_only) {
         serve_newer(o);

@@ -1,4 +1,5 @@
-/* What the operator does about a loss, and what becomes of it. */
+/* What nobody names in the backend: left by a crash, or stranded by a loss that the operator
+ * accepts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -164,10 +165,30 @@ static void an_accepted_loss_does_not_come_back(void **state)
     expect(f, 1, 0);
 }
 
+static void stray_objects_are_swept_at_the_next_open(void **state)
+{
+    struct fixture *f = *state;
+    unsigned parts;
+
+    start(f, VOLUME_RUNNING);
+    put(f, 0, 1);
+    assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+    parts = vol_store_count(&f->store, "m_");
+    assert_int_equal(parts, 1);
+    vol_store_add(&f->store, "m_0000010009", "left by a crash", 15);
+    start(f, VOLUME_RUNNING);
+    for (unsigned i = 0; i < 100 && vol_store_count(&f->store, "m_") != parts; i++) {
+        vol_node_turn(&f->node, true);
+    }
+    assert_int_equal(vol_store_count(&f->store, "m_"), parts);
+    expect(f, 0, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        T(stray_objects_are_swept_at_the_next_open),
         T(an_accepted_loss_does_not_come_back),
     };
 
