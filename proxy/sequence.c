@@ -153,6 +153,7 @@ static void start_upload(struct sequence *s, struct sequence_upload *up)
                                .size_bytes = up->size_bytes,
                                .checksum = update->checksum,
                                .has_checksum = update->has_checksum,
+                               .osds_max = s->osds_max,
                                .reserve = (s->spec.apply->flags & PROXY_APPLY_RESERVE) != 0,
                                .low_priority =
                                    (s->spec.apply->flags & PROXY_APPLY_LOW_PRIORITY) != 0,

@@ -64,6 +64,7 @@ struct sequence {
     struct manifest **manifests;
     struct sequence_upload *uploads;
     size_t upload_count;
+    unsigned osds_max; /* of one upload */
     size_t next_upload;
     size_t epilogue_at;
     struct later_item start;

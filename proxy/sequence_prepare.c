@@ -64,6 +64,26 @@ static int check_names(struct sequence *s)
     return rc;
 }
 
+static size_t count_names(const struct proxy_apply *apply)
+{
+    size_t count = (size_t)apply->update_count + apply->assert_count;
+    struct slice *names = mem_array(count + 1, sizeof(*names));
+    size_t different = count != 0;
+
+    for (uint32_t i = 0; i < apply->update_count; i++) {
+        names[i] = apply->updates[i].name;
+    }
+    for (uint32_t i = 0; i < apply->assert_count; i++) {
+        names[apply->update_count + i] = apply->asserts[i].name;
+    }
+    qsort(names, count, sizeof(*names), compare_names);
+    for (size_t i = 1; i < count; i++) {
+        different += !slice_eq(names[i - 1], names[i]);
+    }
+    free(names);
+    return different;
+}
+
 static uint32_t widest_policy(const struct preset *preset)
 {
     uint32_t most = 0;
@@ -122,8 +142,12 @@ void sequence_step_check(struct sequence *s)
         return;
     }
     take_request(s);
-    rc =
-        nsm_sequence_check(s->upload_count, widest_policy(s->use.preset), s->delete_count, &s->err);
+    rc = nsm_sequence_check(
+        &(struct nsm_sequence_size){.upload_count = s->upload_count,
+                                    .fragments_per_upload = widest_policy(s->use.preset),
+                                    .delete_count = s->delete_count,
+                                    .name_count = count_names(apply)},
+        &s->osds_max, &s->err);
     if (rc != 0) {
         sequence_fail(s, rc, rc_of(rc));
         return;

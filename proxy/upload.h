@@ -41,6 +41,7 @@ struct upload_spec {
     uint64_t size_bytes;
     struct checksum checksum; /* sent along by the client */
     bool has_checksum;
+    unsigned osds_max; /* that may have fragments of it: each costs the commit an update */
     bool reserve;
     bool low_priority;
     uint64_t deadline_ms; /* monotonic */

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "meta/nsm.h"
@@ -110,6 +111,67 @@ bool upload_relax(struct upload *u, unsigned possible)
 
 /* ---- places of one chunk ---- */
 
+struct osd_set {
+    uint64_t ids[KV_UPDATES_MAX];
+    unsigned count;
+    unsigned max;
+};
+
+static bool set_add(struct osd_set *set, uint64_t id)
+{
+    for (unsigned i = 0; i < set->count; i++) {
+        if (set->ids[i] == id) {
+            return true;
+        }
+    }
+    if (set->count == set->max) {
+        return false;
+    }
+    set->ids[set->count++] = id;
+    return true;
+}
+
+/* The OSDs that have fragments of the object, or may get some as things are. */
+static bool set_fill(struct osd_set *set, const struct upload_fragment *f)
+{
+    const struct upload *u = f->chunk->upload;
+    const struct manifest *m = &u->manifest;
+    bool fits = true;
+
+    for (uint32_t c = 0; c < u->next_chunk; c++) {
+        for (uint32_t i = 0; i < manifest_fragments_per_chunk(m); i++) {
+            const struct manifest_fragment *stored = manifest_fragment_at(m, c, i);
+
+            fits = fits && (!stored->has_osd || set_add(set, stored->osd_id));
+        }
+    }
+    LIST_FOR_EACH (it, &u->chunks) {
+        const struct upload_chunk *chunk = container_of(it, struct upload_chunk, link);
+
+        for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+            const struct upload_fragment *g = &chunk->fragments[i];
+            bool counts = g != f && g->osd != NULL && g->state != UPLOAD_FRAGMENT_FAILED;
+
+            fits = fits && (!counts || set_add(set, g->osd->id));
+        }
+    }
+    for (uint32_t i = 0; i < u->policy.k + u->policy.m; i++) {
+        bool counts = i != f->index && u->targets[i] != NULL;
+
+        fits = fits && (!counts || set_add(set, u->targets[i]->id));
+    }
+    return fits;
+}
+
+/* May it get a fragment of this object, or would the commit become too large? */
+static bool has_room(const struct upload_fragment *f, const struct osd *osd)
+{
+    unsigned max = f->chunk->upload->spec.osds_max;
+    struct osd_set set = {.max = max < KV_UPDATES_MAX ? max : KV_UPDATES_MAX};
+
+    return set_fill(&set, f) && set_add(&set, osd->id);
+}
+
 struct osd *upload_replacement(const struct upload_fragment *f, const struct osd *failed)
 {
     struct upload *u = f->chunk->upload;
@@ -117,6 +179,7 @@ struct osd *upload_replacement(const struct upload_fragment *f, const struct osd
     uint64_t held[PRESET_FRAGMENTS_MAX];
     uint32_t held_count = 0, chosen[PRESET_FRAGMENTS_MAX];
     const struct choose_osd *list;
+    struct osd *osd;
     unsigned count;
 
     for (uint32_t i = 0; i < f->chunk->fragment_count; i++) {
@@ -131,7 +194,8 @@ struct osd *upload_replacement(const struct upload_fragment *f, const struct osd
                      chosen) == 0) {
         return NULL;
     }
-    return osds_at(engine->osds, chosen[0]);
+    osd = osds_at(engine->osds, chosen[0]);
+    return has_room(f, osd) ? osd : NULL;
 }
 
 /* May this fragment go to its target? Targets were changed one by one as OSDs failed in earlier

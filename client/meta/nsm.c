@@ -147,22 +147,33 @@ void nsm_reply_free(struct nsm_reply *reply)
 
 /* ---- limits ---- */
 
-int nsm_sequence_check(size_t upload_count, unsigned fragments_per_upload, size_t delete_count,
-                       struct err *e)
+int nsm_sequence_check(const struct nsm_sequence_size *size, unsigned *ret_osds_max, struct err *e)
 {
-    size_t updates;
+    size_t uploads = size->upload_count, deletes = size->delete_count;
+    size_t updates, asserts;
 
-    if (upload_count > KV_UPDATES_MAX || delete_count > KV_UPDATES_MAX ||
-        fragments_per_upload > KV_UPDATES_MAX) {
+    if (uploads > KV_UPDATES_MAX || deletes > KV_UPDATES_MAX ||
+        size->fragments_per_upload > KV_UPDATES_MAX || size->name_count > KV_ASSERTS_MAX) {
         return err_set(e, ERR_TOO_LARGE,
-                       "%zu uploads of %u fragments and %zu deletes in one transaction",
-                       upload_count, fragments_per_upload, delete_count);
+                       "%zu uploads of %u fragments, %zu deletes, %zu names in one transaction",
+                       uploads, size->fragments_per_upload, deletes, size->name_count);
     }
-    updates = upload_count * (NSM_UPDATES_PER_UPLOAD + (size_t)fragments_per_upload) +
-              delete_count * NSM_UPDATES_PER_DELETE;
+    updates = uploads * (NSM_UPDATES_PER_UPLOAD + (size_t)size->fragments_per_upload) +
+              deletes * NSM_UPDATES_PER_DELETE;
     if (updates > KV_UPDATES_MAX) {
         return err_set(e, ERR_TOO_LARGE, "%zu uploads and %zu deletes are %zu updates (at most %d)",
-                       upload_count, delete_count, updates, KV_UPDATES_MAX);
+                       uploads, deletes, updates, KV_UPDATES_MAX);
+    }
+    /* The epoch, what each name holds, what is replaced or must not have been there before. */
+    asserts = 1 + size->name_count + NSM_ASSERTS_PER_UPLOAD * uploads + deletes;
+    if (asserts > KV_ASSERTS_MAX) {
+        return err_set(e, ERR_TOO_LARGE,
+                       "%zu uploads, %zu deletes and %zu names are %zu asserts (at most %d)",
+                       uploads, deletes, size->name_count, asserts, KV_ASSERTS_MAX);
+    }
+    *ret_osds_max = size->fragments_per_upload;
+    if (uploads != 0) {
+        *ret_osds_max += (unsigned)((KV_UPDATES_MAX - updates) / uploads);
     }
     return 0;
 }

@@ -1,8 +1,7 @@
 /* Namespace manager: names, manifests and their transactions, over one engine. Keys: KEYS.md.
  *
- * Loop thread only. Every call is answered once, later, from the loop. Names, ids and
- * arrays are copied; manifests of a sequence are borrowed until the callback. Engine
- * errors as in kv.h. */
+ * Loop thread only. Every call is answered once, later, from the loop. Names, ids and arrays are
+ * copied; manifests of a sequence are borrowed until the callback. Engine errors as in kv.h. */
 #ifndef META_NSM_H
 #define META_NSM_H
 
@@ -19,7 +18,8 @@ enum {
     NSM_MANIFEST_BYTES_MAX = 262144, /* as stored: so that an overwrite fits a transaction */
     NSM_UPDATES_PER_UPLOAD = 4,      /* and one for each OSD that has fragments */
     NSM_UPDATES_PER_DELETE = 3,
-    NSM_GET_MAX = 256, /* names or ids of one nsm_get, nsm_get_ids */
+    NSM_ASSERTS_PER_UPLOAD = 2, /* beside its name's */
+    NSM_GET_MAX = 256,          /* names or ids of one nsm_get, nsm_get_ids */
     NSM_EXISTS_MAX = KV_GET_KEYS_MAX
 };
 
@@ -53,7 +53,6 @@ struct nsm *nsm_new(struct kv *kv);
 /* Only when no call is open: close the engine first. */
 void nsm_free(struct nsm *nsm);
 struct kv *nsm_kv(const struct nsm *nsm);
-
 void nsm_reply_take(struct nsm_reply *reply);
 void nsm_reply_free(struct nsm_reply *reply);
 
@@ -80,12 +79,10 @@ struct nsm_range {
     size_t limit; /* > 0 */
 };
 void nsm_list(struct nsm *nsm, uint64_t ns_id, const struct nsm_range *range, nsm_cb cb, void *ctx);
-/* Objects (in `objects`) in order of id, behind id `after` (empty: from the start). For
- * maintenance. */
+/* Objects (in `objects`) in order of id, behind id `after` (empty: the start). For maintenance. */
 void nsm_list_objects(struct nsm *nsm, uint64_t ns_id, struct slice after, size_t limit, nsm_cb cb,
                       void *ctx);
-/* Ids (in `names`) of objects that may have fragments on this OSD; some may be deleted meanwhile.
- */
+/* Ids (in `names`) of objects that may have fragments on this OSD; some may be gone meanwhile. */
 void nsm_list_osd(struct nsm *nsm, uint64_t ns_id, uint64_t osd_id, struct slice after,
                   size_t limit, nsm_cb cb, void *ctx);
 
@@ -123,10 +120,15 @@ struct nsm_sequence {
     unsigned timeout_ms; /* of the whole; 0: default */
 };
 
-/* Before anything is uploaded: does it fit a transaction? ERR_TOO_LARGE with the count. */
-int nsm_sequence_check(size_t upload_count, unsigned fragments_per_upload, size_t delete_count,
-                       struct err *e);
-/* Same for one manifest: ERR_TOO_LARGE when it could not be stored. */
+struct nsm_sequence_size {
+    size_t upload_count, delete_count;
+    size_t name_count;             /* different ones, of those and of asserts */
+    unsigned fragments_per_upload; /* of a chunk */
+};
+/* Before anything is uploaded: does it fit a transaction? ERR_TOO_LARGE with the count. It does if
+ * the fragments of each upload, over all its chunks, lie on *ret_osds_max OSDs at most. */
+int nsm_sequence_check(const struct nsm_sequence_size *size, unsigned *ret_osds_max, struct err *e);
+/* Could the manifest be stored? ERR_TOO_LARGE. */
 int nsm_manifest_check(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
                        unsigned fragments_per_chunk, struct err *e);
 
@@ -140,8 +142,8 @@ void nsm_apply(struct nsm *nsm, uint64_t ns_id, const struct nsm_sequence *seque
 typedef int (*nsm_modify_cb)(void *ctx, struct manifest *manifest);
 
 /* Update a manifest (epilogue, repair); fragments it adds were written under `gc_epoch`. On 0
- * objects[0] is what is stored now. ERR_NOT_FOUND: the object is gone, its fragments are listed
- * as obsolete; new ones of this update are left to garbage collection. ERR_STALE, ERR_IN_DOUBT. */
+ * objects[0] is what is stored now. ERR_NOT_FOUND: the object is gone, its fragments are listed as
+ * obsolete, new ones of this update left to garbage collection. ERR_STALE, ERR_IN_DOUBT. */
 void nsm_update(struct nsm *nsm, uint64_t ns_id, struct slice object_id, uint64_t gc_epoch,
                 nsm_modify_cb modify, nsm_cb cb, void *ctx);
 

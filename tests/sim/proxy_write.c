@@ -293,6 +293,57 @@ static void a_fragment_whose_reply_was_lost_is_recognised(void **state)
     world_free(w);
 }
 
+/* ---- as much as a transaction holds ---- */
+
+enum { UPLOADS = 12, UPLOAD_BYTES = 100000 };
+
+static enum fake_fate fail_after_some(void *ctx, struct fake_asd *asd,
+                                      const struct asd_request *request)
+{
+    unsigned *left = ctx;
+
+    (void)asd;
+    if (!is_fragment_apply(request)) {
+        return FAKE_NORMAL;
+    }
+    *left -= *left > 0;
+    return *left == 0 ? FAKE_ERROR : FAKE_NORMAL;
+}
+
+/* 12 overwrites on 6 OSDs each are 120 updates: a seventh for one of them would not fit. */
+static void as_many_overwrites_as_fit_are_stored_though_an_osd_fails_in_the_middle(void **state)
+{
+    struct world *w = world_new(9, 9, WORLD_PRESET("[[4,2,6,2]]", 4096, "none"));
+    struct proxy_update updates[UPLOADS] = {0};
+    struct proxy_apply apply = {.updates = updates, .update_count = UPLOADS};
+    uint8_t *data = mem_alloc(UPLOAD_BYTES);
+    char names[UPLOADS][16];
+    unsigned left = 20;
+
+    (void)state;
+    world_fill(w, data, UPLOAD_BYTES);
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        snprintf(names[i], sizeof(names[i]), "o%u", i);
+        updates[i] = (struct proxy_update){.kind = PROXY_UPDATE_UPLOAD,
+                                           .name = slice_str(names[i]),
+                                           .data = slice_of(data, UPLOAD_BYTES)};
+    }
+    assert_int_equal(world_apply(w, &apply, NULL), 0);
+    fake_asd_set_fate(w->asds[3], fail_after_some, &left);
+    assert_int_equal(world_apply(w, &apply, NULL), 0);
+    assert_int_equal(left, 0);
+    for (unsigned i = 0; i < UPLOADS; i++) {
+        struct manifest m;
+
+        world_expect(w, names[i], data, UPLOAD_BYTES);
+        assert_true(world_manifest(w, names[i], &m));
+        assert_int_equal(fragments_named(&m), 6 * m.chunk_count);
+        manifest_release(&m);
+    }
+    free(data);
+    world_free(w);
+}
+
 /* ---- namespace status ---- */
 
 static void an_osd_that_forgot_the_namespace_is_told_again(void **state)
@@ -680,6 +731,7 @@ int main(void)
         cmocka_unit_test(a_failed_osd_is_replaced_by_a_spare_one),
         cmocka_unit_test(late_fragments_are_entered_by_the_epilogue),
         cmocka_unit_test(a_fragment_whose_reply_was_lost_is_recognised),
+        cmocka_unit_test(as_many_overwrites_as_fit_are_stored_though_an_osd_fails_in_the_middle),
         cmocka_unit_test(an_osd_that_forgot_the_namespace_is_told_again),
         cmocka_unit_test(a_wrong_checksum_is_refused_and_a_right_one_kept),
         cmocka_unit_test(acknowledged_puts_are_never_lost_under_random_faults),

@@ -333,17 +333,37 @@ static void a_name_may_be_updated_once_in_a_sequence(void **state)
     unmake(m);
 }
 
+static int check_size(size_t uploads, unsigned fragments, size_t deletes, size_t names,
+                      unsigned osds_max, struct err *e)
+{
+    struct nsm_sequence_size size = {.upload_count = uploads,
+                                     .fragments_per_upload = fragments,
+                                     .delete_count = deletes,
+                                     .name_count = names};
+    unsigned max = 0;
+    int rc = nsm_sequence_check(&size, &max, e);
+
+    assert_int_equal(max, osds_max);
+    return rc;
+}
+
 static void what_does_not_fit_is_refused_before_an_upload(void **state)
 {
     struct err e;
 
     (void)state;
-    assert_int_equal(nsm_sequence_check(12, 6, 0, &e), 0);
-    assert_int_equal(nsm_sequence_check(13, 6, 0, &e), ERR_TOO_LARGE);
+    assert_int_equal(check_size(12, 6, 0, 12, 6, &e), 0);
+    assert_int_equal(check_size(13, 6, 0, 13, 0, &e), ERR_TOO_LARGE);
     assert_non_null(strstr(e.msg, "130 updates (at most 120)"));
-    assert_int_equal(nsm_sequence_check(0, 6, 40, &e), 0);
-    assert_int_equal(nsm_sequence_check(1, 28, 40, &e), ERR_TOO_LARGE);
-    assert_int_equal(nsm_sequence_check(SIZE_MAX / 2, 28, 40, &e), ERR_TOO_LARGE);
+    assert_int_equal(check_size(10, 6, 0, 10, 8, &e), 0);
+    assert_int_equal(check_size(1, 6, 0, 1, 116, &e), 0);
+    assert_int_equal(check_size(0, 6, 40, 40, 6, &e), 0);
+    assert_int_equal(check_size(1, 28, 40, 41, 0, &e), ERR_TOO_LARGE);
+    assert_int_equal(check_size(SIZE_MAX / 2, 28, 40, 1, 0, &e), ERR_TOO_LARGE);
+    assert_int_equal(check_size(1, 6, 0, 117, 116, &e), 0);
+    assert_int_equal(check_size(1, 6, 0, 118, 0, &e), ERR_TOO_LARGE);
+    assert_non_null(strstr(e.msg, "121 asserts (at most 120)"));
+    assert_int_equal(check_size(1, 6, 0, SIZE_MAX, 0, &e), ERR_TOO_LARGE);
     assert_int_equal(nsm_manifest_check(100, 10, 16, 6, &e), 0);
     assert_int_equal(nsm_manifest_check(100, 10, 1000000, 28, &e), ERR_TOO_LARGE);
     assert_int_equal(nsm_manifest_check(1025, 10, 16, 6, &e), ERR_TOO_LARGE);
