@@ -17,7 +17,8 @@ static void on_refreshed(void *ctx, int rc, const struct err *e)
     if (c->is_closing) {
         return;
     }
-    if (rc == 0 || rc == ERR_NOT_FOUND || rc == ERR_VERSION || rc == ERR_CONFIG) {
+    if (rc == 0 || rc == ERR_NOT_FOUND || rc == ERR_VERSION || rc == ERR_CONFIG ||
+        rc == ERR_IDENTITY) {
         c->is_done = true;
         c->cb(c->ctx, rc, e);
         return;

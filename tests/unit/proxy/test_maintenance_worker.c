@@ -204,9 +204,10 @@ static void what_will_never_work_is_said(void **state)
     loop_fixture_run_until(&f->base, &s->ended);
     assert_int_equal(s->rc, ERR_CONFIG);
     assert_non_null(strstr(s->err.msg, "albamgr_cfg_url"));
-    start(f, s, f->meta.url); /* a store without a registry */
+    start(f, s, f->meta.url); /* a store that nobody made metadata of */
     loop_fixture_run_until(&f->base, &s->ended);
-    assert_int_equal(s->rc, ERR_NOT_FOUND);
+    assert_int_equal(s->rc, ERR_IDENTITY);
+    assert_non_null(strstr(s->err.msg, "is its disk mounted?"));
     assert_false(s->works);
     free(s);
 }
