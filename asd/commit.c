@@ -294,6 +294,9 @@ static int batch_flush(struct commit_batch *b, struct err *e)
     if (rc != 0) {
         return rc;
     }
+    if (b->store->room != NULL) {
+        asd_room_ready(b->store->room);
+    }
     asd_count(&counters->index_syncs, 1);
     asd_count(&counters->index_write_bytes, b->index.bytes.len + b->index.body_bytes);
     rc = index->ops->write(index, &b->index, true, e);

@@ -47,6 +47,7 @@ int asd_room_init(struct asd_room *room, const char *home_path, uint64_t capacit
 
     *room = (struct asd_room){.home_path = mem_strdup(home_path),
                               .ballast_path = mem_printf("%s/ballast", home_path)};
+    CHECK(uv_mutex_init(&room->lock) == 0);
     rc = ask(room, &room->size_bytes, &free_bytes);
     if (rc != 0) {
         err_set(e, rc, "size of the file system of %s", home_path);
@@ -68,6 +69,9 @@ int asd_room_init(struct asd_room *room, const char *home_path, uint64_t capacit
 
 void asd_room_release(struct asd_room *room)
 {
+    if (room->home_path != NULL) {
+        uv_mutex_destroy(&room->lock);
+    }
     free(room->home_path);
     free(room->ballast_path);
     *room = (struct asd_room){0};
@@ -111,7 +115,7 @@ static void ballast_lay(struct asd_room *room)
 
 /* ---- looking ---- */
 
-void asd_room_look(struct asd_room *room)
+static void look(struct asd_room *room)
 {
     uint64_t written = atomic_load(&room->written_bytes);
     uint64_t size_bytes = 0;
@@ -138,6 +142,20 @@ void asd_room_look(struct asd_room *room)
     atomic_store(&room->keep_bytes, room->has_ballast || room->no_ballast ? room->margin_bytes
                                                                           : 2 * room->margin_bytes);
     note_free(room, written, free_bytes);
+}
+
+void asd_room_look(struct asd_room *room)
+{
+    uv_mutex_lock(&room->lock);
+    look(room);
+    uv_mutex_unlock(&room->lock);
+}
+
+void asd_room_ready(struct asd_room *room)
+{
+    if (asd_room_left(room) < room->margin_bytes) {
+        asd_room_look(room);
+    }
 }
 
 static void look_work(struct pool_work *work)

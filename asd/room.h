@@ -1,8 +1,8 @@
 /* Room in the file system under a store, which others may fill as well: how much is left, and
  * the ballast, space kept to be given up when there is none. What holds when: README.md, "Full".
  *
- * asd_room_look() is called from one thread at a time; the commit thread asks and notes what it
- * wrote; figures may be had from any thread. Nothing here need survive a power loss. */
+ * Any thread, but for what is called at start-up and on the loop. Nothing here need survive a
+ * power loss. */
 #ifndef ASD_ROOM_H
 #define ASD_ROOM_H
 
@@ -35,9 +35,10 @@ struct asd_room {
     uint64_t size_bytes;   /* of the file system, without what only root may use */
     uint64_t margin_bytes; /* for RocksDB's files, logs, and Applies with the reserve flag */
     uint64_t ballast_bytes;
-    bool has_ballast;                   /* looker */
-    bool no_ballast;                    /* looker: it cannot be laid here */
-    bool blind;                         /* looker: the file system does not say */
+    uv_mutex_t lock;                    /* held while looking */
+    bool has_ballast;                   /* these: under lock */
+    bool no_ballast;                    /* it cannot be laid here */
+    bool blind;                         /* the file system does not say */
     atomic_uint_fast64_t keep_bytes;    /* from those without reserve */
     atomic_uint_fast64_t written_bytes; /* by commits */
     atomic_uint_fast64_t full_at;       /* written_bytes when nothing would be left */
@@ -71,6 +72,9 @@ void asd_room_close(struct asd_room *room, void (*cb)(void *ctx), void *ctx);
 uint64_t asd_room_left(struct asd_room *room);
 /* Is there room for so many bytes more? With `reserve` the margin may be used. */
 bool asd_room_has(struct asd_room *room, uint64_t bytes, bool reserve);
+/* Before a commit is written: with little room left that is looked at anew, as others on the
+ * file system may have taken it since. */
+void asd_room_ready(struct asd_room *room);
 void asd_room_wrote(struct asd_room *room, uint64_t bytes);
 /* What a store that uses `used_bytes` may come to use. */
 uint64_t asd_room_capacity(struct asd_room *room, uint64_t used_bytes);

@@ -228,6 +228,21 @@ static void on_a_full_file_system_it_starts_again_and_can_be_emptied(void **stat
     assert_int_equal(asd_fixture_set(&f->base, "more", value, LARGE), 0);
 }
 
+/* Nobody has looked since: the commit does, as little was left the last time. */
+static void a_commit_that_finds_little_room_left_looks_again_before_it_writes(void **state)
+{
+    struct fixture *f = on_mount(state);
+
+    put_some(f);
+    fill(f, 2 * MIB);
+    asd_room_look(&f->base.room);
+    assert_true(has_ballast(f));
+    fill(f, 0);
+    assert_int_equal(asd_fixture_delete(&f->base, "large0"), 0);
+    assert_false(has_ballast(f));
+    assert_false(asd_store_failed(f->base.store, NULL));
+}
+
 /* Filled while it was closed, the ballast included in what is needed to start. */
 static void it_starts_on_a_file_system_that_was_filled_meanwhile(void **state)
 {
@@ -330,6 +345,7 @@ int main(void)
         TEST(without_room_sets_are_refused_and_all_else_goes_on),
         TEST(what_was_set_since_the_last_look_counts),
         TEST(on_a_full_file_system_it_starts_again_and_can_be_emptied),
+        TEST(a_commit_that_finds_little_room_left_looks_again_before_it_writes),
         TEST(it_starts_on_a_file_system_that_was_filled_meanwhile),
         TEST(a_log_larger_than_the_room_left_is_read_and_left_as_it_is),
         TEST(without_ballast_and_room_it_says_so_and_aborts_nothing),
