@@ -101,6 +101,7 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct registr
                     size_t count, bool has_more)
 {
     struct driver *d = ctx;
+    struct err why;
 
     if (d->stopping) {
         return;
@@ -115,7 +116,7 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct registr
         }
         if (volumes[i].state == REGISTRY_VOLUME_READY &&
             driver_volume_find(d, volumes[i].name) == NULL) {
-            driver_volume_add(d, &volumes[i], false, NULL, NULL);
+            driver_volume_add(d, &volumes[i], false, NULL, NULL, &why); /* it is not stopping */
         } else if (volumes[i].state == REGISTRY_VOLUME_DELETING) {
             driver_finish_add(d, &volumes[i]);
         }

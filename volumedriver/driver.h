@@ -83,9 +83,10 @@ extern const struct nbd_exports_ops driver_exports_ops; /* driver_exports.c */
 
 /* ---- driver_create.c, driver_delete.c: each ends with `done`, later ---- */
 
-/* Goes on where an earlier create of the same name, size and preset stopped. */
-void driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,
-                   driver_cb done, void *ctx);
+/* Goes on where an earlier create of the same name, size and preset stopped. -EINVAL: bad
+ * arguments, `done` will not come. */
+int driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,
+                  driver_cb done, void *ctx, struct err *e);
 void driver_delete(struct driver *d, const char *name, driver_cb done, void *ctx);
 /* Only the volume with this UUID, and only when its record is DELETING; else ERR_NOT_FOUND. */
 void driver_delete_unfinished(struct driver *d, const char *name, const char *uuid, driver_cb done,

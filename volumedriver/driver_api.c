@@ -251,6 +251,7 @@ static void create(struct driver *d, struct http_request *request)
     const char *name = NULL;
     const char *preset = "";
     json_int_t size = 0;
+    struct api_call *c;
     struct err e;
     json_t *doc =
         body_of(request, "{s:s, s:I, s?s}", &e, "name", &name, "size", &size, "preset", &preset);
@@ -259,8 +260,10 @@ static void create(struct driver *d, struct http_request *request)
         http_answer_err(request, &e);
         return;
     }
-    driver_create(d, name, size > 0 ? (uint64_t)size : 0, preset, on_changed,
-                  call_new(d, request, name));
+    c = call_new(d, request, name);
+    if (driver_create(d, name, size > 0 ? (uint64_t)size : 0, preset, on_changed, c, &e) != 0) {
+        call_fail(c, &e);
+    }
     json_decref(doc);
 }
 

@@ -87,13 +87,17 @@ static void take_record(struct create *c, struct registry_volume *record)
 static void on_ready(void *ctx, int rc, const struct err *e, struct registry_volume *record)
 {
     struct create *c = ctx;
+    struct err why;
 
     if (rc != 0) {
         end(c, rc, e);
         return;
     }
     take_record(c, record);
-    driver_volume_add(c->d, &c->record, false, on_open, c);
+    rc = driver_volume_add(c->d, &c->record, false, on_open, c, &why);
+    if (rc != 0) {
+        end(c, rc, &why);
+    }
 }
 
 static void on_objects(struct volume_create *objects, int rc)
@@ -227,18 +231,18 @@ static int check_arguments(const char *name, uint64_t size_bytes, const char *pr
     return 0;
 }
 
-void driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,
-                   driver_cb done, void *ctx)
+int driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,
+                  driver_cb done, void *ctx, struct err *e)
 {
     struct create *c;
-    struct err e;
+    int rc;
 
     if (preset[0] == '\0' && d->config->default_preset != NULL) {
         preset = d->config->default_preset;
     }
-    if (check_arguments(name, size_bytes, preset, &e) != 0) {
-        done(ctx, e.code, &e);
-        return;
+    rc = check_arguments(name, size_bytes, preset, e);
+    if (rc != 0) {
+        return rc;
     }
     c = mem_zalloc(sizeof *c);
     c->d = d;
@@ -251,4 +255,5 @@ void driver_create(struct driver *d, const char *name, uint64_t size_bytes, cons
     rnd_uuid_text(c->record.uuid);
     d->operations++;
     registry_refresh(d->connect.registry, on_refreshed, c);
+    return 0;
 }

@@ -162,11 +162,11 @@ static void on_opened(void *ctx, int rc, const struct err *e)
 static void on_useless_closed(void *ctx, int rc, const struct err *e)
 {
     struct removal *r = ctx;
+    struct err why = *e;
 
+    rc = rc != 0 ? rc : driver_volume_add(r->d, &r->record, true, on_opened, r, &why);
     if (rc != 0) {
-        end(r, rc, e);
-    } else {
-        driver_volume_add(r->d, &r->record, true, on_opened, r);
+        end(r, rc, &why);
     }
 }
 
@@ -180,8 +180,7 @@ static int take_over(struct removal *r, struct registry_volume *record, struct e
     }
     take_record(r, record);
     if (v == NULL) {
-        driver_volume_add(r->d, &r->record, true, on_opened, r);
-        return 0;
+        return driver_volume_add(r->d, &r->record, true, on_opened, r, e);
     }
     if (v->state == DRIVER_VOLUME_OPEN && volume_state(v->volume) == VOLUME_RUNNING) {
         return err_say(e, ERR_EXISTS, "volume '%s' is open here already", r->record.name);

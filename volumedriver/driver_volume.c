@@ -59,18 +59,26 @@ void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e)
     free(v);
 }
 
-void driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
-                       driver_cb done, void *ctx)
+/* What cannot be opened at all fails before anybody waits for it. */
+static int check_uuid(const char *name, const char *uuid, uint8_t ret_bytes[16], struct err *e)
+{
+    return hex_decode_uuid(ret_bytes, uuid) == 0
+               ? 0
+               : err_set(e, ERR_CORRUPT, "volume '%s': uuid '%s' in the registry", name, uuid);
+}
+
+int driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
+                      driver_cb done, void *ctx, struct err *e)
 {
     struct driver_volume *v;
-    struct err e;
+    uint8_t uuid[16];
+    int rc = done != NULL ? check_uuid(record->name, record->uuid, uuid, e) : 0;
 
+    if (rc != 0) {
+        return rc;
+    }
     if (d->stopping) { /* nothing is opened any more */
-        err_say(&e, ERR_CANCELED, "volume '%s': the driver is stopping", record->name);
-        if (done != NULL) {
-            done(ctx, e.code, &e);
-        }
-        return;
+        return err_say(e, ERR_CANCELED, "volume '%s': the driver is stopping", record->name);
     }
     v = mem_zalloc(sizeof *v);
     v->driver = d;
@@ -89,6 +97,7 @@ void driver_volume_add(struct driver *d, const struct registry_volume *record, b
         HASH_ADD(by_key, d->by_uuid, key, 16, v);
     }
     driver_open_waiting(d);
+    return 0;
 }
 
 /* Backend and registry come back; the rest is tried less and less often, but first soon: an owner
@@ -173,11 +182,11 @@ static void open_volume(struct driver_volume *v)
                                      .owner = &driver_owner_ops,
                                      .owner_ctx = v,
                                      .accept_loss = v->take};
-    if (hex_decode_uuid(options.uuid, v->uuid) != 0) {
-        err_set(&v->err, ERR_CORRUPT, "volume '%s': uuid '%s' in the registry", v->name, v->uuid);
+
+    if (check_uuid(v->name, v->uuid, options.uuid, &v->err) != 0) {
+        CHECK(v->done == NULL); /* refused before */
         v->tried = true;
         v->retry_ms = uv_now(d->loop) + REOPEN_LONG_MS;
-        driver_volume_finish(v, v->err.code, &v->err);
         return;
     }
     v->backend = backend_proxy_new(d->route, v->uuid);
@@ -227,11 +236,16 @@ void driver_open_waiting(struct driver *d)
 
 int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struct err *e)
 {
+    uint8_t uuid[16];
+
     if (v->state != DRIVER_VOLUME_WAITING || v->done != NULL) {
         return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);
     }
     if (v->driver->stopping) {
         return err_say(e, ERR_CANCELED, "volume '%s': the driver is stopping", v->name);
+    }
+    if (check_uuid(v->name, v->uuid, uuid, e) != 0) {
+        return e->code;
     }
     v->take = true;
     v->retry_ms = 0;

@@ -66,10 +66,10 @@ struct driver_volume {
 
 struct driver_volume *driver_volume_find(const struct driver *d, const char *name);
 struct driver_volume *driver_volume_find_uuid(const struct driver *d, const uint8_t uuid[16]);
-/* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL) after the
- * first try. */
-void driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
-                       driver_cb done, void *ctx);
+/* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL), later, after
+ * the first try. ERR_CANCELED: the driver is stopping; ERR_CORRUPT: no UUID, and somebody waits. */
+int driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
+                      driver_cb done, void *ctx, struct err *e);
 /* Takes it off the list, answers who waits for it, frees it. It has no volume any more. */
 void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e);
 /* Answers who waits for what was asked of it, if anybody. */
@@ -78,7 +78,8 @@ void driver_volume_finish(struct driver_volume *v, int rc, const struct err *e);
 void driver_open_waiting(struct driver *d);
 /* Tries now to open one that is WAITING, whatever is lost by that. */
 int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struct err *e);
-/* Cuts off its clients, closes it, forgets it here. ERR_BUSY: something else is under way. */
+/* Cuts off its clients, closes it, forgets it here. ERR_BUSY: something else is under way. `done`
+ * comes from in here when it was not open. */
 int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
                         struct err *e);
 /* ---- driver_resize.c ---- */
