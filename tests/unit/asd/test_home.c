@@ -212,6 +212,35 @@ static void slabs_without_an_identity_are_refused_and_left_alone(void **state)
     free(large);
 }
 
+/* kill -9 at every step of the making; then what the next start serves survives power loss. */
+static void a_home_whose_making_was_killed_survives_power_loss(void **state)
+{
+    bool is_whole = false;
+
+    (void)state;
+    for (uint64_t n = 1; !is_whole; n++) {
+        struct asd_fixture f;
+        struct err e;
+        uint8_t id[ASD_STORE_ID_BYTES];
+
+        asd_fixture_init(&f, false, n);
+        crash_disk_power_off_at(f.disk, n);
+        (void)asd_fixture_open(&f, &e);
+        is_whole = !crash_disk_is_off(f.disk);
+        asd_fixture_close(&f);
+        crash_disk_reboot(f.disk, CRASH_KEEP_ALL, n);
+        assert_int_equal(asd_fixture_open(&f, &e), 0);
+        assert_int_equal(asd_fixture_set(&f, "key", "value", 5), 0);
+        memcpy(id, f.home.store_id, sizeof id);
+        crash_disk_power_off(f.disk);
+        asd_fixture_close(&f);
+        crash_disk_reboot(f.disk, CRASH_DROP_ALL, n);
+        assert_int_equal(asd_fixture_open(&f, &e), 0);
+        assert_memory_equal(f.home.store_id, id, sizeof id);
+        asd_fixture_release(&f);
+    }
+}
+
 static void a_damaged_identity_is_refused(void **state)
 {
     struct asd_fixture f;
@@ -238,6 +267,7 @@ int main(void)
         cmocka_unit_test(an_index_of_another_home_is_refused),
         cmocka_unit_test(values_without_an_identity_are_refused),
         cmocka_unit_test(slabs_without_an_identity_are_refused_and_left_alone),
+        cmocka_unit_test(a_home_whose_making_was_killed_survives_power_loss),
         cmocka_unit_test(a_damaged_identity_is_refused),
     };
 
