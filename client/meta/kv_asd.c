@@ -58,13 +58,38 @@ static void on_retry(uv_timer_t *timer)
     }
 }
 
+static bool is_silence(int rc)
+{
+    return rc > ERR_BUSY && rc != -EINVAL; /* what the transport says */
+}
+
+/* People know the metadata by its URL, not as one of the ASDs. Other errors stay as they are. */
+static int say_silent(struct asd_op *a, int rc)
+{
+    const struct kv_asd *asd = asd_of(a->op.kv);
+    char inner[ERR_MSG_BYTES];
+    char prefix[sizeof asd->addr.text + 8];
+    size_t len;
+
+    if (!is_silence(rc)) {
+        return rc;
+    }
+    len = (size_t)snprintf(prefix, sizeof prefix, "asd %s: ", asd->addr.text);
+    memcpy(inner, a->op.err.msg, sizeof inner);
+    if (strncmp(inner, prefix, len) != 0) {
+        len = 0;
+    }
+    return err_say(&a->op.err, rc, "metadata %.100s does not answer: %s", a->op.kv->url,
+                   inner + len);
+}
+
 /* Again in a moment, or the deadline ends it with the error at hand. */
 static void wait_or_fail(struct asd_op *a, int rc)
 {
     struct kv_asd *asd = asd_of(a->op.kv);
 
     if (asd->kv.canceled || clock_mono_ms() + RETRY_MS >= a->op.deadline_ms) {
-        op_done(a, rc);
+        op_done(a, say_silent(a, rc));
         return;
     }
     list_push(&asd->waiting, &a->link);
@@ -95,7 +120,15 @@ static bool is_definite(const struct asd_op *a, int rc)
 
 static bool is_transient(int rc)
 {
-    return rc == ERR_BUSY || (rc > ERR_BUSY && rc != -EINVAL);
+    return rc == ERR_BUSY || is_silence(rc);
+}
+
+static int say_in_doubt(struct asd_op *a)
+{
+    char why[ERR_MSG_BYTES];
+
+    memcpy(why, a->op.err.msg, sizeof why);
+    return err_say(&a->op.err, ERR_IN_DOUBT, "%.250s: %s", why, err_text(ERR_IN_DOUBT));
 }
 
 static void on_call(struct asd_call *call, int rc)
@@ -132,7 +165,8 @@ static void on_call(struct asd_call *call, int rc)
     if (rc == ERR_CANCELED) {
         op_done(a, rc);
     } else if (is_apply && !is_definite(a, rc)) {
-        op_done(a, err_set(&a->op.err, ERR_IN_DOUBT, "%s", call->err.msg));
+        say_silent(a, rc);
+        op_done(a, say_in_doubt(a));
     } else if (is_transient(rc)) {
         wait_or_fail(a, rc);
     } else {
@@ -152,8 +186,10 @@ static void op_send(struct asd_op *a)
         return;
     }
     if (now >= a->op.deadline_ms) {
-        op_done(a, a->op.err.code != 0 ? a->op.err.code
-                                       : err_set(&a->op.err, UV_ETIMEDOUT, "%s", asd->kv.url));
+        if (a->op.err.code == 0) {
+            err_say(&a->op.err, UV_ETIMEDOUT, "%s", err_text(UV_ETIMEDOUT));
+        }
+        op_done(a, say_silent(a, a->op.err.code));
         return;
     }
     timeout_ms = (unsigned)(a->op.deadline_ms - now);
@@ -178,7 +214,7 @@ static void on_prepared(void *ctx, int rc, const struct err *e, const struct osd
     if (rc != 0) {
         err_copy(&a->op.err, e);
         if (rc == ERR_EXISTS) {
-            rc = err_set(&a->op.err, ERR_EXISTS, "%s is storage of alba %s", a->op.kv->url,
+            rc = err_say(&a->op.err, ERR_EXISTS, "%s is storage of alba %s", a->op.kv->url,
                          probe->owner);
         }
     }
@@ -256,7 +292,7 @@ static int parse_url(struct kv_asd *asd, const char *url, struct err *e)
     int n = snprintf(tcp, sizeof tcp, "tcp://%.*s", (int)authority_bytes, authority);
 
     if (n < 0 || (size_t)n >= sizeof tcp || net_addr_parse(&asd->addr, tcp, e) != 0) {
-        return err_set(e, ERR_CONFIG, "'%s' is not asd://host:port", url);
+        return err_say(e, ERR_CONFIG, "'%s' is not asd://host:port", url);
     }
     long_id += *long_id == '/';
     if (strlen(long_id) > ASD_ID_BYTES_MAX) {

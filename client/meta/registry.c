@@ -298,7 +298,7 @@ static int take_version(struct registry *r, const struct kv_item *item, struct e
     json_t *json;
 
     if (!item->found) {
-        return err_set(e, ERR_NOT_FOUND, "no registry in %s", kv_url(r->kv));
+        return err_say(e, ERR_NOT_FOUND, "no registry in %s", kv_url(r->kv));
     }
     if (value_open_json(item->key, item->value, &json, e) != 0) {
         return e->code;

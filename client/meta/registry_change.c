@@ -192,7 +192,7 @@ static void change_again(struct change *c)
     uint64_t dice;
 
     if (++c->tries >= REGISTRY_TRIES_MAX || clock_mono_ms() >= c->deadline_ms) {
-        err_set(&c->err, ERR_BUSY, "others change the registry all the time");
+        err_say(&c->err, ERR_BUSY, "others change the registry all the time");
         change_fail(c, &c->err);
         return;
     }

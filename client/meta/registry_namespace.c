@@ -99,7 +99,7 @@ static int build_create(struct change *c, const struct registry_view *view)
                        n->preset[0] != '\0' ? n->preset : "default");
     }
     if (host == NULL) {
-        return err_set(&c->err, ERR_NOT_FOUND, "no NSM host that is not lost");
+        return err_say(&c->err, ERR_NOT_FOUND, "no NSM host that is not lost");
     }
     free(n->host);
     n->host = mem_strdup(host->id);
@@ -122,7 +122,7 @@ static int build_activate(struct change *c, const struct registry_view *view)
     struct registry_namespace active;
 
     if (ns == NULL || ns->id != n->op.number) {
-        return err_set(&c->err, ERR_NOT_FOUND, "namespace '%s' was deleted meanwhile", n->op.name);
+        return err_say(&c->err, ERR_NOT_FOUND, "namespace '%s' was deleted meanwhile", n->op.name);
     }
     if (ns->state == REGISTRY_NS_ACTIVE) {
         return 1;

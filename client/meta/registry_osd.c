@@ -23,17 +23,17 @@ static int check_osd(const struct registry_osd *osd, struct err *e)
         return e->code;
     }
     if (osd->ip_count == 0 || osd->ip_count > REGISTRY_OSD_IPS_MAX || osd->port == 0) {
-        return err_set(e, ERR_CONFIG, "OSD '%s' needs 1 to %d addresses and a port", osd->long_id,
+        return err_say(e, ERR_CONFIG, "OSD '%s' needs 1 to %d addresses and a port", osd->long_id,
                        REGISTRY_OSD_IPS_MAX);
     }
     for (unsigned i = 0; i < osd->ip_count; i++) {
         if (net_addr_tcp(&addr, osd->ips[i], osd->port, e) != 0) {
-            return err_set(e, ERR_CONFIG, "OSD '%s': '%s' is no IP address", osd->long_id,
+            return err_say(e, ERR_CONFIG, "OSD '%s': '%s' is no IP address", osd->long_id,
                            osd->ips[i]);
         }
     }
     if (osd->capacity_bytes > INT64_MAX) {
-        return err_set(e, ERR_CONFIG, "OSD '%s': capacity", osd->long_id);
+        return err_say(e, ERR_CONFIG, "OSD '%s': its capacity is out of range", osd->long_id);
     }
     return 0;
 }
@@ -107,7 +107,7 @@ static int build_remove(struct change *c, const struct registry_view *view)
         return err_set(&c->err, ERR_NOT_FOUND, "OSD '%s'", op->name);
     }
     if (osd->is_claimed) {
-        return err_set(&c->err, ERR_BUSY, "OSD '%s' is claimed", op->name);
+        return err_say(&c->err, ERR_BUSY, "OSD '%s' is claimed", op->name);
     }
     change_delete(c, REG_OSD, op->name);
     return 0;
@@ -177,11 +177,11 @@ static void on_claimed(void *ctx, int rc, const struct err *e, const struct osd_
     } else if (rc == 0) {
         change_start(registry, c, build_claim, claim_done);
     } else if (rc == ERR_EXISTS && strcmp(probe->owner, OSD_OWNER_METADATA) == 0) {
-        err_set(&c->err, ERR_EXISTS, "OSD '%s' holds metadata and cannot be storage",
+        err_say(&c->err, ERR_EXISTS, "OSD '%s' holds metadata and cannot be storage",
                 claim->op.name);
         claim_done(c, ERR_EXISTS);
     } else if (rc == ERR_EXISTS) {
-        err_set(&c->err, ERR_EXISTS, "OSD '%s' is claimed by alba %s", claim->op.name,
+        err_say(&c->err, ERR_EXISTS, "OSD '%s' is claimed by alba %s", claim->op.name,
                 probe->owner);
         claim_done(c, ERR_EXISTS);
     } else if (rc != ERR_IDENTITY && rc != ERR_REMOTE && rc != ERR_IN_DOUBT) {

@@ -110,7 +110,7 @@ static int build_delete(struct change *c, const struct registry_view *view)
     is_default = told.is_default;
     preset_release(&told);
     if (in_use) {
-        return err_set(&c->err, ERR_BUSY, "preset '%s' is used by namespaces", op->name);
+        return err_say(&c->err, ERR_BUSY, "preset '%s' is used by namespaces", op->name);
     }
     change_delete(c, REG_PRESET, op->name);
     if (is_default) {

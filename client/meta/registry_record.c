@@ -77,15 +77,15 @@ int record_check_name(const char *what, const char *name, size_t bytes_max, stru
     json_t *text;
 
     if (name[0] == '\0') {
-        return err_set(e, ERR_CONFIG, "%s is empty", what);
+        return err_say(e, ERR_CONFIG, "%s is empty", what);
     }
     if (strlen(name) > bytes_max) {
-        return err_set(e, ERR_CONFIG, "%s '%.60s…' has %zu bytes (at most %zu)", what, name,
+        return err_say(e, ERR_CONFIG, "%s '%.60s…' has %zu bytes (at most %zu)", what, name,
                        strlen(name), bytes_max);
     }
     text = json_string(name);
     if (text == NULL) {
-        return err_set(e, ERR_CONFIG, "%s is not UTF-8", what);
+        return err_say(e, ERR_CONFIG, "%s is not UTF-8", what);
     }
     json_decref(text);
     return 0;

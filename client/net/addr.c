@@ -92,8 +92,8 @@ static int parse_unix(struct net_addr *ret_addr, const char *path, const char *u
         return err_set(e, -EINVAL, "address '%.128s': want unix:///ABSOLUTE/PATH", uri);
     }
     if (strlen(path) >= sizeof addr.path) {
-        return err_set(e, -EINVAL, "address '%.128s': socket path of more than %zu bytes", uri,
-                       sizeof addr.path - 1);
+        return err_say(e, -EINVAL, "socket path of %zu bytes (at most %zu): '%.60s…'", strlen(path),
+                       sizeof addr.path - 1, path);
     }
     memcpy(addr.path, path, strlen(path) + 1);
     snprintf(addr.text, sizeof addr.text, "unix://%s", path);

@@ -1,6 +1,7 @@
 """A folder that `alba up` cannot use: one line that says why, exit code 2, nothing harmed."""
 import json
 import os
+import pathlib
 import subprocess
 
 from harness import BIN, Deployment, random_file
@@ -26,6 +27,9 @@ def wrong_words(root):
     refused(root / "n", "2 ASDs", "5 nodes", args=["--asds=2", "--nodes=5"])
     assert not list((root / "n/data").iterdir())
     refused(root / "no/such/parent", "no/such/parent")
+    for folder in (root / ("n" * 110), pathlib.Path("n" * 110)):
+        refused(folder, "give a shorter --dir")
+        assert not folder.exists()
     (root / "file").write_text("")
     refused(root / "file", str(root / "file"))
 

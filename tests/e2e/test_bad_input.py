@@ -11,10 +11,15 @@ from harness import BIN, Deployment, Failed, random_file, wait_for
 rng = random.Random(20)
 
 
-def refused(action, *texts):
+TAILS = ("limit reached", ": exists already", "bad configuration", ": does not exist")
+
+
+def refused(action, *texts, untailed=False):
+    """`untailed`: the message says it all, no text of a code hangs behind it."""
     try:
         action()
     except Failed as e:
+        assert not untailed or not str(e).endswith(TAILS), e
         for text in texts:
             assert text in str(e), f"the message {str(e)!r} does not say {text!r}"
         assert len(str(e).splitlines()) == 1, f"more than one line: {e}"
@@ -110,12 +115,20 @@ def cli(d):
     refused(lambda: d.alba("list-osds", "--config=asd://127.0.0.1:1"), "127.0.0.1:1")
     refused(lambda: d.alba("list-osds", "--config=arakoon://x/y"), "arakoon")
     refused(lambda: d.alba("claim-osd", "--long-id=nobody"), "nobody")
+    refused(lambda: d.alba("claim-osd", "--long-id=" + "n" * 10240), "unknown osd nnn")
+    refused(lambda: d.alba("create-namespace", ""), "namespace name is empty", untailed=True)
+    refused(lambda: d.alba("delete-preset", "volumes"), "'volumes' is used by namespaces",
+            untailed=True)
+    host, port = d.daemon("meta")["address"].split(":")
+    refused(lambda: d.alba("add-osd", f"--host={host}", f"--port={port}", "--node-id=n"),
+            "holds metadata", untailed=True)
+    assert len(d.alba("list-all-osds")) == 6
     bad = d.root / "preset.json"
     for text, word in (("{}", "policies"), ('{"policies": [[4,2,7,1]]}', "policies"),
                        ('{"policies": [[1,1,1,1]], "fragment_sise": 4096}', "fragment_sise"),
                        ('{"policies": [[1,1,1,1]], "fragment_size": 4097}', "fragment_size")):
         bad.write_text(text)
-        refused(lambda: d.alba("create-preset", f"--input-url={bad}", "p"), word)
+        refused(lambda: d.alba("create-preset", f"--input-url={bad}", "p"), word, str(bad))
     bad.write_text('{"policies": [[16,4,20,1]]}')
     d.alba("create-preset", f"--input-url={bad}", "wide")
     d.alba("create-namespace", "wide", "wide")

@@ -19,13 +19,15 @@ def refused(d, *words):
         assert d.meta_address in str(e) or "metadata" in str(e), f"{words[0]} said: {e}"
         assert len(str(e).splitlines()) == 1, f"more than one line: {e}"
         assert seconds < BOUND_S, f"{words[0]} took {seconds:.0f} s"
-    else:
-        raise AssertionError(f"{words} went through")
+        return str(e)
+    raise AssertionError(f"{words} went through")
 
 
 def verbs(d):
     proxy = ["--host=127.0.0.1", f"--port={d.info()['proxy_port']}"]
-    refused(d, "list-osds")
+    for words in (("list-osds",), ("vdisk-list",), ("vdisk-create", "new", "1GiB")):
+        said = refused(d, *words)
+        assert f"metadata asd://{d.meta_address}" in said and "does not answer: " in said, said
     refused(d, "create-namespace", "other", "volumes")
     refused(d, "claim-osd", "--long-id=x")
     refused(d, "download-object", "ns", "kept", d.root / "never")

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -145,6 +146,52 @@ out:
     return rc;
 }
 
+/* Of a directory that need not be there; NULL when not even the place for it is. Free it. */
+static char *absolute_path(const char *dir)
+{
+    char *whole = realpath(dir, NULL);
+
+    if (whole != NULL) {
+        return whole;
+    }
+    char *place = mem_strdup(dir);
+
+    for (size_t len = strlen(place); len > 1 && place[len - 1] == '/'; len--) {
+        place[len - 1] = '\0';
+    }
+    char *slash = strrchr(place, '/');
+    char *parent;
+
+    if (slash == NULL) {
+        parent = realpath(".", NULL);
+        whole = parent != NULL ? mem_printf("%s/%s", parent, place) : NULL;
+    } else {
+        *slash = '\0';
+        parent = realpath(slash == place ? "/" : place, NULL);
+        whole = parent != NULL ? mem_printf("%s/%s", parent, slash + 1) : NULL;
+    }
+    free(parent);
+    free(place);
+    return whole;
+}
+
+/* Before anything is made: a socket's path has little room. */
+static int check_room(const char *dir, struct err *e)
+{
+    static const char longest[] = "/run/volumedriver.sock";
+    const size_t bytes_max = sizeof((struct sockaddr_un){0}).sun_path - sizeof longest;
+    char *absolute = absolute_path(dir);
+    size_t bytes = absolute != NULL ? strlen(absolute) : 0;
+
+    free(absolute);
+    return bytes <= bytes_max
+               ? 0
+               : err_say(e, -ENAMETOOLONG,
+                         "the path of the deployment has %zu bytes; for its sockets it may have "
+                         "%zu: give a shorter --dir",
+                         bytes, bytes_max);
+}
+
 int deployment_open(struct deployment *d, const char *dir, unsigned asds, unsigned nodes,
                     struct err *e)
 {
@@ -152,7 +199,8 @@ int deployment_open(struct deployment *d, const char *dir, unsigned asds, unsign
     int rc;
 
     *d = (struct deployment){.lock_fd = -1};
-    rc = make_dir(dir, e);
+    rc = check_room(dir, e);
+    rc = rc != 0 ? rc : make_dir(dir, e);
     if (rc != 0) {
         return rc;
     }

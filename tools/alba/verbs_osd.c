@@ -12,6 +12,7 @@
 #include "alba/session.h"
 #include "alba/verb.h"
 #include "base/mem.h"
+#include "meta/osd_probe.h"
 
 enum { ASD_TIMEOUT_MS = 5000 };
 
@@ -163,22 +164,40 @@ static void show_osds(const struct cli *cli)
 
 /* ---- add, claim ---- */
 
+struct asking {
+    struct session *s;
+    char **ret_long_id;
+    uint64_t *ret_capacity;
+};
+
+static void on_probed(void *ctx, int rc, const struct err *e, const struct osd_probe *probe)
+{
+    const struct asking *a = ctx;
+    struct err refusal;
+
+    if (rc == 0 && strcmp(probe->owner, OSD_OWNER_METADATA) == 0) {
+        rc = err_say(&refusal, ERR_CONFIG, "OSD '%s' holds metadata and cannot be storage",
+                     probe->long_id);
+        e = &refusal;
+    }
+    if (rc == 0) {
+        *a->ret_long_id = mem_strdup(probe->long_id);
+        *a->ret_capacity = probe->capacity_bytes;
+    }
+    session_done(a->s, rc, e);
+}
+
 /* The long id and the capacity that the ASD at an address tells. */
 static int ask_asd(struct session *s, const char *host, uint16_t port, char **ret_long_id,
                    uint64_t *ret_capacity)
 {
-    struct asd_client_options options = {0};
-    const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
-    struct asd_answer answer;
-    int rc = net_addr_tcp(&options.addr, host, port, &s->err);
+    struct asking a = {.s = s, .ret_long_id = ret_long_id, .ret_capacity = ret_capacity};
+    struct net_addr addr;
+    int rc = net_addr_tcp(&addr, host, port, &s->err);
 
     if (rc == 0) {
-        rc = asd_call(&s->loop, &options, &request, ASD_TIMEOUT_MS, &answer, &s->err);
-    }
-    if (rc == 0) {
-        *ret_capacity = (uint64_t)answer.reply.usage.capacity_bytes;
-        *ret_long_id = mem_strdup(answer.long_id);
-        asd_answer_release(&answer);
+        osd_probe(&s->loop, &addr, NULL, ASD_TIMEOUT_MS, on_probed, &a);
+        rc = session_wait(s);
     }
     return rc;
 }
@@ -259,8 +278,9 @@ static int run_claim_osd(struct cli *cli)
     if (rc == 0) {
         osd = registry_view_osd_find(registry_view(s.registry), long_id);
         if (osd == NULL) {
-            rc = err_say(&s.err, ERR_NOT_FOUND,
-                         "Albamgr_protocol.Protocol.Error.Osd_unknown: unknown osd %s", long_id);
+            rc =
+                err_say(&s.err, ERR_NOT_FOUND,
+                        "Albamgr_protocol.Protocol.Error.Osd_unknown: unknown osd %.100s", long_id);
         } else if (osd->is_claimed) {
             rc = err_say(&s.err, ERR_EXISTS, "osd %s is claimed already", long_id);
         } else {

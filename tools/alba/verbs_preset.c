@@ -43,6 +43,9 @@ static int read_preset(struct cli *cli, struct preset *ret_preset)
     }
     if (rc == 0) {
         rc = preset_from_text(ret_preset, (const char *)text.data, text.len, &cli->err);
+        if (rc != 0) {
+            err_wrap(&cli->err, "%s", path != NULL ? path : "standard input");
+        }
     }
     if (rc == 0) {
         preset_set_name(ret_preset, cli_arg(cli, 0));
