@@ -166,9 +166,9 @@ static int submit(struct nbd_req *req)
 
     switch (cmd->type) {
     case NBD_CMD_READ:
-        return volume_read(v, &req->io, cmd->offset, &req->iov, 1, on_done);
+        return volume_read(v, &req->io, cmd->offset, req->iovs, req->iov_count, on_done);
     case NBD_CMD_WRITE:
-        return volume_write(v, &req->io, cmd->offset, &req->iov, 1, flags, on_done);
+        return volume_write(v, &req->io, cmd->offset, req->iovs, req->iov_count, flags, on_done);
     case NBD_CMD_FLUSH:
         return volume_flush(v, &req->io, on_done);
     case NBD_CMD_TRIM:

@@ -80,6 +80,7 @@ void nbd_conn_close(struct nbd_conn *conn, const char *why)
     }
     conn->phase = NBD_CONN_DEAD;
     list_remove(&conn->hungry);
+    nbd_room_unfavour(conn);
     drop_list(conn, &conn->out);
     drop_list(conn, &conn->target->starved);
     if (conn->fill != NULL) {
@@ -97,30 +98,26 @@ void nbd_conn_close(struct nbd_conn *conn, const char *why)
 
 /* ---- receiving ---- */
 
-static bool worker_has_room(const struct nbd_worker *w, bool is_write, size_t bytes)
+void nbd_conn_moved(struct nbd_conn *conn, size_t bytes)
 {
-    return w->bytes == 0 || (w->bytes + bytes <= NBD_WORKER_BYTES_MAX &&
-                             (!is_write || w->write_bytes + bytes <= NBD_WORKER_WRITE_BYTES_MAX));
+    conn->progress_ms = uv_now(conn->worker->loop);
+    conn->moved_bytes += bytes;
+    if (conn->moved_bytes >= NBD_ROOM_PROGRESS_BYTES) {
+        conn->paced_ms = conn->progress_ms;
+        conn->moved_bytes = 0;
+    }
 }
 
-/* Room for another request with so much payload? */
-static bool admits(struct nbd_conn *conn, bool is_write, size_t bytes)
+/* Takes the room that another request with so much payload needs first, if there is some. */
+static bool admits(struct nbd_conn *conn, const struct nbd_request *cmd, size_t bytes)
 {
-    struct nbd_worker *w = conn->worker;
-
     if (conn->reqs >= NBD_CONN_REQS_MAX) {
         return false;
     }
     if (conn->bytes != 0 && conn->bytes + bytes > NBD_CONN_BYTES_MAX) {
         return false;
     }
-    if (worker_has_room(w, is_write, bytes) || (conn->bytes == 0 && bytes <= NBD_CONN_BYTES_SURE)) {
-        return true;
-    }
-    if (list_empty(&conn->hungry)) {
-        list_push(&w->hungry, &conn->hungry);
-    }
-    return false;
+    return nbd_room_take(conn, cmd->type == NBD_CMD_WRITE, nbd_req_first_bytes(cmd, bytes));
 }
 
 /* Take the request in conn->head. A refused write still sends its payload, which is thrown
@@ -144,7 +141,7 @@ static void take_request(struct nbd_conn *conn)
     }
     error = nbd_command_check(conn, &cmd, &message);
     bytes = error == NBD_SUCCESS ? nbd_command_bytes(&cmd) : 0;
-    if (!admits(conn, cmd.type == NBD_CMD_WRITE, bytes)) {
+    if (!admits(conn, &cmd, bytes)) {
         conn->blocked = true;
         return;
     }
@@ -155,6 +152,7 @@ static void take_request(struct nbd_conn *conn)
     if (cmd.type == NBD_CMD_WRITE && cmd.length != 0) {
         conn->fill = req;
         conn->fill_left = cmd.length;
+        nbd_conn_moved(conn, NBD_ROOM_PROGRESS_BYTES); /* its time begins */
     } else {
         nbd_command_start(req);
     }
@@ -168,13 +166,42 @@ static void filled(struct nbd_conn *conn, size_t bytes)
     conn->fill_left -= bytes;
     if (conn->fill_left == 0) {
         conn->fill = NULL;
+        nbd_room_unfavour(conn);
         nbd_command_start(req);
     }
 }
 
-static uint8_t *fill_place(const struct nbd_conn *conn)
+/* Where the next bytes of the payload go; NULL: they are thrown away. */
+static uint8_t *fill_place(const struct nbd_conn *conn, size_t *ret_bytes)
 {
-    return conn->fill->data + (conn->fill->data_bytes - conn->fill_left);
+    const struct nbd_req *req = conn->fill;
+    size_t at = req->data_bytes - conn->fill_left;
+
+    if (req->data_bytes == 0) {
+        *ret_bytes = conn->fill_left;
+        return NULL;
+    }
+    *ret_bytes = req->held_bytes - at;
+    if (req->data != NULL) {
+        return req->data + at;
+    }
+    return (uint8_t *)req->iovs[at / NBD_ROOM_WINDOW_BYTES].iov_base + at % NBD_ROOM_WINDOW_BYTES;
+}
+
+/* Room for what comes next, once there is something to put into it. */
+static void fill_widen(struct nbd_conn *conn)
+{
+    struct nbd_req *req = conn->fill;
+
+    if (req == NULL || req->held_bytes == req->data_bytes ||
+        req->held_bytes != req->data_bytes - conn->fill_left) {
+        return;
+    }
+    if (!nbd_room_take(conn, true, req->iovs[req->held_bytes / NBD_ROOM_WINDOW_BYTES].iov_len)) {
+        conn->blocked = true;
+        return;
+    }
+    nbd_req_widen(req);
 }
 
 /* Take what was read. What a limit keeps us from taking is put by. */
@@ -183,10 +210,16 @@ static void consume(struct nbd_conn *conn, const uint8_t *data, size_t bytes)
     while (bytes != 0 && conn->phase == NBD_CONN_OPEN && !conn->blocked) {
         size_t taken;
 
+        fill_widen(conn);
+        if (conn->blocked) {
+            break;
+        }
         if (conn->fill != NULL) {
-            taken = bytes < conn->fill_left ? bytes : conn->fill_left;
-            if (conn->fill->data != NULL) {
-                memcpy(fill_place(conn), data, taken);
+            uint8_t *place = fill_place(conn, &taken);
+
+            taken = bytes < taken ? bytes : taken;
+            if (place != NULL) {
+                memcpy(place, data, taken);
             }
             filled(conn, taken);
         } else {
@@ -244,46 +277,59 @@ static void resume(struct nbd_conn *conn)
         return;
     }
     conn->blocked = false;
-    conn->progress_ms = uv_now(conn->worker->loop);
-    if (conn->head_bytes == NBD_REQUEST_BYTES) {
+    fill_widen(conn);
+    if (!conn->blocked && conn->head_bytes == NBD_REQUEST_BYTES) {
         take_request(conn);
-        if (conn->blocked) {
-            return;
-        }
     }
-    list_remove(&conn->hungry);
+    if (conn->blocked) {
+        return;
+    }
+    nbd_conn_moved(conn, NBD_ROOM_PROGRESS_BYTES); /* its time begins again */
     conn->stash = NULL;
     conn->stash_bytes = 0;
     consume(conn, stash, bytes);
     free(stash);
 }
 
-/* One system call: the rest of a payload goes to its place, what follows to the scratch. */
-static ssize_t receive_once(struct nbd_conn *conn, size_t *ret_asked)
+/* One system call: what fits of a payload goes to its place, what follows it to the scratch. */
+static ssize_t receive_once(struct nbd_conn *conn, size_t *ret_asked, size_t *ret_direct)
 {
     struct iovec iov[2];
+    size_t direct = 0;
     int count = 0;
     ssize_t n;
 
-    *ret_asked = NBD_SCRATCH_BYTES;
-    if (conn->fill != NULL && conn->fill->data != NULL) {
-        iov[count++] = (struct iovec){.iov_base = fill_place(conn), .iov_len = conn->fill_left};
-        *ret_asked += conn->fill_left;
+    if (conn->fill != NULL) {
+        uint8_t *place = fill_place(conn, &direct);
+
+        direct = place != NULL ? direct : 0;
+        iov[0] = (struct iovec){.iov_base = place, .iov_len = direct};
+        count = place != NULL;
     }
-    iov[count++] = (struct iovec){.iov_base = conn->worker->scratch, .iov_len = NBD_SCRATCH_BYTES};
+    *ret_asked = direct;
+    if (direct == 0 || direct == conn->fill_left) { /* or another window follows */
+        iov[count++] =
+            (struct iovec){.iov_base = conn->worker->scratch, .iov_len = NBD_SCRATCH_BYTES};
+        *ret_asked += NBD_SCRATCH_BYTES;
+    }
     do {
         n = readv(conn->fd, iov, count);
     } while (n < 0 && errno == EINTR);
+    *ret_direct = n > 0 && (size_t)n < direct ? (size_t)n : direct;
     return n < 0 ? -errno : n;
 }
 
 static void receive(struct nbd_conn *conn)
 {
     for (int turn = 0; turn < RECEIVE_TURNS; turn++) {
-        size_t asked;
-        size_t direct = 0;
-        ssize_t n = receive_once(conn, &asked);
+        size_t asked, direct;
+        ssize_t n;
 
+        fill_widen(conn);
+        if (conn->blocked) {
+            return;
+        }
+        n = receive_once(conn, &asked, &direct);
         if (n == -EAGAIN) {
             return;
         }
@@ -296,9 +342,8 @@ static void receive(struct nbd_conn *conn)
             nbd_worker_schedule(conn->worker, conn);
             return;
         }
-        conn->progress_ms = uv_now(conn->worker->loop);
-        if (conn->fill != NULL && conn->fill->data != NULL) {
-            direct = (size_t)n < conn->fill_left ? (size_t)n : conn->fill_left;
+        nbd_conn_moved(conn, (size_t)n);
+        if (direct != 0) {
             filled(conn, direct);
         }
         consume(conn, conn->worker->scratch, (size_t)n - direct);

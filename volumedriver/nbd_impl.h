@@ -1,6 +1,6 @@
 /* What the files of NBD's transmission phase share: nbd_worker.c (one per loop), nbd_conn.c
  * (receiving, flow control, the end), nbd_command.c (checking and starting requests),
- * nbd_reply.c (building and sending replies).
+ * nbd_reply.c (building and sending replies); a request and its buffers are nbd_req.c.
  *
  * Worker thread only, but for the part of struct nbd_conn that says otherwise. */
 #ifndef VOLUMEDRIVER_NBD_IMPL_H
@@ -18,14 +18,13 @@
 #include "volumedriver/nbd_conn.h"
 #include "volumedriver/nbd_mail.h"
 #include "volumedriver/nbd_pool.h"
-#include "volumedriver/nbd_proto.h"
+#include "volumedriver/nbd_req.h"
+#include "volumedriver/nbd_room.h"
 #include "volumedriver/nbd_worker.h"
 #include "volumedriver/volume.h"
 
 enum {
-    NBD_SCRATCH_BYTES = 128 * 1024, /* one read of many small requests */
-    NBD_REPLY_HOLES_MAX = 14,
-    NBD_REPLY_SEGS_MAX = NBD_REPLY_HOLES_MAX + 2,
+    NBD_SCRATCH_BYTES = 128 * 1024,            /* one read of many small requests */
     NBD_REQS_IDLE_MAX = 2 * NBD_CONN_REQS_MAX, /* kept for later */
     NBD_STATUS_BYTES = 4096,                   /* buffer of a BLOCK_STATUS */
 };
@@ -34,6 +33,7 @@ enum {
 struct nbd_target {
     struct volume *volume;
     unsigned conns;
+    struct nbd_room_held held;
     struct list starved; /* requests the volume was too busy for, oldest first */
     struct list link;    /* nbd_worker.targets */
 };
@@ -48,8 +48,7 @@ struct nbd_worker {
     uv_timer_t retry; /* starved requests whose volume is busy with others' requests */
     struct list due;  /* connections with something to do at the end of this turn */
     struct list conns, targets;
-    struct list hungry;        /* connections that wait for `bytes` to shrink */
-    size_t bytes, write_bytes; /* payload held, of all connections; of it, of writes */
+    struct nbd_room room;
     struct nbd_pool pool;
     struct list reqs_idle;
     unsigned reqs_idle_count;
@@ -90,7 +89,9 @@ struct nbd_conn {
     struct nbd_target *target;
     struct list all;    /* nbd_worker.conns */
     struct list due;    /* nbd_worker.due */
-    struct list hungry; /* nbd_worker.hungry */
+    struct list hungry; /* nbd_room.hungry; for … */
+    size_t want_bytes;
+    bool want_write;
 
     uint8_t head[NBD_REQUEST_BYTES]; /* of the next request, as far as it came */
     size_t head_bytes;
@@ -100,24 +101,10 @@ struct nbd_conn {
     size_t stash_bytes;
 
     unsigned reqs; /* all that exist: being filled, started, or with replies to send */
-    size_t bytes;  /* payload they hold */
+    size_t bytes;  /* their payload, what of it is still to come too */
     struct list out;
-    uint64_t progress_ms; /* loop time */
-};
-
-struct nbd_req {
-    struct nbd_conn *conn;
-    struct list link; /* nbd_conn.out, nbd_target.starved, nbd_worker.reqs_idle */
-    struct nbd_request cmd;
-    enum nbd_error error; /* refused before it was started, … */
-    const char *message;  /* … and why */
-    uint8_t *data;        /* payload, or room for it; NULL: none */
-    size_t data_bytes;
-    struct iovec iov; /* of data, for the volume */
-    unsigned seg_next, seg_count;
-    struct iovec segs[NBD_REPLY_SEGS_MAX]; /* the reply */
-    uint8_t head[NBD_OFFSET_HOLE_BYTES];   /* the reply's first bytes */
-    struct volume_req io;
+    uint64_t progress_ms, paced_ms; /* loop time: of any; of NBD_ROOM_PROGRESS_BYTES */
+    size_t moved_bytes;             /* since paced_ms */
 };
 
 /* nbd_worker.c */
@@ -125,11 +112,9 @@ void nbd_worker_add(struct nbd_worker *w, struct nbd_conn *conn);
 void nbd_worker_schedule(struct nbd_worker *w, struct nbd_conn *conn);
 struct nbd_target *nbd_target_get(struct nbd_worker *w, struct volume *volume);
 void nbd_target_put(struct nbd_target *target);
-struct nbd_req *nbd_req_new(struct nbd_conn *conn, const struct nbd_request *cmd, size_t bytes);
-/* Makes room: the caller sees to it that the connection has its turn. */
-void nbd_req_free(struct nbd_req *req);
 
 /* nbd_conn.c */
+void nbd_conn_moved(struct nbd_conn *conn, size_t bytes); /* to or from the peer */
 void nbd_conn_turn(struct nbd_conn *conn); /* what was put off to the end of the loop's turn */
 void nbd_conn_close(struct nbd_conn *conn, const char *why); /* to DEAD; NULL: nothing to say */
 

@@ -30,7 +30,7 @@ static void queue(struct nbd_req *req)
     struct nbd_conn *conn = req->conn;
 
     if (list_empty(&conn->out)) {
-        conn->progress_ms = uv_now(conn->worker->loop);
+        nbd_conn_moved(conn, NBD_ROOM_PROGRESS_BYTES); /* its time begins */
     }
     list_push(&conn->out, &req->link);
     nbd_worker_schedule(conn->worker, conn);
@@ -267,7 +267,7 @@ void nbd_reply_send(struct nbd_conn *conn)
             return;
         }
         if (n > 0) {
-            conn->progress_ms = uv_now(conn->worker->loop);
+            nbd_conn_moved(conn, (size_t)n);
             sent(conn, (size_t)n);
         }
         if (n < 0 || (size_t)n < bytes) {

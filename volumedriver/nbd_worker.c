@@ -54,6 +54,18 @@ void nbd_worker_schedule(struct nbd_worker *w, struct nbd_conn *conn)
     list_push(&w->due, &conn->due);
 }
 
+static bool is_stalled(const struct nbd_conn *conn, uint64_t now_ms)
+{
+    bool half_read = !conn->blocked && (conn->fill != NULL || conn->head_bytes != 0);
+
+    if (conn->phase == NBD_CONN_DEAD || (!half_read && list_empty(&conn->out))) {
+        return false;
+    }
+    return now_ms - conn->progress_ms > conn->stall_timeout_ms ||
+           (now_ms - conn->paced_ms > NBD_ROOM_HURRY_MS && conn->bytes > NBD_CONN_BYTES_SURE &&
+            nbd_room_is_wanted_of(conn));
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct nbd_worker *w = timer->data;
@@ -64,10 +76,8 @@ static void on_sweep(uv_timer_t *timer)
     }
     LIST_FOR_EACH (it, &w->conns) {
         struct nbd_conn *conn = container_of(it, struct nbd_conn, all);
-        bool half_read = !conn->blocked && (conn->fill != NULL || conn->head_bytes != 0);
 
-        if (conn->phase != NBD_CONN_DEAD && (half_read || !list_empty(&conn->out)) &&
-            now - conn->progress_ms > conn->stall_timeout_ms) {
+        if (is_stalled(conn, now)) {
             nbd_conn_close(conn, "the peer stalled");
         }
     }
@@ -90,7 +100,7 @@ struct nbd_worker *nbd_worker_new(uv_loop_t *loop)
     list_init(&w->due);
     list_init(&w->conns);
     list_init(&w->targets);
-    list_init(&w->hungry);
+    list_init(&w->room.hungry);
     list_init(&w->reqs_idle);
     nbd_mailbox_init(&w->mailbox, loop);
     uv_idle_init(loop, &w->idle);
@@ -139,7 +149,7 @@ void nbd_worker_close(struct nbd_worker *w, nbd_worker_close_cb cb, void *ctx)
     w->close_ctx = ctx;
     w->handles_open = 1 + HANDLES;
     nbd_mailbox_close(&w->mailbox, on_mailbox_closed);
-    CHECK(list_empty(&w->conns) && list_empty(&w->targets) && w->bytes == 0);
+    CHECK(list_empty(&w->conns) && list_empty(&w->targets) && w->room.held.bytes == 0);
     for (int i = 0; i < HANDLES; i++) {
         handles[i]->data = w;
         uv_close(handles[i], on_handle_closed);
@@ -173,73 +183,8 @@ struct nbd_target *nbd_target_get(struct nbd_worker *w, struct volume *volume)
 void nbd_target_put(struct nbd_target *target)
 {
     if (--target->conns == 0) {
-        CHECK(list_empty(&target->starved));
+        CHECK(list_empty(&target->starved) && target->held.bytes == 0);
         list_remove(&target->link);
         free(target);
-    }
-}
-
-struct nbd_req *nbd_req_new(struct nbd_conn *conn, const struct nbd_request *cmd, size_t bytes)
-{
-    struct nbd_worker *w = conn->worker;
-    struct list *link = list_pop(&w->reqs_idle);
-    struct nbd_req *req;
-
-    if (link != NULL) {
-        req = container_of(link, struct nbd_req, link);
-        w->reqs_idle_count--;
-    } else {
-        req = mem_zalloc(sizeof *req);
-        list_init(&req->link);
-    }
-    req->conn = conn;
-    req->cmd = *cmd;
-    req->error = NBD_SUCCESS;
-    req->message = NULL;
-    req->data = bytes != 0 ? nbd_pool_get(&w->pool, bytes) : NULL;
-    req->data_bytes = bytes;
-    req->iov = (struct iovec){.iov_base = req->data, .iov_len = bytes};
-    req->seg_next = 0;
-    req->seg_count = 0;
-    req->io.err.msg[0] = '\0';
-    conn->reqs++;
-    conn->bytes += bytes;
-    w->bytes += bytes;
-    w->write_bytes += cmd->type == NBD_CMD_WRITE ? bytes : 0;
-    return req;
-}
-
-static void feed_hungry(struct nbd_worker *w)
-{
-    struct list *link;
-
-    if (w->bytes > NBD_WORKER_BYTES_MAX / 4 * 3) {
-        return;
-    }
-    while ((link = list_pop(&w->hungry)) != NULL) {
-        nbd_worker_schedule(w, container_of(link, struct nbd_conn, hungry));
-    }
-}
-
-void nbd_req_free(struct nbd_req *req)
-{
-    struct nbd_conn *conn = req->conn;
-    struct nbd_worker *w = conn->worker;
-
-    conn->reqs--;
-    conn->bytes -= req->data_bytes;
-    w->bytes -= req->data_bytes;
-    w->write_bytes -= req->cmd.type == NBD_CMD_WRITE ? req->data_bytes : 0;
-    if (req->data != NULL) {
-        nbd_pool_put(&w->pool, req->data, req->data_bytes);
-    }
-    if (w->reqs_idle_count < NBD_REQS_IDLE_MAX) {
-        list_push_front(&w->reqs_idle, &req->link);
-        w->reqs_idle_count++;
-    } else {
-        free(req);
-    }
-    if (!list_empty(&w->hungry)) {
-        feed_hungry(w);
     }
 }

@@ -15,10 +15,13 @@ enum {
     NBD_CONN_REQS_MAX = 256,
     NBD_CONN_BYTES_MAX = 64 * 1048576,
     /* Payload held for all connections of a worker; one that holds none may always have
-     * NBD_CONN_BYTES_SURE. */
+     * NBD_CONN_BYTES_SURE. What of a write is only announced does not count. */
     NBD_WORKER_BYTES_MAX = 256 * 1048576,
     /* Of it for writes: they may wait for room in the journal, reads go on meanwhile. */
     NBD_WORKER_WRITE_BYTES_MAX = NBD_WORKER_BYTES_MAX / 4 * 3,
+    /* Of both for one volume: others go on while its backend does not answer. */
+    NBD_TARGET_BYTES_MAX = NBD_WORKER_BYTES_MAX / 4 * 3,
+    NBD_TARGET_WRITE_BYTES_MAX = NBD_WORKER_WRITE_BYTES_MAX / 2,
     NBD_CONN_BYTES_SURE = 128 * 1024,
 };
 

@@ -1,4 +1,4 @@
-foreach(module nbd_proto nbd_handshake nbd_commands nbd_server nbd_threads)
+foreach(module nbd_proto nbd_handshake nbd_commands nbd_room nbd_server nbd_threads)
   unit_test(volumedriver ${module} volumedriver_nbd nbd_fixture volume_double)
 endforeach()
 

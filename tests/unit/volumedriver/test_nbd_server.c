@@ -148,63 +148,6 @@ static void a_reply_that_leaves_in_pieces_arrives_whole(void **state)
     close(fd);
 }
 
-static void one_connection_cannot_take_the_memory_of_all(void **state)
-{
-    struct nbd_fixture *f = *state;
-    enum { GREEDY = NBD_WORKER_BYTES_MAX / NBD_CONN_BYTES_MAX };
-    int greedy[GREEDY];
-    int hungry, small;
-
-    volume_double_hold(f->disk, true);
-    for (int i = 0; i < GREEDY; i++) {
-        greedy[i] = nbd_play_go(f, "disk", false, false);
-        nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, 1, 0, 32 * MIB);
-        nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, 2, 0, 32 * MIB);
-    }
-    wait_in_flight(f, 2 * GREEDY);
-    hungry = nbd_play_go(f, "disk", false, false);
-    nbd_play_request(f, hungry, NBD_CMD_READ, 0, 3, 0, MIB);
-    small = nbd_play_go(f, "disk", false, false);
-    nbd_play_request(f, small, NBD_CMD_READ, 0, 4, 0, 4096);
-    wait_in_flight(f, 2 * GREEDY + 1); /* the small one */
-    nbd_fixture_turn(f, 20);
-    assert_int_equal(volume_double_in_flight(f->disk), 2 * GREEDY + 1);
-    volume_double_hold(f->disk, false);
-    nbd_play_expect_simple(f, small, 4, NBD_SUCCESS);
-    for (int i = 0; i < GREEDY; i++) {
-        nbd_play_expect_simple(f, greedy[i], 1, NBD_SUCCESS);
-        nbd_play_receive(f, greedy[i], data, 32 * MIB);
-        nbd_play_expect_simple(f, greedy[i], 2, NBD_SUCCESS);
-        nbd_play_receive(f, greedy[i], data, 32 * MIB);
-        close(greedy[i]);
-    }
-    nbd_play_expect_simple(f, hungry, 3, NBD_SUCCESS);
-    close(hungry);
-    close(small);
-}
-
-/* As when the journal has no room: a volume's writes wait, and those who read do not. */
-static void writes_that_wait_leave_room_for_reads(void **state)
-{
-    struct nbd_fixture *f = *state;
-    enum { WRITERS = NBD_WORKER_BYTES_MAX / (32 * MIB) };
-    int writers[WRITERS];
-    int reader = nbd_play_go(f, "other", false, false);
-
-    for (int i = 0; i < WRITERS; i++) { /* the payload is held from the header on */
-        writers[i] = nbd_play_go(f, "disk", false, false);
-        nbd_play_request(f, writers[i], NBD_CMD_WRITE, 0, 1, 0, 32 * MIB);
-    }
-    nbd_fixture_turn(f, 20);
-    nbd_play_request(f, reader, NBD_CMD_READ, 0, 2, 0, MIB);
-    nbd_play_expect_simple(f, reader, 2, NBD_SUCCESS);
-    nbd_play_receive(f, reader, data, MIB);
-    for (int i = 0; i < WRITERS; i++) {
-        close(writers[i]);
-    }
-    close(reader);
-}
-
 static void a_volume_that_is_busy_is_asked_again(void **state)
 {
     struct nbd_fixture *f = *state;
@@ -692,8 +635,6 @@ int main(void)
         TEST(requests_in_flight_are_limited_and_none_is_lost),
         TEST(bytes_in_flight_are_limited_and_none_is_lost),
         TEST(a_reply_that_leaves_in_pieces_arrives_whole),
-        TEST(one_connection_cannot_take_the_memory_of_all),
-        TEST(writes_that_wait_leave_room_for_reads),
         TEST(a_volume_that_is_busy_is_asked_again),
         TEST(a_volume_that_is_busy_for_others_is_asked_again),
         TEST(a_thousand_connections_come_and_go),
