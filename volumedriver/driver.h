@@ -32,7 +32,6 @@ enum {
     DRIVER_POOL_THREADS = 2,
     DRIVER_POOL_QUEUE_MAX = 4096
 };
-#define DRIVER_VOLUME_BYTES_MAX (UINT64_C(1) << 46) /* 64 TiB */
 
 struct driver {
     uv_loop_t *loop;

@@ -23,6 +23,7 @@
 #include "daemon/metrics.h"
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
+#include "volumedriver/driver_body.h"
 #include "volumedriver/driver_full.h"
 
 enum { LIST_LIMIT = 200 };
@@ -91,19 +92,45 @@ static json_t *statistics_json(const struct driver_volume *v)
                      "released_seq", (json_int_t)s.released_seq, "errors", (json_int_t)s.errors);
 }
 
-static char *nbd_uri(const struct driver *d, const char *name)
+/* `text` with what is not allowed in a URI as %XX; fresh. */
+static char *uri_escape(const char *text)
+{
+    static const char plain[] = "-._~";
+    struct buf b = {0};
+    size_t len;
+
+    for (const char *p = text; *p != '\0'; p++) {
+        bool is_plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+                        (*p >= '0' && *p <= '9') || strchr(plain, *p) != NULL;
+
+        if (is_plain) {
+            buf_put_u8(&b, (uint8_t)*p);
+        } else {
+            buf_printf(&b, "%%%02X", (unsigned)(unsigned char)*p);
+        }
+    }
+    buf_put_u8(&b, 0);
+    return (char *)buf_detach(&b, &len);
+}
+
+static char *nbd_uri(const struct driver *d, const char *plain_name)
 {
     const struct driver_config *config = d->config;
+    char *name = uri_escape(plain_name);
+    char *uri;
 
     if (config->nbd_port != CONFIG_NONE && d->nbd != NULL) {
         bool v6 = strchr(config->nbd_ips.items[0], ':') != NULL;
 
-        return mem_printf(v6 ? "nbd://[%s]:%d/%s" : "nbd://%s:%d/%s", config->nbd_ips.items[0],
-                          nbd_server_port(d->nbd, 0), name);
+        uri = mem_printf(v6 ? "nbd://[%s]:%d/%s" : "nbd://%s:%d/%s", config->nbd_ips.items[0],
+                         nbd_server_port(d->nbd, 0), name);
+    } else if (config->nbd_socket != NULL) {
+        uri = mem_printf("nbd+unix:///%s?socket=%s", name, config->nbd_socket);
+    } else {
+        uri = mem_strdup("");
     }
-    return config->nbd_socket != NULL
-               ? mem_printf("nbd+unix:///%s?socket=%s", name, config->nbd_socket)
-               : mem_strdup("");
+    free(name);
+    return uri;
 }
 
 /* "well", or what ails it and since when. */
@@ -226,26 +253,6 @@ static void on_deleted(void *ctx, int rc, const struct err *e)
     free(c);
 }
 
-/* The body as a JSON object of known keys; NULL and *e otherwise. */
-static json_t *body_of(const struct http_request *request, const char *format, struct err *e, ...)
-{
-    struct slice body = http_request_body(request);
-    json_error_t je;
-    json_t *doc = json_loadb((const char *)body.data, body.len, 0, &je);
-    va_list ap;
-
-    va_start(ap, e);
-    if (doc != NULL && json_vunpack_ex(doc, &je, JSON_STRICT, format, ap) != 0) {
-        json_decref(doc);
-        doc = NULL;
-    }
-    va_end(ap);
-    if (doc == NULL) {
-        err_say(e, -EINVAL, "request body: %s", je.text);
-    }
-    return doc;
-}
-
 static void create(struct driver *d, struct http_request *request)
 {
     const char *name = NULL;
@@ -253,8 +260,8 @@ static void create(struct driver *d, struct http_request *request)
     json_int_t size = 0;
     struct api_call *c;
     struct err e;
-    json_t *doc =
-        body_of(request, "{s:s, s:I, s?s}", &e, "name", &name, "size", &size, "preset", &preset);
+    json_t *doc = driver_body_of(request, "{s:s, s:I, s?s}", &e, "name", &name, "size", &size,
+                                 "preset", &preset);
 
     if (doc == NULL) {
         http_answer_err(request, &e);
@@ -273,7 +280,7 @@ static void resize(struct driver *d, struct http_request *request, const char *n
     struct api_call *c;
     json_int_t size = 0;
     struct err e;
-    json_t *doc = body_of(request, "{s:I}", &e, "size", &size);
+    json_t *doc = driver_body_of(request, "{s:I}", &e, "size", &size);
 
     if (doc != NULL && v == NULL) {
         err_say(&e, ERR_NOT_FOUND, "volume '%s' is not open here", name);
@@ -295,7 +302,8 @@ static void take(struct driver *d, struct http_request *request, const char *nam
     int force = 0;
     int accept_loss = 0;
     struct err e;
-    json_t *doc = body_of(request, "{s:b, s:b}", &e, "force", &force, "accept_loss", &accept_loss);
+    json_t *doc =
+        driver_body_of(request, "{s:b, s:b}", &e, "force", &force, "accept_loss", &accept_loss);
 
     if (doc != NULL && (!force || !accept_loss)) {
         err_say(&e, -EINVAL, "both 'force' and 'accept_loss' must be true");

@@ -212,23 +212,14 @@ static void on_refreshed(void *ctx, int rc, const struct err *e)
 
 /* ---- arguments ---- */
 
+_Static_assert((int)REGISTRY_VOLUME_BYTES_UNIT == (int)VOLUME_CLUSTER_BYTES, "whole clusters");
+
 static int check_arguments(const char *name, uint64_t size_bytes, const char *preset, struct err *e)
 {
-    if (name[0] == '\0' || strlen(name) >= REGISTRY_VOLUME_NAME_BYTES ||
-        strpbrk(name, "/@") != NULL) {
-        return err_say(e, -EINVAL,
-                       "volume name '%.40s': want 1 to %d characters without '/' and '@'", name,
-                       REGISTRY_VOLUME_NAME_BYTES - 1);
-    }
     if (strlen(preset) >= REGISTRY_VOLUME_NAME_BYTES) {
         return err_say(e, -EINVAL, "preset name '%.40s…' is too long", preset);
     }
-    if (size_bytes == 0 || size_bytes % VOLUME_CLUSTER_BYTES != 0 ||
-        size_bytes > DRIVER_VOLUME_BYTES_MAX) {
-        return err_say(e, -EINVAL, "size %llu: want a multiple of 4096, at most 64 TiB",
-                       (unsigned long long)size_bytes);
-    }
-    return 0;
+    return registry_volume_check_new(name, size_bytes, e);
 }
 
 int driver_create(struct driver *d, const char *name, uint64_t size_bytes, const char *preset,

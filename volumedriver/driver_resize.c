@@ -94,7 +94,7 @@ int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb
         return err_say(e, ERR_BUSY, "volume '%s' is not open, or busy with another request",
                        v->name);
     }
-    if (size_bytes % VOLUME_CLUSTER_BYTES != 0 || size_bytes > DRIVER_VOLUME_BYTES_MAX) {
+    if (size_bytes % VOLUME_CLUSTER_BYTES != 0 || size_bytes > REGISTRY_VOLUME_BYTES_MAX) {
         return err_say(e, -EINVAL,
                        "volume '%s': size %llu: want a multiple of 4096, at most 64 TiB", v->name,
                        (unsigned long long)size_bytes);

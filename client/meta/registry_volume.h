@@ -10,10 +10,13 @@
 
 enum {
     REGISTRY_VOLUME_NAME_BYTES = 256, /* with NUL */
+    REGISTRY_VOLUME_BYTES_UNIT = 4096,
     REGISTRY_OWNER_BYTES = 128,
     REGISTRY_WHY_BYTES = 160,
     REGISTRY_EPOCH_MAX = (1 << 24) - 1 /* it is part of a SCO number */
 };
+
+#define REGISTRY_VOLUME_BYTES_MAX (UINT64_C(1) << 46) /* 64 TiB */
 
 enum registry_volume_state {
     REGISTRY_VOLUME_CREATING,
@@ -50,6 +53,9 @@ struct registry_volume {
 
     struct buf raw; /* private: the stored bytes this was read from; NULL in a new record */
 };
+
+/* What a volume may be called and how large it may be made: -EINVAL. */
+int registry_volume_check_new(const char *name, uint64_t size_bytes, struct err *e);
 
 /* Frees `raw`, leaves the rest. Accepts {0}. */
 void registry_volume_release(struct registry_volume *volume);

@@ -143,6 +143,38 @@ json_t *volume_json(const struct registry_volume *v)
                      damaged);
 }
 
+/* C0, DEL, and C1 as UTF-8 has it: they would reach terminals and logs. */
+static bool has_control(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    for (; *p != '\0'; p++) {
+        if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int registry_volume_check_new(const char *name, uint64_t size_bytes, struct err *e)
+{
+    if (has_control(name)) {
+        return err_say(e, -EINVAL, "volume name: want no control characters in it");
+    }
+    if (name[0] == '\0' || strlen(name) >= REGISTRY_VOLUME_NAME_BYTES ||
+        strpbrk(name, "/@") != NULL) {
+        return err_say(e, -EINVAL,
+                       "volume name '%.40s': want 1 to %d characters without '/' and '@'", name,
+                       REGISTRY_VOLUME_NAME_BYTES - 1);
+    }
+    if (size_bytes == 0 || size_bytes % REGISTRY_VOLUME_BYTES_UNIT != 0 ||
+        size_bytes > REGISTRY_VOLUME_BYTES_MAX) {
+        return err_say(e, -EINVAL, "size %llu: want a multiple of %d, at most 64 TiB",
+                       (unsigned long long)size_bytes, REGISTRY_VOLUME_BYTES_UNIT);
+    }
+    return 0;
+}
+
 int volume_check(const struct registry_volume *v, struct err *e)
 {
     if (record_check_name("volume name", v->name, REGISTRY_VOLUME_NAME_BYTES - 1, e) != 0) {

@@ -20,6 +20,8 @@ def refused(d, *texts, args=()):
 def wrong_words(root):
     """Found before anything is made."""
     for args, text in ((["--volume=disk"], "--volume=disk"), (["--volume=d:1XB"], "1XB"),
+                       (["--volume=v:5"], "size 5: want"), (["--volume=bad/name:1GiB"], "bad/name"),
+                       (["--volume=a\nb:1GiB"], "control"), (["--volume=v:65TiB"], "64 TiB"),
                        (["--asds=0"], "--asds=0"), (["--nodes=x"], "--nodes=x"),
                        (["--asds=65"], "from 1 to 64")):
         refused(root / "never", text, args=args)
@@ -80,8 +82,12 @@ with Deployment() as d:
     d.alba("download-object", "ns", "kept", d.root / "out")
     assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
 
-with Deployment("--asds=2") as d:  # fewer than the default of nodes
+with Deployment("--asds=2", "--volume=disk:64MiB") as d:  # fewer than the default of nodes
     assert len(d.alba("list-osds")) == 2
     d.down()
+    d.up_args = ["--volume=disk:32MiB"]
     d.up()
     assert len(d.alba("list-osds")) == 2
+    assert d.alba("vdisk-info", "disk")["size"] == 64 << 20
+    said = (d.root / "up.log").read_text()
+    assert f"disk 'disk' is there already and keeps its size: {64 << 20} bytes, not" in said, said

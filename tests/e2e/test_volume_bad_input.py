@@ -1,5 +1,6 @@
 """Wrong input of every kind, for volumes: one clear error that names the culprit; what is stored is
 not harmed."""
+import http.client
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import urllib.parse
 
 import nbd_client as nbd
 from harness import BIN, Deployment, Failed, wait_for
@@ -57,6 +59,8 @@ def arguments(d):
     refused(lambda: d.alba("vdisk-take", "--force", "--accept-loss", "kept"), "kept", "open")
     for name in ("n" * 256, "a/b", "a@b", ""):
         refused(lambda: d.alba("vdisk-create", name, "64MiB"), f"'{name[:40]}'", "1 to 255")
+    for name in ("a\nb", "\x1b[31mred", "a\x7f", "c1\x9b"):
+        refused(lambda: d.alba("vdisk-create", name, "64MiB"), "control characters")
     for size, text in (("0", "'0'"), ("4097", "4096"), ("65TiB", "64 TiB")):
         refused(lambda: d.alba("vdisk-create", "new", size), "size", text)
     refused(lambda: d.alba("vdisk-create", "new", "12parsecs"), "12parsecs")
@@ -71,6 +75,40 @@ def arguments(d):
     refused(lambda: d.alba("vdisk-delete", "kept"), "kept", "in use")
     assert c.read(0, BLOCK) == content(0)
     c.disconnect()
+
+
+def api(d):
+    """What the CLI would not send: the field and its value are named."""
+    for body, texts in ((b'{"name": "x", "size": "big"}', ['size "big"', "4096"]),
+                        (b'{"name": "x", "size": -1}', ["size -1", "4096"]),
+                        (b'{"name": "x", "size": 1.5}', ["size 1.5", "4096"]),
+                        (b'{"name": 5, "size": 4096}', ["name 5", "text"]),
+                        (b'{"name": "x", "size": 4096, "preset": []}', ["preset []"]),
+                        (b'{"name": "x"}', ["size"]), (b"{", ["request body"])):
+        c = http.client.HTTPConnection("localhost")
+        c.sock = socket.socket(socket.AF_UNIX)
+        c.sock.connect(str(d.dir / "run/volumedriver.sock"))
+        c.request("POST", "/volumes", body)
+        answer = c.getresponse()
+        said = json.loads(answer.read())["error"]
+        c.close()
+        assert answer.status == 400 and all(text in said for text in texts), said
+    for name in ("nbd.sock", "proxy.sock", "up.sock"):
+        refused(lambda: d.alba("vdisk-list", f"--socket={d.dir}/run/{name}"), f"run/{name}",
+                "management socket")
+    refused(lambda: d.alba("vdisk-list", f"--socket={d.dir}/alba.url"), "is not a socket")
+    refused(lambda: d.alba("vdisk-list", "--socket=/" + "s" * 110), "at most 107")
+
+
+def names(d):
+    """Any other name works, also in its URI."""
+    for name in ("with space", "ümlaut?&#%41", "a:b+c"):
+        uri = d.alba("vdisk-create", name, "64MiB")["nbd_uri"]
+        assert uri.startswith("nbd://127.0.0.1:"), uri
+        path = uri.split("/", 3)[3]
+        assert path == urllib.parse.quote(name, safe=""), uri
+        nbd.Client(d.nbd_socket, name).disconnect()
+        d.alba("vdisk-delete", name)
 
 
 def too_few_osds(d):
@@ -285,7 +323,7 @@ with Deployment() as d:
     d.volumes_anew(sco_age_ms=300, journal_bytes=256 << 20, journal_segment_bytes=16 << 20)
     assert d.alba("vdisk-create", "kept", "64MiB")["preset"] == "volumes"
     write_blocks(d, range(BLOCKS))
-    for part in (arguments, ports, configs, full_disk, too_few_osds, foreign_journals,
+    for part in (arguments, api, names, ports, configs, full_disk, too_few_osds, foreign_journals,
                  no_metadata):
         print(part.__name__)
         part(d)

@@ -3,11 +3,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #include <curl/curl.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+
+#define SOCKET_PATH_BYTES_MAX (sizeof((struct sockaddr_un){0}).sun_path - 1)
 
 static size_t take_bytes(char *data, size_t size, size_t count, void *ctx)
 {
@@ -39,6 +44,38 @@ static int refuse(long status, const struct buf *reply, struct err *e)
     return code;
 }
 
+static int fail_call(CURLcode rc, const char *socket_path, struct err *e)
+{
+    struct stat st;
+
+    switch (rc) {
+    case CURLE_COULDNT_CONNECT:
+        if (stat(socket_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+            return err_say(e, -EINVAL, "%s is not a socket", socket_path);
+        }
+        return err_say(e, -ECONNREFUSED, "nobody answers at %s; is the daemon running?",
+                       socket_path);
+    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9: any bytes */
+    case CURLE_WEIRD_SERVER_REPLY:
+        return err_say(e, ERR_PROTOCOL,
+                       "%s is not a daemon's management socket: it does not speak "
+                       "HTTP",
+                       socket_path);
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+        return err_say(e, ERR_PROTOCOL,
+                       "%s hung up without an answer: it is not a daemon's "
+                       "management socket, or the daemon died",
+                       socket_path);
+    case CURLE_OPERATION_TIMEDOUT:
+        return err_say(e, -ETIMEDOUT, "no answer from %s within %d s", socket_path,
+                       MANAGEMENT_TIMEOUT_S);
+    default:
+        return err_say(e, ERR_REMOTE, "%s: %s", socket_path, curl_easy_strerror(rc));
+    }
+}
+
 static int perform(CURL *curl, const char *socket_path, struct buf *reply, json_t **ret_reply,
                    struct err *e)
 {
@@ -46,12 +83,8 @@ static int perform(CURL *curl, const char *socket_path, struct buf *reply, json_
     json_error_t je;
     long status = 0;
 
-    if (rc == CURLE_COULDNT_CONNECT) {
-        return err_say(e, -ECONNREFUSED, "nobody answers at %s; is the daemon running?",
-                       socket_path);
-    }
     if (rc != CURLE_OK) {
-        return err_say(e, ERR_REMOTE, "%s: %s", socket_path, curl_easy_strerror(rc));
+        return fail_call(rc, socket_path, e);
     }
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200 || status > 299) {
@@ -74,7 +107,10 @@ int management_call(const char *socket_path, const char *method, const char *tar
     struct buf reply = {0};
     int rc;
 
-    if (curl == NULL || headers == NULL) {
+    if (strlen(socket_path) > SOCKET_PATH_BYTES_MAX) {
+        rc = err_say(e, -ENAMETOOLONG, "socket path of %zu bytes (at most %zu): '%.60s…'",
+                     strlen(socket_path), SOCKET_PATH_BYTES_MAX, socket_path);
+    } else if (curl == NULL || headers == NULL) {
         rc = err_set(e, -ENOMEM, "HTTP client");
     } else {
         curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket_path);

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "meta/registry_volume.h"
 
 static json_t *describe_daemon(const struct up *up, const struct supervised *d)
 {
@@ -168,14 +169,16 @@ static int read_volume(struct cli *cli, char **ret_name, uint64_t *ret_bytes)
         return 0;
     }
     if (colon == NULL || colon == wish) {
-        return err_say(&cli->err, -EINVAL, "--volume=%s: want NAME:SIZE, e.g. disk:10GiB", wish);
+        return err_say(&cli->err, -EINVAL, "--volume=%.100s: want NAME:SIZE, e.g. disk:10GiB",
+                       wish);
     }
     rc = size_parse(colon + 1, ret_bytes, &cli->err);
     if (rc != 0) {
-        return err_wrap(&cli->err, "--volume=%s", wish);
+        return err_wrap(&cli->err, "--volume=%.100s", wish);
     }
     *ret_name = mem_printf("%.*s", (int)(colon - wish), wish);
-    return 0;
+    rc = registry_volume_check_new(*ret_name, *ret_bytes, &cli->err);
+    return rc == 0 ? 0 : err_wrap(&cli->err, "--volume=%.100s", wish);
 }
 
 static int read_counts(struct cli *cli, unsigned *ret_asds, unsigned *ret_nodes)
@@ -204,6 +207,7 @@ int up_run(struct cli *cli)
 
     rc = rc != 0 ? rc : read_volume(cli, &up->volume_name, &up->volume_bytes);
     if (rc != 0) {
+        free(up->volume_name);
         free(up);
         return rc;
     }

@@ -272,7 +272,26 @@ static int wait_volumedriver(struct up *up, const struct supervised *d, const ch
     }
 }
 
-/* One that is there already stays as it is. */
+/* --volume names a disk that is there, maybe of another size. */
+static int keep_volume(struct up *up, const char *socket_path)
+{
+    char *name = management_escape(up->volume_name);
+    char *target = mem_printf("/volumes/%s", name);
+    json_t *disk = NULL;
+    int rc = management_call(socket_path, "GET", target, NULL, &disk, &up->s.err);
+    uint64_t bytes = (uint64_t)json_integer_value(json_object_get(disk, "size"));
+
+    if (rc == 0 && bytes != up->volume_bytes) {
+        fprintf(stderr, "disk '%s' is there already and keeps its size: %llu bytes, not %llu%s\n",
+                up->volume_name, (unsigned long long)bytes, (unsigned long long)up->volume_bytes,
+                bytes < up->volume_bytes ? "; alba vdisk-resize makes it larger" : "");
+    }
+    json_decref(disk);
+    free(target);
+    free(name);
+    return rc;
+}
+
 static int make_volume(struct up *up, const char *socket_path)
 {
     json_t *reply = NULL;
@@ -287,7 +306,7 @@ static int make_volume(struct up *up, const char *socket_path)
     rc = management_call(socket_path, "POST", "/volumes", body, &reply, &up->s.err);
     json_decref(body);
     json_decref(reply);
-    return rc == ERR_EXISTS ? 0 : rc;
+    return rc == ERR_EXISTS ? keep_volume(up, socket_path) : rc;
 }
 
 static int start_volumedriver(struct up *up)

@@ -51,9 +51,16 @@ static int run_create(struct cli *cli)
     return call(cli, "POST", "/volumes", body);
 }
 
+/* Another daemon's management socket has no volumes. */
 static int run_list(struct cli *cli)
 {
-    return call(cli, "GET", "/volumes", NULL);
+    int rc = call(cli, "GET", "/volumes", NULL);
+
+    if (rc == ERR_NOT_FOUND && cli_option(cli, "socket") != NULL) {
+        err_say(&cli->err, rc, "%s is not the management socket of a volumedriver",
+                cli_option(cli, "socket"));
+    }
+    return rc;
 }
 
 static int run_info(struct cli *cli)
