@@ -34,5 +34,7 @@ with tempfile.TemporaryDirectory(prefix="alba-e2e-") as name:
     assert said == "skipped: left_out: SKIP: fio is not installed\n", said
     (root / "junit.xml").write_text("<cut")
     assert counts(root / "junit.xml") == (["0", "1", "0"], "")
+    (root / "empty.xml").write_text("<testsuite/>")
+    assert counts(root / "empty.xml") == (["0", "1", "0"], "")
     assert counts(root / "nothing.xml") == (["0", "1", "0"], "")
 print("ok")
