@@ -13,7 +13,7 @@ enum {
     CONNECTIONS_MAX_DEFAULT = 128,
     FRAME_BYTES_MAX_DEFAULT = (1 << 30) + (1 << 20),
     REQUEST_BYTES_MAX_DEFAULT = 384 << 20,
-    TICK_MS = 500
+    TICK_MS = 500,
 };
 
 /* ---- from the sockets ---- */
@@ -35,9 +35,9 @@ static int on_preamble(struct net_conn *conn, const uint8_t *data, size_t bytes)
     return taken;
 }
 
-static void on_frame_begin(struct net_conn *conn, uint32_t bytes)
+static void on_frame_window(struct net_conn *conn, uint32_t frame_bytes, uint32_t window)
 {
-    session_on_frame_begin(net_conn_user(conn), bytes);
+    session_on_frame_window(net_conn_user(conn), frame_bytes, window);
 }
 
 static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
@@ -56,66 +56,9 @@ static void on_close(struct net_conn *conn)
 }
 
 static const struct net_server_ops ops = {.on_preamble = on_preamble,
-                                          .on_frame_begin = on_frame_begin,
+                                          .on_frame_window = on_frame_window,
                                           .on_frame = on_frame,
                                           .on_close = on_close};
-
-/* ---- limits ---- */
-
-static bool fits(const struct proxy_server *server, uint32_t bytes)
-{
-    return server->request_bytes == 0 ||
-           (server->request_bytes < server->options.request_bytes_max &&
-            bytes <= server->options.request_bytes_max - server->request_bytes);
-}
-
-static void hold(struct proxy_server *server, struct session *session, uint32_t bytes)
-{
-    session->held_bytes = bytes;
-    server->request_bytes += bytes;
-}
-
-bool proxy_server_take(struct proxy_server *server, struct session *session, uint32_t bytes)
-{
-    CHECK(session->held_bytes == 0 && session->wanted_bytes == 0);
-    if (list_empty(&server->waiting) && fits(server, bytes)) {
-        hold(server, session, bytes);
-        return true;
-    }
-    session->wanted_bytes = bytes;
-    list_push(&server->waiting, &session->waiting);
-    return false;
-}
-
-void proxy_server_force(struct proxy_server *server, struct session *session)
-{
-    uint32_t bytes = session->wanted_bytes;
-
-    if (bytes != 0) {
-        session->wanted_bytes = 0;
-        list_remove(&session->waiting);
-        hold(server, session, bytes);
-    }
-}
-
-void proxy_server_give(struct proxy_server *server, struct session *session)
-{
-    if (session->wanted_bytes != 0) {
-        session->wanted_bytes = 0;
-        list_remove(&session->waiting);
-    }
-    server->request_bytes -= session->held_bytes;
-    session->held_bytes = 0;
-    while (!list_empty(&server->waiting)) {
-        struct session *next = container_of(server->waiting.next, struct session, waiting);
-
-        if (!fits(server, next->wanted_bytes)) {
-            return;
-        }
-        proxy_server_force(server, next);
-        net_conn_pause(next->conn, false);
-    }
-}
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -125,6 +68,7 @@ static void on_tick(uv_timer_t *timer)
     LIST_FOR_EACH_SAFE (it, &server->sessions) {
         session_check(container_of(it, struct session, link), now);
     }
+    net_server_hurry(server->net, frame_room_is_wanted(&server->room));
 }
 
 /* ---- life ---- */
@@ -136,6 +80,7 @@ static void set_defaults(struct proxy_server_options *o)
     o->frame_bytes_max = o->frame_bytes_max != 0 ? o->frame_bytes_max : FRAME_BYTES_MAX_DEFAULT;
     o->request_bytes_max =
         o->request_bytes_max != 0 ? o->request_bytes_max : REQUEST_BYTES_MAX_DEFAULT;
+    o->room_timeout_ms = o->room_timeout_ms != 0 ? o->room_timeout_ms : PROXY_ROOM_TIMEOUT_MS;
     o->request_timeout_ms =
         o->request_timeout_ms != 0 ? o->request_timeout_ms : ENGINE_REQUEST_TIMEOUT_MS;
 }
@@ -152,7 +97,8 @@ int proxy_server_new(struct engine *engine, const struct proxy_server_options *o
     server->options = *options;
     set_defaults(&server->options);
     list_init(&server->sessions);
-    list_init(&server->waiting);
+    frame_room_init(&server->room, server->options.request_bytes_max,
+                    server->options.frame_bytes_max);
     net.connections_max = server->options.connections_max;
     net.frame_bytes_max = server->options.frame_bytes_max;
     rc = net_server_new(engine->loop, &net, &server->net, e);

@@ -1,8 +1,8 @@
 /* The proxy protocol's server side: sockets, sessions, limits.
  *
  * Loop thread only. Memory is bounded twice: by request_bytes_max for large frames (who does
- * not fit is not read on until it is its turn, first come first served), and by the engine's
- * budget for transfers. */
+ * not fit is not read on until it is its turn: frame_room.h), and by the engine's budget for
+ * transfers. */
 #ifndef PROXY_SERVER_H
 #define PROXY_SERVER_H
 
@@ -12,9 +12,13 @@
 #include "base/err.h"
 #include "net/addr.h"
 #include "proxy/engine.h"
+#include "proxy/frame_room.h"
 #include "proxy/fs.h"
 
-enum { PROXY_SERVER_DRAIN_MS = 10000 };
+enum {
+    PROXY_SERVER_DRAIN_MS = 10000,
+    PROXY_ROOM_TIMEOUT_MS = 20000 /* a frame that waited so long for room is told "busy" */
+};
 
 struct net_server;
 
@@ -25,6 +29,7 @@ struct proxy_server_options {
     uint32_t frame_bytes_max;    /* 0: 1 GiB and a little */
     size_t request_bytes_max;    /* received frames; 0: 384 MiB */
     unsigned request_timeout_ms; /* 0: ENGINE_REQUEST_TIMEOUT_MS */
+    unsigned room_timeout_ms;    /* 0: PROXY_ROOM_TIMEOUT_MS */
     struct fs_rules fs;          /* borrowed until closed */
 };
 
@@ -33,11 +38,10 @@ struct proxy_server {
     struct proxy_server_options options;
     struct net_server *net;
     struct list sessions;
-    size_t request_bytes; /* of large frames, being read or running */
+    struct frame_room room; /* of large frames, being read or running */
     unsigned running;
 
-    uv_timer_t timer;    /* private from here on */
-    struct list waiting; /* sessions whose frames do not fit yet */
+    uv_timer_t timer; /* private from here on */
     bool is_closing;
     unsigned open;
     void (*close_cb)(void *ctx);
@@ -51,14 +55,5 @@ unsigned proxy_server_connections(const struct proxy_server *server);
 /* No new requests; those that run get PROXY_SERVER_DRAIN_MS, then they are canceled. `cb` when it
  * is freed. */
 void proxy_server_close(struct proxy_server *server, void (*cb)(void *ctx), void *ctx);
-
-/* ---- for sessions ---- */
-
-struct session;
-/* Room for a frame of so many bytes: true, or its connection is resumed when there is. */
-bool proxy_server_take(struct proxy_server *server, struct session *session, uint32_t bytes);
-/* It came whole before it was its turn. */
-void proxy_server_force(struct proxy_server *server, struct session *session);
-void proxy_server_give(struct proxy_server *server, struct session *session);
 
 #endif

@@ -57,7 +57,7 @@ static void finish(struct session *s)
     s->op = NULL;
     s->cancel = NULL;
     server->running--;
-    proxy_server_give(server, s);
+    frame_room_give(&server->room, &s->share);
     if (!s->is_closed) {
         net_conn_pause(s->conn, false);
     }
@@ -129,11 +129,32 @@ static void start_op(struct session *s)
     start(s);
 }
 
-void session_on_frame_begin(struct session *s, uint32_t bytes)
+static void on_room(struct frame_share *share)
 {
-    if (!proxy_server_take(s->server, s, bytes)) {
-        net_conn_pause(s->conn, true); /* until it is its turn */
+    net_conn_pause(container_of(share, struct session, share)->conn, false);
+}
+
+void session_on_frame_window(struct session *s, uint32_t frame_bytes, uint32_t window)
+{
+    if (!frame_room_take(&s->server->room, &s->share, frame_bytes, window, on_room)) {
+        s->wait_ms = clock_mono_ms();
+        net_conn_pause(s->conn, true);
     }
+}
+
+/* What came of the frame was only a part of the request, so nothing of it was done. */
+static void give_up_frame(struct session *s)
+{
+    struct buf b = {0};
+
+    log_debug("session", "no room for a frame", "peer=%s", net_conn_peer(s->conn)->text);
+    frame_room_give(&s->server->room, &s->share);
+    net_conn_skip_frame(s->conn);
+    proxy_error_put(&b, s->manifest_version, PROXY_RC_BUSY,
+                    slice_str("no memory for requests, try again later"));
+    net_conn_write(s->conn, b.data, b.len);
+    buf_release(&b);
+    net_conn_pause(s->conn, false);
 }
 
 void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
@@ -150,7 +171,6 @@ void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
     s->deadline_ms = s->start_ms + server->options.request_timeout_ms;
     net_conn_hold(s->conn);
     net_conn_pause(s->conn, true);
-    proxy_server_force(server, s);
     server->running++;
     server->engine->stats.totals.requests++;
 
@@ -182,13 +202,20 @@ void session_on_close(struct session *s)
     if (s->is_running) {
         session_cancel(s);
     } else {
-        proxy_server_give(s->server, s);
+        frame_room_give(&s->server->room, &s->share);
         session_free(s);
     }
 }
 
 void session_check(struct session *s, uint64_t now_ms)
 {
+    if (frame_share_waits(&s->share)) {
+        if (now_ms - s->wait_ms >= s->server->options.room_timeout_ms &&
+            !net_conn_is_closed(s->conn)) {
+            give_up_frame(s);
+        }
+        return;
+    }
     if (!s->is_running || s->cancel == NULL) {
         return;
     }

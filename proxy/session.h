@@ -33,21 +33,21 @@ struct session {
     bool is_closed;
     bool has_timed_out;
     uint8_t *frame;
-    uint32_t held_bytes;   /* of the server's budget for frames */
-    uint32_t wanted_bytes; /* waits for so many; 0: does not */
+    struct frame_share share; /* of the server's memory for frames */
+    uint64_t wait_ms;         /* since when the share waits */
     uint64_t start_ms;
     uint64_t deadline_ms;
     struct list link;
-    struct list waiting; /* in proxy_server.waiting */
 };
 
 /* Called by server.c. */
 struct session *session_new(struct proxy_server *server, struct net_conn *conn);
-void session_on_frame_begin(struct session *session, uint32_t bytes);
+void session_on_frame_window(struct session *session, uint32_t frame_bytes, uint32_t window);
 void session_on_frame(struct session *session, uint8_t *take_frame, uint32_t bytes);
 void session_on_close(struct session *session);
-/* Now and then: a request past its deadline, or whose client has gone (reading is paused while it
- * runs, so the connection does not tell by itself), is canceled. */
+/* Now and then: a frame that waited too long for room is given up, and the client told so; a
+ * request past its deadline, or whose client has gone (reading is paused while it runs, so the
+ * connection does not tell by itself), is canceled. */
 void session_check(struct session *session, uint64_t now_ms);
 void session_cancel(struct session *session);
 

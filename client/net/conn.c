@@ -87,12 +87,12 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     conn->server->options.ops->on_frame(conn, frame, bytes);
 }
 
-static void on_begin(void *ctx, uint32_t bytes)
+static void on_window(void *ctx, uint32_t frame_bytes, uint32_t window)
 {
     struct net_conn *conn = conn_of(ctx);
 
-    if (conn->server->options.ops->on_frame_begin != NULL) {
-        conn->server->options.ops->on_frame_begin(conn, bytes);
+    if (conn->server->options.ops->on_frame_window != NULL) {
+        conn->server->options.ops->on_frame_window(conn, frame_bytes, window);
     }
 }
 
@@ -137,7 +137,7 @@ static void on_closed(struct net_stream *s)
 }
 
 static const struct net_stream_ops stream_ops = {
-    .framer = {.on_raw = on_raw, .on_begin = on_begin, .on_frame = on_frame},
+    .framer = {.on_raw = on_raw, .on_window = on_window, .on_frame = on_frame},
     .on_down = on_down,
     .on_written = on_written,
     .on_closed = on_closed};
@@ -198,6 +198,8 @@ void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
     const struct net_stream *s = &conn->stream;
     bool framing = s->framer.framing;
     uint64_t read_max_ms = framing ? o->frame_timeout_ms : o->preamble_timeout_ms;
+    bool hurry = conn->server->hurry && s->read_since_ms != 0 && s->framer.frame != NULL &&
+                 s->framer.frame_bytes >= NET_FRAMER_DIRECT_BYTES_MIN;
 
     if (conn->ending) {
         if (now_ms >= conn->end_at_ms) {
@@ -209,6 +211,9 @@ void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
         net_stream_close(&conn->stream);
     } else if (s->read_since_ms != 0 && now_ms - s->read_since_ms > read_max_ms) {
         log_dropped(conn, framing ? "frame not whole in time" : "no preamble in time");
+        net_stream_close(&conn->stream);
+    } else if (hurry && now_ms - s->read_paced_ms > NET_HURRY_TIMEOUT_MS) {
+        log_dropped(conn, "frame stalled while others wait for memory");
         net_stream_close(&conn->stream);
     } else if (s->write_since_ms != 0 && now_ms - s->write_since_ms > o->frame_timeout_ms) {
         log_dropped(conn, "peer takes no replies");
@@ -343,6 +348,11 @@ void net_conn_pause(struct net_conn *conn, bool paused)
     if (!net_conn_is_closed(conn) && !conn->server->closing) {
         net_stream_pause(&conn->stream, paused);
     }
+}
+
+void net_conn_skip_frame(struct net_conn *conn)
+{
+    net_framer_skip(&conn->stream.framer);
 }
 
 void net_conn_close(struct net_conn *conn)

@@ -33,6 +33,7 @@ struct net_server {
     unsigned tick_ms;
     struct log_limit refused_log;
     struct log_limit dropped_log;
+    bool hurry;
     bool closing;
     bool handles_closing;
     uint64_t drain_until_ms;

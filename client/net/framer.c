@@ -34,6 +34,19 @@ static void keep(struct net_framer *f, const uint8_t *data, size_t bytes)
     }
 }
 
+static void window_begin(struct net_framer *f)
+{
+    uint32_t window = f->frame_bytes - f->window_end;
+
+    if (f->ops->on_window == NULL || f->frame_bytes < NET_FRAMER_DIRECT_BYTES_MIN) {
+        f->window_end = f->frame_bytes;
+        return;
+    }
+    window = window < NET_FRAMER_WINDOW_BYTES ? window : NET_FRAMER_WINDOW_BYTES;
+    f->window_end += window;
+    f->ops->on_window(f->ctx, f->frame_bytes, window);
+}
+
 /* A peer may claim frame_bytes_max and send nothing: memory that is not written to costs
  * nothing, but the claim may be more than the system grants, and that is not our mistake. */
 static int frame_begin(struct net_framer *f, uint32_t bytes)
@@ -47,10 +60,9 @@ static int frame_begin(struct net_framer *f, uint32_t bytes)
     }
     f->frame_bytes = bytes;
     f->frame_have = 0;
+    f->window_end = 0;
     f->tail_done = false;
-    if (f->ops->on_begin != NULL && bytes >= NET_FRAMER_DIRECT_BYTES_MIN) {
-        f->ops->on_begin(f->ctx, bytes);
-    }
+    window_begin(f);
     return 0;
 }
 
@@ -77,6 +89,7 @@ static int frame_add_tail(struct net_framer *f)
     }
     f->frame = longer;
     f->frame_bytes += more;
+    f->window_end = f->frame_bytes;
     return 0;
 }
 
@@ -96,6 +109,19 @@ static int frame_whole(struct net_framer *f)
     f->frame = NULL;
     f->whole_count++;
     f->ops->on_frame(f->ctx, frame, f->frame_bytes);
+    return 0;
+}
+
+/* `bytes` more of the frame are in place. */
+static int frame_advance(struct net_framer *f, size_t bytes)
+{
+    f->frame_have += (uint32_t)bytes;
+    if (f->frame_have == f->frame_bytes) {
+        return frame_whole(f);
+    }
+    if (f->frame_have == f->window_end) {
+        window_begin(f);
+    }
     return 0;
 }
 
@@ -133,16 +159,27 @@ static int parse_frame(struct net_framer *f, const uint8_t *data, size_t bytes, 
         }
         taken = NET_FRAMER_LENGTH_BYTES;
     }
-    part = f->frame_bytes - f->frame_have;
+    if (f->blocked) { /* no room for it yet */
+        *ret_taken = taken;
+        return 0;
+    }
+    part = f->window_end - f->frame_have;
     if (part > bytes - taken) {
         part = bytes - taken;
     }
     if (part != 0) {
         memcpy(f->frame + f->frame_have, data + taken, part);
-        f->frame_have += (uint32_t)part;
     }
     *ret_taken = taken + part;
-    return f->frame_have == f->frame_bytes ? frame_whole(f) : 0;
+    return frame_advance(f, part);
+}
+
+static size_t parse_skipped(struct net_framer *f, size_t bytes)
+{
+    size_t taken = bytes < f->skip_bytes ? bytes : f->skip_bytes;
+
+    f->skip_bytes -= (uint32_t)taken;
+    return taken;
 }
 
 /* Stops at the first thing that is not whole and keeps it, as well as all that comes after
@@ -151,9 +188,15 @@ static int parse(struct net_framer *f, const uint8_t *data, size_t bytes)
 {
     while (bytes != 0 && !f->blocked) {
         size_t taken = 0;
-        int rc =
-            f->framing ? parse_frame(f, data, bytes, &taken) : parse_raw(f, data, bytes, &taken);
+        int rc = 0;
 
+        if (f->skip_bytes != 0) {
+            taken = parse_skipped(f, bytes);
+        } else if (f->framing) {
+            rc = parse_frame(f, data, bytes, &taken);
+        } else {
+            rc = parse_raw(f, data, bytes, &taken);
+        }
         if (rc != 0) {
             return rc;
         }
@@ -174,7 +217,7 @@ uint8_t *net_framer_buffer(const struct net_framer *f, size_t *ret_bytes)
     if (f->frame == NULL) {
         return NULL;
     }
-    rest = f->frame_bytes - f->frame_have;
+    rest = f->window_end - f->frame_have;
     if (rest < NET_FRAMER_DIRECT_BYTES_MIN) {
         return NULL;
     }
@@ -184,8 +227,7 @@ uint8_t *net_framer_buffer(const struct net_framer *f, size_t *ret_bytes)
 
 int net_framer_filled(struct net_framer *f, size_t bytes)
 {
-    f->frame_have += (uint32_t)bytes;
-    return f->frame_have == f->frame_bytes ? frame_whole(f) : 0;
+    return frame_advance(f, bytes);
 }
 
 int net_framer_feed(struct net_framer *f, uint8_t *data, size_t bytes)
@@ -223,7 +265,15 @@ int net_framer_resume(struct net_framer *f)
     return rc;
 }
 
+void net_framer_skip(struct net_framer *f)
+{
+    CHECK(f->frame != NULL && f->skip_bytes == 0);
+    bigmem_free(f->frame);
+    f->frame = NULL;
+    f->skip_bytes = f->frame_bytes - f->frame_have;
+}
+
 bool net_framer_is_partial(const struct net_framer *f)
 {
-    return f->frame != NULL || f->stash != NULL || !f->framing;
+    return f->frame != NULL || f->skip_bytes != 0 || f->stash != NULL || !f->framing;
 }

@@ -14,15 +14,17 @@
 enum {
     NET_FRAMER_RAW_BYTES_MAX = 1024,     /* a preamble must be whole within */
     NET_FRAMER_DIRECT_BYTES_MIN = 16384, /* less is cheaper to copy than to read apart */
+    NET_FRAMER_WINDOW_BYTES = 1 << 20,   /* read of a large frame before on_window is asked */
     NET_FRAMER_LENGTH_BYTES = 4
 };
 
 struct net_framer_ops {
     /* Bytes before the first frame. As net_server_ops.on_preamble. */
     int (*on_raw)(void *ctx, const uint8_t *data, size_t bytes);
-    /* A frame of NET_FRAMER_DIRECT_BYTES_MIN or more has begun; the rest of it is still to be
-     * read. May be NULL. */
-    void (*on_begin)(void *ctx, uint32_t bytes);
+    /* A frame of NET_FRAMER_DIRECT_BYTES_MIN or more has begun, or has all of what was asked
+     * for so far: its next `window` bytes are read, unless `blocked`. May be NULL: it is read
+     * as it comes. */
+    void (*on_window)(void *ctx, uint32_t frame_bytes, uint32_t window);
     /* Bytes that follow this whole frame outside its length and belong to it. 0 or a
      * negative code. May be NULL: there are none. */
     int (*frame_tail)(void *ctx, const uint8_t *frame, uint32_t bytes, uint32_t *ret_more);
@@ -43,7 +45,9 @@ struct net_framer {
     uint8_t *frame; /* under way, or NULL */
     uint32_t frame_bytes;
     uint32_t frame_have;
-    uint8_t *stash; /* input not looked at yet */
+    uint32_t window_end; /* no more of the frame is read than up to here */
+    uint32_t skip_bytes; /* of a frame that is thrown away */
+    uint8_t *stash;      /* input not looked at yet */
     size_t stash_bytes;
 };
 
@@ -61,6 +65,8 @@ int net_framer_filled(struct net_framer *f, size_t bytes);
 int net_framer_feed(struct net_framer *f, uint8_t *data, size_t bytes);
 /* After `blocked` went back to false: look at what was kept. */
 int net_framer_resume(struct net_framer *f);
+/* What came of the frame under way is freed, and the rest of it thrown away as it comes. */
+void net_framer_skip(struct net_framer *f);
 /* Something began and is not whole. */
 bool net_framer_is_partial(const struct net_framer *f);
 

@@ -113,6 +113,11 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     return 0;
 }
 
+void net_server_hurry(struct net_server *server, bool hurry)
+{
+    server->hurry = hurry;
+}
+
 uint16_t net_server_port(const struct net_server *server, unsigned index)
 {
     CHECK(index < server->options.addr_count);

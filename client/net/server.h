@@ -36,9 +36,10 @@ struct net_server_ops {
      * takes (> 0; framing starts behind them), 0 for "not whole yet", negative to close. It may
      * net_conn_write() an answer. */
     int (*on_preamble)(struct net_conn *conn, const uint8_t *data, size_t bytes);
-    /* A large frame has begun; most of it is still to be read, which net_conn_pause() puts off.
-     * on_frame or on_close follows. May be NULL. */
-    void (*on_frame_begin)(struct net_conn *conn, uint32_t bytes);
+    /* A large frame has begun, or has all of what was asked for so far: its next `window` bytes
+     * (at most NET_FRAMER_WINDOW_BYTES) are to be read, which net_conn_pause() puts off. More of
+     * them, on_frame or on_close follow. May be NULL. */
+    void (*on_frame_window)(struct net_conn *conn, uint32_t frame_bytes, uint32_t window);
     /* A whole frame body (without its 4 length bytes). Ownership of `frame` (bigmem_free())
      * passes to the callee. */
     void (*on_frame)(struct net_conn *conn, uint8_t *frame, uint32_t bytes);
@@ -62,6 +63,9 @@ struct net_server_options {
 int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
                    struct net_server **ret_server, struct err *e);
 /* Port of the i-th address (for port 0), 0 for unix. */
+/* From now on, or no longer: others wait for the memory that frames hold, so a peer whose large
+ * frame stalls for NET_HURRY_TIMEOUT_MS is dropped. */
+void net_server_hurry(struct net_server *server, bool hurry);
 uint16_t net_server_port(const struct net_server *server, unsigned index);
 unsigned net_server_connections(const struct net_server *server);
 /* No new connections, no new frames; connections that are held or have unsent replies get
@@ -91,6 +95,9 @@ void net_conn_write_gather(struct net_conn *conn, struct gather *reply, void (*s
                            void *ctx);
 /* Owner's back-pressure: no on_frame until unpaused, even for what was already read. */
 void net_conn_pause(struct net_conn *conn, bool paused);
+/* Between on_frame_window and on_frame: the frame is given up. Its memory is freed, its rest is
+ * read and thrown away, and there is no on_frame for it. */
+void net_conn_skip_frame(struct net_conn *conn);
 /* What is queued may leave, then on_close; later. Writes from here on are ignored. */
 void net_conn_close(struct net_conn *conn);
 

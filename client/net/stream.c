@@ -135,6 +135,12 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
     *ret_buf = uv_buf_init((char *)data, (unsigned)bytes);
 }
 
+static void begin_pace(struct net_stream *s)
+{
+    s->read_paced_ms = stream_now_ms(s);
+    s->paced_bytes = 0;
+}
+
 /* What began keeps the time when it began, however the bytes drip in: only much of it is
  * progress. */
 static void note_read(struct net_stream *s, size_t bytes, uint64_t whole_count_before, int rc)
@@ -143,6 +149,10 @@ static void note_read(struct net_stream *s, size_t bytes, uint64_t whole_count_b
         stream_down(s, rc);
     }
     s->read_bytes += bytes;
+    s->paced_bytes += bytes;
+    if (s->paced_bytes >= NET_HURRY_BYTES || s->read_since_ms == 0) {
+        begin_pace(s);
+    }
     if (!net_framer_is_partial(&s->framer) || !s->reading) {
         s->read_since_ms = 0;
         s->read_bytes = 0;
@@ -192,6 +202,7 @@ static void update_reading(struct net_stream *s)
     }
     if (net_framer_is_partial(&s->framer)) {
         s->read_since_ms = stream_now_ms(s);
+        begin_pace(s);
     }
     CHECK(uv_read_start(&s->uv.stream, on_alloc, on_read) == 0);
 }

@@ -23,6 +23,9 @@ struct net_stream;
 
 /* A transfer has made progress, and gets its time anew, whenever it has moved so much. */
 enum { NET_PROGRESS_BYTES = 1 << 20 };
+/* As much as a peer must send within NET_HURRY_TIMEOUT_MS while others wait for the memory that
+ * its frame holds. */
+enum { NET_HURRY_BYTES = 128 << 10, NET_HURRY_TIMEOUT_MS = 5000 };
 
 struct net_stream_ops {
     struct net_framer_ops framer;             /* their ctx is the stream */
@@ -46,6 +49,7 @@ struct net_stream {
     struct net_framer framer;
     uint64_t
         read_since_ms; /* loop time of the last progress in what is partly read; 0: nothing is */
+    uint64_t read_paced_ms;  /* the same of the last NET_HURRY_BYTES */
     uint64_t write_since_ms; /* loop time of the last progress in sending; 0: nothing waits */
     bool down;
 
@@ -61,6 +65,7 @@ struct net_stream {
     struct net_outq outq;
     size_t write_bytes_max;
     size_t read_bytes;    /* since read_since_ms */
+    size_t paced_bytes;   /* since read_paced_ms */
     size_t written_bytes; /* since write_since_ms */
     bool connected;
     bool reading;

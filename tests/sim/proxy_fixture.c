@@ -81,7 +81,8 @@ int32_t fixture_call(struct fixture *f, const struct proxy_request *request, str
     memset(c, 0, sizeof(*c));
     c->code = request->code;
     proxy_request_encode(request, &c->request);
-    assert_int_equal(proxy_client_call(f->client, &c->call, &c->request, 5000, fixture_on_call), 0);
+    assert_int_equal(proxy_client_call(f->client, &c->call, &c->request, 20000, fixture_on_call),
+                     0);
     loop_fixture_run_until(&f->w->base, &c->done);
     gather_release(&c->request);
     if (c->rc != 0 && c->proxy_code == 0) {

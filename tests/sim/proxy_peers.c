@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "sim/proxy_fixture.h"
 
@@ -373,7 +374,7 @@ static void large_frames_wait_until_there_is_room_for_them(void **state)
             more = more || sent[i] < frames[i].len;
         }
         loop_fixture_run_ms(&f->w->base, 1);
-        most = f->server->request_bytes > most ? f->server->request_bytes : most;
+        most = f->server->room.used_bytes > most ? f->server->room.used_bytes : most;
     }
     for (unsigned i = 0; i < 6; i++) {
         char name[8];
@@ -385,7 +386,122 @@ static void large_frames_wait_until_there_is_room_for_them(void **state)
         buf_release(&frames[i]);
     }
     assert_true(most > 1400000 && most <= REQUEST_BYTES_MAX);
-    assert_int_equal(f->server->request_bytes, 0);
+    assert_int_equal(f->server->room.used_bytes, 0);
+    free(data);
+    fixture_free(f);
+}
+
+/* A head that announces `frame_bytes`, and so many of them. */
+static void raw_begin(struct raw *raw, uint32_t frame_bytes, const uint8_t *data, size_t bytes)
+{
+    struct buf b = {0};
+    size_t sent = 0;
+
+    buf_put_u32le(&b, frame_bytes);
+    buf_put(&b, data, bytes);
+    for (unsigned i = 0; i < 1000 && sent < b.len; i++) {
+        ssize_t n = send(raw->fd, b.data + sent, b.len - sent, MSG_NOSIGNAL);
+
+        sent += n > 0 ? (size_t)n : 0;
+        loop_fixture_run_ms(&raw->f->w->base, 1);
+    }
+    buf_release(&b);
+}
+
+/* Two frames that have room, all of it between them, and stop before their ends. */
+static void raw_hold_room(struct fixture *f, const uint8_t *data, struct raw raws[2])
+{
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t end = clock_mono_ms() + LOOP_FIXTURE_WAIT_MS;
+
+        raws[i] = raw_connect(f);
+        raw_hello(&raws[i]);
+        raw_begin(&raws[i], 1500000, data, 1400000);
+        while (f->server->room.used_bytes < (i + 1) * 1500000) {
+            assert_true(clock_mono_ms() < end);
+            loop_fixture_run_ms(&f->w->base, 1);
+        }
+    }
+}
+
+static void what_is_only_announced_keeps_nobody_out(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    uint8_t *data = mem_zalloc(1 << 20);
+    struct raw raws[6];
+
+    (void)state;
+    for (unsigned i = 0; i < 6; i++) {
+        raws[i] = raw_connect(f);
+        raw_hello(&raws[i]);
+        raw_begin(&raws[i], 4 << 20, data, 10000); /* alone more than the limit */
+    }
+    assert_int_equal(fixture_put(f, "large", data, 1 << 20), 0);
+    world_expect(f->w, "large", data, 1 << 20);
+    for (unsigned i = 0; i < 6; i++) {
+        close(raws[i].fd);
+    }
+    free(data);
+    fixture_free(f);
+}
+
+static void a_frame_that_stalled_is_dropped_for_those_who_wait(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    uint8_t *data = mem_zalloc(1500000);
+    struct raw stopped[2];
+    struct raw idle = raw_connect(f);
+    uint8_t byte;
+
+    (void)state;
+    raw_hello(&idle);
+    raw_hold_room(f, data, stopped);
+    assert_int_equal(fixture_put(f, "large", data, 1 << 20), 0);
+    world_expect(f->w, "large", data, 1 << 20);
+    assert_int_equal(raw_read(&stopped[0], &byte, 1), 0);
+    assert_int_equal(recv(idle.fd, &byte, 1, 0), -1); /* which held nothing */
+    for (unsigned i = 0; i < 2; i++) {
+        close(stopped[i].fd);
+    }
+    close(idle.fd);
+    free(data);
+    fixture_free(f);
+}
+
+/* Told while it still sends, and served again by the same connection. */
+static void a_frame_that_waits_too_long_is_told_so(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    uint8_t wanted = MANIFEST_V3; /* which knows our codes */
+    struct proxy_session_entry entry = {
+        .key = slice_str("manifest_ser"), .value = slice_of(&wanted, 1), .has_value = true};
+    struct proxy_request session = {.code = PROXY_UPDATE_SESSION,
+                                    .session = {.items = &entry, .count = 1}};
+    struct proxy_request ping = {.code = PROXY_PING};
+    uint8_t *data = mem_zalloc(1500000);
+    struct raw holders[2], late = raw_connect(f);
+
+    (void)state;
+    f->server->options.room_timeout_ms = 500;
+    raw_hold_room(f, data, holders);
+    raw_hello(&late);
+    raw_request(&late, &session);
+    assert_int_equal(raw_reply(&late, NULL), 0);
+    raw_begin(&late, 1000000, data, 500000);
+    assert_int_equal(raw_reply(&late, NULL), PROXY_RC_BUSY);
+    for (size_t left = 500000, turns = 0; left != 0; turns++) {
+        ssize_t n = send(late.fd, data, left, MSG_NOSIGNAL);
+
+        assert_true(turns < LOOP_FIXTURE_WAIT_MS);
+        left -= n > 0 ? (size_t)n : 0;
+        loop_fixture_run_ms(&f->w->base, 1);
+    }
+    raw_request(&late, &ping);
+    assert_int_equal(raw_reply(&late, NULL), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        close(holders[i].fd);
+    }
+    close(late.fd);
     free(data);
     fixture_free(f);
 }
@@ -423,6 +539,9 @@ int main(void)
         cmocka_unit_test(connections_over_the_limit_are_closed_and_the_others_served),
         cmocka_unit_test(a_reader_that_does_not_read_holds_up_no_put),
         cmocka_unit_test(large_frames_wait_until_there_is_room_for_them),
+        cmocka_unit_test(what_is_only_announced_keeps_nobody_out),
+        cmocka_unit_test(a_frame_that_stalled_is_dropped_for_those_who_wait),
+        cmocka_unit_test(a_frame_that_waits_too_long_is_told_so),
         cmocka_unit_test(closing_answers_what_runs),
     };
 

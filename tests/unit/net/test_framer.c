@@ -199,6 +199,93 @@ static void a_preamble_that_never_ends_is_refused(void **state)
     net_framer_release(&t.framer);
 }
 
+/* ---- windows ---- */
+
+struct windowed {
+    struct taker taker; /* first */
+    unsigned windows;
+    uint32_t asked; /* of the frame under way */
+    bool refuse;
+};
+
+static void on_window(void *ctx, uint32_t frame_bytes, uint32_t window)
+{
+    struct windowed *w = ctx;
+
+    assert_int_equal(w->taker.framer.frame_have, w->asked);
+    assert_true(window > 0 && window <= NET_FRAMER_WINDOW_BYTES);
+    assert_true(w->asked + window <= frame_bytes);
+    w->windows++;
+    w->asked += window;
+    w->taker.framer.blocked = w->refuse;
+}
+
+static const struct net_framer_ops window_ops = {.on_window = on_window, .on_frame = on_frame};
+
+/* Fed in pieces, never beyond what was asked for, and blocked at each window. */
+static void a_large_frame_is_read_in_windows(void **state)
+{
+    struct windowed w = {.refuse = true, .taker.rnd = rnd_seed(clock_mono_ns())};
+    uint32_t bytes = 3 * NET_FRAMER_WINDOW_BYTES + 12345;
+    struct buf in = {0};
+
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        buf_put_u32le(&in, bytes);
+        for (uint32_t at = 0; at < bytes; at += 4) {
+            buf_put_u32le(&in, at * 7 + i);
+        }
+        in.len = (size_t)(i + 1) * (4 + bytes);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        struct buf one = {.data = in.data + (size_t)i * (4 + bytes), .len = 4 + bytes};
+
+        w.asked = 0;
+        if (i == 0) {
+            net_framer_init(&w.taker.framer, &window_ops, &w, 4 * NET_FRAMER_WINDOW_BYTES, false);
+        }
+        assert_int_equal(feed(&w.taker, &one), 0);
+        assert_int_equal(w.windows, 4 * (i + 1));
+        assert_int_equal(w.asked, bytes);
+    }
+    assert_int_equal(w.taker.frames, 2);
+    assert_int_equal(w.taker.got.len, in.len);
+    assert_memory_equal(w.taker.got.data, in.data, in.len);
+    net_framer_release(&w.taker.framer);
+    buf_release(&w.taker.got);
+    buf_release(&in);
+}
+
+static void a_skipped_frame_is_thrown_away_and_the_next_one_read(void **state)
+{
+    struct windowed w = {.taker.rnd = rnd_seed(clock_mono_ns())};
+    uint32_t bytes = NET_FRAMER_WINDOW_BYTES + 5000;
+    struct buf begin = {0}, rest = {0};
+
+    (void)state;
+    net_framer_init(&w.taker.framer, &window_ops, &w, 4 * NET_FRAMER_WINDOW_BYTES, false);
+    buf_put_u32le(&begin, bytes);
+    while (begin.len < 20004) {
+        buf_put(&begin, "1234", 4);
+    }
+    while (rest.len < bytes - 20000) {
+        buf_put(&rest, "5678", 4);
+    }
+    rest.len = bytes - 20000;
+    buf_put(&rest, "\3\0\0\0abc", 7);
+    assert_int_equal(feed(&w.taker, &begin), 0);
+    net_framer_skip(&w.taker.framer);
+    assert_true(net_framer_is_partial(&w.taker.framer));
+    assert_int_equal(feed(&w.taker, &rest), 0);
+    assert_false(net_framer_is_partial(&w.taker.framer));
+    assert_int_equal(w.taker.frames, 1);
+    assert_memory_equal(w.taker.got.data, "\3\0\0\0abc", 7);
+    net_framer_release(&w.taker.framer);
+    buf_release(&w.taker.got);
+    buf_release(&begin);
+    buf_release(&rest);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +293,8 @@ int main(void)
         cmocka_unit_test(a_length_over_the_limit_is_refused_before_memory_is_taken),
         cmocka_unit_test(a_tail_over_the_limit_is_refused),
         cmocka_unit_test(a_preamble_that_never_ends_is_refused),
+        cmocka_unit_test(a_large_frame_is_read_in_windows),
+        cmocka_unit_test(a_skipped_frame_is_thrown_away_and_the_next_one_read),
     };
 
     return cmocka_run_group_tests_name("net/framer", tests, NULL, NULL);
