@@ -212,9 +212,9 @@ static void on_nbd_closed(void *ctx)
 
 static void on_volume_closed(void *ctx, int rc, const struct err *e)
 {
+    (void)ctx; /* volumes_left() looks again */
     (void)rc;
     (void)e;
-    ((struct driver *)ctx)->closing--;
 }
 
 /* True when volumes are still to be waited for: they call stop_step() by the timer. */
@@ -225,9 +225,8 @@ static bool volumes_left(struct driver *d)
     LIST_FOR_EACH_SAFE (it, &d->volumes) {
         struct driver_volume *v = container_of(it, struct driver_volume, link);
 
-        if (driver_volume_close(v, DRIVER_VOLUME_DRAIN_MS, on_volume_closed, d, &e) == 0) {
-            d->closing++;
-        }
+        /* Refused while it is closed already. */
+        (void)driver_volume_close(v, DRIVER_VOLUME_DRAIN_MS, on_volume_closed, d, &e);
     }
     return !list_empty(&d->volumes) || d->operations != 0;
 }
@@ -328,6 +327,7 @@ static void stop_step(struct driver *d)
     } else if (d->timer_open) {
         uv_close((uv_handle_t *)&d->timer, on_timer_closed);
     } else {
+        buf_release(&d->full_pins);
         d->stopped(d);
     }
 }

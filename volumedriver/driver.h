@@ -11,6 +11,7 @@
 
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "meta/connect.h"
 #include "meta/registry_volume.h"
@@ -63,10 +64,10 @@ struct driver {
     bool connected; /* private from here on */
     bool reachable; /* the registry has answered */
     bool timer_open, turn_open, settling, full_told, moving;
-    uint64_t moved_ms; /* driver_moved.c: not before */
+    struct buf full_pins; /* driver_full.c: who was named last */
+    uint64_t moved_ms;    /* driver_moved.c: not before */
     uint8_t moved_uuid[16];
     uint64_t settle_ms; /* not before */
-    unsigned closing;
 };
 
 /* Listens for NBD clients, opens journal and map (blocks), then goes on until on_ready(). Clients

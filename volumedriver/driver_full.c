@@ -74,17 +74,26 @@ static uint64_t waited_ms(const struct driver *d)
     return journal_waiting(d->journal, &ms) != NULL ? ms : 0;
 }
 
+/* Once for each that it waits for. */
+static void tell(struct driver *d, uint64_t ms)
+{
+    struct buf text = pins_text(d);
+
+    if (!d->full_told || !slice_eq(slice_buf(&text), slice_buf(&d->full_pins))) {
+        log_warn("driver", "journal full, writes wait", "waited_ms=%" PRIu64 " pinned_by=\"%.*s\"",
+                 ms, (int)text.len, (const char *)text.data);
+    }
+    buf_release(&d->full_pins);
+    d->full_pins = text;
+    d->full_told = true;
+}
+
 void driver_full_watch(struct driver *d)
 {
     uint64_t ms = waited_ms(d);
-    struct buf text;
 
-    if (!d->full_told && ms >= TELL_MS) {
-        d->full_told = true;
-        text = pins_text(d);
-        log_warn("driver", "journal full, writes wait", "waited_ms=%" PRIu64 " pinned_by=\"%.*s\"",
-                 ms, (int)text.len, (const char *)text.data);
-        buf_release(&text);
+    if (ms >= TELL_MS) {
+        tell(d, ms);
     } else if (d->full_told && ms < OVER_MS && !journal_is_full(d->journal)) {
         d->full_told = false;
         log_info("driver", "journal has room again", "home=%s", d->config->home);
