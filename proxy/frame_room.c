@@ -5,8 +5,7 @@
 void frame_room_init(struct frame_room *room, size_t limit_bytes, uint32_t frame_bytes_max)
 {
     *room = (struct frame_room){.limit_bytes = limit_bytes,
-                                .most_bytes =
-                                    limit_bytes > frame_bytes_max ? limit_bytes : frame_bytes_max};
+                                .most_bytes = limit_bytes + frame_bytes_max};
     list_init(&room->waiting);
 }
 

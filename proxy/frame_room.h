@@ -7,8 +7,9 @@
  * whole one after another.
  *
  * A frame of more than half of the limit would keep all others out: such giants are counted
- * apart. Beyond its first window one at a time has room, as soon as all together stay within
- * the limit or the longest frame, whichever is more. Loop thread only. */
+ * apart. Beyond its first window one at a time has room, beside the limit, so that all together
+ * stay within the limit and the longest frame: it waits for no others and they not for it, or one
+ * peer who sends a giant slowly would keep them out. Loop thread only. */
 #ifndef PROXY_FRAME_ROOM_H
 #define PROXY_FRAME_ROOM_H
 

@@ -124,6 +124,14 @@ void *bigmem_alloc(size_t bytes)
     return data != NULL ? data : mem_alloc(bytes); /* which says so and aborts */
 }
 
+/* Cheaper than to clear and fault in the pages again, when the system has no need of them. */
+void bigmem_cool(void *data, size_t bytes)
+{
+    if (bytes > HUGE_PAGE_BYTES && (uintptr_t)data % HUGE_PAGE_BYTES == 0) {
+        (void)madvise(data, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_FREE);
+    }
+}
+
 /* Makes room by letting go of the coldest; returns it, or NULL. Locked. */
 static void *make_room(size_t bytes)
 {

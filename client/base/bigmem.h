@@ -25,6 +25,8 @@ void *bigmem_alloc(size_t bytes) __attribute__((malloc, alloc_size(1), returns_n
 /* NULL when the system does not grant it: for sizes that peers name. */
 void *bigmem_try(size_t bytes) __attribute__((malloc, alloc_size(1)));
 void bigmem_free(void *data); /* accepts NULL */
+/* What it holds is nothing yet: the system may have the pages back until they are written to. */
+void bigmem_cool(void *data, size_t bytes);
 
 /* Keep up to so many freed bytes from now on; 0, as at the start: none. */
 void bigmem_keep(size_t bytes_max);

@@ -198,7 +198,7 @@ void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
     const struct net_stream *s = &conn->stream;
     bool framing = s->framer.framing;
     uint64_t read_max_ms = framing ? o->frame_timeout_ms : o->preamble_timeout_ms;
-    bool hurry = conn->server->hurry && s->read_since_ms != 0 && s->framer.frame != NULL &&
+    bool hurry = conn->server->may_hurry && s->read_since_ms != 0 && s->framer.frame != NULL &&
                  s->framer.frame_bytes >= NET_FRAMER_DIRECT_BYTES_MIN;
 
     if (conn->ending) {

@@ -34,6 +34,8 @@ struct net_server {
     struct log_limit refused_log;
     struct log_limit dropped_log;
     bool hurry;
+    bool may_hurry; /* in this tick */
+    uint64_t ticked_ms;
     bool closing;
     bool handles_closing;
     uint64_t drain_until_ms;

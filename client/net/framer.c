@@ -58,6 +58,9 @@ static int frame_begin(struct net_framer *f, uint32_t bytes)
     if (f->frame == NULL) {
         return ERR_BUSY;
     }
+    if (f->ops->on_window != NULL) {
+        bigmem_cool(f->frame, bytes); /* else its owner counts windows and all of it is resident */
+    }
     f->frame_bytes = bytes;
     f->frame_have = 0;
     f->window_end = 0;
@@ -214,7 +217,7 @@ uint8_t *net_framer_buffer(const struct net_framer *f, size_t *ret_bytes)
 {
     size_t rest;
 
-    if (f->frame == NULL) {
+    if (f->frame == NULL || f->stash != NULL) { /* what was kept comes first */
         return NULL;
     }
     rest = f->window_end - f->frame_have;

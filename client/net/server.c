@@ -35,6 +35,9 @@ static void on_tick(uv_timer_t *timer)
     struct net_server *server = timer->data;
     uint64_t now_ms = uv_now(server->hub.loop);
 
+    /* Not when we stood still ourselves: what they sent may not be read yet. */
+    server->may_hurry = server->hurry && now_ms - server->ticked_ms <= 2 * server->tick_ms;
+    server->ticked_ms = now_ms;
     LIST_FOR_EACH (it, &server->conns) {
         net_conn_tick(container_of(it, struct net_conn, link), now_ms);
     }

@@ -66,8 +66,10 @@ static int feed(struct taker *t, const struct buf *in)
 
         if (t->framer.blocked) {
             t->framer.blocked = false;
-            rc = net_framer_resume(&t->framer);
-            continue;
+            if (rnd_below(&t->rnd, 2)) { /* else more comes before it is resumed */
+                rc = net_framer_resume(&t->framer);
+                continue;
+            }
         }
         to = net_framer_buffer(&t->framer, &room);
         part = 1 + rnd_below(&t->rnd, rnd_below(&t->rnd, 2) ? room : room < 9 ? room : 9);
