@@ -79,8 +79,7 @@ void nbd_conn_close(struct nbd_conn *conn, const char *why)
         log_close(conn, why);
     }
     conn->phase = NBD_CONN_DEAD;
-    list_remove(&conn->hungry);
-    nbd_room_unfavour(conn);
+    nbd_room_leave(conn);
     drop_list(conn, &conn->out);
     drop_list(conn, &conn->target->starved);
     if (conn->fill != NULL) {
@@ -98,14 +97,26 @@ void nbd_conn_close(struct nbd_conn *conn, const char *why)
 
 /* ---- receiving ---- */
 
+/* The favoured one has what all others need: more is asked of it. */
+static size_t progress_bytes(const struct nbd_conn *conn)
+{
+    return conn->worker->room.favoured == conn ? NBD_ROOM_WINDOW_BYTES : NBD_ROOM_PROGRESS_BYTES;
+}
+
 void nbd_conn_moved(struct nbd_conn *conn, size_t bytes)
 {
     conn->progress_ms = uv_now(conn->worker->loop);
     conn->moved_bytes += bytes;
-    if (conn->moved_bytes >= NBD_ROOM_PROGRESS_BYTES) {
+    if (conn->moved_bytes >= progress_bytes(conn)) {
         conn->paced_ms = conn->progress_ms;
         conn->moved_bytes = 0;
     }
+}
+
+void nbd_conn_begins(struct nbd_conn *conn)
+{
+    conn->progress_ms = conn->paced_ms = uv_now(conn->worker->loop);
+    conn->moved_bytes = 0;
 }
 
 /* Takes the room that another request with so much payload needs first, if there is some. */
@@ -152,7 +163,7 @@ static void take_request(struct nbd_conn *conn)
     if (cmd.type == NBD_CMD_WRITE && cmd.length != 0) {
         conn->fill = req;
         conn->fill_left = cmd.length;
-        nbd_conn_moved(conn, NBD_ROOM_PROGRESS_BYTES); /* its time begins */
+        nbd_conn_begins(conn);
     } else {
         nbd_command_start(req);
     }
@@ -284,7 +295,7 @@ static void resume(struct nbd_conn *conn)
     if (conn->blocked) {
         return;
     }
-    nbd_conn_moved(conn, NBD_ROOM_PROGRESS_BYTES); /* its time begins again */
+    nbd_conn_begins(conn);
     conn->stash = NULL;
     conn->stash_bytes = 0;
     consume(conn, stash, bytes);
@@ -319,6 +330,15 @@ static ssize_t receive_once(struct nbd_conn *conn, size_t *ret_asked, size_t *re
     return n < 0 ? -errno : n;
 }
 
+static void drop_half_read(struct nbd_conn *conn)
+{
+    if (conn->fill != NULL) {
+        nbd_room_unfavour(conn);
+        nbd_req_free(conn->fill);
+        conn->fill = NULL;
+    }
+}
+
 static void receive(struct nbd_conn *conn)
 {
     for (int turn = 0; turn < RECEIVE_TURNS; turn++) {
@@ -337,7 +357,8 @@ static void receive(struct nbd_conn *conn)
             nbd_conn_close(conn, strerror((int)-n));
             return;
         }
-        if (n == 0) { /* as NBD_CMD_DISC; what was half read is dropped */
+        if (n == 0) { /* as NBD_CMD_DISC */
+            drop_half_read(conn);
             conn->phase = NBD_CONN_ENDING;
             nbd_worker_schedule(conn->worker, conn);
             return;

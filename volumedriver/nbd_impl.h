@@ -45,6 +45,7 @@ struct nbd_worker {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t sweep; /* stalled peers */
+    uint64_t swept_ms;
     uv_timer_t retry; /* starved requests whose volume is busy with others' requests */
     struct list due;  /* connections with something to do at the end of this turn */
     struct list conns, targets;
@@ -114,6 +115,7 @@ struct nbd_target *nbd_target_get(struct nbd_worker *w, struct volume *volume);
 void nbd_target_put(struct nbd_target *target);
 
 /* nbd_conn.c */
+void nbd_conn_begins(struct nbd_conn *conn);              /* something whose time is measured */
 void nbd_conn_moved(struct nbd_conn *conn, size_t bytes); /* to or from the peer */
 void nbd_conn_turn(struct nbd_conn *conn); /* what was put off to the end of the loop's turn */
 void nbd_conn_close(struct nbd_conn *conn, const char *why); /* to DEAD; NULL: nothing to say */

@@ -30,7 +30,7 @@ static void queue(struct nbd_req *req)
     struct nbd_conn *conn = req->conn;
 
     if (list_empty(&conn->out)) {
-        nbd_conn_moved(conn, NBD_ROOM_PROGRESS_BYTES); /* its time begins */
+        nbd_conn_begins(conn);
     }
     list_push(&conn->out, &req->link);
     nbd_worker_schedule(conn->worker, conn);

@@ -33,8 +33,25 @@ static bool may_be_favoured(const struct nbd_conn *conn)
     return conn->fill != NULL && (favoured == NULL || favoured == conn);
 }
 
+/* What the oldest of its volume that waits is owed: who came later leaves it. */
+static size_t owed(const struct nbd_conn *conn)
+{
+    LIST_FOR_EACH (it, &conn->worker->room.hungry) {
+        const struct nbd_conn *other = container_of(it, struct nbd_conn, hungry);
+
+        if (other == conn) {
+            break;
+        }
+        if (other->target == conn->target) {
+            return other->want_bytes;
+        }
+    }
+    return 0;
+}
+
 static bool has_room(const struct nbd_conn *conn, bool is_write, size_t bytes)
 {
+    bytes += owed(conn);
     return target_has_room(conn->target, is_write, bytes) &&
            worker_has_room(conn->worker, is_write, bytes, NBD_BLOCK_MAX_BYTES);
 }
@@ -100,6 +117,13 @@ void nbd_room_unfavour(struct nbd_conn *conn)
         room->favoured = NULL;
         feed_hungry(conn->worker);
     }
+}
+
+void nbd_room_leave(struct nbd_conn *conn)
+{
+    list_remove(&conn->hungry);
+    nbd_room_unfavour(conn);
+    feed_hungry(conn->worker); /* they may have left room for it */
 }
 
 /* Who waits only for the share of its own volume wants nothing of other volumes' peers. */

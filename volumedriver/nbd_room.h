@@ -42,8 +42,10 @@ struct nbd_room {
 /* False: the connection is on the list of those that wait, and scheduled when it may try again. */
 bool nbd_room_take(struct nbd_conn *conn, bool is_write, size_t bytes);
 void nbd_room_give(struct nbd_conn *conn, bool is_write, size_t bytes);
-/* It has all bytes of its write, or is dead. */
+/* It has all bytes of its write, or gave it up. */
 void nbd_room_unfavour(struct nbd_conn *conn);
+/* It is dead and waits no more. */
+void nbd_room_leave(struct nbd_conn *conn);
 /* Do others wait for what this connection holds? */
 bool nbd_room_is_wanted_of(const struct nbd_conn *conn);
 

@@ -1,12 +1,22 @@
 #include "volumedriver/nbd_worker.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_server.h"
 
-enum { SWEEP_MS = 1000, HANDLES = 5 /* without the mailbox's */ };
+enum {
+    SWEEP_MS = 1000,
+    HANDLES = 5, /* without the mailbox's */
+    /* Less than this, of all connections there can be, keeps nobody out. */
+    HURRY_BYTES_MIN = NBD_CONN_BYTES_SURE / 2,
+};
+
+static_assert((size_t)NBD_CONNECTIONS_MAX * HURRY_BYTES_MIN < NBD_TARGET_WRITE_BYTES_MAX,
+              "see HURRY_BYTES_MIN");
 
 /* Connections that become due meanwhile wait for the next pass, so that none can hold the
  * loop. */
@@ -62,17 +72,21 @@ static bool is_stalled(const struct nbd_conn *conn, uint64_t now_ms)
         return false;
     }
     return now_ms - conn->progress_ms > conn->stall_timeout_ms ||
-           (now_ms - conn->paced_ms > NBD_ROOM_HURRY_MS && conn->bytes > NBD_CONN_BYTES_SURE &&
+           (now_ms - conn->paced_ms > NBD_ROOM_HURRY_MS && conn->bytes > HURRY_BYTES_MIN &&
             nbd_room_is_wanted_of(conn));
 }
 
 static void on_sweep(uv_timer_t *timer)
 {
     struct nbd_worker *w = timer->data;
-    uint64_t now = uv_now(w->loop);
+    uint64_t now = uv_now(w->loop), since = now - w->swept_ms;
 
+    w->swept_ms = now;
     if (list_empty(&w->conns)) {
         uv_timer_stop(&w->sweep);
+    }
+    if (since > 2 * SWEEP_MS) {
+        return; /* we stood still ourselves: what they sent may not be read yet */
     }
     LIST_FOR_EACH (it, &w->conns) {
         struct nbd_conn *conn = container_of(it, struct nbd_conn, all);

@@ -202,6 +202,45 @@ static void writes_that_are_all_half_there_become_whole(void **state)
     }
 }
 
+/* Those who take each room that comes free at once do not pass by who waits. */
+static void who_waits_is_not_overtaken_for_ever(void **state)
+{
+    struct nbd_fixture *f = *state;
+    enum { GREEDY = NBD_TARGET_BYTES_MAX / NBD_CONN_BYTES_MAX, READS = 200 };
+    const size_t all = (size_t)GREEDY * READS * (MIB + 16);
+    int greedy[GREEDY];
+    int patient = nbd_play_go(f, "disk", false, false);
+    size_t received = 0;
+    uint8_t byte;
+
+    volume_double_hold(f->disk, true);
+    for (int i = 0; i < GREEDY; i++) {
+        greedy[i] = nbd_play_go(f, "disk", false, false);
+        for (unsigned r = 0; r < READS; r++) {
+            nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, r, 0, MIB);
+        }
+    }
+    wait_in_flight(f, GREEDY * NBD_CONN_BYTES_MAX / MIB);
+    nbd_play_request(f, patient, NBD_CMD_READ, 0, 1, 0, 256 * KIB);
+    nbd_fixture_turn(f, 20);
+    volume_double_hold(f->disk, false);
+    while (recv(patient, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
+        for (int i = 0; i < GREEDY; i++) {
+            ssize_t n = recv(greedy[i], data, sizeof data, MSG_DONTWAIT);
+
+            received += n > 0 ? (size_t)n : 0;
+        }
+        assert_true(received < all);
+        nbd_fixture_turn(f, 1);
+    }
+    assert_in_range(received, 0, all / 2);
+    nbd_play_expect_simple(f, patient, 1, NBD_SUCCESS);
+    close(patient);
+    for (int i = 0; i < GREEDY; i++) {
+        close(greedy[i]);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -212,6 +251,7 @@ int main(void)
         TEST(what_is_only_announced_keeps_nobody_out),
         TEST(peers_that_stopped_are_dropped_for_those_who_wait),
         TEST(writes_that_are_all_half_there_become_whole),
+        TEST(who_waits_is_not_overtaken_for_ever),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
