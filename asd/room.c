@@ -40,7 +40,7 @@ int asd_room_init(struct asd_room *room, const char *home_path, uint64_t capacit
                   struct err *e)
 {
     struct io *io = io_real();
-    uint64_t free_bytes = 0;
+    uint64_t free_bytes = 0, ballast_bytes = 0;
     uint64_t part;
     int fd;
     int rc;
@@ -58,8 +58,9 @@ int asd_room_init(struct asd_room *room, const char *home_path, uint64_t capacit
     room->margin_bytes = min_of(part / ASD_ROOM_MARGIN_PART, ASD_ROOM_MARGIN_MAX);
     room->ballast_bytes = min_of(part / ASD_ROOM_BALLAST_PART, ASD_ROOM_BALLAST_MAX);
     fd = io->ops->open(io, room->ballast_path, IO_OPEN_READ);
-    room->has_ballast = fd >= 0;
-    if (fd >= 0) {
+    if (fd >= 0) { /* one whose laying was killed is none */
+        room->has_ballast =
+            io->ops->size(io, fd, &ballast_bytes) == 0 && ballast_bytes >= room->ballast_bytes / 2;
         io->ops->close(io, fd);
     }
     atomic_store(&room->keep_bytes, room->margin_bytes);
@@ -106,7 +107,7 @@ static void ballast_lay(struct asd_room *room)
     if (rc != 0) {
         log_warn("asd", "no ballast", "home=%s error=%s", room->home_path, err_text(rc));
         io->ops->unlink(io, room->ballast_path);
-        room->no_ballast = true; /* not asked again */
+        room->no_ballast = rc != -EMFILE && rc != -ENFILE; /* then it is not asked again */
         return;
     }
     room->has_ballast = true;

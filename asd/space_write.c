@@ -51,6 +51,7 @@ static int write_direct(struct asd_space *s, const struct asd_place *place, cons
     if (rc != 0) {
         return rc;
     }
+    place->slab->dirty = true; /* from here on: without its file there is nothing to flush */
     rc = direct_open(s, place->slab);
     while (rc == 0 && at < bytes) {
         uint32_t left = bytes - at;
@@ -76,6 +77,7 @@ static int write_buffered(struct asd_space *s, const struct asd_place *place, co
     if (rc != 0) {
         return rc;
     }
+    place->slab->dirty = true;
     *ret_crc = crc32c(0, data, bytes);
     rc = io_write_full(s->io, fd, data, bytes, place->offset);
     return rc == 0 ? 0 : err_set(e, rc, "write at %" PRIu64, place->offset);
@@ -86,7 +88,6 @@ int asd_space_write(struct asd_space *s, const struct asd_place *place, const vo
 {
     int rc = -EINVAL;
 
-    place->slab->dirty = true;
     if (bytes >= ASD_SPACE_DIRECT_BYTES_MIN && !s->direct.refused) {
         rc = write_direct(s, place, data, bytes, ret_crc, e);
         if (rc == -EINVAL) {
