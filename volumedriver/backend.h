@@ -68,9 +68,11 @@ struct backend_ops {
                   unsigned assert_count, const struct backend_update *updates,
                   unsigned update_count, unsigned flags, backend_cb cb);
     /* All slices or an error; they do not overlap. `slices` and what they point to stay until
-     * the callback. */
+     * the callback. `fresh`: as the metadata has it now, and it is not remembered: of a SCO that
+     * may be deleted as none of ours, and another put under its name. */
     void (*read)(struct backend *b, struct backend_req *req, const char *name,
-                 const struct backend_slice *slices, unsigned slice_count, backend_cb cb);
+                 const struct backend_slice *slices, unsigned slice_count, bool fresh,
+                 backend_cb cb);
     /* As the metadata has it now, not from a cache. */
     void (*info)(struct backend *b, struct backend_req *req, const char *name, backend_cb cb);
     /* Names that start with `prefix` and lie behind `after` ("": from the first one). Shows all

@@ -317,12 +317,6 @@ static void apply(struct backend *b, struct backend_req *req, const struct backe
     free(wire_updates);
 }
 
-/* SCOs and checkpoint parts never change under their name; the rest is read as it is now. */
-static bool is_immutable(const char *name)
-{
-    return strncmp(name, "s_", 2) == 0 || strncmp(name, "m_", 2) == 0;
-}
-
 static void read_object(struct call *c, const char *name, const struct backend_slice *slices,
                         unsigned slice_count, bool consistent)
 {
@@ -341,13 +335,14 @@ static void read_object(struct call *c, const char *name, const struct backend_s
 }
 
 static void read_slices(struct backend *b, struct backend_req *req, const char *name,
-                        const struct backend_slice *slices, unsigned slice_count, backend_cb cb)
+                        const struct backend_slice *slices, unsigned slice_count, bool fresh,
+                        backend_cb cb)
 {
     struct call *c = call_new(b, req, PROXY_READ_SLICES, cb);
 
     c->slices = slices;
     c->slice_count = slice_count;
-    read_object(c, name, slices, slice_count, !is_immutable(name));
+    read_object(c, name, slices, slice_count, fresh);
 }
 
 static void info(struct backend *b, struct backend_req *req, const char *name, backend_cb cb)

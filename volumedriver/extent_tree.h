@@ -24,6 +24,7 @@ struct record {
     uint32_t segment; /* index of the journal segment that holds it */
     uint32_t refs;    /* its volume and each read that needs its bytes: journal_record_drop() */
     uint8_t op;       /* enum frame_op */
+    bool bad;         /* found rotten while it was packed: lost */
     uint32_t crcs[];  /* of a write: one for each cluster */
 };
 

@@ -136,6 +136,7 @@ static void read_run(struct pool_work *work)
     if (read->rc != 0) {
         err_set(&read->err, read->rc, "journal %s: record %" PRIu64 " at %" PRIu64,
                 read->journal->path, bad->record->seq, piece_offset(bad));
+        read->bad = read->rc == ERR_CORRUPT ? bad->record : NULL;
     }
     free(places);
 }
@@ -156,6 +157,7 @@ int journal_read(struct journal *j, struct journal_read *read, journal_read_cb c
 
     read->journal = j;
     read->rc = 0;
+    read->bad = NULL;
     read->cb = cb;
     rc = pool_submit(j->read_pool, &read->work, POOL_HIGH, read_run, read_done);
     j->reads += rc == 0;

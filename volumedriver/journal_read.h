@@ -24,7 +24,8 @@ struct journal_piece {
 struct journal_read {
     struct journal_piece *pieces; /* borrowed */
     uint32_t piece_count;
-    struct err err; /* out: says which record, if rc != 0 */
+    struct err err;     /* out: says which record, if rc != 0 */
+    struct record *bad; /* out: it, if rc is ERR_CORRUPT; else NULL */
 
     struct pool_work work; /* private */
     struct journal *journal;

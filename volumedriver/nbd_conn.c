@@ -97,28 +97,6 @@ void nbd_conn_close(struct nbd_conn *conn, const char *why)
 
 /* ---- receiving ---- */
 
-/* The favoured one has what all others need: more is asked of it. */
-static size_t progress_bytes(const struct nbd_conn *conn)
-{
-    return conn->worker->room.favoured == conn ? NBD_ROOM_WINDOW_BYTES : NBD_ROOM_PROGRESS_BYTES;
-}
-
-void nbd_conn_moved(struct nbd_conn *conn, size_t bytes)
-{
-    conn->progress_ms = uv_now(conn->worker->loop);
-    conn->moved_bytes += bytes;
-    if (conn->moved_bytes >= progress_bytes(conn)) {
-        conn->paced_ms = conn->progress_ms;
-        conn->moved_bytes = 0;
-    }
-}
-
-void nbd_conn_begins(struct nbd_conn *conn)
-{
-    conn->progress_ms = conn->paced_ms = uv_now(conn->worker->loop);
-    conn->moved_bytes = 0;
-}
-
 /* Takes the room that another request with so much payload needs first, if there is some. */
 static bool admits(struct nbd_conn *conn, const struct nbd_request *cmd, size_t bytes)
 {

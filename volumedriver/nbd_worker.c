@@ -64,6 +64,28 @@ void nbd_worker_schedule(struct nbd_worker *w, struct nbd_conn *conn)
     list_push(&w->due, &conn->due);
 }
 
+/* The favoured one has what all others need: more is asked of it. */
+static size_t progress_bytes(const struct nbd_conn *conn)
+{
+    return conn->worker->room.favoured == conn ? NBD_ROOM_WINDOW_BYTES : NBD_ROOM_PROGRESS_BYTES;
+}
+
+void nbd_conn_moved(struct nbd_conn *conn, size_t bytes)
+{
+    conn->progress_ms = uv_now(conn->worker->loop);
+    conn->moved_bytes += bytes;
+    if (conn->moved_bytes >= progress_bytes(conn)) {
+        conn->paced_ms = conn->progress_ms;
+        conn->moved_bytes = 0;
+    }
+}
+
+void nbd_conn_begins(struct nbd_conn *conn)
+{
+    conn->progress_ms = conn->paced_ms = uv_now(conn->worker->loop);
+    conn->moved_bytes = 0;
+}
+
 static bool is_stalled(const struct nbd_conn *conn, uint64_t now_ms)
 {
     bool half_read = !conn->blocked && (conn->fill != NULL || conn->head_bytes != 0);

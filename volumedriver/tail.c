@@ -13,7 +13,8 @@ struct resolve {
     struct tail_history *h;
     tail_drop_cb drop;
     void *ctx;
-    uint64_t proof_lsn; /* nothing is missing in what the frames before it held */
+    uint64_t proof_lsn;    /* nothing is missing in what the frames before it held */
+    uint64_t accepted_lsn; /* the operator accepted the loss of what was lost before it; 0: none */
 };
 
 void tail_push(struct tail *t, const struct tail_item *item)
@@ -131,13 +132,21 @@ static void keep_sco(struct tail_history *h, struct tail_item *item)
     item->record = NULL;
 }
 
+/* Is it the next one of the chain? `next_seq` 0: it has no seqs. */
+static bool follows(const struct tail_history *h, const struct tail_item *item, uint64_t next_seq)
+{
+    return !item->bad && item->predecessor == h->last_number &&
+           (next_seq == 0 || (item->seq == next_seq && item->b <= h->last_seq));
+}
+
 /* Assignments behind the prefix form a chain, and those with seqs tile the records. A gc SCO has
- * no seqs: it is void with its predecessor. Anything else is missing through damage. */
+ * no seqs: it is void with its predecessor. Anything else is missing through damage, and void when
+ * that was accepted behind it. */
 static void take_scos(struct resolve *r, uint64_t prefix_seq)
 {
     struct tail_history *h = r->h;
     uint64_t next = prefix_seq + 1, void_number = 0;
-    bool broken = false;
+    bool broken = false, cut = false;
 
     h->scos = mem_array(r->tail->count + 1, sizeof(*h->scos));
     for (uint32_t i = 0; i < r->tail->count; i++) {
@@ -149,8 +158,9 @@ static void take_scos(struct resolve *r, uint64_t prefix_seq)
         }
         if (item->gone || (!has_seqs && void_number != 0 && item->predecessor == void_number)) {
             void_number = item->a;
-        } else if (broken || item->predecessor != h->last_number ||
-                   (has_seqs && (item->seq != next || item->b > h->last_seq))) {
+        } else if (item->lsn < r->accepted_lsn && (cut || !follows(h, item, has_seqs ? next : 0))) {
+            cut = true;
+        } else if (broken || !follows(h, item, has_seqs ? next : 0)) {
             damage(h, "a SCO's records are missing in the journal");
             strand(r, item);
             broken = true;
@@ -176,6 +186,7 @@ void tail_resolve(struct tail *t, uint32_t since, uint32_t epoch, uint64_t prefi
         if (!item->gone && frame_op_is_data(item->op)) {
             take_record(&r, item);
         } else if (!item->gone && item->op == FRAME_OP_OPEN) {
+            r.accepted_lsn = item->kind == FRAME_OPEN_LOSS_ACCEPTED ? item->lsn : r.accepted_lsn;
             take_open(&r, item);
         }
     }

@@ -118,7 +118,9 @@ void volume_closing_pump(struct volume *v)
         /* Writes may wait for space that nobody makes any more. They have a seq, so nothing may
          * follow them: v->err stops those that are still reading. */
         v->canceled = true;
-        err_set(&v->err, ERR_CANCELED, "volume %s is closing", v->name);
+        if (v->err.code == 0) { /* else it is fenced, which they have to be told */
+            err_set(&v->err, ERR_CANCELED, "volume %s is closing", v->name);
+        }
         first_seq = journal_cancel(v->host->journal, v->uuid, ERR_CANCELED);
         /* The record of an epoch that is being taken tells that all in front of it is there. */
         v->next_seq = first_seq != 0 ? first_seq : v->next_seq;

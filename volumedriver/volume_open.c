@@ -224,7 +224,7 @@ static void on_root_info(struct backend_req *req, int rc)
     o->data.len = 0;
     o->slice = (struct backend_slice){.bytes = (uint32_t)req->bytes};
     o->slice.data = buf_extend(&o->data, (size_t)req->bytes);
-    o->v->backend->ops->read(o->v->backend, req, "volume", &o->slice, 1, on_root);
+    o->v->backend->ops->read(o->v->backend, req, "volume", &o->slice, 1, true, on_root);
 }
 
 /* ---- TAKE ---- */
@@ -389,13 +389,13 @@ static void on_tag(struct backend_req *req, int rc)
         return;
     }
     o->slice = (struct backend_slice){.bytes = OWNER_BYTES, .data = o->owner};
-    o->v->backend->ops->read(o->v->backend, req, OWNER_NAME, &o->slice, 1, on_owner);
+    o->v->backend->ops->read(o->v->backend, req, OWNER_NAME, &o->slice, 1, true, on_owner);
 }
 
 static void read_tag(struct volume_opening *o)
 {
     o->slice = (struct backend_slice){.bytes = VOLUME_TAG_BYTES, .data = o->tag};
-    o->v->backend->ops->read(o->v->backend, &o->req, "owner_tag", &o->slice, 1, on_tag);
+    o->v->backend->ops->read(o->v->backend, &o->req, "owner_tag", &o->slice, 1, true, on_tag);
 }
 
 static struct volume_opening *opening_new(struct volume *v, volume_open_cb cb, void *ctx)

@@ -174,7 +174,7 @@ static void return_records(struct tail *tail, struct list *records, bool bad)
                                  .record = record,
                                  .epoch = record->epoch,
                                  .op = record->op,
-                                 .bad = bad};
+                                 .bad = bad || record->bad};
 
         tail_push(tail, &item);
     }

@@ -89,7 +89,11 @@ static void on_clusters(struct journal_read *read, int rc)
     read->pieces = NULL;
     job->state = JOB_PACKING;
     if (rc == ERR_CORRUPT) {
-        /* Acknowledged data is gone; putting something else would hide it. */
+        /* Acknowledged data is gone; putting something else would hide it. When that is accepted,
+         * the volume goes on in front of it: what comes behind it would be lost with it. */
+        if (read->bad != NULL) {
+            read->bad->bad = true;
+        }
         volume_stop(job->v, VOLUME_DAMAGED, &read->err);
     }
     if (rc == 0) {
@@ -245,7 +249,7 @@ static void on_check(struct backend_req *req, int rc)
                                         .bytes = (uint32_t)(job->bytes - job->footer.data_bytes),
                                         .data = job->stored};
     sco_name(job->footer.number, name);
-    v->backend->ops->read(v->backend, req, name, &job->slice, 1, on_trailer);
+    v->backend->ops->read(v->backend, req, name, &job->slice, 1, true, on_trailer);
 }
 
 static void on_put(struct backend_req *req, int rc)

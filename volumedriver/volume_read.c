@@ -191,7 +191,8 @@ static void read_object(struct cluster_read *rd, const struct data_run *runs, ui
     rd->pending++;
     rd->reading++;
     sco_name(runs[0].number, name);
-    rd->v->backend->ops->read(rd->v->backend, &o->req, name, o->slices, 2 * run_count, on_object);
+    rd->v->backend->ops->read(rd->v->backend, &o->req, name, o->slices, 2 * run_count, false,
+                              on_object);
 }
 
 /* The next ones, while there is room. What failed has failed as a whole. */

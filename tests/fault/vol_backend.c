@@ -306,9 +306,12 @@ static void sim_apply(struct backend *b, struct backend_req *req,
 }
 
 static void sim_read(struct backend *b, struct backend_req *req, const char *name,
-                     const struct backend_slice *slices, unsigned slice_count, backend_cb cb)
+                     const struct backend_slice *slices, unsigned slice_count, bool fresh,
+                     backend_cb cb)
 {
     struct op *op = op_new(b, req, OP_READ, name, cb);
+
+    (void)fresh; /* it has no cache */
 
     op->slices = slices;
     op->slice_count = slice_count;

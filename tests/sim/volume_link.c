@@ -245,7 +245,8 @@ static void gate_apply(struct backend *b, struct backend_req *req,
 }
 
 static void gate_read(struct backend *b, struct backend_req *req, const char *name,
-                      const struct backend_slice *slices, unsigned slice_count, backend_cb cb)
+                      const struct backend_slice *slices, unsigned slice_count, bool fresh,
+                      backend_cb cb)
 {
     struct gate_op *op = op_new(b, req, cb);
     struct backend *proxy = op->life->proxy;
@@ -258,7 +259,7 @@ static void gate_read(struct backend *b, struct backend_req *req, const char *na
         op->slices[i].data = mem_alloc(slices[i].bytes);
     }
     if (passes(op)) {
-        proxy->ops->read(proxy, &op->inner, name, op->slices, slice_count, on_inner);
+        proxy->ops->read(proxy, &op->inner, name, op->slices, slice_count, fresh, on_inner);
     }
 }
 

@@ -300,6 +300,43 @@ static void an_assignment_whose_predecessor_is_missing_is_damage(void **state)
     assert_int_equal(count(&h->stranded), 1);
 }
 
+/* All its records are there, so no seq says that it is void: only that its loss was accepted. */
+static void an_assignment_without_predecessor_is_void_once_the_loss_is_accepted(void **state)
+{
+    struct fixture *f = *state;
+    const struct tail_history *h;
+
+    data(f, 5, 90, 120);
+    assigned(f, SCO_CLIENT, sco_number(5, 10), sco_number(5, 9), 90, 100);
+    assigned(f, SCO_CLIENT, sco_number(5, 12), sco_number(5, 11), 106, 110);
+    assigned(f, SCO_CLIENT, sco_number(5, 13), sco_number(5, 12), 111, 115);
+    opened(f, 7, 121, FRAME_OPEN_LOSS_ACCEPTED);
+    assigned(f, SCO_CLIENT, sco_number(7, 0), sco_number(5, 10), 101, 120);
+    h = resolve(f, 5, 8, sco_number(5, 9), 89);
+    assert_false(h->damaged);
+    assert_int_equal(h->sco_count, 2);
+    assert_int_equal(h->last_number, sco_number(7, 0));
+    assert_int_equal(h->last_seq, 120);
+    assert_int_equal(f->dropped, 2);
+}
+
+static void an_assignment_that_was_given_back_as_bad_is_no_part_of_the_chain(void **state)
+{
+    struct fixture *f = *state;
+
+    data(f, 5, 1, 3);
+    push(f, (struct tail_item){.op = FRAME_OP_SCO,
+                               .epoch = 5,
+                               .seq = 1,
+                               .a = sco_number(5, 1),
+                               .record = record_new(FRAME_OP_SCO, 0, 1),
+                               .bad = true});
+    resolve(f, 5, 6, 0, 0);
+    assert_true(f->h.damaged);
+    assert_int_equal(f->h.sco_count, 0);
+    assert_int_equal(count(&f->h.stranded), 1);
+}
+
 static void records_of_another_ownership_are_void(void **state)
 {
     struct fixture *f = *state;
@@ -326,6 +363,8 @@ int main(void)
         T(a_lost_frame_of_before_the_ownership_concerns_nobody),
         T(records_behind_a_gap_stay_until_the_loss_is_accepted),
         T(a_bad_record_ends_the_history_unless_the_prefix_holds_it),
+        T(an_assignment_without_predecessor_is_void_once_the_loss_is_accepted),
+        T(an_assignment_that_was_given_back_as_bad_is_no_part_of_the_chain),
         T(assignments_behind_the_prefix_come_back_with_all_a_put_needs),
         T(a_gc_assignment_may_be_the_first),
         T(an_assignment_whose_predecessor_is_missing_is_damage),

@@ -16,6 +16,7 @@
 #include "fault/vol_load.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_job.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 
@@ -165,6 +166,84 @@ static void an_accepted_loss_does_not_come_back(void **state)
     expect(f, 1, 0);
 }
 
+static uint64_t place_of(const struct fixture *f, uint64_t seq)
+{
+    LIST_FOR_EACH (it, &f->node.volume->records) {
+        const struct record *record = container_of(it, const struct record, link);
+
+        if (record->seq == seq) {
+            return record->data_offset;
+        }
+    }
+    fail();
+    return 0;
+}
+
+static void accept_in_this_process(struct fixture *f)
+{
+    f->node.accept_loss = true;
+    assert_int_equal(vol_node_reopen(&f->node, 0), 0);
+    assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
+    f->node.accept_loss = false;
+}
+
+/* Else what is written behind it would be lost when the journal is read anew. */
+static void a_loss_found_by_packing_is_cut_off_when_it_is_accepted(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, VOLUME_RUNNING);
+    put(f, 0, 1);
+    put(f, 1, 2);
+    put(f, 2, 3);
+    assert_int_equal(crash_disk_corrupt(f->node.disk, "/journal", place_of(f, 2)), 0);
+    assert_int_not_equal(vol_drain(&f->node), 0);
+    assert_int_equal(volume_state(f->node.volume), VOLUME_DAMAGED);
+    accept_in_this_process(f);
+    expect(f, 0, 1);
+    expect(f, 1, 0);
+    expect(f, 2, 0);
+    put(f, 3, 4);
+    vol_node_kill(&f->node);
+    start(f, VOLUME_RUNNING);
+    expect(f, 0, 1);
+    expect(f, 3, 4);
+    assert_int_equal(vol_drain(&f->node), 0);
+}
+
+/* The first SCO of all, assigned and not put, and a record of it lost. */
+static void what_was_assigned_to_lost_records_is_not_put_once_that_is_accepted(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t at;
+
+    start(f, VOLUME_RUNNING);
+    f->store.down = true;
+    put(f, 0, 1);
+    put(f, 1, 2);
+    at = place_of(f, 2);
+    volume_range_close(f->node.volume);
+    while (list_empty(&f->node.volume->jobs) ||
+           container_of(f->node.volume->jobs.next, struct sco_job, link)->assigned == NULL) {
+        vol_node_turn(&f->node, true);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        vol_node_turn(&f->node, true); /* the assignment is durable */
+    }
+    vol_node_kill(&f->node);
+    f->store.down = false;
+    assert_int_equal(crash_disk_corrupt(f->node.disk, "/journal", at), 0);
+    start(f, VOLUME_DAMAGED);
+    accept_in_this_process(f);
+    put(f, 2, 3);
+    assert_int_equal(vol_drain(&f->node), 0);
+    vol_node_kill(&f->node);
+    start(f, VOLUME_RUNNING);
+    expect(f, 0, 1);
+    expect(f, 1, 0);
+    expect(f, 2, 3);
+}
+
 static void stray_objects_are_swept_at_the_next_open(void **state)
 {
     struct fixture *f = *state;
@@ -190,6 +269,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(stray_objects_are_swept_at_the_next_open),
         T(an_accepted_loss_does_not_come_back),
+        T(a_loss_found_by_packing_is_cut_off_when_it_is_accepted),
+        T(what_was_assigned_to_lost_records_is_not_put_once_that_is_accepted),
     };
 
     log_set_level(getenv("VOL_LOG") != NULL ? LOG_INFO : LOG_NONE);
