@@ -153,6 +153,9 @@ static void take_scos(struct resolve *r, uint64_t prefix_seq)
         struct tail_item *item = &r->tail->items[i];
         bool has_seqs = item->kind != SCO_GC;
 
+        if (item->op == FRAME_OP_OPEN && item->kind == FRAME_OPEN_LOSS_ACCEPTED) {
+            cut = false; /* what comes behind it was assigned by who knew of that */
+        }
         if (item->op != FRAME_OP_SCO || item->a <= r->tail->prefix_number) {
             continue; /* what is left is dropped in the end */
         }
@@ -183,10 +186,12 @@ void tail_resolve(struct tail *t, uint32_t since, uint32_t epoch, uint64_t prefi
     for (uint32_t i = 0; i < t->count; i++) {
         struct tail_item *item = &t->items[i];
 
+        if (item->op == FRAME_OP_OPEN && item->kind == FRAME_OPEN_LOSS_ACCEPTED) {
+            r.accepted_lsn = item->lsn; /* also when a later opening has voided its seq */
+        }
         if (!item->gone && frame_op_is_data(item->op)) {
             take_record(&r, item);
         } else if (!item->gone && item->op == FRAME_OP_OPEN) {
-            r.accepted_lsn = item->kind == FRAME_OPEN_LOSS_ACCEPTED ? item->lsn : r.accepted_lsn;
             take_open(&r, item);
         }
     }

@@ -320,6 +320,42 @@ static void an_assignment_without_predecessor_is_void_once_the_loss_is_accepted(
     assert_int_equal(f->dropped, 2);
 }
 
+/* Nothing was written between the two, so the later one voids the earlier one's seq. */
+static void an_acceptance_holds_over_later_openings(void **state)
+{
+    struct fixture *f = *state;
+    const struct tail_history *h;
+
+    data(f, 5, 90, 120);
+    assigned(f, SCO_CLIENT, sco_number(5, 10), sco_number(5, 9), 90, 100);
+    assigned(f, SCO_CLIENT, sco_number(5, 12), sco_number(5, 11), 106, 110);
+    opened(f, 7, 121, FRAME_OPEN_LOSS_ACCEPTED);
+    opened(f, 8, 121, FRAME_OPEN);
+    h = resolve(f, 5, 9, sco_number(5, 9), 89);
+    assert_false(h->damaged);
+    assert_int_equal(h->sco_count, 1);
+    assert_int_equal(f->dropped, 1);
+}
+
+/* The second acceptance is of something else: what followed the first one is in the chain. */
+static void a_second_acceptance_voids_nothing_that_follows_the_first(void **state)
+{
+    struct fixture *f = *state;
+    const struct tail_history *h;
+
+    data(f, 5, 90, 100);
+    assigned(f, SCO_CLIENT, sco_number(5, 12), sco_number(5, 11), 96, 100);
+    opened(f, 7, 101, FRAME_OPEN_LOSS_ACCEPTED);
+    data(f, 7, 101, 110);
+    assigned(f, SCO_CLIENT, sco_number(7, 0), sco_number(5, 9), 90, 105);
+    assigned(f, SCO_CLIENT, sco_number(7, 1), sco_number(7, 0), 106, 110);
+    opened(f, 8, 111, FRAME_OPEN_LOSS_ACCEPTED);
+    h = resolve(f, 5, 9, sco_number(5, 9), 89);
+    assert_false(h->damaged);
+    assert_int_equal(h->sco_count, 2);
+    assert_int_equal(h->last_number, sco_number(7, 1));
+}
+
 static void an_assignment_that_was_given_back_as_bad_is_no_part_of_the_chain(void **state)
 {
     struct fixture *f = *state;
@@ -364,6 +400,8 @@ int main(void)
         T(records_behind_a_gap_stay_until_the_loss_is_accepted),
         T(a_bad_record_ends_the_history_unless_the_prefix_holds_it),
         T(an_assignment_without_predecessor_is_void_once_the_loss_is_accepted),
+        T(an_acceptance_holds_over_later_openings),
+        T(a_second_acceptance_voids_nothing_that_follows_the_first),
         T(an_assignment_that_was_given_back_as_bad_is_no_part_of_the_chain),
         T(assignments_behind_the_prefix_come_back_with_all_a_put_needs),
         T(a_gc_assignment_may_be_the_first),
