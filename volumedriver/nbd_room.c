@@ -33,8 +33,9 @@ static bool may_be_favoured(const struct nbd_conn *conn)
     return conn->fill != NULL && (favoured == NULL || favoured == conn);
 }
 
-/* What the oldest of its volume that waits is owed: who came later leaves it. */
-static size_t owed(const struct nbd_conn *conn)
+/* What the oldest that waits is owed: who came later leaves it. That is one of the same volume, or,
+ * of the worker's room, one whom nothing else keeps out. */
+static size_t owed(const struct nbd_conn *conn, bool of_worker)
 {
     LIST_FOR_EACH (it, &conn->worker->room.hungry) {
         const struct nbd_conn *other = container_of(it, struct nbd_conn, hungry);
@@ -42,7 +43,8 @@ static size_t owed(const struct nbd_conn *conn)
         if (other == conn) {
             break;
         }
-        if (other->target == conn->target) {
+        if (other->target == conn->target ||
+            (of_worker && target_has_room(other->target, other->want_write, other->want_bytes))) {
             return other->want_bytes;
         }
     }
@@ -51,9 +53,8 @@ static size_t owed(const struct nbd_conn *conn)
 
 static bool has_room(const struct nbd_conn *conn, bool is_write, size_t bytes)
 {
-    bytes += owed(conn);
-    return target_has_room(conn->target, is_write, bytes) &&
-           worker_has_room(conn->worker, is_write, bytes, NBD_BLOCK_MAX_BYTES);
+    return target_has_room(conn->target, is_write, bytes + owed(conn, false)) &&
+           worker_has_room(conn->worker, is_write, bytes + owed(conn, true), NBD_BLOCK_MAX_BYTES);
 }
 
 static bool has_room_if_favoured(const struct nbd_conn *conn, size_t bytes)
