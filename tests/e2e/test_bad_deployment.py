@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 from harness import BIN, Deployment, random_file
@@ -70,6 +71,19 @@ def full(root):
         subprocess.run(["umount", place], check=True)
 
 
+def a_store_that_is_gone(d):
+    """An unmounted disk: its ASD is refused, all others serve what it held."""
+    d.down()
+    shutil.rmtree(d.dir / "data/asd3")
+    (d.dir / "data/asd3").mkdir()
+    d.up()
+    assert d.daemon("asd3")["state"] == "failed"
+    said = (d.root / "up.log").read_text()
+    assert "going on without asd3" in said, said
+    d.alba("download-object", "ns", "kept", d.root / "out3")
+    assert (d.root / "out3").read_bytes() == (d.root / "in").read_bytes()
+
+
 with Deployment() as d:
     d.alba("create-namespace", "ns", "volumes")
     d.alba("upload-object", "ns", random_file(d.root / "in", 1_000_000, seed=7), "kept")
@@ -81,6 +95,7 @@ with Deployment() as d:
     full(d.root)
     d.alba("download-object", "ns", "kept", d.root / "out")
     assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+    a_store_that_is_gone(d)
 
 with Deployment("--asds=2", "--volume=disk:64MiB") as d:  # fewer than the default of nodes
     assert len(d.alba("list-osds")) == 2

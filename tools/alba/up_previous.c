@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "alba/up.h"
@@ -20,6 +21,19 @@ enum { CMDLINE_BYTES_MAX = 3 * PATH_MAX, KILL_MS = 5000 };
 
 /* What follows the program's name in the command line of a daemon: see start_daemon(). */
 static const char *const words[] = {"--config", NULL, "--die-with-parent"};
+
+/* A process in a container or chroot names files of its own; one that we may not look into is not
+ * ours either. */
+static bool sees_same(const char *etc, int pid)
+{
+    char *there = mem_printf("/proc/%d/root%s", pid, etc);
+    struct stat a, b;
+    bool same =
+        stat(etc, &a) == 0 && stat(there, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+
+    free(there);
+    return same;
+}
 
 /* Appends " NAME (pid N)" when `pid` is a daemon of this deployment. A number in up.json would not
  * tell: the system may have given it to another process since. */
@@ -52,7 +66,8 @@ static bool is_daemon(const char *etc, int pid, struct buf *names)
         }
         config = words[i] == NULL ? word : config;
     }
-    if (strncmp(config, etc, etc_len) != 0 || strchr(config + etc_len, '/') != NULL) {
+    if (strncmp(config, etc, etc_len) != 0 || strchr(config + etc_len, '/') != NULL ||
+        !sees_same(etc, pid)) {
         return false;
     }
     buf_printf(names, "%s%.*s (pid %d)", names->len != 0 ? ", " : "",
