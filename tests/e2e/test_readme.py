@@ -24,14 +24,14 @@ up = re.search(r"alba up --dir (\S+) (--volume \S+)", block(text, "tools/build")
 assert up and up[1] == PLACE
 lines = block(text, f"export ALBA_DIR={PLACE}")
 with Deployment(*up[2].split()) as d:
-    lines = lines.replace(PLACE, str(d.dir)).replace("/tmp/services", str(d.root / "services"))
+    lines = lines.replace(PLACE, str(d.dir)).replace("/tmp/os-release", str(d.root / "os-release"))
     env = {k: v for k, v in os.environ.items() if not k.startswith("ALBA_")}
     env["PATH"] = f"{BIN}:{env['PATH']}"
     done = subprocess.run(["bash", "-exu"], input=lines, env=env, text=True, capture_output=True,
                           timeout=300)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert (d.root / "services").read_bytes() == pathlib.Path("/etc/services").read_bytes()
-    for word in ("uuid", "asd5", "another", "services", "fragments", "redundancy"):
+    assert (d.root / "os-release").read_bytes() == pathlib.Path("/etc/os-release").read_bytes()
+    for word in ("uuid", "asd5", "another", "os-release", "fragments", "redundancy"):
         assert word in done.stdout, f"{word!r} is not in:\n{done.stdout}"
 for link in re.findall(r"\]\(([^)]+)\)", text):
     assert (README.parent / link).exists(), f"README.md links to {link}"
