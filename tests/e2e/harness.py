@@ -31,6 +31,18 @@ def need(*programs):
             sys.exit(77)
 
 
+def refused(action, *texts):
+    """The CLI fails, in one line that says all this. Returns it."""
+    try:
+        action()
+    except Failed as e:
+        for text in texts:
+            assert text in str(e), f"the message {str(e)!r} does not say {text!r}"
+        assert len(str(e).splitlines()) == 1, f"more than one line: {e}"
+        return str(e)
+    raise AssertionError(f"this should have failed with {texts!r}")
+
+
 def wait_for(what, condition, seconds=30):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -157,6 +169,10 @@ class Deployment:
             return state["state"] == "running" and state["pid"] not in (0, not_pid)
 
         wait_for(f"{name} to run", runs, seconds)
+
+    def assert_no_restarts(self):
+        restarts = [x["name"] for x in self.info()["daemons"] if x["restarts"]]
+        assert not restarts, f"restarted: {restarts}"
 
     def kill_and_wait(self, name):
         """kill -9, and up again."""

@@ -56,8 +56,7 @@ def full_and_back(d, prefix, *words):
     for name in (f"{prefix}0", "again"):
         d.alba("download-object", "ns", name, d.root / "out")
         assert (d.root / "out").read_bytes() == source.read_bytes(), f"{name} changed"
-    restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]
-    assert not restarts, f"restarted: {restarts}"
+    d.assert_no_restarts()
 
 
 def by_limit():

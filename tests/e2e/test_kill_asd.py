@@ -28,13 +28,6 @@ def put_all_the_time(d, source, stored, stop):
         number += 1
 
 
-def came_back(d, name, old_pid):
-    state = d.daemon(name)
-    if state["state"] == "failed":  # five deaths a minute: the supervisor waits for a word
-        d.run("start", name)
-    return state["state"] == "running" and state["pid"] not in (0, old_pid)
-
-
 with Deployment() as d:
     d.alba("create-namespace", "ns", "volumes")
     source = random_file(d.root / "source", 3_000_000, seed=SEED)
@@ -45,8 +38,7 @@ with Deployment() as d:
         for i in range(ROUNDS):
             victim = f"asd{rng.randrange(6)}"
             wait_for(f"{victim} to run", lambda: d.daemon(victim)["state"] == "running", 60)
-            pid = d.kill(victim)
-            wait_for(f"{victim} to come back", lambda: came_back(d, victim, pid), 60)
+            d.kill_and_wait(victim)
             time.sleep(rng.uniform(0.2, 3.0) if ROUNDS < 50 else rng.uniform(3.0, 4.0))
     finally:
         stop.set()

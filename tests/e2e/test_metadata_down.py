@@ -51,8 +51,7 @@ def works_again(d, name):
     for kept in ("kept", name):
         d.alba("download-object", "ns", kept, d.root / "out")
         assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes(), f"{kept} changed"
-    restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]
-    assert not restarts, f"restarted: {restarts}"
+    d.assert_no_restarts()
 
 
 with Deployment() as d:

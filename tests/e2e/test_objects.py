@@ -2,18 +2,9 @@
 import filecmp
 import os
 
-from harness import Deployment, Failed, random_file
+from harness import Deployment, random_file, refused
 
 SIZES = [0, 1, 4095, 4096, 4097, 1 << 20, (16 << 20) + 12345, 70_000_001]
-
-
-def refused(action, text):
-    try:
-        action()
-    except Failed as e:
-        assert text in str(e), f"the message {str(e)!r} does not say {text!r}"
-    else:
-        raise AssertionError(f"this should have failed with {text!r}")
 
 
 def put_and_get(d):

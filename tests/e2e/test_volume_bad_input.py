@@ -12,7 +12,7 @@ import subprocess
 import urllib.parse
 
 import nbd_client as nbd
-from harness import BIN, Deployment, Failed, wait_for
+from harness import BIN, Deployment, refused, wait_for
 
 MIB = 1 << 20
 BLOCK = 65536
@@ -37,17 +37,6 @@ def verify(d):
     for i in range(BLOCKS):
         assert c.read(i * BLOCK, BLOCK) == content(i), f"block {i} was harmed"
     c.disconnect()
-
-
-def refused(action, *texts):
-    try:
-        action()
-    except Failed as e:
-        for text in texts:
-            assert text in str(e), f"the message {str(e)!r} does not say {text!r}"
-        assert len(str(e).splitlines()) == 1, f"more than one line: {e}"
-    else:
-        raise AssertionError(f"this should have failed with {texts!r}")
 
 
 def arguments(d):
@@ -327,5 +316,4 @@ with Deployment() as d:
                  no_metadata):
         print(part.__name__)
         part(d)
-    restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]
-    assert not restarts, f"restarted: {restarts}"
+    d.assert_no_restarts()

@@ -152,8 +152,7 @@ with Deployment() as d:
         print(f"{client.__name__}: {reason or 'ok'}")
         if reason:
             left_out.append(reason)
-    restarts = [x["name"] for x in d.info()["daemons"] if x["restarts"]]
-    assert not restarts, f"restarted: {restarts}"
+    d.assert_no_restarts()
 if len(left_out) == 5:
     print("SKIP: " + "; ".join(left_out))
     sys.exit(77)

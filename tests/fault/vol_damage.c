@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fault/vol_call.h"
 #include "fault/vol_node.h"
 #include "volumedriver/journal_full.h"
 #include "volumedriver/volume_impl.h"
@@ -44,43 +45,14 @@ static void fixture_release(struct fixture *f)
 
 /* ---- requests ---- */
 
-struct call {
-    struct volume_req req;
-    int rc;
-    bool done;
-};
-
-static void on_call(struct volume_req *req, int rc)
-{
-    struct call *c = container_of(req, struct call, req);
-
-    c->rc = rc;
-    c->done = true;
-}
-
 static int put(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-    struct iovec iov = {.iov_base = data, .iov_len = sizeof(data)};
-    struct call c = {0};
-    int rc;
-
-    memset(data, byte, sizeof(data));
-    rc = volume_write(f->node.volume, &c.req, cluster * CLUSTER, &iov, 1, VOLUME_FUA, on_call);
-    while (rc == 0 && !c.done) {
-        vol_node_turn(&f->node, true);
-    }
-    return rc != 0 ? rc : c.rc;
+    return vol_put(&f->node, cluster * CLUSTER, byte, CLUSTER, VOLUME_FUA);
 }
 
 static void expect(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-
-    assert_int_equal(vol_read(&f->node, cluster * CLUSTER, data, sizeof(data)), 0);
-    for (size_t i = 0; i < sizeof(data); i++) {
-        assert_int_equal(data[i], byte);
-    }
+    vol_expect(&f->node, cluster * CLUSTER, byte, CLUSTER);
 }
 
 /* ---- the other volume of the device: its records, and nothing else of it ---- */
@@ -171,12 +143,12 @@ static void lose_frame(struct fixture *f, bool behind)
 
 static void expect_damaged(struct fixture *f)
 {
-    struct call c = {0};
+    struct vol_call c = {0};
     uint8_t data[CLUSTER] = {0};
     struct iovec iov = {.iov_base = data, .iov_len = sizeof(data)};
 
     assert_int_equal(volume_state(f->node.volume), VOLUME_DAMAGED);
-    assert_int_equal(volume_write(f->node.volume, &c.req, 0, &iov, 1, 0, on_call), -EROFS);
+    assert_int_equal(volume_write(f->node.volume, &c.req, 0, &iov, 1, 0, vol_call_done), -EROFS);
     assert_true(f->registry.verdict.first_seq != 0);
     expect(f, 0, 1);
     expect(f, 1, 0);

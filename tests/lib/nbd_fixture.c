@@ -369,3 +369,29 @@ void nbd_play_pattern(uint8_t *ret_data, size_t bytes, uint64_t seed)
         ret_data[i] = (uint8_t)(rnd_next(&r) | 1); /* never zero */
     }
 }
+
+void nbd_fixture_wait_in_flight(struct nbd_fixture *f, unsigned count)
+{
+    uint64_t end = clock_mono_ms() + NBD_FIXTURE_WAIT_MS;
+
+    while (volume_double_in_flight(f->disk) != count) {
+        assert_true(clock_mono_ms() < end);
+        nbd_fixture_turn(f, 1);
+    }
+}
+
+int nbd_fixture_setup(void **state)
+{
+    struct nbd_fixture *f = mem_zalloc(sizeof *f);
+
+    nbd_fixture_init(f, NULL);
+    *state = f;
+    return 0;
+}
+
+int nbd_fixture_teardown(void **state)
+{
+    nbd_fixture_release(*state);
+    free(*state);
+    return 0;
+}

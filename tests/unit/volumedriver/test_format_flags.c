@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fault/vol_call.h"
 #include "fault/vol_load.h"
 #include "volumedriver/checkpoint.h"
 #include "volumedriver/frame.h"
@@ -200,43 +201,14 @@ static void set_root_flags(struct fixture *f, uint32_t flags)
     buf_release(&b);
 }
 
-struct call {
-    struct volume_req req;
-    int rc;
-    bool done;
-};
-
-static void on_call(struct volume_req *req, int rc)
-{
-    struct call *c = container_of(req, struct call, req);
-
-    c->rc = rc;
-    c->done = true;
-}
-
 static int put(struct fixture *f, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-    struct iovec iov = {.iov_base = data, .iov_len = CLUSTER};
-    struct call c = {0};
-    int rc;
-
-    memset(data, byte, CLUSTER);
-    rc = volume_write(f->node.volume, &c.req, (uint64_t)byte * CLUSTER, &iov, 1, 0, on_call);
-    while (rc == 0 && !c.done) {
-        vol_node_turn(&f->node, true);
-    }
-    return rc != 0 ? rc : c.rc;
+    return vol_put(&f->node, (uint64_t)byte * CLUSTER, byte, CLUSTER, 0);
 }
 
 static void expect(struct fixture *f, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-
-    assert_int_equal(vol_read(&f->node, (uint64_t)byte * CLUSTER, data, CLUSTER), 0);
-    for (unsigned i = 0; i < CLUSTER; i++) {
-        assert_int_equal(data[i], byte);
-    }
+    vol_expect(&f->node, (uint64_t)byte * CLUSTER, byte, CLUSTER);
 }
 
 static void a_volume_of_a_newer_version_is_served_and_left_as_it_is(void **state)

@@ -18,22 +18,6 @@ enum { KIB = 1024, MIB = 1048576 };
 
 static uint8_t data[4 * MIB], back[4 * MIB];
 
-static int setup(void **state)
-{
-    struct nbd_fixture *f = mem_zalloc(sizeof *f);
-
-    nbd_fixture_init(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    nbd_fixture_release(*state);
-    free(*state);
-    return 0;
-}
-
 static void written_bytes_are_read_back_with_simple_replies(void **state)
 {
     struct nbd_fixture *f = *state;
@@ -499,7 +483,7 @@ static void replies_may_come_in_another_order(void **state)
     close(fd);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, nbd_fixture_setup, nbd_fixture_teardown)
 
 int main(void)
 {

@@ -17,32 +17,6 @@ enum { KIB = 1024, MIB = 1048576 };
 
 static uint8_t data[32 * MIB];
 
-static int setup(void **state)
-{
-    struct nbd_fixture *f = mem_zalloc(sizeof *f);
-
-    nbd_fixture_init(f, NULL);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    nbd_fixture_release(*state);
-    free(*state);
-    return 0;
-}
-
-static void wait_in_flight(struct nbd_fixture *f, unsigned count)
-{
-    uint64_t end = clock_mono_ms() + NBD_FIXTURE_WAIT_MS;
-
-    while (volume_double_in_flight(f->disk) != count) {
-        assert_true(clock_mono_ms() < end);
-        nbd_fixture_turn(f, 1);
-    }
-}
-
 static void one_connection_cannot_take_the_memory_of_all(void **state)
 {
     struct nbd_fixture *f = *state;
@@ -56,12 +30,12 @@ static void one_connection_cannot_take_the_memory_of_all(void **state)
         nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, 1, 0, 32 * MIB);
         nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, 2, 0, 32 * MIB);
     }
-    wait_in_flight(f, 2 * GREEDY);
+    nbd_fixture_wait_in_flight(f, 2 * GREEDY);
     hungry = nbd_play_go(f, "disk", false, false);
     nbd_play_request(f, hungry, NBD_CMD_READ, 0, 3, 0, MIB);
     small = nbd_play_go(f, "disk", false, false);
     nbd_play_request(f, small, NBD_CMD_READ, 0, 4, 0, 4096);
-    wait_in_flight(f, 2 * GREEDY + 1); /* the small one */
+    nbd_fixture_wait_in_flight(f, 2 * GREEDY + 1); /* the small one */
     nbd_fixture_turn(f, 20);
     assert_int_equal(volume_double_in_flight(f->disk), 2 * GREEDY + 1);
     volume_double_hold(f->disk, false);
@@ -220,7 +194,7 @@ static void who_waits_is_not_overtaken_for_ever(void **state)
             nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, r, 0, MIB);
         }
     }
-    wait_in_flight(f, GREEDY * NBD_CONN_BYTES_MAX / MIB);
+    nbd_fixture_wait_in_flight(f, GREEDY * NBD_CONN_BYTES_MAX / MIB);
     nbd_play_request(f, patient, NBD_CMD_READ, 0, 1, 0, 256 * KIB);
     nbd_fixture_turn(f, 20);
     volume_double_hold(f->disk, false);
@@ -241,7 +215,7 @@ static void who_waits_is_not_overtaken_for_ever(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, nbd_fixture_setup, nbd_fixture_teardown)
 
 int main(void)
 {

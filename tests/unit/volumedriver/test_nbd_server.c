@@ -25,15 +25,6 @@ enum { KIB = 1024, MIB = 1048576 };
 
 static uint8_t data[32 * MIB];
 
-static int setup(void **state)
-{
-    struct nbd_fixture *f = mem_zalloc(sizeof *f);
-
-    nbd_fixture_init(f, NULL);
-    *state = f;
-    return 0;
-}
-
 static int setup_strict(void **state)
 {
     struct nbd_server_options options = {
@@ -43,23 +34,6 @@ static int setup_strict(void **state)
     nbd_fixture_init(f, &options);
     *state = f;
     return 0;
-}
-
-static int teardown(void **state)
-{
-    nbd_fixture_release(*state);
-    free(*state);
-    return 0;
-}
-
-static void wait_in_flight(struct nbd_fixture *f, unsigned count)
-{
-    uint64_t end = clock_mono_ms() + NBD_FIXTURE_WAIT_MS;
-
-    while (volume_double_in_flight(f->disk) != count) {
-        assert_true(clock_mono_ms() < end);
-        nbd_fixture_turn(f, 1);
-    }
 }
 
 /* ---- limits ---- */
@@ -94,7 +68,7 @@ static void requests_in_flight_are_limited_and_none_is_lost(void **state)
     for (uint64_t i = 0; i < 1000; i++) {
         nbd_play_request(f, fd, NBD_CMD_READ, 0, i, 0, 512);
     }
-    wait_in_flight(f, NBD_CONN_REQS_MAX);
+    nbd_fixture_wait_in_flight(f, NBD_CONN_REQS_MAX);
     nbd_fixture_turn(f, 20);
     assert_int_equal(volume_double_in_flight(f->disk), NBD_CONN_REQS_MAX);
     volume_double_hold(f->disk, false);
@@ -115,7 +89,7 @@ static void bytes_in_flight_are_limited_and_none_is_lost(void **state)
     for (uint64_t i = 0; i < 10; i++) {
         nbd_play_request(f, fd, NBD_CMD_READ, 0, i, 0, 20 * MIB);
     }
-    wait_in_flight(f, NBD_CONN_BYTES_MAX / (20 * MIB));
+    nbd_fixture_wait_in_flight(f, NBD_CONN_BYTES_MAX / (20 * MIB));
     nbd_play_expect_silence(f, fd, 20);
     assert_int_equal(volume_double_in_flight(f->disk), NBD_CONN_BYTES_MAX / (20 * MIB));
     volume_double_hold(f->disk, false);
@@ -396,7 +370,7 @@ static void disc_lets_requests_in_flight_finish(void **state)
     volume_double_hold(f->disk, true);
     nbd_play_write(f, fd, 0, 1, 0, data, 4096);
     nbd_play_request(f, fd, NBD_CMD_DISC, 0, 2, 0, 0);
-    wait_in_flight(f, 1);
+    nbd_fixture_wait_in_flight(f, 1);
     nbd_play_expect_silence(f, fd, 20);
     volume_double_hold(f->disk, false);
     nbd_play_expect_simple(f, fd, 1, NBD_SUCCESS);
@@ -412,7 +386,7 @@ static void half_a_close_lets_requests_in_flight_finish(void **state)
     volume_double_hold(f->disk, true);
     nbd_play_write(f, fd, 0, 1, 0, data, 4096);
     shutdown(fd, SHUT_WR);
-    wait_in_flight(f, 1);
+    nbd_fixture_wait_in_flight(f, 1);
     nbd_fixture_turn(f, 10);
     volume_double_hold(f->disk, false);
     nbd_play_expect_simple(f, fd, 1, NBD_SUCCESS);
@@ -432,7 +406,7 @@ static void a_vanished_client_is_waited_for_until_the_volume_answered(void **sta
     for (uint64_t i = 0; i < 10; i++) { /* five reach the volume, five wait for it */
         nbd_play_write(f, fd, 0, i, i * 4096, data, 4096);
     }
-    wait_in_flight(f, 5);
+    nbd_fixture_wait_in_flight(f, 5);
     nbd_play_send(f, fd, "\x25", 1); /* and one begins */
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     close(fd); /* a reset */
@@ -520,7 +494,7 @@ static void closing_answers_what_is_in_flight(void **state)
     nbd_fixture_turn(f, 10);
     volume_double_hold(f->disk, true);
     nbd_play_write(f, fd, 0, 1, 0, data, 4096);
-    wait_in_flight(f, 1);
+    nbd_fixture_wait_in_flight(f, 1);
     nbd_fixture_close_server(f, 5000);
     nbd_play_expect_end(f, visitor);
     nbd_play_expect_end(f, idle);
@@ -557,7 +531,7 @@ static void closing_waits_for_the_volume_after_its_time(void **state)
 
     volume_double_hold(f->disk, true);
     nbd_play_write(f, fd, 0, 1, 0, data, 4096);
-    wait_in_flight(f, 1);
+    nbd_fixture_wait_in_flight(f, 1);
     nbd_fixture_close_server(f, 50);
     nbd_play_expect_end(f, fd);
     nbd_fixture_turn(f, 50);
@@ -581,7 +555,7 @@ static void a_dropped_export_loses_its_clients_and_only_those(void **state)
 
     volume_double_hold(f->disk, true);
     nbd_play_write(f, fd, 0, 1, 0, data, 4096);
-    wait_in_flight(f, 1);
+    nbd_fixture_wait_in_flight(f, 1);
     f->hidden[0] = true;
     nbd_server_drop_export(f->server, &f->table[0], 5000, set_flag, &dropped);
     nbd_fixture_turn(f, 20);
@@ -624,9 +598,10 @@ static void an_address_in_use_is_named(void **state)
     tempdir_remove(dir);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_OPENING(name) cmocka_unit_test_setup_teardown(name, setup_opening, teardown)
-#define TEST_STRICT(name) cmocka_unit_test_setup_teardown(name, setup_strict, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, nbd_fixture_setup, nbd_fixture_teardown)
+#define TEST_OPENING(name)                                                                         \
+    cmocka_unit_test_setup_teardown(name, setup_opening, nbd_fixture_teardown)
+#define TEST_STRICT(name) cmocka_unit_test_setup_teardown(name, setup_strict, nbd_fixture_teardown)
 
 int main(void)
 {

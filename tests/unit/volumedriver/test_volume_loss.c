@@ -13,6 +13,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fault/vol_call.h"
 #include "fault/vol_load.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/volume_impl.h"
@@ -48,44 +49,14 @@ static int teardown(void **state)
     return 0;
 }
 
-struct call {
-    struct volume_req req;
-    int rc;
-    bool done;
-};
-
-static void on_call(struct volume_req *req, int rc)
-{
-    struct call *c = container_of(req, struct call, req);
-
-    c->rc = rc;
-    c->done = true;
-}
-
 static void put(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-    struct iovec iov = {.iov_base = data, .iov_len = CLUSTER};
-    struct call c = {0};
-
-    memset(data, byte, CLUSTER);
-    assert_int_equal(
-        volume_write(f->node.volume, &c.req, cluster * CLUSTER, &iov, 1, VOLUME_FUA, on_call), 0);
-    while (!c.done) {
-        vol_node_turn(&f->node, true);
-    }
-    assert_int_equal(c.rc, 0);
+    assert_int_equal(vol_put(&f->node, cluster * CLUSTER, byte, CLUSTER, VOLUME_FUA), 0);
 }
 
 static void expect(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-
-    memset(data, ~byte, CLUSTER);
-    assert_int_equal(vol_read(&f->node, cluster * CLUSTER, data, CLUSTER), 0);
-    for (size_t i = 0; i < CLUSTER; i++) {
-        assert_int_equal(data[i], byte);
-    }
+    vol_expect(&f->node, cluster * CLUSTER, byte, CLUSTER);
 }
 
 static void start(struct fixture *f, enum volume_state state)

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fault/vol_call.h"
 #include "fault/vol_load.h"
 #include "volumedriver/location.h"
 #include "volumedriver/map_db.h"
@@ -57,44 +58,14 @@ static void start(struct fixture *f)
     assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
 }
 
-struct call {
-    struct volume_req req;
-    int rc;
-    bool done;
-};
-
-static void on_call(struct volume_req *req, int rc)
-{
-    struct call *c = container_of(req, struct call, req);
-
-    c->rc = rc;
-    c->done = true;
-}
-
 static void put(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-    struct iovec iov = {.iov_base = data, .iov_len = CLUSTER};
-    struct call c = {0};
-
-    memset(data, byte, CLUSTER);
-    assert_int_equal(volume_write(f->node.volume, &c.req, cluster * CLUSTER, &iov, 1, 0, on_call),
-                     0);
-    while (!c.done) {
-        vol_node_turn(&f->node, true);
-    }
-    assert_int_equal(c.rc, 0);
+    assert_int_equal(vol_put(&f->node, cluster * CLUSTER, byte, CLUSTER, 0), 0);
 }
 
 static void expect(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    uint8_t data[CLUSTER];
-
-    memset(data, ~byte, CLUSTER);
-    assert_int_equal(vol_read(&f->node, cluster * CLUSTER, data, CLUSTER), 0);
-    for (size_t i = 0; i < CLUSTER; i++) {
-        assert_int_equal(data[i], byte);
-    }
+    vol_expect(&f->node, cluster * CLUSTER, byte, CLUSTER);
 }
 
 /* The first page of the map gets a value that is none. */
@@ -238,9 +209,9 @@ static void a_volume_closes_while_its_map_cannot_be_stored(void **state)
     expect(f, 4, 2);
 }
 
-static void read_begin(struct fixture *f, struct call *c, struct iovec *iov)
+static void read_begin(struct fixture *f, struct vol_call *c, struct iovec *iov)
 {
-    assert_int_equal(volume_read(f->node.volume, &c->req, 3 * CLUSTER, iov, 1, on_call), 0);
+    assert_int_equal(volume_read(f->node.volume, &c->req, 3 * CLUSTER, iov, 1, vol_call_done), 0);
     while (f->node.volume->opening == NULL) {
         vol_node_turn(&f->node, true);
     }
@@ -253,7 +224,7 @@ static void a_volume_closes_while_its_map_is_built_anew(void **state)
     struct iovec iov = {.iov_base = data, .iov_len = CLUSTER};
 
     for (unsigned i = 0; i < 8; i++) {
-        struct call c = {0};
+        struct vol_call c = {0};
 
         start(f);
         put(f, 3, (uint8_t)(i + 1));
