@@ -68,7 +68,9 @@ static void on_tick(uv_timer_t *timer)
     LIST_FOR_EACH_SAFE (it, &server->sessions) {
         session_check(container_of(it, struct session, link), now);
     }
-    net_server_hurry(server->net, frame_room_is_wanted(&server->room));
+    net_server_hurry(server->net,
+                     (frame_room_is_wanted(&server->room) ? NET_HURRY_FRAMES : 0U) |
+                         (server->engine->replies.waiting_count != 0 ? NET_HURRY_REPLIES : 0U));
 }
 
 /* ---- life ---- */

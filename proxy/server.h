@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "net/addr.h"
 #include "proxy/engine.h"
-#include "proxy/frame_room.h"
+#include "net/frame_room.h"
 #include "proxy/fs.h"
 
 enum {

@@ -192,14 +192,29 @@ void net_conn_accept(struct net_listener *listener)
     net_server_conn_opened(server);
 }
 
+static bool frame_stalls(const struct net_conn *conn, uint64_t now_ms)
+{
+    const struct net_stream *s = &conn->stream;
+
+    return (conn->server->may_hurry & NET_HURRY_FRAMES) != 0 && s->read_since_ms != 0 &&
+           s->framer.frame != NULL && s->framer.frame_bytes >= NET_FRAMER_DIRECT_BYTES_MIN &&
+           now_ms - s->read_paced_ms > conn->server->options.hurry_timeout_ms;
+}
+
+static bool replies_stall(const struct net_conn *conn, uint64_t now_ms)
+{
+    const struct net_stream *s = &conn->stream;
+
+    return (conn->server->may_hurry & NET_HURRY_REPLIES) != 0 && s->write_since_ms != 0 &&
+           now_ms - s->write_paced_ms > conn->server->options.hurry_timeout_ms;
+}
+
 void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
 {
     const struct net_server_options *o = &conn->server->options;
     const struct net_stream *s = &conn->stream;
     bool framing = s->framer.framing;
     uint64_t read_max_ms = framing ? o->frame_timeout_ms : o->preamble_timeout_ms;
-    bool hurry = conn->server->may_hurry && s->read_since_ms != 0 && s->framer.frame != NULL &&
-                 s->framer.frame_bytes >= NET_FRAMER_DIRECT_BYTES_MIN;
 
     if (conn->ending) {
         if (now_ms >= conn->end_at_ms) {
@@ -212,8 +227,11 @@ void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
     } else if (s->read_since_ms != 0 && now_ms - s->read_since_ms > read_max_ms) {
         log_dropped(conn, framing ? "frame not whole in time" : "no preamble in time");
         net_stream_close(&conn->stream);
-    } else if (hurry && now_ms - s->read_paced_ms > NET_HURRY_TIMEOUT_MS) {
+    } else if (frame_stalls(conn, now_ms)) {
         log_dropped(conn, "frame stalled while others wait for memory");
+        net_stream_close(&conn->stream);
+    } else if (replies_stall(conn, now_ms)) {
+        log_dropped(conn, "peer takes no replies while others wait for memory");
         net_stream_close(&conn->stream);
     } else if (s->write_since_ms != 0 && now_ms - s->write_since_ms > o->frame_timeout_ms) {
         log_dropped(conn, "peer takes no replies");

@@ -36,7 +36,7 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now_ms = uv_now(server->hub.loop);
 
     /* Not when we stood still ourselves: what they sent may not be read yet. */
-    server->may_hurry = server->hurry && now_ms - server->ticked_ms <= 2 * server->tick_ms;
+    server->may_hurry = now_ms - server->ticked_ms <= 2 * server->tick_ms ? server->hurry : 0;
     server->ticked_ms = now_ms;
     LIST_FOR_EACH (it, &server->conns) {
         net_conn_tick(container_of(it, struct net_conn, link), now_ms);
@@ -64,6 +64,7 @@ static unsigned tick_ms_for(const struct net_server_options *o)
     unsigned shorter_ms =
         o->frame_timeout_ms < o->preamble_timeout_ms ? o->frame_timeout_ms : o->preamble_timeout_ms;
 
+    shorter_ms = o->hurry_timeout_ms < shorter_ms ? o->hurry_timeout_ms : shorter_ms;
     shorter_ms /= 4;
     return shorter_ms < TICK_MS_MIN   ? TICK_MS_MIN
            : shorter_ms > TICK_MS_MAX ? TICK_MS_MAX
@@ -102,6 +103,9 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     if (options->preamble_timeout_ms == 0) {
         server->options.preamble_timeout_ms = NET_PREAMBLE_TIMEOUT_MS;
     }
+    if (options->hurry_timeout_ms == 0) {
+        server->options.hurry_timeout_ms = NET_HURRY_TIMEOUT_MS;
+    }
     server->tick_ms = tick_ms_for(&server->options);
     list_init(&server->conns);
     list_init(&server->unsendable);
@@ -116,9 +120,9 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     return 0;
 }
 
-void net_server_hurry(struct net_server *server, bool hurry)
+void net_server_hurry(struct net_server *server, unsigned what)
 {
-    server->hurry = hurry;
+    server->hurry = what;
 }
 
 uint16_t net_server_port(const struct net_server *server, unsigned index)

@@ -27,6 +27,8 @@ enum {
     NET_CONN_LINGER_MS = 1000 /* net_conn_close() waits so long for replies to leave */
 };
 
+enum net_hurry { NET_HURRY_FRAMES = 1, NET_HURRY_REPLIES = 2 };
+
 struct gather;
 struct net_server;
 struct net_conn;
@@ -57,17 +59,19 @@ struct net_server_options {
     uint32_t frame_bytes_max;
     unsigned frame_timeout_ms;    /* 0: the default; for each MiB (NET_PROGRESS_BYTES), both ways */
     unsigned preamble_timeout_ms; /* 0: the default */
+    unsigned hurry_timeout_ms;    /* 0: the default */
 };
 
 /* Binds and listens. On failure *ret_server is NULL and *e names the address. */
 int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
                    struct net_server **ret_server, struct err *e);
 /* Port of the i-th address (for port 0), 0 for unix. */
-/* From now on, or no longer: others wait for the memory that frames hold, so a peer whose large
- * frame stalls for NET_HURRY_TIMEOUT_MS is dropped. */
-void net_server_hurry(struct net_server *server, bool hurry);
 uint16_t net_server_port(const struct net_server *server, unsigned index);
 unsigned net_server_connections(const struct net_server *server);
+/* Others wait for the memory that these hold (a set of enum net_hurry), until told otherwise: a
+ * peer that moves less than NET_HURRY_BYTES of a large frame, or of its replies, in
+ * NET_HURRY_TIMEOUT_MS is dropped. */
+void net_server_hurry(struct net_server *server, unsigned what);
 /* No new connections, no new frames; connections that are held or have unsent replies get
  * `drain_ms`; then all are closed. When the last held one was dropped: `cb`, then the
  * server is freed. */

@@ -249,9 +249,14 @@ static void update_choked(struct net_stream *s)
 static void after_progress(struct net_stream *s, size_t bytes)
 {
     s->written_bytes += bytes;
+    s->taken_bytes += bytes;
     if (s->written_bytes >= NET_PROGRESS_BYTES) {
         s->write_since_ms = stream_now_ms(s);
         s->written_bytes = 0;
+    }
+    if (s->taken_bytes >= NET_HURRY_BYTES) {
+        s->write_paced_ms = stream_now_ms(s);
+        s->taken_bytes = 0;
     }
     update_choked(s);
     if (s->ops->on_written != NULL && !s->closing && !s->down) {
@@ -333,6 +338,8 @@ void net_stream_write(struct net_stream *s, struct net_out *out)
     net_outq_push(&s->outq, out);
     if (s->write_since_ms == 0) {
         s->write_since_ms = stream_now_ms(s);
+        s->write_paced_ms = s->write_since_ms;
+        s->taken_bytes = 0;
     }
     update_choked(s);
     if (!s->closing && !s->down && s->probe_bytes == 0) {

@@ -23,8 +23,8 @@ struct net_stream;
 
 /* A transfer has made progress, and gets its time anew, whenever it has moved so much. */
 enum { NET_PROGRESS_BYTES = 1 << 20 };
-/* As much as a peer must send within NET_HURRY_TIMEOUT_MS while others wait for the memory that
- * its frame holds. */
+/* As much as a peer must send, or take, within NET_HURRY_TIMEOUT_MS while others wait for the
+ * memory that its frame, or its replies, hold. */
 enum { NET_HURRY_BYTES = 128 << 10, NET_HURRY_TIMEOUT_MS = 5000 };
 
 struct net_stream_ops {
@@ -51,6 +51,7 @@ struct net_stream {
         read_since_ms; /* loop time of the last progress in what is partly read; 0: nothing is */
     uint64_t read_paced_ms;  /* the same of the last NET_HURRY_BYTES */
     uint64_t write_since_ms; /* loop time of the last progress in sending; 0: nothing waits */
+    uint64_t write_paced_ms; /* the same of the last NET_HURRY_BYTES */
     bool down;
 
     union { /* private from here on */
@@ -67,6 +68,7 @@ struct net_stream {
     size_t read_bytes;    /* since read_since_ms */
     size_t paced_bytes;   /* since read_paced_ms */
     size_t written_bytes; /* since write_since_ms */
+    size_t taken_bytes;   /* since write_paced_ms */
     bool connected;
     bool reading;
     bool paused; /* by the owner */

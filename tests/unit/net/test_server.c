@@ -331,6 +331,37 @@ static void a_peer_that_never_reads_is_held_back_and_dropped(void **state)
     close(fd);
 }
 
+/* Who stalls is left alone until others need the memory. */
+static void who_stalls_is_dropped_when_others_wait_for_memory(void **state)
+{
+    struct fixture *f = *state;
+    int sender, reader, idle;
+
+    f->options.hurry_timeout_ms = 200;
+    start(f);
+    sender = enter(f);
+    reader = enter(f);
+    idle = enter(f);
+    raw_send(&f->loop, sender, "\0\0\x10\0half", 8); /* of 1 MiB */
+    for (unsigned i = 0; i < 4; i++) {
+        send_frame(f, reader, "B", 1);
+    }
+    RAW_UNTIL(&f->loop, f->frames >= 2);
+    raw_turn_for(&f->loop, 600);
+    assert_int_equal(f->closes, 0);
+    net_server_hurry(f->server, NET_HURRY_REPLIES);
+    RAW_UNTIL(&f->loop, f->closes == 1);
+    raw_turn_for(&f->loop, 600);
+    assert_int_equal(f->closes, 1);
+    net_server_hurry(f->server, NET_HURRY_FRAMES);
+    RAW_UNTIL(&f->loop, f->closes == 2);
+    send_frame(f, idle, "abc", 3);
+    expect_echo(f, idle, "abc", 3);
+    close(sender);
+    close(reader);
+    close(idle);
+}
+
 static void borrowed_replies_arrive_and_are_given_back_once(void **state)
 {
     struct fixture *f = *state;
@@ -571,6 +602,7 @@ int main(void)
         TEST(a_large_frame_has_its_time_for_each_mebibyte),
         TEST(an_idle_connection_is_left_alone),
         TEST(a_peer_that_never_reads_is_held_back_and_dropped),
+        TEST(who_stalls_is_dropped_when_others_wait_for_memory),
         TEST(borrowed_replies_arrive_and_are_given_back_once),
         TEST(no_frame_is_handed_over_while_paused),
         TEST(the_owner_can_close_from_a_frame),

@@ -1,4 +1,4 @@
-#include "proxy/frame_room.h"
+#include "net/frame_room.h"
 
 #include "base/check.h"
 

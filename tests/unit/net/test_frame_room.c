@@ -1,4 +1,4 @@
-#include "proxy/frame_room.h"
+#include "net/frame_room.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,8 +10,8 @@
  * apart. Beyond its first window one at a time has room, beside the limit, so that all together
  * stay within the limit and the longest frame: it waits for no others and they not for it, or one
  * peer who sends a giant slowly would keep them out. Loop thread only. */
-#ifndef PROXY_FRAME_ROOM_H
-#define PROXY_FRAME_ROOM_H
+#ifndef NET_FRAME_ROOM_H
+#define NET_FRAME_ROOM_H
 
 #include <stdbool.h>
 #include <stddef.h>
