@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/uri.h"
 #include "daemon/http.h"
 #include "daemon/metrics.h"
 #include "volumedriver/backend_proxy.h"
@@ -92,40 +93,28 @@ static json_t *statistics_json(const struct driver_volume *v)
                      "released_seq", (json_int_t)s.released_seq, "errors", (json_int_t)s.errors);
 }
 
-/* `text` with what is not allowed in a URI as %XX; fresh. */
-static char *uri_escape(const char *text)
+/* Where a client on this machine finds what listens on `ip`. */
+static const char *reachable(const char *ip)
 {
-    static const char plain[] = "-._~";
-    struct buf b = {0};
-    size_t len;
-
-    for (const char *p = text; *p != '\0'; p++) {
-        bool is_plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-                        (*p >= '0' && *p <= '9') || strchr(plain, *p) != NULL;
-
-        if (is_plain) {
-            buf_put_u8(&b, (uint8_t)*p);
-        } else {
-            buf_printf(&b, "%%%02X", (unsigned)(unsigned char)*p);
-        }
-    }
-    buf_put_u8(&b, 0);
-    return (char *)buf_detach(&b, &len);
+    return strcmp(ip, "::") == 0 ? "::1" : strcmp(ip, "0.0.0.0") == 0 ? "127.0.0.1" : ip;
 }
 
 static char *nbd_uri(const struct driver *d, const char *plain_name)
 {
     const struct driver_config *config = d->config;
-    char *name = uri_escape(plain_name);
+    char *name = uri_escape(plain_name, "");
+    char *path;
     char *uri;
 
     if (config->nbd_port != CONFIG_NONE && d->nbd != NULL) {
-        bool v6 = strchr(config->nbd_ips.items[0], ':') != NULL;
+        const char *ip = reachable(config->nbd_ips.items[0]);
 
-        uri = mem_printf(v6 ? "nbd://[%s]:%d/%s" : "nbd://%s:%d/%s", config->nbd_ips.items[0],
+        uri = mem_printf(strchr(ip, ':') != NULL ? "nbd://[%s]:%d/%s" : "nbd://%s:%d/%s", ip,
                          nbd_server_port(d->nbd, 0), name);
     } else if (config->nbd_socket != NULL) {
-        uri = mem_printf("nbd+unix:///%s?socket=%s", name, config->nbd_socket);
+        path = uri_escape(config->nbd_socket, "/");
+        uri = mem_printf("nbd+unix:///%s?socket=%s", name, path);
+        free(path);
     } else {
         uri = mem_strdup("");
     }

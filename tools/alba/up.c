@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/uri.h"
 #include "loop/run.h"
 #include "meta/registry_volume.h"
 
@@ -57,10 +58,13 @@ json_t *up_describe(const struct up *up)
         json_object_set(o, "proxy_port", proxy_port);
     }
     if (nbd_port != NULL) { /* and the name of the disk */
+        char *dir = uri_escape(up->d.dir, "/");
+
         json_object_set_new(o, "nbd_uri",
                             json_sprintf("nbd://127.0.0.1:%d/", (int)json_integer_value(nbd_port)));
         json_object_set_new(o, "nbd_unix_uri",
-                            json_sprintf("nbd+unix:///?socket=%s/run/nbd.sock", up->d.dir));
+                            json_sprintf("nbd+unix:///?socket=%s/run/nbd.sock", dir));
+        free(dir);
     }
     free(url);
     return o;
