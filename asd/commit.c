@@ -155,6 +155,11 @@ static int build_free(struct commit_batch *b, uint64_t slab, uint64_t offset, ui
     struct asd_free_record record = {.bytes = bytes};
     int rc = asd_space_free(&b->store->space, slab, offset, bytes, named, &b->frees, e);
 
+    if (rc == 0 && named) {
+        struct asd_internal_key name = asd_key_name(slab, offset);
+
+        asd_index_batch_delete(&b->index, asd_internal_slice(&name));
+    }
     if (rc == 0) {
         b->record.len = 0;
         asd_free_record_put(&b->record, asd_internal_slice(&key), &record);
@@ -163,6 +168,19 @@ static int build_free(struct commit_batch *b, uint64_t slab, uint64_t offset, ui
         asd_count(&b->store->counters.frees, 1);
     }
     return rc;
+}
+
+/* Whose value lies there, for who empties the slab. */
+static void build_name(struct commit_batch *b, const struct asd_place *place, struct slice key)
+{
+    struct asd_internal_key name = asd_key_name(place->slab->number, place->offset);
+    struct asd_name_record record = {.client_key = key};
+
+    b->record.len = 0;
+    asd_name_record_put(&b->record, asd_internal_slice(&name), &record);
+    asd_index_batch_put(&b->index, asd_internal_slice(&name), slice_buf(&b->record),
+                        slice_of(NULL, 0));
+    asd_space_name(&b->store->space, place);
 }
 
 static void build_value(struct commit_batch *b, const struct commit_change *c)
@@ -178,7 +196,7 @@ static void build_value(struct commit_batch *b, const struct commit_change *c)
     if (record.in_slab) {
         record.slab = c->place.slab->number;
         record.offset = c->place.offset;
-        asd_space_name(&b->store->space, &c->place);
+        build_name(b, &c->place, u->key);
     }
     b->record.len = 0;
     asd_value_record_put(&b->record, key, &record);

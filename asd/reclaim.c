@@ -1,7 +1,7 @@
 /* Giving space back: punches ranges that nobody can see any more, removes their free
  * records, drops dead slabs. One run at a time, in a thread of its own:
  *
- * dead slabs: remove slab and free records (synced) -> unlink
+ * dead slabs: remove slab, free and name records (synced) -> unlink
  * frees:      punch -> fdatasync of each slab punched -> remove free records (not synced)
  *
  * A crash anywhere repeats the step (FORMAT.md, "What a crash may leave"). A punch that finds
@@ -30,16 +30,23 @@ static bool delete_visited(void *ctx, struct slice key, struct slice value)
     return true;
 }
 
+static int delete_places(struct asd_index *index, struct asd_internal_key first,
+                         struct asd_internal_key end, struct asd_index_batch *batch, struct err *e)
+{
+    return index->ops->iterate(index, asd_internal_slice(&first), asd_internal_slice(&end), false,
+                               delete_visited, batch, e);
+}
+
 static int drop_slab(struct asd_store *store, struct asd_slab *slab, struct err *e)
 {
-    struct asd_internal_key first = asd_key_free(slab->number, 0);
-    struct asd_internal_key end = asd_key_free(slab->number + 1, 0);
-    struct asd_internal_key key = asd_key_slab(slab->number);
+    uint64_t n = slab->number;
+    struct asd_internal_key key = asd_key_slab(n);
     struct asd_index_batch batch = {0};
     struct asd_index *index = store->index;
-    int rc = index->ops->iterate(index, asd_internal_slice(&first), asd_internal_slice(&end), false,
-                                 delete_visited, &batch, e);
+    int rc = delete_places(index, asd_key_free(n, 0), asd_key_free(n + 1, 0), &batch, e);
 
+    /* Of names only stale ones are left: of software that did not know them, of damaged values. */
+    rc = rc != 0 ? rc : delete_places(index, asd_key_name(n, 0), asd_key_name(n + 1, 0), &batch, e);
     if (rc == 0) {
         asd_index_batch_delete(&batch, asd_internal_slice(&key));
         rc = index->ops->write(index, &batch, true, e);

@@ -12,6 +12,7 @@ enum {
     USAGE_RECORD_BYTES = 32,
     SLAB_RECORD_BYTES = 32,
     FREE_RECORD_BYTES = 16,
+    NAME_HEAD_BYTES = 4,
     VALUE_HEAD_BYTES = 16,
     CRC_BYTES = 4,
 
@@ -38,13 +39,23 @@ struct asd_internal_key asd_key_slab(uint64_t slab)
     return key;
 }
 
-struct asd_internal_key asd_key_free(uint64_t slab, uint64_t offset)
+static struct asd_internal_key key_of_place(uint8_t kind, uint64_t slab, uint64_t offset)
 {
-    struct asd_internal_key key = {.data = {ASD_KEY_FREE}, .len = 17};
+    struct asd_internal_key key = {.data = {kind}, .len = 17};
 
     put_u64be(key.data + 1, slab);
     put_u64be(key.data + 9, offset);
     return key;
+}
+
+struct asd_internal_key asd_key_free(uint64_t slab, uint64_t offset)
+{
+    return key_of_place(ASD_KEY_FREE, slab, offset);
+}
+
+struct asd_internal_key asd_key_name(uint64_t slab, uint64_t offset)
+{
+    return key_of_place(ASD_KEY_NAME, slab, offset);
 }
 
 int asd_key_slab_parse(struct slice key, uint64_t *ret_slab)
@@ -56,14 +67,24 @@ int asd_key_slab_parse(struct slice key, uint64_t *ret_slab)
     return 0;
 }
 
-int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
+static int place_parse(uint8_t kind, struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
 {
-    if (key.len != 17 || key.data[0] != ASD_KEY_FREE) {
+    if (key.len != 17 || key.data[0] != kind) {
         return ERR_CORRUPT;
     }
     *ret_slab = get_u64be(key.data + 1);
     *ret_offset = get_u64be(key.data + 9);
     return 0;
+}
+
+int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
+{
+    return place_parse(ASD_KEY_FREE, key, ret_slab, ret_offset);
+}
+
+int asd_key_name_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
+{
+    return place_parse(ASD_KEY_NAME, key, ret_slab, ret_offset);
 }
 
 void asd_key_value_put(struct buf *b, struct slice client_key)
@@ -204,6 +225,29 @@ int asd_free_record_get(struct slice key, struct slice record, struct asd_free_r
 
     if (rc == 0) {
         ret_r->bytes = get_u64le(record.data + 4);
+    }
+    return rc;
+}
+
+void asd_name_record_put(struct buf *b, struct slice key, const struct asd_name_record *r)
+{
+    size_t bytes = NAME_HEAD_BYTES + r->client_key.len + CRC_BYTES;
+    uint8_t *p = record_begin(b, bytes);
+
+    memcpy(p + NAME_HEAD_BYTES, r->client_key.data, r->client_key.len);
+    record_seal(p, bytes, key);
+}
+
+int asd_name_record_get(struct slice key, struct slice record, struct asd_name_record *ret_r,
+                        struct err *e)
+{
+    size_t bytes_min = NAME_HEAD_BYTES + 1 + CRC_BYTES; /* a client key has a byte at least */
+    size_t bytes = record.len > bytes_min ? record.len : bytes_min;
+    int rc = record_check("name", key, record, bytes, 0, e);
+
+    if (rc == 0) {
+        ret_r->client_key =
+            slice_of(record.data + NAME_HEAD_BYTES, bytes - NAME_HEAD_BYTES - CRC_BYTES);
     }
     return rc;
 }

@@ -21,6 +21,7 @@ enum {
     ASD_KEY_USAGE = 0x02,
     ASD_KEY_SLAB = 0x03,
     ASD_KEY_FREE = 0x04,
+    ASD_KEY_NAME = 0x05,
     ASD_KEY_VALUE = 0x10,
     ASD_INTERNAL_KEY_BYTES_MAX = 17,
 };
@@ -39,8 +40,10 @@ static inline struct slice asd_internal_slice(const struct asd_internal_key *key
 struct asd_internal_key asd_key_of(uint8_t kind); /* STORE, USAGE; or where a kind begins */
 struct asd_internal_key asd_key_slab(uint64_t slab);
 struct asd_internal_key asd_key_free(uint64_t slab, uint64_t offset);
+struct asd_internal_key asd_key_name(uint64_t slab, uint64_t offset);
 int asd_key_slab_parse(struct slice key, uint64_t *ret_slab);
 int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset);
+int asd_key_name_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset);
 void asd_key_value_put(struct buf *b, struct slice client_key);
 
 struct asd_store_record {
@@ -64,6 +67,10 @@ struct asd_free_record {
     uint64_t bytes;
 };
 
+struct asd_name_record {
+    struct slice client_key; /* borrowed from the record */
+};
+
 struct asd_value_record {
     bool in_slab;
     bool assertable;
@@ -80,6 +87,7 @@ void asd_store_record_put(struct buf *b, struct slice key, const struct asd_stor
 void asd_usage_record_put(struct buf *b, struct slice key, const struct asd_usage_record *r);
 void asd_slab_record_put(struct buf *b, struct slice key, const struct asd_slab_record *r);
 void asd_free_record_put(struct buf *b, struct slice key, const struct asd_free_record *r);
+void asd_name_record_put(struct buf *b, struct slice key, const struct asd_name_record *r);
 /* Without the inline bytes: they follow. */
 void asd_value_record_put(struct buf *b, struct slice key, const struct asd_value_record *r);
 
@@ -90,6 +98,8 @@ int asd_usage_record_get(struct slice key, struct slice record, struct asd_usage
 int asd_slab_record_get(struct slice key, struct slice record, struct asd_slab_record *ret_r,
                         struct err *e);
 int asd_free_record_get(struct slice key, struct slice record, struct asd_free_record *ret_r,
+                        struct err *e);
+int asd_name_record_get(struct slice key, struct slice record, struct asd_name_record *ret_r,
                         struct err *e);
 /* Does not check the value itself. */
 int asd_value_record_get(struct slice key, struct slice record, struct asd_value_record *ret_r,

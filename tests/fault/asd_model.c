@@ -10,7 +10,9 @@
 #include <cmocka.h>
 
 #include "asd/mark.h"
+#include "asd/record.h"
 #include "base/check.h"
+#include "base/mem.h"
 
 static const char *const key_names[MODEL_KEYS] = {"a",  "b",      "bb",       "c\xff", "large",
                                                   "lz", "middle", "p/\x01/x", "z"};
@@ -319,12 +321,120 @@ void workload_verify(struct workload *w, struct asd_fixture *f)
     }
 }
 
+/* ---- what the index says of the slabs ---- */
+
+enum { PLACES_MAX = 256 };
+
+struct place {
+    uint64_t slab;
+    uint64_t offset;
+    uint64_t bytes;   /* of a free one */
+    struct slice key; /* of a name; owned */
+};
+
+struct places {
+    struct place frees[PLACES_MAX];
+    struct place names[PLACES_MAX];
+    unsigned free_count;
+    unsigned name_count;
+    unsigned value_count;
+};
+
+static void see_free(struct places *p, struct slice key, struct slice record)
+{
+    struct place *at = &p->frees[p->free_count++];
+    struct asd_free_record r;
+    struct err e;
+
+    assert_true(p->free_count < PLACES_MAX);
+    assert_int_equal(asd_key_free_parse(key, &at->slab, &at->offset), 0);
+    assert_int_equal(asd_free_record_get(key, record, &r, &e), 0);
+    at->bytes = r.bytes;
+}
+
+static void see_placed_name(struct places *p, struct slice key, struct slice record)
+{
+    struct place *at = &p->names[p->name_count++];
+    struct asd_name_record r;
+    struct err e;
+
+    assert_true(p->name_count < PLACES_MAX);
+    assert_int_equal(asd_key_name_parse(key, &at->slab, &at->offset), 0);
+    assert_int_equal(asd_name_record_get(key, record, &r, &e), 0);
+    at->key = slice_of(mem_dup(r.client_key.data, r.client_key.len), r.client_key.len);
+}
+
+/* Comes behind all frees and names. */
+static void see_value(struct places *p, struct slice key, struct slice record)
+{
+    struct slice client_key = slice_of(key.data + 1, key.len - 1);
+    struct asd_value_record r;
+    bool named = false;
+    struct err e;
+
+    assert_int_equal(asd_value_record_get(key, record, &r, &e), 0);
+    if (!r.in_slab) {
+        return;
+    }
+    p->value_count++;
+    for (unsigned i = 0; i < p->name_count; i++) {
+        struct place *at = &p->names[i];
+
+        if (at->slab == r.slab && at->offset == r.offset) {
+            assert_true(slice_eq(at->key, client_key));
+            named = true;
+        }
+    }
+    assert_true(named);
+    for (unsigned i = 0; i < p->free_count; i++) {
+        const struct place *at = &p->frees[i];
+        bool apart = at->slab != r.slab || at->offset + at->bytes <= r.offset ||
+                     r.offset + asd_slab_align(r.bytes) <= at->offset;
+
+        assert_true(apart); /* else a punch would destroy it */
+    }
+}
+
+static bool see_record(void *ctx, struct slice key, struct slice record)
+{
+    if (key.data[0] == ASD_KEY_FREE) {
+        see_free(ctx, key, record);
+    } else if (key.data[0] == ASD_KEY_NAME) {
+        see_placed_name(ctx, key, record);
+    } else if (key.data[0] == ASD_KEY_VALUE) {
+        see_value(ctx, key, record);
+    }
+    return true;
+}
+
+/* Every value in a slab has its name, every name its value; no free record covers a value. All as
+ * of one moment. */
+static void verify_places(struct asd_fixture *f)
+{
+    struct asd_internal_key from = asd_key_of(ASD_KEY_FREE);
+    struct asd_internal_key to = asd_key_of(ASD_KEY_VALUE + 1);
+    struct asd_index *index = f->options.index;
+    struct places *p = mem_zalloc(sizeof(*p));
+    struct err e;
+
+    assert_int_equal(index->ops->iterate(index, asd_internal_slice(&from), asd_internal_slice(&to),
+                                         false, see_record, p, &e),
+                     0);
+    assert_int_equal(p->name_count, p->value_count);
+    for (unsigned i = 0; i < p->name_count; i++) {
+        free((void *)(uintptr_t)p->names[i].key.data);
+    }
+    free(p);
+}
+
 void workload_verify_space(struct workload *w, struct asd_fixture *f)
 {
     uint64_t live = 0;
     uint64_t cost = 0;
 
+    verify_places(f);
     asd_fixture_settle(f);
+    verify_places(f);
     for (unsigned i = 0; i < MODEL_KEYS; i++) {
         const struct model_value *v = &w->model.values[i];
         bool in_slab = v->bytes > ASD_STORE_INLINE_BYTES_MAX;

@@ -23,7 +23,7 @@ struct sample {
     struct buf record;
 };
 
-enum { SAMPLES = 8 };
+enum { SAMPLES = 9 };
 
 static const uint8_t store_id[ASD_STORE_ID_BYTES] = {1, 2,  3,  4,  5,  6,  7,  8,
                                                      9, 10, 11, 12, 13, 14, 15, 16};
@@ -50,6 +50,7 @@ static void make_samples(struct sample *s)
     struct asd_slab_record slab = {
         .size_bytes = 1 << 20, .tail = 40960, .live_bytes = 20480, .sealed = true};
     struct asd_free_record free_record = {.bytes = 20480};
+    struct asd_name_record name = {.client_key = slice_str("some key")};
     struct checksum sha1 = {.algo = CHECKSUM_SHA1};
 
     memset(s, 0, SAMPLES * sizeof(*s));
@@ -80,11 +81,14 @@ static void make_samples(struct sample *s)
                                                   .slab = 6,
                                                   .offset = 8192});
     s[6] = value_sample("value_sha1", (struct asd_value_record){.checksum = sha1});
-    s[7].name = "identity";
+    s[7].name = "name";
+    put_internal(&s[7], asd_key_name(6, 8192));
+    asd_name_record_put(&s[7].record, slice_buf(&s[7].key), &name);
+    s[8].name = "identity";
     struct asd_home home = {.asd_id = (char *)(uintptr_t) "asd_1",
                             .node_id = (char *)(uintptr_t) "node 7"};
     memcpy(home.store_id, store_id, sizeof(store_id));
-    asd_identity_encode(&s[7].record, &home);
+    asd_identity_encode(&s[8].record, &home);
 }
 
 static void release_samples(struct sample *s)
@@ -172,6 +176,7 @@ static int decode(const struct sample *s, struct slice key, struct slice record)
         struct asd_usage_record usage;
         struct asd_slab_record slab;
         struct asd_free_record free_record;
+        struct asd_name_record name;
         struct asd_value_record value;
     } r;
     int rc;
@@ -185,6 +190,8 @@ static int decode(const struct sample *s, struct slice key, struct slice record)
         return asd_slab_record_get(key, record, &r.slab, &e);
     case 'f':
         return asd_free_record_get(key, record, &r.free_record, &e);
+    case 'n':
+        return asd_name_record_get(key, record, &r.name, &e);
     case 'v':
         return asd_value_record_get(key, record, &r.value, &e);
     default:
@@ -310,6 +317,11 @@ static void internal_keys_sort_by_slab_and_offset(void **state)
     assert_int_equal(slab, 256);
     assert_int_equal(offset, 4096);
     assert_int_equal(asd_key_slab_parse(asd_internal_slice(&c), &slab), ERR_CORRUPT);
+    assert_int_equal(asd_key_name_parse(asd_internal_slice(&c), &slab, &offset), ERR_CORRUPT);
+    c = asd_key_name(7, 8192);
+    assert_int_equal(asd_key_name_parse(asd_internal_slice(&c), &slab, &offset), 0);
+    assert_int_equal(slab, 7);
+    assert_int_equal(offset, 8192);
 }
 
 /* With an argument: print the golden file. */
