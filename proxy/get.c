@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "proxy/get_internal.h"
+#include "proxy/get_private.h"
 #include "proxy/rc.h"
 
 const struct err *get_err(const struct get *g)

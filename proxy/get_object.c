@@ -7,7 +7,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "proxy/digest.h"
-#include "proxy/get_internal.h"
+#include "proxy/get_private.h"
 #include "proxy/rc.h"
 
 int32_t get_object_check(struct get *g, struct get_object *o)

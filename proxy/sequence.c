@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "meta/nsm_gc.h"
 #include "proxy/rc.h"
-#include "proxy/sequence_internal.h"
+#include "proxy/sequence_private.h"
 
 /* With less time left than this a commit is more likely to end in doubt than well. */
 enum { COMMIT_MS_MIN = 20 };

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "proxy/sequence_internal.h"
+#include "proxy/sequence_private.h"
 
 void sequence_committed(struct sequence *s)
 {

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "meta/nsm_gc.h"
 #include "proxy/rc.h"
-#include "proxy/sequence_internal.h"
+#include "proxy/sequence_private.h"
 
 /* ---- check ---- */
 

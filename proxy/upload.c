@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "meta/nsm.h"
-#include "proxy/upload_internal.h"
+#include "proxy/upload_private.h"
 
 const struct err *upload_err(const struct upload *u)
 {

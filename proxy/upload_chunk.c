@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
-#include "proxy/upload_internal.h"
+#include "proxy/upload_private.h"
 #include "wire/recovery_info.h"
 
 /* Pool thread: uses *chunk and the upload's constants, and its digest, which is the

@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "proxy/upload_internal.h"
+#include "proxy/upload_private.h"
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
 #include "wire/osd_keys.h"

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "meta/nsm.h"
-#include "proxy/upload_internal.h"
+#include "proxy/upload_private.h"
 
 static uint8_t checksum_algo(const struct upload *u)
 {

@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 /* ---- running ---- */
 

@@ -8,7 +8,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 struct batch { /* what the next frame will hold */
     struct list appends;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 bool journal_is_full(const struct journal *j)
 {

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rnd.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 enum {
     SEGMENTS_MAX = 65535,

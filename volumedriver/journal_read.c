@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 enum {
     GAP_BYTES_MAX = 8 * FRAME_BLOCK_BYTES, /* cheaper to read than another call */

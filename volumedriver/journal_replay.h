@@ -2,7 +2,7 @@
 #ifndef VOLUMEDRIVER_JOURNAL_REPLAY_H
 #define VOLUMEDRIVER_JOURNAL_REPLAY_H
 
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 struct found_item {
     struct tail_item item;

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rnd.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 enum { ZERO_CHUNK_BYTES = 1048576 };
 

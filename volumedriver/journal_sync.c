@@ -9,7 +9,7 @@
  * Nobody else syncs this file: Linux tells a write-back error once for each open file, and one
  * told elsewhere (to a sync for growth, say) would let a flush succeed over lost frames. */
 #include "base/check.h"
-#include "volumedriver/journal_impl.h"
+#include "volumedriver/journal_private.h"
 
 enum { FLUSHED_FRAMES_MIN = 4 };
 

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/location.h"
-#include "volumedriver/map_impl.h"
+#include "volumedriver/map_private.h"
 
 struct page_load { /* one job: pages of one volume */
     struct pool_work work;

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "volumedriver/location.h"
-#include "volumedriver/map_impl.h"
+#include "volumedriver/map_private.h"
 
 /* ---- reading the frozen store, in the pool ---- */
 

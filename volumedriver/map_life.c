@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "volumedriver/map_impl.h"
+#include "volumedriver/map_private.h"
 
 enum { POOL_THREADS = 3, POOL_QUEUE_MAX = 1048576 /* more than NBD admits requests */ };
 enum { RENEW_MS_MIN = 1000, RENEW_MS_MAX = 60000, RENEW_CALM_MS = 600000 };

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "volumedriver/location.h"
-#include "volumedriver/map_impl.h"
+#include "volumedriver/map_private.h"
 
 enum { META_VERSION = 1, META_CRC_AT = MAP_META_BYTES - 4 };
 

@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "volumedriver/nbd_handshake.h"
-#include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_private.h"
 
 enum {
     RETRY_MS = 10,

@@ -13,7 +13,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_private.h"
 
 enum {
     RECEIVE_TURNS = 4, /* reads of one connection before others have their turn */

@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "volumedriver/nbd_handshake.h"
-#include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_private.h"
 
 enum {
     SEND_SEGS_MAX = 512,

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_private.h"
 
 size_t nbd_req_first_bytes(const struct nbd_request *cmd, size_t bytes)
 {

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "volumedriver/nbd_handshake.h"
-#include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_private.h"
 
 static_assert((size_t)NBD_TARGET_WRITE_BYTES_MAX <=
                   (size_t)NBD_WORKER_WRITE_BYTES_MAX - NBD_BLOCK_MAX_BYTES,

@@ -21,7 +21,7 @@
 #include "volumedriver/nbd_conn.h"
 #include "volumedriver/nbd_handshake.h"
 #include "volumedriver/nbd_mail.h"
-#include "volumedriver/nbd_server_impl.h"
+#include "volumedriver/nbd_server_private.h"
 
 enum {
     SWEEP_MS = 100,

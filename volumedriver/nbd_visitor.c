@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "volumedriver/nbd_server_impl.h"
+#include "volumedriver/nbd_server_private.h"
 
 enum {
     READ_BYTES = 2048, /* a usual handshake sends a few hundred */

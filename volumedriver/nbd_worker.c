@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "volumedriver/nbd_impl.h"
+#include "volumedriver/nbd_private.h"
 #include "volumedriver/nbd_server.h"
 
 enum {

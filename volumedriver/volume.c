@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 struct volume_flush {
     struct journal_flush flush;

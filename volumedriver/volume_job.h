@@ -8,7 +8,7 @@
 
 #include <uthash.h>
 
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum sco_job_state {
     JOB_CLOSED,    /* has no number yet */

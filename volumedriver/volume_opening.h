@@ -17,7 +17,7 @@
 
 #include "volumedriver/owner.h"
 #include "volumedriver/volume_chain.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { VOLUME_TAG_BYTES = 8 };
 

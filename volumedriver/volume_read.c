@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "volumedriver/cluster_read.h"
 #include "volumedriver/location.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { ATTEMPTS_MAX = 2, OBJECT_READS_MAX = 32, CLUSTER = VOLUME_CLUSTER_BYTES };
 

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "volumedriver/cluster_read.h"
 #include "volumedriver/location.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { CLUSTER = VOLUME_CLUSTER_BYTES };
 

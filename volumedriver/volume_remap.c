@@ -4,7 +4,7 @@
  * fails with a try that fails, and the next try comes later. */
 #include "base/check.h"
 #include "base/log.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum {
     REMAP_MS_MIN = 1000,

@@ -1,4 +1,4 @@
-/* A volume whose local map has failed builds it anew while it is open; part of volume_impl.h. */
+/* A volume whose local map has failed builds it anew while it is open; part of volume_private.h. */
 #ifndef VOLUMEDRIVER_VOLUME_REMAP_H
 #define VOLUMEDRIVER_VOLUME_REMAP_H
 

@@ -20,7 +20,7 @@
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "volumedriver/location.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum {
     DELTAS_MIN = 16,  /* before the chain is merged into a new base, when that pays … */

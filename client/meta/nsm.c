@@ -9,7 +9,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "meta/bytes.h"
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 struct reply_box {
     struct nsm_reply reply;

@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 enum { DELETE_BATCH = 100 };
 

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "meta/bytes.h"
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 /* ---- list ---- */
 

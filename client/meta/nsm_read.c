@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "meta/bytes.h"
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 enum { GET_ROUNDS_MAX = 8 };
 

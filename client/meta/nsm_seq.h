@@ -2,7 +2,7 @@
 #ifndef META_NSM_SEQ_H
 #define META_NSM_SEQ_H
 
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 enum { NO_UPLOAD = -1 };
 

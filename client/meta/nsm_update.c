@@ -7,7 +7,7 @@
 
 #include "base/mem.h"
 #include "base/rnd.h"
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 struct update_op {
     struct nsm_op op;

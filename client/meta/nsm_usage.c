@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "meta/bytes.h"
-#include "meta/nsm_impl.h"
+#include "meta/nsm_private.h"
 
 enum { WRITERS_MAX = 100 };
 

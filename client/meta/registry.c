@@ -16,7 +16,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 enum { LOAD_PAGE = 10000, CATCH_UP_MAX = 512, CATCH_UP_KEYS_MAX = 2048 };
 

@@ -12,7 +12,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "base/rnd.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 enum { CHANGE_TIMEOUT_MS = 20000, TRACE_TIMEOUT_MS = 2000 };
 

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/rnd.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 enum { INIT_TIMEOUT_MS = 20000 };
 

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "meta/nsm_gc.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 struct ns_op {
     struct reg_op op; /* number: namespace id; flag: it was there before */

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "meta/osd_probe.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 enum { CLAIM_TIMEOUT_MS = 10000 };
 

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 /* ---- presets ---- */
 

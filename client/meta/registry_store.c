@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 struct json_op {
     registry_json_cb cb;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "meta/registry_view_impl.h"
+#include "meta/registry_view_private.h"
 
 /* ---- life ---- */
 

@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 #include "meta/volume_record.h"
 
 void registry_volume_release(struct registry_volume *volume)

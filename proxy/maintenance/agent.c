@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 
 enum { STANDBY_MS = 500 };
 

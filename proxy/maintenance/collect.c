@@ -20,7 +20,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 #include "wire/osd_keys.h"
 
 enum { COLLECT_EVERY_MS_MAX = 600000, SWEEP_AT_ONCE = 1000 };

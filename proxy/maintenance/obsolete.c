@@ -17,7 +17,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 #include "wire/osd_keys.h"
 
 enum { OBJECTS_AT_ONCE = AGENT_CALLS_MAX, UPDATES_MAX = 600, PAUSE_FACTOR = 4 };

@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "loop/run.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 #include "wire/asd_reply.h"
 
 static int copy_keys(struct agent_osd_call *c)

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 #include "wire/osd_keys.h"
 
 static int delete_keys(struct agent *agent, struct osd *osd, const struct agent_keys *keys,

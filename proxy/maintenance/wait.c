@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "loop/run.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 
 enum { SLICE_MS_DEFAULT = 30000 };
 

@@ -15,7 +15,7 @@
 #include "fault/vol_call.h"
 #include "fault/vol_node.h"
 #include "volumedriver/journal_full.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096, RECORD_CLUSTERS = 32 };
 

@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "fault/vol_load.h"
 #include "volumedriver/location.h"
-#include "volumedriver/map_impl.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/map_private.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, SEEDS = 12, SEEDS_ALL = 200, LIVES = 3 };
 

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "fault/vol_load.h"
 #include "volumedriver/location.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20 };
 

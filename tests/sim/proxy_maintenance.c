@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "proxy/maintenance/agent.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 #include "sim/proxy_world.h"
 #include "wire/osd_keys.h"
 

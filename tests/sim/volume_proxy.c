@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "sim/volume_world.h"
 #include "volumedriver/location.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { HELD = 6, HELD_AGE_MS = 5 };
 

@@ -6,7 +6,7 @@
 
 #include "base/rnd.h"
 #include "meta/registry.h"
-#include "meta/registry_impl.h"
+#include "meta/registry_private.h"
 
 struct fixture {
     uv_loop_t loop;

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm_gc.h"
-#include "proxy/maintenance/agent_internal.h"
+#include "proxy/maintenance/agent_private.h"
 
 static int setup(void **state)
 {

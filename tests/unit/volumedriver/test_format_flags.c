@@ -19,7 +19,7 @@
 #include "volumedriver/root.h"
 #include "volumedriver/sco.h"
 #include "volumedriver/seal.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 

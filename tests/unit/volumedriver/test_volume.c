@@ -16,7 +16,7 @@
 #include "fault/vol_load.h"
 #include "volumedriver/location.h"
 #include "volumedriver/owner.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 

@@ -15,7 +15,7 @@
 #include "volumedriver/journal_full.h"
 #include "volumedriver/location.h"
 #include "volumedriver/volume_full.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum {
     BYTES = 8 << 20,

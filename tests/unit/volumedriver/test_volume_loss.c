@@ -16,8 +16,8 @@
 #include "fault/vol_call.h"
 #include "fault/vol_load.h"
 #include "volumedriver/sco.h"
-#include "volumedriver/volume_impl.h"
 #include "volumedriver/volume_job.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 

@@ -17,7 +17,7 @@
 #include "volumedriver/location.h"
 #include "volumedriver/map_db.h"
 #include "volumedriver/map_key.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/vol_load.h"
-#include "volumedriver/volume_impl.h"
+#include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, DRAIN_MS = 24 * 3600 * 1000 };
 

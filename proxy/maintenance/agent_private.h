@@ -1,6 +1,6 @@
 /* What the files of the maintenance agent share; nobody else includes this. */
-#ifndef PROXY_MAINTENANCE_AGENT_INTERNAL_H
-#define PROXY_MAINTENANCE_AGENT_INTERNAL_H
+#ifndef PROXY_MAINTENANCE_AGENT_PRIVATE_H
+#define PROXY_MAINTENANCE_AGENT_PRIVATE_H
 
 #include "meta/nsm_gc.h"
 #include "proxy/maintenance/agent.h"

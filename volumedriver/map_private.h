@@ -1,6 +1,6 @@
 /* Inside of the map, shared by its source files only. */
-#ifndef VOLUMEDRIVER_MAP_IMPL_H
-#define VOLUMEDRIVER_MAP_IMPL_H
+#ifndef VOLUMEDRIVER_MAP_PRIVATE_H
+#define VOLUMEDRIVER_MAP_PRIVATE_H
 
 #include "loop/pool.h"
 #include "volumedriver/map.h"

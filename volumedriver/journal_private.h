@@ -1,6 +1,6 @@
 /* Inside of the journal, shared by its source files only. */
-#ifndef VOLUMEDRIVER_JOURNAL_IMPL_H
-#define VOLUMEDRIVER_JOURNAL_IMPL_H
+#ifndef VOLUMEDRIVER_JOURNAL_PRIVATE_H
+#define VOLUMEDRIVER_JOURNAL_PRIVATE_H
 
 #include <uthash.h>
 

@@ -3,8 +3,8 @@
  * nbd_reply.c (building and sending replies); a request and its buffers are nbd_req.c.
  *
  * Worker thread only, but for the part of struct nbd_conn that says otherwise. */
-#ifndef VOLUMEDRIVER_NBD_IMPL_H
-#define VOLUMEDRIVER_NBD_IMPL_H
+#ifndef VOLUMEDRIVER_NBD_PRIVATE_H
+#define VOLUMEDRIVER_NBD_PRIVATE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /* What upload.c, upload_chunk.c and upload_fragment.c share; nobody else includes this. */
-#ifndef PROXY_UPLOAD_INTERNAL_H
-#define PROXY_UPLOAD_INTERNAL_H
+#ifndef PROXY_UPLOAD_PRIVATE_H
+#define PROXY_UPLOAD_PRIVATE_H
 
 #include "policy/choose.h"
 #include "policy/layout.h"

@@ -1,6 +1,6 @@
 /* Making a view: start empty or from another view, apply items, seal. Inside of meta/. */
-#ifndef META_REGISTRY_VIEW_IMPL_H
-#define META_REGISTRY_VIEW_IMPL_H
+#ifndef META_REGISTRY_VIEW_PRIVATE_H
+#define META_REGISTRY_VIEW_PRIVATE_H
 
 #include "meta/registry_record.h"
 

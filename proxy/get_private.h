@@ -1,6 +1,6 @@
 /* What get.c and get_object.c share; nobody else includes this. */
-#ifndef PROXY_GET_INTERNAL_H
-#define PROXY_GET_INTERNAL_H
+#ifndef PROXY_GET_PRIVATE_H
+#define PROXY_GET_PRIVATE_H
 
 #include "proxy/get.h"
 

@@ -9,8 +9,8 @@
  *
  * Everything that may become possible when something else ends is tried by volume_pump(), once at
  * the end of a loop turn in which volume_kick() was called. */
-#ifndef VOLUMEDRIVER_VOLUME_IMPL_H
-#define VOLUMEDRIVER_VOLUME_IMPL_H
+#ifndef VOLUMEDRIVER_VOLUME_PRIVATE_H
+#define VOLUMEDRIVER_VOLUME_PRIVATE_H
 
 #include "volumedriver/extent_tree.h"
 #include "volumedriver/map_checkpoint.h"

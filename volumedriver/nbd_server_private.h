@@ -1,7 +1,7 @@
 /* What nbd_server.c (listening, life and end) and nbd_visitor.c (connections in their
  * handshake) share. Server thread only. */
-#ifndef VOLUMEDRIVER_NBD_SERVER_IMPL_H
-#define VOLUMEDRIVER_NBD_SERVER_IMPL_H
+#ifndef VOLUMEDRIVER_NBD_SERVER_PRIVATE_H
+#define VOLUMEDRIVER_NBD_SERVER_PRIVATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

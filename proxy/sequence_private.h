@@ -1,6 +1,6 @@
 /* What sequence.c and sequence_end.c share; nobody else includes this. */
-#ifndef PROXY_SEQUENCE_INTERNAL_H
-#define PROXY_SEQUENCE_INTERNAL_H
+#ifndef PROXY_SEQUENCE_PRIVATE_H
+#define PROXY_SEQUENCE_PRIVATE_H
 
 #include "proxy/namespace.h"
 #include "proxy/sequence.h"

@@ -1,12 +1,12 @@
 /* What the files of the registry share: the handle, and changes. */
-#ifndef META_REGISTRY_IMPL_H
-#define META_REGISTRY_IMPL_H
+#ifndef META_REGISTRY_PRIVATE_H
+#define META_REGISTRY_PRIVATE_H
 
 #include "base/list.h"
 #include "meta/kv_commit.h"
 #include "meta/nsm.h"
 #include "meta/registry.h"
-#include "meta/registry_view_impl.h"
+#include "meta/registry_view_private.h"
 
 enum {
     REGISTRY_CHANGES_KEPT = 1024,

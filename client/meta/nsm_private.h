@@ -1,6 +1,6 @@
 /* What the files of the namespace manager share. */
-#ifndef META_NSM_IMPL_H
-#define META_NSM_IMPL_H
+#ifndef META_NSM_PRIVATE_H
+#define META_NSM_PRIVATE_H
 
 #include "meta/kv_commit.h"
 #include "meta/ns_keys.h"
