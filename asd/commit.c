@@ -1,6 +1,7 @@
 /* One group commit, from first to last in the commit thread:
  *
- * plan   each member's updates (of several on a key the last counts); full: refused here
+ * plan   each member's updates (of several on a key the last counts); full: refused here, as is
+ *        a move of a value that lies elsewhere by now
  * write  place large values, checksum and write all values
  * judge  in order: asserts against committed state and what earlier members did
  * build  index batch: values, frees of what they replace, slab records, usage
@@ -112,9 +113,21 @@ static int write_change(struct commit_batch *b, struct commit_change *c, struct 
     return rc;
 }
 
-/* 0, or why the store is out of service. */
+/* Between being read and being written the bytes of a move lay in memory: a fault there must not
+ * get a record that says they are right. */
+static int moved_crc_check(const struct asd_move *move, const struct commit_change *c,
+                           struct err *e)
+{
+    return move == NULL || c->crc == move->crc
+               ? 0
+               : err_set(e, ERR_CORRUPT, "slab %" PRIu64 ": moving the value at %" PRIu64,
+                         move->slab, move->offset);
+}
+
+/* 0, or why the store is out of service. A move uses no more bytes than before. */
 static int write_member(struct commit_batch *b, struct commit_member *m, struct err *e)
 {
+    const struct asd_move *move = m->apply->move;
     const struct asd_apply *what = m->apply->what;
     uint64_t used_before = b->used_bytes;
 
@@ -123,11 +136,14 @@ static int write_member(struct commit_batch *b, struct commit_member *m, struct 
         int rc = 0;
 
         if (c->update != NULL && !c->update->is_delete) {
-            b->used_bytes += change_cost(c);
+            b->used_bytes += move == NULL ? change_cost(c) : 0;
             if (b->store->room != NULL) {
                 asd_room_wrote(b->store->room, change_cost(c));
             }
             rc = write_change(b, c, e);
+            if (rc == 0) {
+                m->apply->op.rc = moved_crc_check(move, c, &m->apply->op.err);
+            }
         }
         if (rc == -ENOSPC || rc == -EDQUOT) {
             b->used_bytes = used_before;
@@ -337,7 +353,7 @@ static int batch_run(struct commit_batch *b, struct err *e)
         struct asd_store_op *op = &m->apply->op;
 
         plan_member(m, m->apply->what);
-        op->rc = refuse_if_full(b, m, &op->err);
+        op->rc = m->apply->move != NULL ? commit_move_check(b, m) : refuse_if_full(b, m, &op->err);
         rc = op->rc == 0 ? write_member(b, m, e) : 0;
         if (rc != 0) {
             return rc;
@@ -397,6 +413,22 @@ static void batch_release(struct commit_batch *b)
     buf_release(&b->record);
 }
 
+static void count_member(struct asd_counters *c, const struct asd_store_apply *apply)
+{
+    bool done = apply->op.rc == 0;
+    bool failed = apply->op.rc == ERR_ASSERT_FAILED;
+
+    if (apply->move != NULL) {
+        asd_count(&c->moves, done);
+        asd_count(&c->moves_lost, failed);
+        asd_count(&c->moved_bytes, done ? apply->what->updates[0].value.len : 0);
+        return;
+    }
+    asd_count(&c->updates, done ? apply->what->update_count : 0);
+    asd_count(&c->asserts_failed, failed);
+    asd_count(&c->refused_full, apply->op.rc == ERR_FULL);
+}
+
 void asd_commit_run(struct asd_store *store)
 {
     struct asd_commit *commit = &store->commit;
@@ -415,11 +447,7 @@ void asd_commit_run(struct asd_store *store)
     asd_count(&store->counters.batches, 1);
     asd_count(&store->counters.slab_write_bytes, b.slab_write_bytes);
     for (size_t i = 0; i < b.member_count; i++) {
-        const struct asd_store_apply *apply = b.members[i].apply;
-
-        asd_count(&store->counters.updates, apply->op.rc == 0 ? apply->what->update_count : 0);
-        asd_count(&store->counters.asserts_failed, apply->op.rc == ERR_ASSERT_FAILED);
-        asd_count(&store->counters.refused_full, apply->op.rc == ERR_FULL);
+        count_member(&store->counters, b.members[i].apply);
     }
     batch_release(&b);
 }

@@ -90,6 +90,35 @@ static int judge_assert(struct commit_batch *b, const struct asd_assert *a, stru
     return a->has_value && slice_eq(a->value, state->now->update->value) ? 0 : ERR_ASSERT_FAILED;
 }
 
+int commit_move_check(struct commit_batch *b, struct commit_member *m)
+{
+    const struct asd_update *update = m->apply->what->updates;
+    const struct asd_move *move = m->apply->move;
+    struct err *e = &m->apply->op.err;
+    struct commit_key *state;
+    int rc = key_load(b, update->key, &state, e);
+    bool there = rc == 0 && state->exists && !state->damaged && state->old.in_slab &&
+                 state->old.slab == move->slab && state->old.offset == move->offset &&
+                 state->old.bytes == update->value.len && state->old.crc == move->crc;
+
+    return rc != 0 || there ? rc : err_set(e, ERR_ASSERT_FAILED, "its value lies elsewhere");
+}
+
+/* Its committed state was looked at before it was written. */
+static int judge_move(struct commit_batch *b, struct commit_member *m)
+{
+    struct commit_change *c = m->changes;
+    struct commit_key *state;
+
+    HASH_FIND(hh, b->keys, c->update->key.data, c->update->key.len, state);
+    CHECK(state != NULL);
+    if (state->now != NULL) {
+        return err_set(&m->apply->op.err, ERR_ASSERT_FAILED, "changed by this commit");
+    }
+    state->now = c;
+    return 0;
+}
+
 int commit_judge(struct commit_batch *b, struct commit_member *m)
 {
     const struct asd_apply *what = m->apply->what;
@@ -97,6 +126,9 @@ int commit_judge(struct commit_batch *b, struct commit_member *m)
     struct commit_key *state;
     int rc;
 
+    if (m->apply->move != NULL) {
+        return judge_move(b, m);
+    }
     for (uint32_t i = 0; i < what->assert_count; i++) {
         rc = judge_assert(b, &what->asserts[i], e);
         if (rc == ERR_ASSERT_FAILED) {

@@ -43,8 +43,11 @@ struct commit_batch {
     struct buf record;
 };
 
-/* Judge the asserts of `m`; if they hold, its changes are what later members see.
- * 0, ERR_ASSERT_FAILED, or what else stops this member only. */
+/* Is what `m` is to move where it was, as committed? 0, ERR_ASSERT_FAILED, or what else stops
+ * this member only. */
+int commit_move_check(struct commit_batch *b, struct commit_member *m);
+/* Judge the asserts of `m`, or whether it still may move its value; if they hold, its changes are
+ * what later members see. 0, ERR_ASSERT_FAILED, or what else stops this member only. */
 int commit_judge(struct commit_batch *b, struct commit_member *m);
 /* Valid until the next call. */
 struct slice commit_index_key(struct commit_batch *b, struct slice client_key);

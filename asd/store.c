@@ -175,14 +175,13 @@ static int apply_check(const struct asd_apply *what, uint64_t *ret_bytes, struct
     return 0;
 }
 
-int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
-                    const struct asd_apply *what, uint8_t prio, asd_store_cb cb)
+static int submit(struct asd_store *store, struct asd_store_apply *apply, asd_store_cb cb)
 {
+    const struct asd_apply *what = apply->what;
     uint64_t bytes = 0;
     int rc;
 
     CHECK(!store->closing);
-    *apply = (struct asd_store_apply){.what = what, .low = prio == ASD_PRIO_LOW};
     apply->op.store = store;
     apply->op.cb = cb;
     rc = apply_check(what, &bytes, &apply->op.err);
@@ -199,10 +198,24 @@ int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
     apply->bytes = bytes;
     store->apply_count++;
     store->apply_bytes += bytes;
-    asd_count(&store->counters.applies, 1);
+    asd_count(&store->counters.applies, apply->move == NULL);
     list_push(apply->low ? &store->low : &store->high, &apply->op.link);
     asd_store_gather(store);
     return 0;
+}
+
+int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
+                    const struct asd_apply *what, uint8_t prio, asd_store_cb cb)
+{
+    *apply = (struct asd_store_apply){.what = what, .low = prio == ASD_PRIO_LOW};
+    return submit(store, apply, cb);
+}
+
+int asd_store_move(struct asd_store *store, struct asd_store_apply *apply,
+                   const struct asd_apply *what, const struct asd_move *move, asd_store_cb cb)
+{
+    *apply = (struct asd_store_apply){.what = what, .move = move, .low = true};
+    return submit(store, apply, cb);
 }
 
 /* ---- failing and closing ---- */
@@ -424,5 +437,8 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .punches = c->punches,
         .punched_bytes = c->punched_bytes,
         .slabs_unlinked = c->slabs_unlinked,
+        .moves = c->moves,
+        .moves_lost = c->moves_lost,
+        .moved_bytes = c->moved_bytes,
     };
 }

@@ -81,6 +81,7 @@ struct asd_store_apply {
     struct slice failed_key; /* out, for ERR_ASSERT_FAILED and ERR_CORRUPT: borrowed from `what` */
 
     const struct asd_apply *what; /* private from here on */
+    const struct asd_move *move;  /* NULL: a client's */
     uint64_t bytes;
     bool low;
 };
@@ -105,6 +106,7 @@ struct asd_store_stats {
     uint64_t slab_write_bytes, index_write_bytes;
     uint64_t reads, reads_hot /* of them: no thread was needed */, read_bytes, bad_values;
     uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
+    uint64_t moves, moves_lost /* to a change of the key */, moved_bytes;
 };
 struct asd_store_stats asd_store_stats(struct asd_store *store);
 

@@ -25,6 +25,7 @@ struct asd_counters {
     atomic_uint_fast64_t slab_write_bytes, index_write_bytes;
     atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values;
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
+    atomic_uint_fast64_t moves, moves_lost, moved_bytes;
 };
 
 static inline void asd_count(atomic_uint_fast64_t *counter, uint64_t more)
@@ -92,6 +93,21 @@ struct asd_store {
     asd_store_close_cb close_cb;
     void *close_ctx;
 };
+
+/* From where a value is to be moved, unchanged, to the active slab. */
+struct asd_move {
+    uint64_t slab;
+    uint64_t offset;
+    uint32_t crc; /* as its record has it */
+};
+
+/* Submit a move at Low priority: `what` is one update, which sets the key to what it holds (its
+ * bytes, checked, its flag and its checksum). As asd_store_apply(), but for these:
+ * ERR_ASSERT_FAILED if the key's value no longer lies there: the move is lost, and no harm done;
+ * ERR_CORRUPT if the bytes are not those of the record; ERR_FULL only when the disk has no space
+ * for the copy. A move uses no more bytes, so neither `limit` nor SetFull stop it. */
+int asd_store_move(struct asd_store *store, struct asd_store_apply *apply,
+                   const struct asd_apply *what, const struct asd_move *move, asd_store_cb cb);
 
 /* Commit thread: commit->members. Leaves rc and err in each member. commit.c */
 void asd_commit_run(struct asd_store *store);

@@ -11,6 +11,7 @@
 
 #include "asd/mark.h"
 #include "asd/record.h"
+#include "asd/store_private.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -94,6 +95,8 @@ struct sent {
     struct model_tx tx;
     bool answered;
     bool refused; /* at once: it was not executed */
+    bool is_move; /* of what tx sets */
+    struct asd_move move;
     int rc;
 };
 
@@ -154,6 +157,11 @@ static void judge_answer(struct workload *w, const struct asd_fixture *f, const 
 {
     struct model before = w->model;
 
+    if (s->is_move && (s->rc == 0 || s->rc == ERR_ASSERT_FAILED)) {
+        w->moved += s->rc == 0 && s->what.update_count != 0;
+        w->moves_lost += s->rc != 0;
+        return;
+    }
     if (s->refused) {
         return;
     }
@@ -175,20 +183,79 @@ static void judge_answer(struct workload *w, const struct asd_fixture *f, const 
         /* The disk may be gone while an asserted value is read: then the value counts as bad. */
         assert_true(s->rc == ERR_FAILED || s->rc == -5 ||
                     (s->rc == ERR_CORRUPT && crash_disk_is_off(f->disk)));
-        w->doubt[w->doubt_count++] = s->tx;
+        if (!s->is_move) {
+            w->doubt[w->doubt_count++] = s->tx;
+        }
     }
 }
 
+/* Where the value of a random key lies; the key, or MODEL_KEYS if that is in no slab. */
+static unsigned random_place(struct workload *w, struct asd_fixture *f,
+                             struct asd_value_record *ret_record)
+{
+    unsigned key = (unsigned)rnd_below(&w->rnd, MODEL_KEYS);
+    struct asd_index *index = f->options.index;
+    struct asd_index_value found = {0};
+    struct buf index_key = {0};
+    struct err e;
+    bool there;
+
+    asd_key_value_put(&index_key, key_of(key));
+    there = index->ops->get(index, slice_buf(&index_key), &found, &e) == 0 &&
+            asd_value_record_get(slice_buf(&index_key), found.bytes, ret_record, &e) == 0 &&
+            ret_record->in_slab;
+    index->ops->release(index, &found);
+    buf_release(&index_key);
+    return there ? key : MODEL_KEYS;
+}
+
+/* A move of what a key holds before the group. It changes nothing, whatever becomes of it. */
+static void prepare_move(struct workload *w, struct asd_fixture *f, struct sent *s)
+{
+    struct asd_value_record record;
+    unsigned key = random_place(w, f, &record);
+
+    s->is_move = true;
+    if (key == MODEL_KEYS) {
+        return;
+    }
+    s->move = (struct asd_move){.slab = record.slab, .offset = record.offset, .crc = record.crc};
+    s->tx = (struct model_tx){.update_count = 1};
+    s->tx.updates[0] = (struct model_change){.key = key, .value = w->model.values[key]};
+    sent_prepare(s);
+    s->updates[0].checksum = record.checksum;
+}
+
+static void send_move(struct asd_fixture *f, struct sent *s)
+{
+    s->answered = s->what.update_count == 0 ||
+                  asd_store_move(f->store, &s->apply, &s->what, &s->move, on_apply) != 0;
+}
+
+static void send_apply(struct workload *w, struct asd_fixture *f, struct sent *s, uint8_t prio)
+{
+    s->tx = random_tx(w);
+    sent_prepare(s);
+    if (asd_store_apply(f->store, &s->apply, &s->what, prio, on_apply) != 0) {
+        s->refused = s->answered = true;
+    }
+}
+
+/* In a group at Low, moves stand between the transactions of a batch; else behind them. */
 static bool send_group(struct workload *w, struct asd_fixture *f)
 {
-    struct sent *group = calloc(MODEL_GROUP_MAX, sizeof(*group));
-    unsigned n = 1 + (unsigned)rnd_below(&w->rnd, MODEL_GROUP_MAX);
+    struct sent *group = calloc(2 * MODEL_GROUP_MAX, sizeof(*group));
+    uint8_t prio = rnd_below(&w->rnd, 2) == 0 ? ASD_PRIO_HIGH : ASD_PRIO_LOW;
+    unsigned n = 2 * (1 + (unsigned)rnd_below(&w->rnd, MODEL_GROUP_MAX));
 
+    for (unsigned i = 0; i < n; i += 2) {
+        prepare_move(w, f, &group[i]);
+    }
     for (unsigned i = 0; i < n; i++) {
-        group[i].tx = random_tx(w);
-        sent_prepare(&group[i]);
-        if (asd_store_apply(f->store, &group[i].apply, &group[i].what, 0, on_apply) != 0) {
-            group[i].refused = group[i].answered = true;
+        if (i % 2 == 0) {
+            send_move(f, &group[i]);
+        } else {
+            send_apply(w, f, &group[i], prio);
         }
         if (rnd_below(&w->rnd, 4) == 0) {
             uv_run(&f->base.loop, UV_RUN_NOWAIT); /* so that the next one joins a later batch */

@@ -43,6 +43,8 @@ struct workload {
     bool full_allowed; /* no space was injected: ERR_FULL may be answered */
     unsigned acked;
     unsigned refused;
+    unsigned moved;
+    unsigned moves_lost;
 };
 
 void workload_init(struct workload *w, uint64_t seed);

@@ -48,9 +48,12 @@ static void measure(uint64_t seed, uint64_t *ret_first, uint64_t *ret_last)
     workload_verify(&w, &f);
     workload_verify_space(&w, &f);
     assert_true(w.refused > 0);
+    assert_true(w.moved > 0);
+    assert_true(w.moves_lost > 0);
     *ret_last = crash_disk_io_count(f.disk);
-    printf("seed %llu: %u acknowledged, %u refused, %llu I/Os, %llu slabs dropped\n",
-           (unsigned long long)seed, w.acked, w.refused,
+    printf("seed %llu: %u acknowledged, %u refused, %u moved, %u moves lost, %llu I/Os, "
+           "%llu slabs dropped\n",
+           (unsigned long long)seed, w.acked, w.refused, w.moved, w.moves_lost,
            (unsigned long long)(*ret_last - *ret_first + 1),
            (unsigned long long)asd_store_stats(f.store).slabs_unlinked);
     asd_fixture_release(&f);
