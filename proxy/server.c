@@ -55,10 +55,19 @@ static void on_close(struct net_conn *conn)
     }
 }
 
+static unsigned hurry(void *ctx)
+{
+    const struct proxy_server *server = ctx;
+
+    return (frame_room_is_wanted(&server->room) ? NET_HURRY_FRAMES : 0U) |
+           (server->engine->replies.waiting_count != 0 ? NET_HURRY_REPLIES : 0U);
+}
+
 static const struct net_server_ops ops = {.on_preamble = on_preamble,
                                           .on_frame_window = on_frame_window,
                                           .on_frame = on_frame,
-                                          .on_close = on_close};
+                                          .on_close = on_close,
+                                          .hurry = hurry};
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -68,9 +77,6 @@ static void on_tick(uv_timer_t *timer)
     LIST_FOR_EACH_SAFE (it, &server->sessions) {
         session_check(container_of(it, struct session, link), now);
     }
-    net_server_hurry(server->net,
-                     (frame_room_is_wanted(&server->room) ? NET_HURRY_FRAMES : 0U) |
-                         (server->engine->replies.waiting_count != 0 ? NET_HURRY_REPLIES : 0U));
 }
 
 /* ---- life ---- */

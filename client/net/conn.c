@@ -196,7 +196,7 @@ static bool frame_stalls(const struct net_conn *conn, uint64_t now_ms)
 {
     const struct net_stream *s = &conn->stream;
 
-    return (conn->server->may_hurry & NET_HURRY_FRAMES) != 0 && s->read_since_ms != 0 &&
+    return (conn->server->hurry & NET_HURRY_FRAMES) != 0 && s->read_since_ms != 0 &&
            s->framer.frame != NULL && s->framer.frame_bytes >= NET_FRAMER_DIRECT_BYTES_MIN &&
            now_ms - s->read_paced_ms > conn->server->options.hurry_timeout_ms;
 }
@@ -205,7 +205,7 @@ static bool replies_stall(const struct net_conn *conn, uint64_t now_ms)
 {
     const struct net_stream *s = &conn->stream;
 
-    return (conn->server->may_hurry & NET_HURRY_REPLIES) != 0 && s->write_since_ms != 0 &&
+    return (conn->server->hurry & NET_HURRY_REPLIES) != 0 && s->write_since_ms != 0 &&
            now_ms - s->write_paced_ms > conn->server->options.hurry_timeout_ms;
 }
 

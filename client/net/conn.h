@@ -33,8 +33,7 @@ struct net_server {
     unsigned tick_ms;
     struct log_limit refused_log;
     struct log_limit dropped_log;
-    unsigned hurry;     /* enum net_hurry */
-    unsigned may_hurry; /* in this tick */
+    unsigned hurry; /* enum net_hurry, in this tick */
     uint64_t ticked_ms;
     bool closing;
     bool handles_closing;

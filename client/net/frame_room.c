@@ -136,6 +136,16 @@ void frame_room_give(struct frame_room *room, struct frame_share *share)
     grant_waiting(room);
 }
 
+void frame_share_move(struct frame_room *room, struct frame_share *to, struct frame_share *from)
+{
+    CHECK(from->window_bytes == 0);
+    *to = *from;
+    *from = (struct frame_share){0};
+    if (room->giant == from) {
+        room->giant = to;
+    }
+}
+
 bool frame_share_waits(const struct frame_share *share)
 {
     return share->window_bytes != 0;

@@ -50,6 +50,8 @@ bool frame_room_take(struct frame_room *room, struct frame_share *share, uint32_
                      uint32_t window, frame_room_cb cb);
 /* All of it, or stop waiting. Accepts {0}. */
 void frame_room_give(struct frame_room *room, struct frame_share *share);
+/* What `from`, of a whole frame, holds is held by `to` from here on. */
+void frame_share_move(struct frame_room *room, struct frame_share *to, struct frame_share *from);
 bool frame_share_waits(const struct frame_share *share);
 /* Does anybody wait? */
 bool frame_room_is_wanted(const struct frame_room *room);

@@ -33,10 +33,12 @@ static void on_task(struct net_task *task)
 static void on_tick(uv_timer_t *timer)
 {
     struct net_server *server = timer->data;
+    const struct net_server_options *options = &server->options;
     uint64_t now_ms = uv_now(server->hub.loop);
-
     /* Not when we stood still ourselves: what they sent may not be read yet. */
-    server->may_hurry = now_ms - server->ticked_ms <= 2 * server->tick_ms ? server->hurry : 0;
+    bool awake = now_ms - server->ticked_ms <= 2 * server->tick_ms;
+
+    server->hurry = awake && options->ops->hurry != NULL ? options->ops->hurry(options->ctx) : 0;
     server->ticked_ms = now_ms;
     LIST_FOR_EACH (it, &server->conns) {
         net_conn_tick(container_of(it, struct net_conn, link), now_ms);
@@ -118,11 +120,6 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     }
     *ret_server = server;
     return 0;
-}
-
-void net_server_hurry(struct net_server *server, unsigned what)
-{
-    server->hurry = what;
 }
 
 uint16_t net_server_port(const struct net_server *server, unsigned index)

@@ -48,6 +48,10 @@ struct net_server_ops {
     /* The connection is gone and freed after this returns; cancel what it asked for.
      * Called once for each connection, whoever closed it. */
     void (*on_close)(struct net_conn *conn);
+    /* Whose memory do others wait for? A set of enum net_hurry: a peer that moves less than
+     * NET_HURRY_BYTES of a large frame, or of its replies, in NET_HURRY_TIMEOUT_MS is dropped.
+     * Asked now and then; may be NULL. */
+    unsigned (*hurry)(void *ctx);
 };
 
 struct net_server_options {
@@ -68,10 +72,6 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
 /* Port of the i-th address (for port 0), 0 for unix. */
 uint16_t net_server_port(const struct net_server *server, unsigned index);
 unsigned net_server_connections(const struct net_server *server);
-/* Others wait for the memory that these hold (a set of enum net_hurry), until told otherwise: a
- * peer that moves less than NET_HURRY_BYTES of a large frame, or of its replies, in
- * NET_HURRY_TIMEOUT_MS is dropped. */
-void net_server_hurry(struct net_server *server, unsigned what);
 /* No new connections, no new frames; connections that are held or have unsent replies get
  * `drain_ms`; then all are closed. When the last held one was dropped: `cb`, then the
  * server is freed. */

@@ -39,9 +39,17 @@ static bool take(struct frame_room *room, struct frame *frame)
     return false;
 }
 
+/* A whole one goes to a request first, which ends. */
 static void give(struct frame_room *room, struct frame *frame)
 {
-    frame_room_give(room, &frame->share);
+    struct frame_share share = {0};
+
+    if (frame->waits) {
+        frame_room_give(room, &frame->share);
+    } else {
+        frame_share_move(room, &share, &frame->share);
+        frame_room_give(room, &share);
+    }
     *frame = (struct frame){0};
 }
 
