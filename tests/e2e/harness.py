@@ -211,6 +211,41 @@ class Deployment:
         return answer["result"]
 
 
+class Caller:
+    """The CLI, and which verbs were called how."""
+
+    def __init__(self, d):
+        self.d = d
+        self.called = {}
+
+    def note(self, how, verb):
+        self.called.setdefault(verb, set()).add(how)
+
+    def json(self, verb, *args):
+        result = self.d.alba(verb, *args)
+        self.note("json", verb)
+        return result
+
+    def text(self, verb, *args):
+        out = self.d.run(verb, *args)[1]
+        self.note("text", verb)
+        return out
+
+    def both(self, verb, *args):
+        text = self.text(verb, *args)
+        return self.json(verb, *args), text
+
+    def assert_called(self, verbs):
+        for verb in verbs:
+            how = self.called.get(verb)
+            assert how == {"json", "text"}, f"{verb}: only {how} tried"
+
+
+def is_asd_verb(verb):
+    """About one ASD or one disk: test_asd_verbs.py has it."""
+    return verb.startswith(("asd-", "osd-", "bench-")) and verb != "asd-start"
+
+
 def random_file(path, size, seed):
     """`size` bytes that do not compress and can be made again from `seed`."""
     import random

@@ -5,11 +5,9 @@
 #include "base/mem.h"
 #include "wire/gather.h"
 
-int asd_call(uv_loop_t *loop, const struct asd_client_options *options,
-             const struct asd_request *request, unsigned timeout_ms, struct asd_answer *ret_answer,
-             struct err *e)
+int asd_call_with(uv_loop_t *loop, struct asd_client *client, const struct asd_request *request,
+                  unsigned timeout_ms, struct asd_answer *ret_answer, struct err *e)
 {
-    struct asd_client *client = asd_client_new(loop, options);
     struct asd_answer answer = {0};
     struct gather g = {0};
     int rc;
@@ -25,8 +23,18 @@ int asd_call(uv_loop_t *loop, const struct asd_client_options *options,
     } else {
         blocking_reply_release(&answer.raw);
     }
-    blocking_asd_close(loop, client);
     gather_release(&g);
+    return rc;
+}
+
+int asd_call(uv_loop_t *loop, const struct asd_client_options *options,
+             const struct asd_request *request, unsigned timeout_ms, struct asd_answer *ret_answer,
+             struct err *e)
+{
+    struct asd_client *client = asd_client_new(loop, options);
+    int rc = asd_call_with(loop, client, request, timeout_ms, ret_answer, e);
+
+    blocking_asd_close(loop, client);
     return rc;
 }
 

@@ -1,4 +1,4 @@
-/* One request to one ASD, waited for. One thread. */
+/* Requests to one ASD, each waited for. One thread. */
 #ifndef ALBA_ASD_CALL_H
 #define ALBA_ASD_CALL_H
 
@@ -21,6 +21,9 @@ struct asd_answer {
 int asd_call(uv_loop_t *loop, const struct asd_client_options *options,
              const struct asd_request *request, unsigned timeout_ms, struct asd_answer *ret_answer,
              struct err *e);
+/* The same over a client that stays. */
+int asd_call_with(uv_loop_t *loop, struct asd_client *client, const struct asd_request *request,
+                  unsigned timeout_ms, struct asd_answer *ret_answer, struct err *e);
 void asd_answer_release(struct asd_answer *answer);
 
 #endif

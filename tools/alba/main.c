@@ -19,13 +19,37 @@ extern const struct verb vdisk_verbs[];
 extern const struct verb object_verbs[];
 extern const struct verb namespace_verbs[];
 extern const struct verb osd_verbs[];
+extern const struct verb osd_statistics_verbs[];
+extern const struct verb osd_value_verbs[];
+extern const struct verb osd_range_verbs[];
+extern const struct verb osd_bench_verbs[];
+extern const struct verb asd_verbs[];
+extern const struct verb asd_range_verbs[];
+extern const struct verb asd_admin_verbs[];
+extern const struct verb bench_verbs[];
 extern const struct verb preset_verbs[];
 extern const struct verb proxy_object_verbs[];
 extern const struct verb proxy_verbs[];
 
-const struct verb *const verb_tables[] = {
-    up_verbs,  vdisk_verbs,        object_verbs, namespace_verbs, preset_verbs,
-    osd_verbs, proxy_object_verbs, proxy_verbs,  general_verbs,   NULL};
+/* Tables of one group stand together: alba --help goes through them in this order. */
+const struct verb *const verb_tables[] = {up_verbs,
+                                          vdisk_verbs,
+                                          object_verbs,
+                                          namespace_verbs,
+                                          preset_verbs,
+                                          osd_verbs,
+                                          osd_statistics_verbs,
+                                          osd_value_verbs,
+                                          osd_range_verbs,
+                                          osd_bench_verbs,
+                                          asd_verbs,
+                                          asd_range_verbs,
+                                          asd_admin_verbs,
+                                          bench_verbs,
+                                          proxy_object_verbs,
+                                          proxy_verbs,
+                                          general_verbs,
+                                          NULL};
 
 /* A unique beginning of a verb serves as the verb, as scripts expect. */
 const struct verb *verb_find(const char *name, struct err *e)

@@ -9,9 +9,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { COLUMNS_MAX = 12, SIZE_TEXT_BYTES = 16, FIELD_WIDTH = 24 };
+enum { COLUMNS_MAX = 12, FIELD_WIDTH = 24 };
 
-static void size_text(char ret_text[SIZE_TEXT_BYTES], uint64_t bytes)
+void output_size_text(char ret_text[OUTPUT_SIZE_TEXT_BYTES], uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
@@ -21,8 +21,8 @@ static void size_text(char ret_text[SIZE_TEXT_BYTES], uint64_t bytes)
         value /= 1024;
         unit++;
     }
-    snprintf(ret_text, SIZE_TEXT_BYTES, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value,
-             units[unit]);
+    snprintf(ret_text, OUTPUT_SIZE_TEXT_BYTES, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s",
+             value, units[unit]);
 }
 
 void output_sizes(json_t *rows, const char *key)
@@ -33,10 +33,10 @@ void output_sizes(json_t *rows, const char *key)
     json_array_foreach(rows, index, row)
     {
         const json_t *bytes = json_object_get(row, key);
-        char text[SIZE_TEXT_BYTES];
+        char text[OUTPUT_SIZE_TEXT_BYTES];
 
         if (json_is_integer(bytes)) {
-            size_text(text, (uint64_t)json_integer_value(bytes));
+            output_size_text(text, (uint64_t)json_integer_value(bytes));
             json_object_set_new(row, key, json_string(text));
         }
     }
@@ -146,7 +146,7 @@ static char *cell_text(const json_t *value)
         return mem_strdup(json_string_value(value));
     }
     if (!json_is_array(value)) {
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
 
         return text != NULL ? text : mem_strdup("?");
     }

@@ -3,6 +3,7 @@
 #define ALBA_OUTPUT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -24,6 +25,9 @@ void output_table(const json_t *rows, const char *columns);
 /* An object on stdout, one field a line; those of an object inside it are shifted. */
 void output_fields(const json_t *object);
 
+enum { OUTPUT_SIZE_TEXT_BYTES = 16 };
+/* "1.5 GiB" */
+void output_size_text(char ret_text[OUTPUT_SIZE_TEXT_BYTES], uint64_t bytes);
 /* For people: replaces the bytes under `key` of every row by a text such as "1.5 GiB". */
 void output_sizes(json_t *rows, const char *key);
 

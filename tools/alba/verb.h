@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 
-enum { VERB_OPTIONS_MAX = 16, VERB_POSITIONALS_MAX = 8 };
+enum { VERB_OPTIONS_MAX = 16, VERB_POSITIONALS_MAX = 128 };
 
 struct verb_option {
     const char *name; /* "host": given as --host=X or --host X */

@@ -1,0 +1,68 @@
+#include "alba/asd_keys.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "alba/escape.h"
+#include "alba/verb.h"
+#include "base/mem.h"
+#include "wire/asd_msg.h"
+
+enum { TEXT_BYTES_MAX = 100 };
+
+int asd_keys_bytes(struct cli *cli, const char *text, struct buf *ret_bytes)
+{
+    int rc = 0;
+
+    if (cli_flag(cli, "unescape")) {
+        rc = escape_parse(text, ret_bytes, &cli->err);
+    } else {
+        buf_put(ret_bytes, text, strlen(text));
+    }
+    return rc;
+}
+
+int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first)
+{
+    unsigned count = cli->positional_count - first;
+
+    *keys = (struct asd_keys){.items = mem_array(count, sizeof(*keys->items)),
+                              .bytes = mem_array(count, sizeof(*keys->bytes)),
+                              .count = count};
+    for (unsigned i = 0; i < count; i++) {
+        int rc = asd_keys_bytes(cli, cli_arg(cli, first + i), &keys->bytes[i]);
+
+        if (rc == 0 && keys->bytes[i].len > ASD_KEY_BYTES_MAX) {
+            rc = err_say(&cli->err, -EINVAL, "a key has at most %d bytes, not %zu",
+                         ASD_KEY_BYTES_MAX, keys->bytes[i].len);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        keys->items[i] = slice_buf(&keys->bytes[i]);
+    }
+    return 0;
+}
+
+void asd_keys_release(struct asd_keys *keys)
+{
+    for (uint32_t i = 0; i < keys->count; i++) {
+        buf_release(&keys->bytes[i]);
+    }
+    free(keys->items);
+    free(keys->bytes);
+    *keys = (struct asd_keys){0};
+}
+
+char *asd_keys_text(struct slice key)
+{
+    struct buf b = {0};
+    size_t len;
+
+    escape_put(&b, slice_of(key.data, key.len < TEXT_BYTES_MAX ? key.len : TEXT_BYTES_MAX));
+    if (key.len > TEXT_BYTES_MAX) {
+        buf_printf(&b, "... (%zu bytes)", key.len);
+    }
+    buf_put_u8(&b, 0);
+    return (char *)buf_detach(&b, &len);
+}

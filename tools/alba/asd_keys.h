@@ -1,0 +1,34 @@
+/* Keys of an ASD as verbs take them from the command line, and as they print them. One thread. */
+#ifndef ALBA_ASD_KEYS_H
+#define ALBA_ASD_KEYS_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+
+struct cli;
+
+struct asd_keys {
+    struct slice *items; /* borrowed from `bytes` */
+    uint32_t count;
+
+    struct buf *bytes; /* private: one per key */
+};
+
+#define ASD_KEYS_UNESCAPE                                                                          \
+    {                                                                                              \
+        .name = "unescape",                                                                        \
+        .help = "arguments are escaped, as keys are printed: \\n \\t \\\\ \\255 (decimal) \\xff"   \
+    }
+
+/* One argument as bytes: unescaped if --unescape is given. Appends to *ret_bytes. */
+int asd_keys_bytes(struct cli *cli, const char *text, struct buf *ret_bytes);
+/* The positionals from `first` on. Release in any case. */
+int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first);
+void asd_keys_release(struct asd_keys *keys);
+/* An escaped key for a message, cut where it gets long. free() it. */
+char *asd_keys_text(struct slice key);
+
+#endif

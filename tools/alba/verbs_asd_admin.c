@@ -1,0 +1,428 @@
+/* Verbs about the state of one ASD, and about those of a deployment. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "alba/asd_link.h"
+#include "alba/output.h"
+#include "alba/verb.h"
+#include "base/mem.h"
+
+enum { SOON_MS = 5000, SLOWNESS_MAX_S = 3600 };
+
+/* ---- statistics ---- */
+
+static json_t *stat_json(const struct stat_sum *s)
+{
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "n", (json_int_t)s->n, "avg",
+                     s->avg, "exp_avg", s->exp_avg, "m2", s->m2, "var", s->var, "min", s->min,
+                     "max", s->max, "alpha", s->alpha);
+}
+
+static json_t *statistics_json(const struct asd_statistics *s, int64_t used, int64_t capacity)
+{
+    json_t *o = json_pack("{s:f, s:f, s:I, s:I}", "creation", s->creation_s, "period", s->period_s,
+                          "disk_usage", (json_int_t)used, "capacity", (json_int_t)capacity);
+
+    for (uint32_t i = 0; i < s->entry_count; i++) {
+        json_object_set_new(o, asd_code_name(s->entries[i].code), stat_json(&s->entries[i].stat));
+    }
+    return o;
+}
+
+/* Over a client of its own; new reference, or NULL with *e set. */
+static json_t *ask_statistics(uv_loop_t *loop, struct asd_client *client, bool clear,
+                              unsigned timeout_ms, struct err *e)
+{
+    const struct asd_request usage = {.code = ASD_GET_DISK_USAGE};
+    const struct asd_request statistics = {.code = ASD_STATISTICS, .clear = clear};
+    struct asd_answer u;
+    struct asd_answer s;
+    json_t *o;
+    int rc = asd_call_with(loop, client, &usage, timeout_ms, &u, e);
+
+    if (rc != 0) {
+        return NULL;
+    }
+    rc = asd_call_with(loop, client, &statistics, timeout_ms, &s, e);
+    if (rc != 0) {
+        asd_answer_release(&u);
+        return NULL;
+    }
+    o = statistics_json(&s.reply.statistics, u.reply.usage.used_bytes,
+                        u.reply.usage.capacity_bytes);
+    asd_answer_release(&s);
+    asd_answer_release(&u);
+    return o;
+}
+
+static int run_statistics(struct cli *cli)
+{
+    const struct asd_request hello = {.code = ASD_GET_VERSION};
+    struct asd_link l;
+    struct asd_answer answer;
+    struct err e;
+    int rc = asd_link_open(&l, cli);
+
+    rc = rc != 0 ? rc : asd_link_call(&l, &hello, &answer); /* as often as --attempts says */
+    if (rc == 0) {
+        asd_answer_release(&answer);
+        cli->result =
+            ask_statistics(&l.s.loop, l.client, cli_flag(cli, "clear"), ASD_LINK_TIMEOUT_MS, &e);
+        rc = cli->result != NULL ? 0 : asd_link_fail(&l, &e);
+    }
+    asd_link_close(&l);
+    return rc;
+}
+
+/* Seconds as people read them. */
+static json_t *duration(const json_t *seconds)
+{
+    double s = json_number_value(seconds);
+    char text[32];
+
+    if (s < 1e-3) {
+        snprintf(text, sizeof text, "%.0f us", s * 1e6);
+    } else if (s < 1) {
+        snprintf(text, sizeof text, s < 0.1 ? "%.2f ms" : "%.0f ms", s * 1e3);
+    } else {
+        snprintf(text, sizeof text, "%.2f s", s);
+    }
+    return json_string(text);
+}
+
+static void show_statistics_of(const json_t *o)
+{
+    json_t *rows = json_array();
+    json_t *usage = json_array();
+    time_t since = (time_t)json_real_value(json_object_get(o, "creation"));
+    char when[32];
+    struct tm tm;
+    const char *key;
+    json_t *value;
+
+    strftime(when, sizeof when, "%F %T", localtime_r(&since, &tm));
+    json_array_append_new(usage, json_pack("{s:O, s:O}", "used", json_object_get(o, "disk_usage"),
+                                           "total", json_object_get(o, "capacity")));
+    output_sizes(usage, "used");
+    output_sizes(usage, "total");
+    printf("%s of %s used; requests since %s:\n",
+           json_string_value(json_object_get(json_array_get(usage, 0), "used")),
+           json_string_value(json_object_get(json_array_get(usage, 0), "total")), when);
+    json_object_foreach((json_t *)(uintptr_t)o, key, value)
+    {
+        if (json_is_object(value)) {
+            json_array_append_new(rows, json_pack("{s:s, s:O, s:o, s:o, s:o}", "request", key, "n",
+                                                  json_object_get(value, "n"), "avg",
+                                                  duration(json_object_get(value, "avg")), "min",
+                                                  duration(json_object_get(value, "min")), "max",
+                                                  duration(json_object_get(value, "max"))));
+        }
+    }
+    output_table(rows, "request=request count=n average=avg shortest=min longest=max");
+    json_decref(rows);
+    json_decref(usage);
+}
+
+static void show_statistics(const struct cli *cli)
+{
+    show_statistics_of(cli->result);
+}
+
+/* ---- statistics of many ---- */
+
+static json_t *osd_statistics(uv_loop_t *loop, const struct registry_osd *osd, bool clear)
+{
+    struct asd_client_options options = {.long_id = osd->long_id};
+    struct asd_client *client;
+    json_t *result = NULL;
+    bool escaped;
+    struct err e = {0};
+
+    if (osd->ip_count == 0) {
+        err_say(&e, -EINVAL, "no address is registered");
+    } else if (net_addr_tcp(&options.addr, osd->ips[0], osd->port, &e) == 0) {
+        client = asd_client_new(loop, &options);
+        result = ask_statistics(loop, client, clear, SOON_MS, &e);
+        blocking_asd_close(loop, client);
+    }
+    if (result != NULL) {
+        return json_pack("{s:b, s:o}", "success", 1, "result", result);
+    }
+    return json_pack("{s:b, s:{s:o, s:s, s:i}}", "success", 0, "error", "message",
+                     output_name(slice_str(e.msg), &escaped), "exception_type", "unknown",
+                     "exception_code", 0);
+}
+
+static int statistics_of_all(struct cli *cli, struct session *s)
+{
+    const struct registry_view *view = registry_view(s->registry);
+
+    for (size_t i = 0; i < registry_view_osd_count(view); i++) {
+        const struct registry_osd *osd = registry_view_osd(view, i);
+
+        json_object_set_new(cli->result, osd->long_id,
+                            osd_statistics(&s->loop, osd, cli_flag(cli, "clear")));
+    }
+    return 0;
+}
+
+static int statistics_of_named(struct cli *cli, struct session *s)
+{
+    const struct registry_view *view = registry_view(s->registry);
+
+    for (unsigned i = 0; i < cli->positional_count; i++) {
+        const char *long_id = cli_arg(cli, i);
+        const struct registry_osd *osd = registry_view_osd_find(view, long_id);
+
+        if (osd == NULL) {
+            err_say(&s->err, ERR_NOT_FOUND, "no OSD '%.100s' is registered; see alba list-all-osds",
+                    long_id);
+            return session_fail_mgr(s, cli, MGR_OSD_UNKNOWN);
+        }
+        json_object_set_new(cli->result, long_id,
+                            osd_statistics(&s->loop, osd, cli_flag(cli, "clear")));
+    }
+    return 0;
+}
+
+static int run_multistatistics(struct cli *cli)
+{
+    struct session s;
+    int rc;
+
+    if (cli_flag(cli, "all") == (cli->positional_count != 0)) {
+        return err_say(&cli->err, -EINVAL, "name OSDs by their long ids, or give --all");
+    }
+    rc = session_open(&s, cli);
+    cli->result = json_object();
+    if (rc == 0) {
+        rc = cli_flag(cli, "all") ? statistics_of_all(cli, &s) : statistics_of_named(cli, &s);
+    }
+    session_close(&s);
+    return rc;
+}
+
+static void show_multistatistics(const struct cli *cli)
+{
+    const char *long_id;
+    json_t *one;
+    bool first = true;
+
+    json_object_foreach(cli->result, long_id, one)
+    {
+        printf("%s%s: ", first ? "" : "\n", long_id);
+        first = false;
+        if (json_is_true(json_object_get(one, "success"))) {
+            show_statistics_of(json_object_get(one, "result"));
+        } else {
+            puts(json_string_value(json_object_get(json_object_get(one, "error"), "message")));
+        }
+    }
+}
+
+/* ---- one question, one answer ---- */
+
+static int ask(struct cli *cli, const struct asd_request *request,
+               json_t *(*make)(const struct asd_reply *reply))
+{
+    struct asd_link l;
+    struct asd_answer answer;
+    int rc = asd_link_open(&l, cli);
+
+    rc = rc != 0 ? rc : asd_link_call(&l, request, &answer);
+    if (rc == 0) {
+        cli->result = make != NULL ? make(&answer.reply) : NULL;
+        asd_answer_release(&answer);
+    }
+    asd_link_close(&l);
+    return rc;
+}
+
+static json_t *make_usage(const struct asd_reply *reply)
+{
+    return json_pack("{s:I, s:I}", "disk_usage", (json_int_t)reply->usage.used_bytes, "capacity",
+                     (json_int_t)reply->usage.capacity_bytes);
+}
+
+static int run_disk_usage(struct cli *cli)
+{
+    return ask(cli, &(struct asd_request){.code = ASD_GET_DISK_USAGE}, make_usage);
+}
+
+static void show_usage(const struct cli *cli)
+{
+    json_t *rows = json_pack("[O]", cli->result);
+    double used = json_number_value(json_object_get(cli->result, "disk_usage"));
+    double capacity = json_number_value(json_object_get(cli->result, "capacity"));
+
+    output_sizes(rows, "disk_usage");
+    output_sizes(rows, "capacity");
+    printf("%s of %s used (%.1f %%)\n",
+           json_string_value(json_object_get(json_array_get(rows, 0), "disk_usage")),
+           json_string_value(json_object_get(json_array_get(rows, 0), "capacity")),
+           capacity > 0 ? 100 * used / capacity : 0);
+    json_decref(rows);
+}
+
+static json_t *make_version(const struct asd_reply *reply)
+{
+    bool escaped;
+
+    return json_pack("[i, i, i, o]", (int)reply->version.major, (int)reply->version.minor,
+                     (int)reply->version.patch, output_name(reply->version.text, &escaped));
+}
+
+static int run_version(struct cli *cli)
+{
+    return ask(cli, &(struct asd_request){.code = ASD_GET_VERSION}, make_version);
+}
+
+static void show_version(const struct cli *cli)
+{
+    const json_t *v = cli->result;
+
+    printf("%d.%d.%d %s\n", (int)json_integer_value(json_array_get(v, 0)),
+           (int)json_integer_value(json_array_get(v, 1)),
+           (int)json_integer_value(json_array_get(v, 2)), json_string_value(json_array_get(v, 3)));
+}
+
+static json_t *make_capabilities(const struct asd_reply *reply)
+{
+    static const char *const names[] = {[OSD_CAP_MULTI_GET2] = "CMultiGet2",
+                                        [OSD_CAP_PARTIAL_GET] = "CPartialGet",
+                                        [OSD_CAP_RORA_FETCHER] = "CRoraFetcher",
+                                        [OSD_CAP_RORA_FETCHER2] = "CRoraFetcher2"};
+    json_t *list = json_array();
+
+    for (unsigned i = OSD_CAP_MULTI_GET2; i <= OSD_CAP_RORA_FETCHER2; i++) {
+        if ((reply->capabilities.mask & 1U << i) != 0) {
+            json_array_append_new(list, json_pack("[s]", names[i]));
+        }
+    }
+    return list;
+}
+
+static int run_capabilities(struct cli *cli)
+{
+    return ask(cli, &(struct asd_request){.code = ASD_CAPABILITIES}, make_capabilities);
+}
+
+static void show_capabilities(const struct cli *cli)
+{
+    size_t index;
+    json_t *item;
+
+    json_array_foreach(cli->result, index, item)
+    {
+        puts(json_string_value(json_array_get(item, 0)));
+    }
+}
+
+/* ---- settings ---- */
+
+static int run_set_full(struct cli *cli)
+{
+    const char *text = cli_arg(cli, 0);
+    bool full = text == NULL || strcmp(text, "true") == 0;
+
+    if (!full && strcmp(text, "false") != 0) {
+        return err_say(&cli->err, -EINVAL, "'%.100s': want true or false", text);
+    }
+    return ask(cli, &(struct asd_request){.code = ASD_SET_FULL, .full = full}, NULL);
+}
+
+static int take_seconds(struct cli *cli, const char *name, double *ret_seconds)
+{
+    const char *text = cli_option(cli, name);
+    char *end;
+
+    *ret_seconds = text != NULL ? strtod(text, &end) : 0;
+    if (text != NULL &&
+        (end == text || *end != '\0' || !(*ret_seconds >= 0 && *ret_seconds <= SLOWNESS_MAX_S))) {
+        return err_say(&cli->err, -EINVAL, "--%s=%.100s: want seconds, 0 to %d", name, text,
+                       SLOWNESS_MAX_S);
+    }
+    return 0;
+}
+
+static int run_set_slowness(struct cli *cli)
+{
+    struct asd_request request = {.code = ASD_SLOWNESS};
+    int rc = take_seconds(cli, "fixed", &request.slowness.fixed_s);
+
+    rc = rc != 0 ? rc : take_seconds(cli, "variable", &request.slowness.variable_s);
+    if (rc != 0) {
+        return rc;
+    }
+    request.slowness.on = cli_option(cli, "fixed") != NULL || cli_option(cli, "variable") != NULL;
+    if (request.slowness.on == cli_flag(cli, "off")) {
+        return err_say(&cli->err, -EINVAL, "give --fixed or --variable (seconds), or --off");
+    }
+    return ask(cli, &request, NULL);
+}
+
+#define CLEAR_OPTION                                                                               \
+    {                                                                                              \
+        .name = "clear", .help = "begin to count anew"                                             \
+    }
+
+const struct verb asd_admin_verbs[] = {
+    {.name = "asd-statistics",
+     .group = "One ASD",
+     .summary = "print how many requests it had and how long they took",
+     .options = {ASD_LINK_OPTIONS, CLEAR_OPTION},
+     .run = run_statistics,
+     .show = show_statistics},
+    {.name = "asd-disk-usage",
+     .group = "One ASD",
+     .summary = "print what it uses of its capacity",
+     .options = {ASD_LINK_OPTIONS},
+     .run = run_disk_usage,
+     .show = show_usage},
+    {.name = "asd-get-version",
+     .group = "One ASD",
+     .summary = "print its version",
+     .options = {ASD_LINK_OPTIONS},
+     .run = run_version,
+     .show = show_version},
+    {.name = "asd-capabilities",
+     .group = "One ASD",
+     .summary = "print which optional requests it knows",
+     .options = {ASD_LINK_OPTIONS},
+     .run = run_capabilities,
+     .show = show_capabilities},
+    {.name = "asd-set-full",
+     .group = "One ASD",
+     .positionals = "[true|false]",
+     .summary = "have it refuse values as if it were full (true), or not",
+     .details = "Deletes, and what metadata and repair write, go on. Until false, or its restart.",
+     .options = {ASD_LINK_OPTIONS},
+     .run = run_set_full},
+    {.name = "asd-set-slowness",
+     .group = "One ASD",
+     .summary = "delay every request, to see what others make of a slow disk",
+     .details =
+         "Each waits --fixed seconds and up to --variable seconds by chance. Until --off, or "
+         "its restart.",
+     .options = {ASD_LINK_OPTIONS,
+                 {.name = "fixed", .arg = "S", .help = "seconds for every request"},
+                 {.name = "variable", .arg = "S", .help = "at most so many seconds more"},
+                 {.name = "off", .help = "no delay"}},
+     .run = run_set_slowness},
+    {.name = NULL},
+};
+
+const struct verb osd_statistics_verbs[] = {
+    {.name = "asd-multistatistics",
+     .group = "OSDs",
+     .positionals = "[LONG-ID…]",
+     .summary = "print the statistics of OSDs that are registered",
+     .options = {{.name = "all", .help = "of all"}, CLEAR_OPTION},
+     .run = run_multistatistics,
+     .show = show_multistatistics,
+     .wants_registry = true},
+    {.name = NULL},
+};
