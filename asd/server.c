@@ -8,9 +8,12 @@
 #include <stdlib.h>
 
 #include "asd/server_private.h"
+#include "asd/space_direct.h"
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/framer.h"
 
 static void finish_close(struct asd_server *server)
 {
@@ -37,7 +40,7 @@ static void request_free(struct asd_server_request *r)
         asd_store_range_release(&r->range);
     }
     asd_request_release(&r->in);
-    free(r->frame);
+    bigmem_free(r->frame - r->frame_lead);
     free(r->items);
     free(r->more_items);
     free(r);
@@ -154,6 +157,17 @@ static void run_delayed(struct asd_server_request *r)
     uv_timer_start(&r->delay, on_delay_over, (uint64_t)(seconds * 1000), 0);
 }
 
+/* A value that goes to the disk past the page cache should lie so that it is not copied first. */
+static uint32_t frame_align_at(struct net_conn *conn, const uint8_t *head, size_t bytes)
+{
+    const struct asd_session *session = net_conn_user(conn);
+    uint32_t at = session != NULL ? asd_request_value_at(head, bytes, session->version,
+                                                         ASD_SPACE_DIRECT_BYTES_MIN)
+                                  : 0;
+
+    return at == ASD_REQUEST_UNTOLD ? NET_FRAMER_UNTOLD : at;
+}
+
 static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
 {
     struct asd_server *server = net_conn_server_ctx(conn);
@@ -163,7 +177,7 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     int rc;
 
     if (session == NULL) { /* refused in the preamble */
-        free(frame);
+        bigmem_free(frame - net_conn_frame_lead(conn));
         return;
     }
     r = mem_zalloc(sizeof *r);
@@ -172,6 +186,7 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     r->session = session;
     r->version = session->version;
     r->frame = frame;
+    r->frame_lead = net_conn_frame_lead(conn);
     r->start_ns = clock_mono_ns();
     net_conn_hold(conn);
     server->requests++;
@@ -198,8 +213,10 @@ static void on_close(struct net_conn *conn)
     free(net_conn_user(conn));
 }
 
-static const struct net_server_ops ops = {
-    .on_preamble = on_preamble, .on_frame = on_frame, .on_close = on_close};
+static const struct net_server_ops ops = {.on_preamble = on_preamble,
+                                          .frame_align_at = frame_align_at,
+                                          .on_frame = on_frame,
+                                          .on_close = on_close};
 
 /* ---- life ---- */
 

@@ -53,6 +53,7 @@ struct asd_server_request {
     uint32_t id;
     uint64_t start_ns;
     uint8_t *frame; /* what `in` points into */
+    uint32_t frame_lead;
     struct asd_request in;
     uv_timer_t delay; /* Slowness */
     struct list link; /* in asd_server.delayed */

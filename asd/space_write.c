@@ -1,7 +1,7 @@
 /* Writing values into slabs: large ones past the page cache, where copying them would cost more
- * than all the rest of a put. They go piece by piece through an aligned buffer that stays in the
- * processor's cache; the checksum is taken on the way. Direct or not, what was written is durable
- * only after asd_space_flush(): the device has a cache of its own, and the file its extents. */
+ * than all the rest of a put. The server sees to it that they lie on a boundary that a direct
+ * write can take; others are copied to one. Direct or not, what was written is durable only after
+ * asd_space_flush(): the device has a cache of its own, and the file its extents. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -38,13 +38,49 @@ static int direct_open(struct asd_space *s, const struct asd_slab *slab)
     return s->direct.fd < 0 ? s->direct.fd : 0;
 }
 
+/* From where it lies: only what is behind its last whole block is copied. */
+static int write_in_place(struct asd_space *s, uint64_t offset, const uint8_t *data, uint32_t bytes,
+                          uint32_t *ret_crc)
+{
+    uint32_t whole = bytes / IO_DIRECT_BYTES * IO_DIRECT_BYTES;
+    struct iovec iov[2] = {{.iov_base = (void *)(uintptr_t)data, .iov_len = whole},
+                           {.iov_base = s->direct.bounce}};
+
+    if (whole != bytes) {
+        iov[1].iov_len = IO_DIRECT_BYTES;
+        memcpy(s->direct.bounce, data + whole, bytes - whole);
+        memset(s->direct.bounce + (bytes - whole), 0, IO_DIRECT_BYTES - (bytes - whole));
+    }
+    *ret_crc = crc32c(0, data, bytes);
+    return io_writev_direct(s->io, s->direct.fd, iov, 2, offset);
+}
+
+/* Piece by piece through an aligned buffer that stays in the processor's cache. */
+static int write_by_pieces(struct asd_space *s, uint64_t offset, const uint8_t *data,
+                           uint32_t bytes, uint32_t *ret_crc)
+{
+    uint32_t crc = 0;
+    int rc = 0;
+
+    for (uint32_t at = 0; rc == 0 && at < bytes;) {
+        uint32_t left = bytes - at;
+        uint32_t part = left < ASD_SPACE_BOUNCE_BYTES ? left : ASD_SPACE_BOUNCE_BYTES;
+        uint32_t whole = (uint32_t)asd_slab_align(part);
+
+        crc = crc32c(crc, data + at, part);
+        memcpy(s->direct.bounce, data + at, part);
+        memset(s->direct.bounce + part, 0, whole - part);
+        rc = io_write_direct(s->io, s->direct.fd, s->direct.bounce, whole, offset + at);
+        at += part;
+    }
+    *ret_crc = crc;
+    return rc;
+}
+
 /* -EINVAL: not in this file system. */
 static int write_direct(struct asd_space *s, const struct asd_place *place, const uint8_t *data,
                         uint32_t bytes, uint32_t *ret_crc, struct err *e)
 {
-    uint32_t crc = 0;
-    uint32_t at = 0;
-
     int fd = -1;
     int rc = asd_space_fd(s, place->slab, &fd, e); /* it is the right file */
 
@@ -53,18 +89,11 @@ static int write_direct(struct asd_space *s, const struct asd_place *place, cons
     }
     place->slab->dirty = true; /* from here on: without its file there is nothing to flush */
     rc = direct_open(s, place->slab);
-    while (rc == 0 && at < bytes) {
-        uint32_t left = bytes - at;
-        uint32_t part = left < ASD_SPACE_BOUNCE_BYTES ? left : ASD_SPACE_BOUNCE_BYTES;
-        uint32_t whole = (uint32_t)asd_slab_align(part);
-
-        crc = crc32c(crc, data + at, part);
-        memcpy(s->direct.bounce, data + at, part);
-        memset(s->direct.bounce + part, 0, whole - part);
-        rc = io_write_direct(s->io, s->direct.fd, s->direct.bounce, whole, place->offset + at);
-        at += part;
+    if (rc == 0) {
+        rc = (uintptr_t)data % IO_DIRECT_BYTES == 0
+                 ? write_in_place(s, place->offset, data, bytes, ret_crc)
+                 : write_by_pieces(s, place->offset, data, bytes, ret_crc);
     }
-    *ret_crc = crc;
     return rc == 0 || rc == -EINVAL ? rc : err_set(e, rc, "write at %" PRIu64, place->offset);
 }
 

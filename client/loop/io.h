@@ -74,6 +74,8 @@ int io_write_full(struct io *io, int fd, const void *data, size_t bytes, uint64_
 /* For a descriptor opened with IO_OPEN_DIRECT: `data`, `bytes` and `offset` are multiples of
  * IO_DIRECT_BYTES, and what a short write left is written again from such a boundary. */
 int io_write_direct(struct io *io, int fd, const void *data, size_t bytes, uint64_t offset);
+/* The same of several buffers, behind one another in the file. `iov` is changed. */
+int io_writev_direct(struct io *io, int fd, struct iovec *iov, int iov_count, uint64_t offset);
 /* `iov` is changed. */
 int io_writev_full(struct io *io, int fd, struct iovec *iov, int iov_count, uint64_t offset);
 

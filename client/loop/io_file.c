@@ -35,14 +35,33 @@ int io_write_full(struct io *io, int fd, const void *data, size_t bytes, uint64_
     return io_writev_full(io, fd, &iov, 1, offset);
 }
 
+/* The first `bytes` of it are done with. */
+static void iov_advance(struct iovec **iov, int *iov_count, size_t bytes)
+{
+    while (*iov_count != 0 && bytes >= (*iov)->iov_len) {
+        bytes -= (*iov)->iov_len;
+        (*iov)++;
+        (*iov_count)--;
+    }
+    if (bytes != 0) {
+        (*iov)->iov_base = (uint8_t *)(*iov)->iov_base + bytes;
+        (*iov)->iov_len -= bytes;
+    }
+}
+
 int io_write_direct(struct io *io, int fd, const void *data, size_t bytes, uint64_t offset)
 {
-    const uint8_t *at = data;
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};
+
+    return io_writev_direct(io, fd, &iov, 1, offset);
+}
+
+int io_writev_direct(struct io *io, int fd, struct iovec *iov, int iov_count, uint64_t offset)
+{
     bool stuck = false;
 
-    while (bytes != 0) {
-        struct iovec iov = {.iov_base = (void *)(uintptr_t)at, .iov_len = bytes};
-        ssize_t written = io->ops->pwritev(io, fd, &iov, 1, offset);
+    for (iov_advance(&iov, &iov_count, 0); iov_count != 0;) {
+        ssize_t written = io->ops->pwritev(io, fd, iov, iov_count, offset);
         size_t whole;
 
         if (written < 0) {
@@ -53,8 +72,7 @@ int io_write_direct(struct io *io, int fd, const void *data, size_t bytes, uint6
             return ERR_SHORT_WRITE;
         }
         stuck = whole == 0;
-        at += whole;
-        bytes -= whole;
+        iov_advance(&iov, &iov_count, whole);
         offset += whole;
     }
     return 0;
@@ -62,18 +80,9 @@ int io_write_direct(struct io *io, int fd, const void *data, size_t bytes, uint6
 
 int io_writev_full(struct io *io, int fd, struct iovec *iov, int iov_count, uint64_t offset)
 {
-    for (;;) {
-        ssize_t written;
-        size_t left;
+    for (iov_advance(&iov, &iov_count, 0); iov_count != 0;) {
+        ssize_t written = io->ops->pwritev(io, fd, iov, iov_count, offset);
 
-        while (iov_count != 0 && iov->iov_len == 0) {
-            iov++;
-            iov_count--;
-        }
-        if (iov_count == 0) {
-            return 0;
-        }
-        written = io->ops->pwritev(io, fd, iov, iov_count, offset);
         if (written < 0) {
             return (int)written;
         }
@@ -81,14 +90,9 @@ int io_writev_full(struct io *io, int fd, struct iovec *iov, int iov_count, uint
             return ERR_SHORT_WRITE;
         }
         offset += (uint64_t)written;
-        for (left = (size_t)written; left != 0 && left >= iov->iov_len; iov++, iov_count--) {
-            left -= iov->iov_len;
-        }
-        if (left != 0) {
-            iov->iov_base = (uint8_t *)iov->iov_base + left;
-            iov->iov_len -= left;
-        }
+        iov_advance(&iov, &iov_count, (size_t)written);
     }
+    return 0;
 }
 
 int io_load_file(struct io *io, const char *path, size_t bytes_max, uint8_t **ret_data,

@@ -87,6 +87,14 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     conn->server->options.ops->on_frame(conn, frame, bytes);
 }
 
+static uint32_t align_at(void *ctx, const uint8_t *head, size_t bytes)
+{
+    struct net_conn *conn = conn_of(ctx);
+    const struct net_server_ops *ops = conn->server->options.ops;
+
+    return ops->frame_align_at != NULL ? ops->frame_align_at(conn, head, bytes) : 0;
+}
+
 static void on_window(void *ctx, uint32_t frame_bytes, uint32_t window)
 {
     struct net_conn *conn = conn_of(ctx);
@@ -136,11 +144,13 @@ static void on_closed(struct net_stream *s)
     conn_free_if_unused(conn);
 }
 
-static const struct net_stream_ops stream_ops = {
-    .framer = {.on_raw = on_raw, .on_window = on_window, .on_frame = on_frame},
-    .on_down = on_down,
-    .on_written = on_written,
-    .on_closed = on_closed};
+static const struct net_stream_ops stream_ops = {.framer = {.on_raw = on_raw,
+                                                            .on_window = on_window,
+                                                            .align_at = align_at,
+                                                            .on_frame = on_frame},
+                                                 .on_down = on_down,
+                                                 .on_written = on_written,
+                                                 .on_closed = on_closed};
 
 /* ---- accepting ---- */
 
@@ -281,6 +291,11 @@ void net_conn_drop(struct net_conn *conn)
     } else {
         conn_settle(conn);
     }
+}
+
+uint32_t net_conn_frame_lead(const struct net_conn *conn)
+{
+    return conn->stream.framer.frame_lead;
 }
 
 bool net_conn_is_closed(const struct net_conn *conn)

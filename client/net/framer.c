@@ -1,5 +1,6 @@
 #include "net/framer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,10 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/slice.h"
+
+/* What waits for its place is stashed, its length included. */
+enum { HEAD_BYTES_MAX = NET_FRAMER_RAW_BYTES_MAX - NET_FRAMER_LENGTH_BYTES };
 
 void net_framer_init(struct net_framer *f, const struct net_framer_ops *ops, void *ctx,
                      uint32_t frame_bytes_max, bool expect_raw)
@@ -16,11 +21,18 @@ void net_framer_init(struct net_framer *f, const struct net_framer_ops *ops, voi
         .frame_bytes_max = frame_bytes_max, .ops = ops, .ctx = ctx, .framing = !expect_raw};
 }
 
+static void frame_free(struct net_framer *f)
+{
+    if (f->frame != NULL) {
+        bigmem_free(f->frame - f->frame_lead);
+        f->frame = NULL;
+    }
+}
+
 void net_framer_release(struct net_framer *f)
 {
-    bigmem_free(f->frame);
+    frame_free(f);
     free(f->stash);
-    f->frame = NULL;
     f->stash = NULL;
     f->stash_bytes = 0;
 }
@@ -47,20 +59,54 @@ static void window_begin(struct net_framer *f)
     f->ops->on_window(f->ctx, f->frame_bytes, window);
 }
 
-/* A peer may claim frame_bytes_max and send nothing: memory that is not written to costs
- * nothing, but the claim may be more than the system grants, and that is not our mistake. */
-static int frame_begin(struct net_framer *f, uint32_t bytes)
+/* Memory whose byte `at`, behind the lead, is on a boundary. NULL: there is none. */
+static uint8_t *frame_memory(uint32_t bytes, uint32_t at, uint32_t *ret_lead)
 {
+    uint8_t *memory = bigmem_try((size_t)bytes + (at != 0 ? NET_FRAMER_ALIGN_BYTES : 0));
+
+    *ret_lead = at != 0 ? (uint32_t)(-((uintptr_t)memory + at) % NET_FRAMER_ALIGN_BYTES) : 0;
+    return memory;
+}
+
+/* False: more has to come to know where the frame should lie. */
+static bool place_known(struct net_framer *f, uint32_t bytes, struct slice head, uint32_t *ret_at)
+{
+    *ret_at = 0;
+    if (f->ops->align_at == NULL || bytes < NET_FRAMER_DIRECT_BYTES_MIN) {
+        return true;
+    }
+    head.len = head.len < bytes ? head.len : bytes;
+    *ret_at = f->ops->align_at(f->ctx, head.data, head.len);
+    if (*ret_at != NET_FRAMER_UNTOLD) {
+        return true;
+    }
+    *ret_at = 0;
+    return head.len >= HEAD_BYTES_MAX;
+}
+
+/* A peer may claim frame_bytes_max and send nothing: memory that is not written to costs
+ * nothing, but the claim may be more than the system grants, and that is not our mistake.
+ * -EAGAIN: when more came. */
+static int frame_begin(struct net_framer *f, uint32_t bytes, struct slice head)
+{
+    uint8_t *memory;
+    uint32_t at;
+
     if (bytes > f->frame_bytes_max) {
         return ERR_TOO_LARGE;
     }
-    f->frame = bigmem_try(bytes);
-    if (f->frame == NULL) {
+    if (!place_known(f, bytes, head, &at)) {
+        return -EAGAIN;
+    }
+    memory = frame_memory(bytes, at, &f->frame_lead);
+    if (memory == NULL) {
         return ERR_BUSY;
     }
     if (f->ops->on_window != NULL) {
-        bigmem_cool(f->frame, bytes); /* else its owner counts windows and all of it is resident */
+        /* else its owner counts windows and all of it is resident */
+        bigmem_cool(memory, f->frame_lead + (size_t)bytes);
     }
+    f->frame = memory + f->frame_lead;
     f->frame_bytes = bytes;
     f->frame_have = 0;
     f->window_end = 0;
@@ -86,6 +132,7 @@ static int frame_add_tail(struct net_framer *f)
     if (more > f->frame_bytes_max - f->frame_bytes) {
         return ERR_TOO_LARGE;
     }
+    CHECK(f->frame_lead == 0);
     longer = realloc(f->frame, f->frame_bytes + more);
     if (longer == NULL) {
         return ERR_BUSY;
@@ -156,9 +203,10 @@ static int parse_frame(struct net_framer *f, const uint8_t *data, size_t bytes, 
         if (bytes < NET_FRAMER_LENGTH_BYTES) {
             return 0;
         }
-        rc = frame_begin(f, get_u32le(data));
+        rc = frame_begin(f, get_u32le(data),
+                         slice_of(data + NET_FRAMER_LENGTH_BYTES, bytes - NET_FRAMER_LENGTH_BYTES));
         if (rc != 0) {
-            return rc;
+            return rc == -EAGAIN ? 0 : rc;
         }
         taken = NET_FRAMER_LENGTH_BYTES;
     }
@@ -271,8 +319,7 @@ int net_framer_resume(struct net_framer *f)
 void net_framer_skip(struct net_framer *f)
 {
     CHECK(f->frame != NULL && f->skip_bytes == 0);
-    bigmem_free(f->frame);
-    f->frame = NULL;
+    frame_free(f);
     f->skip_bytes = f->frame_bytes - f->frame_have;
 }
 

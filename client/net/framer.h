@@ -15,8 +15,12 @@ enum {
     NET_FRAMER_RAW_BYTES_MAX = 1024,     /* a preamble must be whole within */
     NET_FRAMER_DIRECT_BYTES_MIN = 16384, /* less is cheaper to copy than to read apart */
     NET_FRAMER_WINDOW_BYTES = 1 << 20,   /* read of a large frame before on_window is asked */
-    NET_FRAMER_LENGTH_BYTES = 4
+    NET_FRAMER_LENGTH_BYTES = 4,
+    NET_FRAMER_ALIGN_BYTES = 4096
 };
+
+/* Of align_at: more of the frame must have come. */
+#define NET_FRAMER_UNTOLD UINT32_MAX
 
 struct net_framer_ops {
     /* Bytes before the first frame. As net_server_ops.on_preamble. */
@@ -28,7 +32,12 @@ struct net_framer_ops {
     /* Bytes that follow this whole frame outside its length and belong to it. 0 or a
      * negative code. May be NULL: there are none. */
     int (*frame_tail)(void *ctx, const uint8_t *frame, uint32_t bytes, uint32_t *ret_more);
-    /* Ownership of `frame` passes; bigmem_free() or free() it. */
+    /* The frame begins with `head`. Which of its bytes should lie on a boundary of
+     * NET_FRAMER_ALIGN_BYTES? 0: none. NET_FRAMER_UNTOLD: asked again when more came, until
+     * nearly NET_FRAMER_RAW_BYTES_MAX did. Only for frames of NET_FRAMER_DIRECT_BYTES_MIN and
+     * more. May be NULL: it does not matter. */
+    uint32_t (*align_at)(void *ctx, const uint8_t *head, size_t bytes);
+    /* Ownership of `frame` passes; bigmem_free() it, from `frame_lead` bytes before it on. */
     void (*on_frame)(void *ctx, uint8_t *frame, uint32_t bytes);
 };
 
@@ -37,6 +46,7 @@ struct net_framer {
     bool blocked; /* owner: no callbacks until this is false again; input is kept */
 
     uint64_t whole_count; /* preambles and frames handed over so far */
+    uint32_t frame_lead;  /* before the frame, within its memory; 0 without align_at */
 
     const struct net_framer_ops *ops; /* private from here on */
     void *ctx;

@@ -42,8 +42,11 @@ struct net_server_ops {
      * (at most NET_FRAMER_WINDOW_BYTES) are to be read, which net_conn_pause() puts off. More of
      * them, on_frame or on_close follow. May be NULL. */
     void (*on_frame_window)(struct net_conn *conn, uint32_t frame_bytes, uint32_t window);
-    /* A whole frame body (without its 4 length bytes). Ownership of `frame` (bigmem_free())
-     * passes to the callee. */
+    /* See net_framer_ops.align_at. May be NULL. */
+    uint32_t (*frame_align_at)(struct net_conn *conn, const uint8_t *head, size_t bytes);
+    /* A whole frame body (without its 4 length bytes). Ownership of its memory (bigmem_free())
+     * passes to the callee: it begins at `frame`; with frame_align_at, net_conn_frame_lead()
+     * bytes before. */
     void (*on_frame)(struct net_conn *conn, uint8_t *frame, uint32_t bytes);
     /* The connection is gone and freed after this returns; cancel what it asked for.
      * Called once for each connection, whoever closed it. */
@@ -82,6 +85,7 @@ void *net_conn_server_ctx(const struct net_conn *conn);
 void net_conn_set_user(struct net_conn *conn, void *user); /* state of the session */
 void *net_conn_user(const struct net_conn *conn);
 const struct net_addr *net_conn_peer(const struct net_conn *conn);
+uint32_t net_conn_frame_lead(const struct net_conn *conn); /* in on_frame */
 /* Keeps the struct alive past on_close for a request still running: a held
  * connection that is closed ignores writes. Balance with net_conn_drop(). */
 void net_conn_hold(struct net_conn *conn);

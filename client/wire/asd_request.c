@@ -300,6 +300,51 @@ static bool get_arguments(struct rd *r, unsigned version, struct asd_request *re
     }
 }
 
+/* Bad when `r` ends before it is known. */
+static bool find_value(struct rd *r, uint32_t value_bytes_min)
+{
+    for (uint32_t left = rd_u32le(r); left > 0 && !r->bad; left--) {
+        bool has_value;
+
+        get_tag(r);
+        llio_string(r);
+        llio_opt_string(r, &has_value);
+    }
+    for (uint32_t left = rd_u32le(r); left > 0 && !r->bad; left--) {
+        struct rd value;
+
+        get_tag(r);
+        llio_string(r);
+        if (!llio_bool(r)) {
+            continue;
+        }
+        value = *r;
+        if (rd_u32le(&value) >= value_bytes_min && !value.bad) {
+            *r = value;
+            return true;
+        }
+        llio_string(r);
+        checksum_get(r);
+        llio_bool(r);
+    }
+    return false;
+}
+
+uint32_t asd_request_value_at(const uint8_t *head, size_t bytes, unsigned version,
+                              uint32_t value_bytes_min)
+{
+    struct rd r = rd_of(head, bytes);
+    bool found = false;
+
+    if (version != ASD_VERSION_1) {
+        rd_u32le(&r); /* id */
+    }
+    if (rd_u32le(&r) == ASD_APPLY) {
+        found = find_value(&r, value_bytes_min);
+    }
+    return r.bad ? ASD_REQUEST_UNTOLD : found ? (uint32_t)(r.pos - head) : 0;
+}
+
 int asd_request_decode(struct rd frame, unsigned version, uint32_t *ret_request_id,
                        struct asd_request *ret_request, struct err *e)
 {

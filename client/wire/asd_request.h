@@ -15,6 +15,8 @@
 #include "wire/checksum.h"
 #include "wire/gather.h"
 
+#define ASD_REQUEST_UNTOLD UINT32_MAX
+
 enum { ASD_APPLY_RESERVE = 1 }; /* the last 2 % of what may be used, too; version 2 only */
 
 struct asd_range {
@@ -91,6 +93,11 @@ void asd_request_encode(const struct asd_request *request, struct gather *g);
 int asd_request_decode(struct rd frame, unsigned version, uint32_t *ret_request_id,
                        struct asd_request *ret_request, struct err *e);
 void asd_request_release(struct asd_request *request);
+/* Of a request whose first `bytes` bytes are `head`, before it is whole: where the first value of
+ * `value_bytes_min` and more begins. 0: it sets none; ASD_REQUEST_UNTOLD: that lies behind `head`,
+ * or will never be known. */
+uint32_t asd_request_value_at(const uint8_t *head, size_t bytes, unsigned version,
+                              uint32_t value_bytes_min);
 
 /* ---- for a client whose connection speaks version 1 ---- */
 

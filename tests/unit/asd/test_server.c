@@ -445,6 +445,27 @@ static void every_command_works_in_version_2(void **state)
     check_commands(*state, ASD_VERSION_2);
 }
 
+static struct io_ops below, seen;
+static unsigned in_place;
+
+static ssize_t seen_pwritev(struct io *io, int fd, const struct iovec *iov, int n, uint64_t offset)
+{
+    in_place += n == 2 && iov[0].iov_len == LARGE / IO_DIRECT_BYTES * IO_DIRECT_BYTES;
+    return below.pwritev(io, fd, iov, n, offset);
+}
+
+static void a_large_value_is_received_where_it_can_be_written_from(void **state)
+{
+    struct fixture *f = *state;
+
+    below = seen = *crash_disk_io(f->base.disk)->ops;
+    seen.pwritev = seen_pwritev;
+    crash_disk_io(f->base.disk)->ops = &seen;
+    check_commands(f, ASD_VERSION_1);
+    check_commands(f, ASD_VERSION_2);
+    assert_int_equal(in_place, 2);
+}
+
 /* The example of the protocol description, as the existing C++ client sends it: its list is
  * not reversed and its priority has four bytes. */
 static void the_existing_client_reads_a_slice(void **state)
@@ -756,6 +777,7 @@ int main(void)
         TEST(an_unknown_version_is_refused_with_code_7),
         TEST(every_command_works_in_version_1),
         TEST(every_command_works_in_version_2),
+        TEST(a_large_value_is_received_where_it_can_be_written_from),
         TEST(the_existing_client_reads_a_slice),
         TEST(errors_have_the_codes_of_version_1),
         TEST(errors_have_the_codes_of_version_2),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "asd/space.h"
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -515,8 +516,13 @@ static void a_value_of_many_pieces_is_whole_though_its_writes_are_short(void **s
 {
     struct asd_fixture *f = *state;
     size_t bytes = 3 * ASD_SPACE_BOUNCE_BYTES + 12345;
-    uint8_t *huge = asd_fixture_bytes(3, bytes);
+    uint8_t *some = asd_fixture_bytes(3, bytes);
+    uint8_t *memory = bigmem_alloc(bytes + 8);
+    uint8_t *huge = memory + 8; /* on no boundary */
     uint64_t n = crash_disk_io_count(f->disk);
+
+    memcpy(huge, some, bytes);
+    free(some);
 
     for (uint64_t i = 1; i < 12; i++) {
         crash_disk_short_write_at(f->disk, n + i, 5000 * i);
@@ -527,7 +533,52 @@ static void a_value_of_many_pieces_is_whole_though_its_writes_are_short(void **s
     crash_disk_reboot(f->disk, CRASH_DROP_ALL, 1);
     assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
     assert_true(asd_fixture_has(f, "huge", huge, bytes));
-    free(huge);
+    bigmem_free(memory);
+}
+
+static const uint8_t *in_place;
+static unsigned in_place_writes;
+
+static ssize_t seen_pwritev(struct io *io, int fd, const struct iovec *iov, int iov_count,
+                            uint64_t offset)
+{
+    in_place_writes += iov[0].iov_base == in_place;
+    return below->pwritev(io, fd, iov, iov_count, offset);
+}
+
+/* Whole blocks from where they lie, its end with zeroes behind it; cut short now and then. */
+static void a_value_on_a_boundary_is_written_without_a_copy(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct io *io = crash_disk_io(f->disk);
+    struct io_ops seen = *io->ops;
+
+    below = io->ops;
+    seen.pwritev = seen_pwritev;
+    for (unsigned i = 0; i < 4; i++) {
+        size_t bytes = (2u << 20) + (i % 2 != 0 ? 4096 + 777 : 0);
+        uint8_t *some = asd_fixture_bytes(i + 1, bytes);
+        uint8_t *huge = bigmem_alloc(bytes);
+        uint64_t n = crash_disk_io_count(f->disk);
+
+        memcpy(huge, some, bytes);
+        for (uint64_t j = 1; i >= 2 && j < 8; j++) {
+            crash_disk_short_write_at(f->disk, n + j, 500000 * j);
+        }
+        in_place = huge;
+        in_place_writes = 0;
+        io->ops = &seen;
+        assert_int_equal(asd_fixture_set(f, "huge", huge, bytes), 0);
+        io->ops = below;
+        assert_int_equal(in_place_writes, 1);
+        crash_disk_power_off(f->disk);
+        asd_fixture_close(f);
+        crash_disk_reboot(f->disk, CRASH_DROP_ALL, 1);
+        assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
+        assert_true(asd_fixture_has(f, "huge", some, bytes));
+        bigmem_free(huge);
+        free(some);
+    }
 }
 
 static unsigned large_writes;
@@ -674,6 +725,7 @@ int main(void)
         REAL(a_full_store_takes_deletes_reserve_and_the_message_counter_only),
         CRASH(without_direct_io_large_values_go_through_the_page_cache),
         CRASH(a_value_of_many_pieces_is_whole_though_its_writes_are_short),
+        CRASH(a_value_on_a_boundary_is_written_without_a_copy),
         CRASH(a_device_without_space_refuses_values_and_recovers),
         CRASH(what_one_without_space_had_planned_is_there_for_later_ones_of_the_batch),
         CRASH(after_a_failed_flush_nothing_is_acknowledged_and_reads_go_on),

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/bigmem.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/rnd.h"
@@ -16,6 +17,7 @@ struct taker {
     unsigned frames;
     bool random_blocks;
     uint32_t tail;
+    unsigned placed; /* frames that align_at told a place of */
 };
 
 static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
@@ -36,6 +38,21 @@ static int frame_tail(void *ctx, const uint8_t *frame, uint32_t bytes, uint32_t 
     return 0;
 }
 
+/* Told by two of the frame's bytes, of which the first tells where the second is. */
+static uint32_t place_of(const uint8_t *frame)
+{
+    return frame[0] == 0 ? 0 : 1 + frame[0] + (uint32_t)frame[1 + frame[0]];
+}
+
+static uint32_t align_at(void *ctx, const uint8_t *head, size_t bytes)
+{
+    (void)ctx;
+    if (bytes == 0 || (head[0] != 0 && bytes < 2 + (size_t)head[0])) {
+        return NET_FRAMER_UNTOLD;
+    }
+    return place_of(head);
+}
+
 static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
 {
     struct taker *t = ctx;
@@ -44,7 +61,11 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     t->frames++;
     buf_put_u32le(&t->got, bytes);
     buf_put(&t->got, frame, bytes);
-    free(frame);
+    if (t->framer.frame_lead != 0) {
+        assert_int_equal(((uintptr_t)frame + place_of(frame)) % NET_FRAMER_ALIGN_BYTES, 0);
+        t->placed++;
+    }
+    bigmem_free(frame - t->framer.frame_lead);
     if (t->random_blocks && rnd_below(&t->rnd, 3) == 0) {
         t->framer.blocked = true;
     }
@@ -52,6 +73,8 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
 
 static const struct net_framer_ops ops = {
     .on_raw = on_raw, .frame_tail = frame_tail, .on_frame = on_frame};
+static const struct net_framer_ops placing_ops = {
+    .on_raw = on_raw, .align_at = align_at, .on_frame = on_frame};
 
 /* Feed it in pieces of random size, through whatever buffer it asks for. */
 static int feed(struct taker *t, const struct buf *in)
@@ -101,6 +124,7 @@ static uint32_t frame_size(struct rnd *rnd)
 static void frames_survive_any_cutting_and_pausing(void **state)
 {
     uint64_t seed = clock_mono_ns();
+    unsigned placed = 0;
 
     (void)state;
     print_message("seed %" PRIu64 "\n", seed);
@@ -109,7 +133,7 @@ static void frames_survive_any_cutting_and_pausing(void **state)
         struct buf in = {0}, want = {0};
         unsigned frames = (unsigned)rnd_below(&t.rnd, 60);
 
-        t.tail = round % 3 == 0 ? (uint32_t)rnd_below(&t.rnd, 2000) : 0;
+        t.tail = round % 6 == 0 ? (uint32_t)rnd_below(&t.rnd, 2000) : 0;
         buf_put(&in, "hello", 5);
         for (unsigned i = 0; i < frames; i++) {
             uint32_t bytes = frame_size(&t.rnd);
@@ -124,7 +148,7 @@ static void frames_survive_any_cutting_and_pausing(void **state)
                 buf_put_u8(&want, byte);
             }
         }
-        net_framer_init(&t.framer, &ops, &t, FRAME_MAX, true);
+        net_framer_init(&t.framer, round % 3 != 0 ? &placing_ops : &ops, &t, FRAME_MAX, true);
         assert_true(net_framer_is_partial(&t.framer));
         assert_int_equal(feed(&t, &in), 0);
         assert_int_equal(t.frames, frames);
@@ -133,11 +157,13 @@ static void frames_survive_any_cutting_and_pausing(void **state)
         if (want.len != 0) {
             assert_memory_equal(t.got.data, want.data, want.len);
         }
+        placed += t.placed;
         net_framer_release(&t.framer);
         buf_release(&in);
         buf_release(&want);
         buf_release(&t.got);
     }
+    assert_true(placed > 0);
 }
 
 static int feed_bytes(struct taker *t, const void *data, size_t bytes)
@@ -146,6 +172,42 @@ static int feed_bytes(struct taker *t, const void *data, size_t bytes)
 
     memcpy(buffer + NET_FRAMER_RAW_BYTES_MAX, data, bytes);
     return net_framer_feed(&t->framer, buffer + NET_FRAMER_RAW_BYTES_MAX, bytes);
+}
+
+static uint32_t never_told(void *ctx, const uint8_t *head, size_t bytes)
+{
+    (void)ctx;
+    (void)head;
+    (void)bytes;
+    return NET_FRAMER_UNTOLD;
+}
+
+static void a_frame_whose_place_is_never_told_is_read_all_the_same(void **state)
+{
+    const struct net_framer_ops untold_ops = {.align_at = never_told, .on_frame = on_frame};
+    struct taker t = {.rnd = rnd_seed(1)};
+    struct buf in = {0};
+
+    (void)state;
+    net_framer_init(&t.framer, &untold_ops, &t, FRAME_MAX, false);
+    buf_put_u32le(&in, NET_FRAMER_DIRECT_BYTES_MIN);
+    for (unsigned i = 0; i < NET_FRAMER_DIRECT_BYTES_MIN; i++) {
+        buf_put_u8(&in, (uint8_t)i);
+    }
+    for (unsigned i = 0; i < NET_FRAMER_RAW_BYTES_MAX - 1; i++) {
+        assert_int_equal(feed_bytes(&t, in.data + i, 1), 0);
+        assert_null(t.framer.frame);
+        assert_true(net_framer_is_partial(&t.framer));
+    }
+    assert_int_equal(feed_bytes(&t, in.data + NET_FRAMER_RAW_BYTES_MAX - 1, 1), 0);
+    assert_non_null(t.framer.frame);
+    assert_int_equal(
+        feed_bytes(&t, in.data + NET_FRAMER_RAW_BYTES_MAX, in.len - NET_FRAMER_RAW_BYTES_MAX), 0);
+    assert_int_equal(t.frames, 1);
+    assert_memory_equal(t.got.data, in.data, in.len);
+    net_framer_release(&t.framer);
+    buf_release(&t.got);
+    buf_release(&in);
 }
 
 static void a_length_over_the_limit_is_refused_before_memory_is_taken(void **state)
@@ -292,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_survive_any_cutting_and_pausing),
+        cmocka_unit_test(a_frame_whose_place_is_never_told_is_read_all_the_same),
         cmocka_unit_test(a_length_over_the_limit_is_refused_before_memory_is_taken),
         cmocka_unit_test(a_tail_over_the_limit_is_refused),
         cmocka_unit_test(a_preamble_that_never_ends_is_refused),

@@ -197,6 +197,46 @@ static int decode(const char *hex, unsigned version, struct asd_request *ret_req
     return rc;
 }
 
+/* Asked with ever more of it, as it arrives: never a wrong place. */
+static void the_place_of_a_large_value_is_told_by_what_came_so_far(void **state)
+{
+    enum { BYTES = 5000, MIN = 4000 };
+    static uint8_t big[BYTES];
+    struct asd_assert asserts[] = {
+        {.key = slice_str("a"), .value = slice_str("v"), .has_value = true},
+        {.key = slice_str("b")}};
+    struct asd_update updates[] = {
+        /* the last one comes first */
+        {.key = slice_str("big"), .value = slice_of(big, BYTES), .checksum = checksum_crc32c(1)},
+        {.key = slice_str("gone"), .is_delete = true},
+        {.key = slice_str("less"), .value = slice_of(big, MIN - 1)}};
+    struct asd_request request = {
+        .code = ASD_APPLY,
+        .apply = {.asserts = asserts, .assert_count = 2, .updates = updates, .update_count = 3}};
+
+    (void)state;
+    memset(big, 'x', BYTES);
+    for (unsigned version = ASD_VERSION_1; version <= ASD_VERSION_2; version++) {
+        size_t id_bytes = version == ASD_VERSION_1 ? 0 : 4;
+        struct buf all = {0};
+        struct gather g = {0};
+        size_t at;
+
+        buf_put(&all, "\1\2\3\4", id_bytes);
+        asd_request_encode(&request, &g);
+        gather_flatten(&g, &all);
+        gather_release(&g);
+        at = all.len - 2 - 1 - 5 - BYTES; /* flags, priority; assertable, checksum */
+        for (size_t n = 0; n <= all.len; n++) {
+            assert_int_equal(asd_request_value_at(all.data, n, version, MIN),
+                             n < at ? ASD_REQUEST_UNTOLD : at);
+        }
+        assert_int_equal(asd_request_value_at(all.data, all.len, version, BYTES + 1), 0);
+        assert_memory_equal(all.data + at, big, BYTES);
+        buf_release(&all);
+    }
+}
+
 static void missing_priorities_and_trailing_bytes_are_tolerated(void **state)
 {
     struct asd_request req;
@@ -426,6 +466,7 @@ int main(void)
         cmocka_unit_test(the_foreign_clients_partial_get_is_understood),
         cmocka_unit_test(parts_of_a_partial_get_stand_in_order_on_version_2_and_reversed_on_1),
         cmocka_unit_test(an_apply_borrows_its_large_value),
+        cmocka_unit_test(the_place_of_a_large_value_is_told_by_what_came_so_far),
         cmocka_unit_test(missing_priorities_and_trailing_bytes_are_tolerated),
         cmocka_unit_test(unknown_flags_are_refused_on_version_2_only),
         cmocka_unit_test(a_list_cannot_claim_more_than_its_bytes),
