@@ -8,7 +8,8 @@
  * flush  fdatasync of each slab written, then the index batch, synced
  * publish the frees
  *
- * - no space for a value: that member gets ERR_FULL, its ranges are freed in this batch;
+ * - no space for a value, or its checksum is wrong: that member gets ERR_FULL or ERR_CHECKSUM, its
+ *   ranges are freed in this batch;
  * - failed assert: that member gets it, when the batch is durable;
  * - anything else that fails: every member gets ERR_FAILED and the store is out of service. */
 #include <errno.h>
@@ -124,35 +125,66 @@ static int moved_crc_check(const struct asd_move *move, const struct commit_chan
                          move->slab, move->offset);
 }
 
-/* 0, or why the store is out of service. A move uses no more bytes than before. */
+/* A move uses no more bytes than before, and takes the client's checksum as it is. A value that a
+ * later update of its own apply replaces is looked at, too: who sent it may have sent others that
+ * are damaged. */
+static int write_update(struct commit_batch *b, struct commit_member *m, uint32_t i, struct err *e)
+{
+    const struct asd_update *update = &m->apply->what->updates[i];
+    const struct asd_move *move = m->apply->move;
+    struct commit_change *c = &m->changes[i];
+    int rc;
+
+    if (update->is_delete) {
+        return 0;
+    }
+    if (c->update == NULL) {
+        return commit_checksum(b, update, crc32c(0, update->value.data, update->value.len), e);
+    }
+    b->used_bytes += move == NULL ? change_cost(c) : 0;
+    if (b->store->room != NULL) {
+        asd_room_wrote(b->store->room, change_cost(c));
+    }
+    rc = write_change(b, c, e);
+    if (rc == 0 && move != NULL) {
+        m->apply->op.rc = moved_crc_check(move, c, &m->apply->op.err);
+    } else if (rc == 0) {
+        rc = commit_checksum(b, update, c->crc, e);
+    }
+    return rc;
+}
+
+/* What an apply alone is refused with when one of its writes fails with `rc`; 0: that is the end
+ * of the store's service. */
+static int refusal_of(int rc)
+{
+    switch (rc) {
+    case -ENOSPC:
+    case -EDQUOT:
+        return ERR_FULL;
+    case -EMFILE: /* too many connections: the disk is sound */
+    case -ENFILE:
+        return ERR_BUSY;
+    case ERR_CHECKSUM:
+        return ERR_CHECKSUM;
+    default:
+        return 0;
+    }
+}
+
+/* 0, or why the store is out of service. */
 static int write_member(struct commit_batch *b, struct commit_member *m, struct err *e)
 {
-    const struct asd_move *move = m->apply->move;
     const struct asd_apply *what = m->apply->what;
     uint64_t used_before = b->used_bytes;
 
     for (uint32_t i = 0; i < what->update_count; i++) {
-        struct commit_change *c = &m->changes[i];
-        int rc = 0;
+        int rc = write_update(b, m, i, e);
 
-        if (c->update != NULL && !c->update->is_delete) {
-            b->used_bytes += move == NULL ? change_cost(c) : 0;
-            if (b->store->room != NULL) {
-                asd_room_wrote(b->store->room, change_cost(c));
-            }
-            rc = write_change(b, c, e);
-            if (rc == 0) {
-                m->apply->op.rc = moved_crc_check(move, c, &m->apply->op.err);
-            }
-        }
-        if (rc == -ENOSPC || rc == -EDQUOT) {
+        if (rc != 0 && refusal_of(rc) != 0) {
             b->used_bytes = used_before;
-            m->apply->op.rc = err_set(&m->apply->op.err, ERR_FULL, "%s", e->msg);
-            return 0;
-        }
-        if (rc == -EMFILE || rc == -ENFILE) { /* too many connections: the disk is sound */
-            b->used_bytes = used_before;
-            m->apply->op.rc = err_set(&m->apply->op.err, ERR_BUSY, "%s", e->msg);
+            m->apply->op.rc = err_say(&m->apply->op.err, refusal_of(rc), "%s", e->msg);
+            m->apply->failed_key = what->updates[i].key;
             return 0;
         }
         if (rc != 0) {
@@ -427,6 +459,7 @@ static void count_member(struct asd_counters *c, const struct asd_store_apply *a
     asd_count(&c->updates, done ? apply->what->update_count : 0);
     asd_count(&c->asserts_failed, failed);
     asd_count(&c->refused_full, apply->op.rc == ERR_FULL);
+    asd_count(&c->refused_checksum, apply->op.rc == ERR_CHECKSUM);
 }
 
 void asd_commit_run(struct asd_store *store)

@@ -49,6 +49,10 @@ int commit_move_check(struct commit_batch *b, struct commit_member *m);
 /* Judge the asserts of `m`, or whether it still may move its value; if they hold, its changes are
  * what later members see. 0, ERR_ASSERT_FAILED, or what else stops this member only. */
 int commit_judge(struct commit_batch *b, struct commit_member *m);
+/* ERR_CHECKSUM, naming the key, if the value is not what its sender says and the store is to
+ * look. `crc`: CRC-32C of the value. */
+int commit_checksum(const struct commit_batch *b, const struct asd_update *u, uint32_t crc,
+                    struct err *e);
 /* Valid until the next call. */
 struct slice commit_index_key(struct commit_batch *b, struct slice client_key);
 

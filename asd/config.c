@@ -45,6 +45,13 @@ const struct config_key asd_config_keys[] = {
      .offset = AT(limit_percent),
      .help = "per cent of the capacity that may be used; the last 2 % of that only to repair, "
              "collect garbage and keep metadata"},
+    {.name = "verify_checksums",
+     .type = CONFIG_BOOL,
+     .flags = CONFIG_LIVE,
+     .default_json = "true",
+     .offset = AT(verify_checksums),
+     .help = "refuse a value that is not what the checksum sent with it says, and look at that "
+             "checksum when scrubbing; CRC-32C is free, SHA-1 costs 1 ms per MiB or so"},
     {.name = "rocksdb_block_cache_size",
      .type = CONFIG_SIZE,
      .max = INT64_MAX,

@@ -15,7 +15,8 @@ struct asd_config {
     char *asd_id; /* NULL: as the home has it, or a fresh one */
     char *log_level;
     int64_t limit_percent;
-    int64_t capacity_bytes;    /* CONFIG_NONE: what the file system has */
+    int64_t capacity_bytes; /* CONFIG_NONE: what the file system has */
+    bool verify_checksums;
     int64_t block_cache_bytes; /* CONFIG_NONE: a default */
     int64_t http_port;         /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;

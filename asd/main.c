@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "asd/config.h"
+#include "asd/health.h"
 #include "asd/home.h"
 #include "asd/index.h"
 #include "asd/mark.h"
@@ -70,6 +71,8 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_counter(out, "asd_applies_total", s.applies, "Transactions done.");
     put_counter(out, "asd_asserts_failed_total", s.asserts_failed, "Refused by an assert.");
     put_counter(out, "asd_refused_full_total", s.refused_full, "Refused for want of space.");
+    put_counter(out, "asd_refused_checksum_total", s.refused_checksum,
+                "Refused as a value did not match the checksum sent with it.");
     put_counter(out, "asd_commits_total", s.batches, "Group commits.");
     put_counter(out, "asd_fdatasyncs_total", s.fdatasyncs, "Slab flushes.");
     put_counter(out, "asd_index_syncs_total", s.index_syncs, "Synced index batches.");
@@ -79,6 +82,7 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_counter(out, "asd_reads_hot_total", s.reads_hot, "Of them without a thread.");
     put_counter(out, "asd_read_bytes_total", s.read_bytes, "Values read.");
     put_counter(out, "asd_bad_values_total", s.bad_values, "Values that failed their checksum.");
+    put_counter(out, "asd_read_errors_total", s.read_errors, "Reads that the device failed.");
     put_counter(out, "asd_punched_bytes_total", s.punched_bytes, "Space given back.");
 }
 
@@ -88,12 +92,12 @@ static json_t *status(void *ctx)
     struct asd_store_stats s = asd_store_stats(asd->store);
     struct err why = {0};
     bool failed = asd_store_failed(asd->store, &why);
-    json_t *o =
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:I, s:b}", "asd_id", asd->home.asd_id, "node_id",
-                  asd->home.node_id, "used_bytes", (json_int_t)s.used_bytes, "capacity_bytes",
-                  (json_int_t)s.capacity_bytes, "slabs", (json_int_t)s.slab_count, "connections",
-                  (int)asd_server_connections(asd->server), "bad_values", (json_int_t)s.bad_values,
-                  "failed", failed);
+    json_t *o = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:i, s:I, s:I, s:b}", "asd_id", asd->home.asd_id, "node_id",
+        asd->home.node_id, "used_bytes", (json_int_t)s.used_bytes, "capacity_bytes",
+        (json_int_t)s.capacity_bytes, "slabs", (json_int_t)s.slab_count, "connections",
+        (int)asd_server_connections(asd->server), "bad_values", (json_int_t)s.bad_values,
+        "read_errors", (json_int_t)s.read_errors, "failed", failed);
 
     if (failed) {
         json_object_set_new(o, "failure", json_string(why.msg));
@@ -103,7 +107,7 @@ static json_t *status(void *ctx)
 
 static int healthy(void *ctx, struct err *why)
 {
-    return asd_store_failed(((struct asd *)ctx)->store, why) ? why->code : 0;
+    return asd_health(((struct asd *)ctx)->store, why);
 }
 
 /* ---- start ---- */
@@ -151,6 +155,7 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
     struct asd_store_options store = {.home = &asd->home,
                                       .limit_percent = (unsigned)config->limit_percent,
                                       .punch_delay_ms = PUNCH_DELAY_MS,
+                                      .verify_checksums = config->verify_checksums,
                                       .room = &asd->room,
                                       .on_failed = on_failed,
                                       .failed_ctx = d};
@@ -314,6 +319,7 @@ static void reload(struct daemon *d, const void *old)
 
     (void)old;
     asd_store_set_limits(asd->store, capacity(config, &asd->room), (unsigned)config->limit_percent);
+    asd_store_verify_checksums(asd->store, config->verify_checksums);
 }
 
 int main(int argc, char **argv)

@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "asd/read_private.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
+#include "asd/verify.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -96,41 +95,39 @@ static int range_keys(struct asd_store_range *r, struct err *e)
 
 /* ---- values ---- */
 
-static bool client_checksum_ok(const struct checksum *c, const struct asd_found *found,
-                               const uint8_t *data)
-{
-    uint8_t sha1[EVP_MAX_MD_SIZE];
-    unsigned bytes = 0;
-
-    switch (c->algo) {
-    case CHECKSUM_CRC32C:
-        return c->crc32c == found->record.crc; /* which `data` was found to have */
-    case CHECKSUM_SHA1:
-        return EVP_Digest(data, found->record.bytes, sha1, &bytes, EVP_sha1(), NULL) == 1 &&
-               bytes == CHECKSUM_SHA1_BYTES && memcmp(sha1, c->sha1, CHECKSUM_SHA1_BYTES) == 0;
-    default:
-        return true;
-    }
-}
-
-static void entry_check(struct asd_store_range *r, struct asd_store_entry *entry,
-                        const struct asd_found *found, struct err *e)
+/* 0: told how it is. Else it could not be looked at: the request fails. */
+static int entry_check(struct asd_store_range *r, struct asd_store_entry *entry,
+                       const struct asd_found *found, struct err *e)
 {
     const struct asd_value_record *record = &found->record;
     struct asd_store *store = r->op.store;
-    struct asd_store_value read = {0};
+    enum asd_bad bad = ASD_BAD_NOTHING;
+    int rc = 0;
 
     entry->in_slab = record->in_slab;
     entry->value.bytes = record->bytes;
     entry->value.checksum = record->checksum;
-    entry->there = record->in_slab && asd_space_check(&store->space, found->pin.slab,
-                                                      record->offset + record->bytes, e) == 0;
     if (r->kind == ASD_STORE_VERIFY) {
-        entry->value.rc = asd_read_value(store, found, &read, e);
-        entry->verified =
-            entry->value.rc == 0 && client_checksum_ok(&record->checksum, found, read.data);
-        free(read.data);
+        rc = asd_verify(store, found, ASD_VERIFY_CLIENT, &bad, e);
+    } else if (record->in_slab) {
+        rc = asd_verify_there(store, found, &bad, e);
     }
+    entry->there = record->in_slab && bad != ASD_BAD_SLAB;
+    entry->verified = r->kind == ASD_STORE_VERIFY && bad == ASD_BAD_NOTHING;
+    if (rc == 0 && (bad == ASD_BAD_SLAB || bad == ASD_BAD_READ)) {
+        entry->value.rc = e->code;
+    }
+    return rc;
+}
+
+/* What the record would have told is gone with it. */
+static void entry_damaged(struct asd_store_entry *entry, const struct asd_found *found, int rc)
+{
+    const struct asd_value_record *record = &found->record;
+
+    entry->in_slab = record->in_slab; /* the record is sound, its slab does not exist */
+    entry->value.checksum = record->checksum;
+    entry->value.rc = rc;
 }
 
 /* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. */
@@ -149,9 +146,9 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
     } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES) {
         entry->value.rc = asd_read_value(store, &found, &entry->value, e);
     } else if (rc == 0) {
-        entry_check(r, entry, &found, e);
-    } else if (rc != ERR_NOT_FOUND) {
-        entry->value.rc = rc; /* damaged: told for this key */
+        rc = entry_check(r, entry, &found, e);
+    } else if (asd_verify_find_bad(rc, &found) != ASD_BAD_NOTHING) {
+        entry_damaged(entry, &found, rc); /* told for this key */
         rc = 0;
     }
     asd_value_found_release(store, &found);
@@ -160,18 +157,18 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
 }
 
 /* Stops where keys and values get too many bytes; the first value is given whatever its size. */
-static void range_values(struct asd_store_range *r, struct err *e)
+static int range_values(struct asd_store_range *r, struct err *e)
 {
     uint64_t bytes_max = r->kind == ASD_STORE_ENTRIES  ? ASD_STORE_ENTRIES_BYTES_MAX
                          : r->kind == ASD_STORE_VERIFY ? ASD_STORE_VALIDATE_BYTES_MAX
                                                        : UINT64_MAX;
     uint64_t bytes = 0;
     uint32_t kept = 0;
+    int rc = 0;
 
     for (uint32_t i = 0; i < r->entry_count; i++) {
         struct asd_store_entry entry = r->entries[i];
         uint64_t left;
-        int rc;
 
         bytes += entry.key.len + ASD_STORE_ITEM_BYTES_MAX;
         left = bytes < bytes_max ? bytes_max - bytes : 0;
@@ -185,9 +182,12 @@ static void range_values(struct asd_store_range *r, struct err *e)
         if (rc == 0) {
             bytes += entry.value.bytes;
             r->entries[kept++] = entry;
+        } else if (rc != ERR_NOT_FOUND) {
+            break;
         }
     }
     r->entry_count = kept;
+    return rc == ERR_TOO_LARGE || rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 static void range_work(struct pool_work *work)
@@ -198,7 +198,7 @@ static void range_work(struct pool_work *work)
     r->keys = mem_zalloc(sizeof(*r->keys));
     op->rc = range_keys(r, &op->err);
     if (op->rc == 0 && r->kind != ASD_STORE_KEYS) {
-        range_values(r, &op->err);
+        op->rc = range_values(r, &op->err);
     }
 }
 

@@ -71,6 +71,8 @@ struct asd_server_request {
 
 /* Start it; it answers and frees itself. */
 void asd_server_request_run(struct asd_server_request *r);
+/* What RangeValidate found. server_validate.c */
+void asd_server_build_validations(struct asd_server_request *r, struct asd_reply *reply);
 /* Either ends the request: it is freed once the reply was sent. */
 void asd_server_answer(struct asd_server_request *r, const struct asd_reply *reply);
 void asd_server_answer_err(struct asd_server_request *r, int rc, const struct err *e,

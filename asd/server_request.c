@@ -78,39 +78,6 @@ static int build_entries(struct asd_server_request *r, struct asd_reply *reply,
     return 0;
 }
 
-/* Per entry "file_exists" if it lies in a slab, and the checksum's name if it was verified. */
-static void build_validations(struct asd_server_request *r, struct asd_reply *reply)
-{
-    struct asd_validation *items = mem_array(r->range.entry_count, sizeof *items);
-    struct asd_check *checks = mem_array(2 * (size_t)r->range.entry_count, sizeof *checks);
-    uint32_t count = 0;
-
-    r->items = items;
-    r->more_items = checks;
-    for (uint32_t i = 0; i < r->range.entry_count; i++) {
-        const struct asd_store_entry *from = &r->range.entries[i];
-        struct asd_validation *v = &items[count];
-        bool bad = (from->in_slab && !from->there) || (r->in.verify_checksum && !from->verified) ||
-                   from->value.rc != 0;
-
-        *v = (struct asd_validation){.key = from->key, .checks = &checks[2 * i]};
-        if (from->in_slab) {
-            v->checks[v->check_count++] =
-                (struct asd_check){.name = slice_str("file_exists"), .ok = from->there};
-        }
-        if (r->in.verify_checksum || (bad && !from->in_slab)) {
-            v->checks[v->check_count++] = (struct asd_check){
-                .name = slice_str(checksum_algo_show_name(from->value.checksum.algo)),
-                .ok = from->verified};
-        }
-        count += bad || r->in.show_all;
-    }
-    reply->validations.items = items;
-    reply->validations.count = count;
-    reply->validations.has_next = r->range.more;
-    reply->validations.next = r->range.next;
-}
-
 static void build_partial(struct asd_server_request *r, struct asd_reply *reply, bool found)
 {
     struct slice *parts = mem_array(r->in.partial.part_count, sizeof *parts);
@@ -136,7 +103,7 @@ static int build(struct asd_server_request *r, struct asd_reply *reply, struct s
     case ASD_RANGE_ENTRIES:
         return build_entries(r, reply, ret_key, e);
     case ASD_RANGE_VALIDATE:
-        build_validations(r, reply);
+        asd_server_build_validations(r, reply);
         return 0;
     case ASD_MULTI_GET:
     case ASD_MULTI_GET2:

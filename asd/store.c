@@ -360,6 +360,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     store->room = options->room;
     store->on_failed = options->on_failed;
     store->failed_ctx = options->failed_ctx;
+    asd_store_verify_checksums(store, options->verify_checksums);
     list_init(&store->high);
     list_init(&store->low);
     list_init(&store->commit.members);
@@ -397,6 +398,11 @@ void asd_store_set_limits(struct asd_store *store, uint64_t capacity_bytes, unsi
     store->limit_percent = limit_percent;
 }
 
+void asd_store_verify_checksums(struct asd_store *store, bool verify)
+{
+    atomic_store(&store->verify_checksums, verify);
+}
+
 bool asd_store_failed(const struct asd_store *store, struct err *ret_err)
 {
     if (store->failed && ret_err != NULL) {
@@ -422,6 +428,7 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .applies = c->applies,
         .asserts_failed = c->asserts_failed,
         .refused_full = c->refused_full,
+        .refused_checksum = c->refused_checksum,
         .updates = c->updates,
         .batches = c->batches,
         .fdatasyncs = c->fdatasyncs,
@@ -432,6 +439,7 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .reads_hot = c->reads_hot,
         .read_bytes = c->read_bytes,
         .bad_values = c->bad_values,
+        .read_errors = c->read_errors,
         .frees = c->frees,
         .frees_pending = asd_space_pending(&store->space),
         .punches = c->punches,

@@ -50,6 +50,7 @@ struct asd_store_options {
     unsigned limit_percent;        /* this part of the capacity may be used, the reserve included */
     uint64_t slab_bytes;           /* of new slab files; 0: 4 GiB */
     unsigned read_threads;         /* 0: 8 */
+    bool verify_checksums;         /* as asd_store_verify_checksums() */
     unsigned punch_delay_ms;       /* gather frees this long; 0: punch at once */
     struct asd_room *room;         /* borrowed; NULL: there is always room */
     asd_store_failed_cb on_failed; /* once, when it goes out of service; NULL: nobody asks */
@@ -78,7 +79,7 @@ struct asd_store_op {
 
 struct asd_store_apply {
     struct asd_store_op op;
-    struct slice failed_key; /* out, for ERR_ASSERT_FAILED and ERR_CORRUPT: borrowed from `what` */
+    struct slice failed_key; /* out, for ERR_ASSERT_FAILED, ERR_CHECKSUM, ERR_CORRUPT: in `what` */
 
     const struct asd_apply *what; /* private from here on */
     const struct asd_move *move;  /* NULL: a client's */
@@ -88,7 +89,7 @@ struct asd_store_apply {
 
 /* `prio` is an enum asd_prio; 0 is high. Errors: ERR_BUSY, ERR_FAILED, ERR_TOO_LARGE at once;
  * ERR_ASSERT_FAILED (once everything it was judged by is durable), ERR_FULL, ERR_FAILED,
- * ERR_CANCELED, ERR_CORRUPT (an asserted value fails its checks) in the callback. */
+ * ERR_CANCELED, ERR_CHECKSUM, ERR_CORRUPT (an asserted value fails its checks) in the callback. */
 int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
                     const struct asd_apply *what, uint8_t prio, asd_store_cb cb);
 
@@ -96,15 +97,19 @@ int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
 
 void asd_store_set_full(struct asd_store *store, bool full); /* until told otherwise or restart */
 void asd_store_set_limits(struct asd_store *store, uint64_t capacity_bytes, unsigned limit_percent);
+/* Compare the client's checksum, if it gave one, with each value set from now on: ERR_CHECKSUM for
+ * an apply with one that is wrong. */
+void asd_store_verify_checksums(struct asd_store *store, bool verify);
 /* True once a write, flush or index write has failed; *ret_err (may be NULL) says which. */
 bool asd_store_failed(const struct asd_store *store, struct err *ret_err);
 
 struct asd_store_stats {
     uint64_t used_bytes, capacity_bytes, slab_count;
-    uint64_t applies, asserts_failed, refused_full, updates;
+    uint64_t applies, asserts_failed, refused_full, refused_checksum, updates;
     uint64_t batches, fdatasyncs, index_syncs;
     uint64_t slab_write_bytes, index_write_bytes;
-    uint64_t reads, reads_hot /* of them: no thread was needed */, read_bytes, bad_values;
+    uint64_t reads, reads_hot /* of them: no thread was needed */, read_bytes, bad_values,
+        read_errors;
     uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
     uint64_t moves, moves_lost /* to a change of the key */, moved_bytes;
 };

@@ -23,9 +23,17 @@ struct asd_counters {
     atomic_uint_fast64_t applies, asserts_failed, refused_full, updates;
     atomic_uint_fast64_t batches, fdatasyncs, index_syncs;
     atomic_uint_fast64_t slab_write_bytes, index_write_bytes;
-    atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values;
+    atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values, read_errors;
+    atomic_uint_fast64_t refused_checksum;
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
     atomic_uint_fast64_t moves, moves_lost, moved_bytes;
+};
+
+/* health.c */
+struct asd_health_state {
+    atomic_int_fast64_t score;
+    atomic_uint_fast64_t last_place;
+    atomic_bool reads_fail;
 };
 
 static inline void asd_count(atomic_uint_fast64_t *counter, uint64_t more)
@@ -55,6 +63,8 @@ struct asd_store {
     struct asd_space space;
     struct asd_mark mark; /* commit thread */
     struct asd_counters counters;
+    struct asd_health_state health;
+    atomic_bool verify_checksums;
 
     uint64_t capacity_bytes;
     unsigned limit_percent;

@@ -77,7 +77,8 @@ enum asd_store_range_kind {
 
 struct asd_store_entry {
     struct slice key;             /* in memory of the request */
-    struct asd_store_value value; /* ENTRIES, CHECK and VERIFY (without data) */
+    struct asd_store_value value; /* ENTRIES; CHECK, VERIFY: without data, and rc is why it could
+                                   * not be looked at */
     bool in_slab;                 /* CHECK, VERIFY */
     bool there;                   /* CHECK, VERIFY: in_slab and within its file */
     bool verified;                /* VERIFY: both checksums are right */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/health.h"
 #include "asd/store_private.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -17,6 +18,15 @@ static int bad_value(struct asd_store *store, int rc)
         asd_count(&store->counters.bad_values, 1);
     }
     return rc;
+}
+
+/* A look-up failed with `rc`: damage of the index is that of the key. */
+static int bad_find(struct asd_store *store, struct slice index_key, int rc)
+{
+    if (rc == -EIO) {
+        asd_health_index_error(store, crc32c(0, index_key.data, index_key.len));
+    }
+    return bad_value(store, rc);
 }
 
 /* What a look-up begun at `seq` gave. -EAGAIN: look up again. */
@@ -58,7 +68,7 @@ static int find_by(struct asd_store *store, find_cb get, struct slice index_key,
             rc = found_take(store, index_key, seq, &value, ret_found, e);
         }
     } while (rc == -EAGAIN);
-    return bad_value(store, rc);
+    return bad_find(store, index_key, rc);
 }
 
 int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
@@ -84,11 +94,11 @@ void asd_value_find_many(struct asd_store *store, const struct slice *index_keys
         ret_found[i] = (struct asd_found){0};
         if (ret_rcs[i] == 0) {
             ret_rcs[i] = found_take(store, index_keys[i], seq, &values[i], &ret_found[i], e);
-            if (ret_rcs[i] == -EAGAIN) {
-                ret_rcs[i] = asd_value_find(store, index_keys[i], &ret_found[i], e);
-            } else {
-                bad_value(store, ret_rcs[i]);
-            }
+        }
+        if (ret_rcs[i] == -EAGAIN) {
+            ret_rcs[i] = asd_value_find(store, index_keys[i], &ret_found[i], e);
+        } else {
+            bad_find(store, index_keys[i], ret_rcs[i]);
         }
     }
     free(values);
@@ -119,6 +129,7 @@ int asd_value_read_part(struct asd_store *store, const struct asd_found *found, 
     }
     rc =
         asd_space_read(&store->space, found->pin.slab, record->offset + offset, ret_data, bytes, e);
+    asd_health_read(store, rc, record->slab, record->offset + offset);
     if (rc == -EIO) {
         rc = e->code = ERR_CORRUPT; /* a bad sector is this key's trouble, not the device's */
     }

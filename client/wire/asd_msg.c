@@ -9,7 +9,7 @@
 
 static const uint8_t magic[] = {'a', 'L', 'b', 'A'};
 
-enum { HELLO_TEXT_BYTES_MAX = 4096, KEY_TEXT_BYTES = 200 };
+enum { HELLO_TEXT_BYTES_MAX = 4096 };
 
 /* ---- preamble ---- */
 
@@ -154,16 +154,15 @@ void asd_error_put(struct buf *b, unsigned version, uint32_t request_id, int32_t
     llio_sub_end(b, mark);
 }
 
-/* Printable characters as they are, the rest as \xNN; cut where it gets long. */
-static void key_text(struct slice key, char ret_text[KEY_TEXT_BYTES])
+void asd_key_text(struct slice key, char ret_text[ASD_KEY_TEXT_BYTES])
 {
     size_t at = 0;
 
-    for (size_t i = 0; i < key.len && at + 8 < KEY_TEXT_BYTES; i++) {
+    for (size_t i = 0; i < key.len && at + 8 < ASD_KEY_TEXT_BYTES; i++) {
         uint8_t c = key.data[i];
         bool plain = c >= 0x20 && c < 0x7f && c != '\\';
 
-        at += (size_t)snprintf(ret_text + at, KEY_TEXT_BYTES - at, plain ? "%c" : "\\x%02x", c);
+        at += (size_t)snprintf(ret_text + at, ASD_KEY_TEXT_BYTES - at, plain ? "%c" : "\\x%02x", c);
     }
     ret_text[at] = '\0';
 }
@@ -171,12 +170,12 @@ static void key_text(struct slice key, char ret_text[KEY_TEXT_BYTES])
 int asd_error_get(int32_t rc, struct rd payload, struct slice *ret_key, struct err *e)
 {
     struct slice text = rc_has_text(rc) ? llio_string(&payload) : slice_of(NULL, 0);
-    char printable[KEY_TEXT_BYTES];
+    char printable[ASD_KEY_TEXT_BYTES];
 
     if (payload.bad) {
         text = slice_of(NULL, 0);
     }
-    key_text(text, printable);
+    asd_key_text(text, printable);
     *ret_key = slice_of(NULL, 0);
     switch (rc) {
     case ASD_RC_ASSERT_FAILED:

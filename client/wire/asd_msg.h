@@ -20,6 +20,7 @@ enum {
     ASD_ID_BYTES_MAX = 256,
     ASD_HEAD_BYTES_MAX = 8,
     ASD_KEY_BYTES_MAX = 65536,
+    ASD_KEY_TEXT_BYTES = 200,
     ASD_FRAME_BYTES_MAX = 72 * 1048576, /* a longer frame is a protocol error */
     ASD_RANGE_MAX = 200                 /* entries of one range reply */
 };
@@ -98,6 +99,8 @@ int asd_error_get(int32_t rc, struct rd payload, struct slice *ret_key, struct e
 /* The code for an error of ours, for the server: asd_rc_of(ERR_FULL) is ASD_RC_FULL. */
 int32_t asd_rc_of(int err_code);
 
+/* A key for people: printable characters as they are, the rest as \xNN; cut where it gets long. */
+void asd_key_text(struct slice key, char ret_text[ASD_KEY_TEXT_BYTES]);
 /* "Apply", "PartialGet": for logs and metrics; "?" for an unknown code. */
 const char *asd_code_name(uint32_t code);
 

@@ -129,7 +129,7 @@ static void check_keys(struct slice key)
     }
 }
 
-/* FORMAT.md: a value's checksum stands at 12 and leaves inline bytes out, others stand at the end. */
+/* FORMAT.md: that of a value is at 12 and leaves inline bytes out, any other is at the end. */
 static void make_right(enum kind kind, struct slice key, uint8_t *p, size_t bytes)
 {
     uint32_t crc = crc32c(0, key.data, key.len);

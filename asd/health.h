@@ -1,0 +1,26 @@
+/* Is the device going? How many of its reads fail.
+ *
+ * A bad sector is an error for one key; a device that is going fails read after read. So a read
+ * that fails with an I/O error adds ASD_HEALTH_ERROR_COST to a score, one that succeeds takes 1
+ * off, and the same place read again counts once. At ASD_HEALTH_SCORE_BAD (16 errors, or more than
+ * every 16th read failing for a while) the ASD says that it is not healthy, until the score is
+ * back at 0. It goes on serving what can be read. Any thread. */
+#ifndef ASD_HEALTH_H
+#define ASD_HEALTH_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum { ASD_HEALTH_ERROR_COST = 16, ASD_HEALTH_SCORE_BAD = 256, ASD_HEALTH_SCORE_MAX = 512 };
+
+struct asd_store;
+
+/* A read at `offset` of a slab came back with `rc`. */
+void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t offset);
+/* The index failed to read, with an I/O error, what it holds of a key with this checksum. */
+void asd_health_index_error(struct asd_store *store, uint32_t key_crc);
+/* 0, or why not: out of service (the error it was), or ERR_FAILED: reads fail. */
+int asd_health(const struct asd_store *store, struct err *ret_err);
+
+#endif
