@@ -4,26 +4,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/front_private.h"
 #include "asd/read_private.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
 #include "base/check.h"
 #include "base/mem.h"
 
-int asd_read_submit(struct asd_store *store, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
+int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
                     asd_store_cb cb)
 {
     int rc;
 
-    CHECK(!store->closing);
-    op->store = store;
+    CHECK(!front->closing);
+    op->store = front->store;
+    op->front = front;
     op->cb = cb;
-    rc = pool_submit(store->read_pool, &op->work, prio == ASD_PRIO_LOW ? POOL_LOW : POOL_HIGH, run,
+    rc = pool_submit(front->read_pool, &op->work, prio == ASD_PRIO_LOW ? POOL_LOW : POOL_HIGH, run,
                      asd_read_done);
     if (rc != 0) {
         return err_set(&op->err, rc, "reads");
     }
-    asd_count(&store->counters.reads, 1);
+    asd_count(&front->store->counters.reads, 1);
     return 0;
 }
 
@@ -116,29 +118,6 @@ static struct slice hot_key_of(struct hot_key *k, struct slice key)
     return slice_of(k->data, key.len + 1);
 }
 
-/* The callback comes at the end of the turn: never from inside the submit. */
-static void finish_later(struct asd_store_op *op)
-{
-    list_push(&op->store->finished, &op->link);
-    asd_store_gather(op->store);
-    asd_count(&op->store->counters.reads, 1);
-    asd_count(&op->store->counters.reads_hot, 1);
-}
-
-void asd_read_finish(struct asd_store *store)
-{
-    struct list now;
-    struct list *link;
-
-    list_init(&now);
-    list_splice(&now, &store->finished);
-    while ((link = list_pop(&now)) != NULL) {
-        struct asd_store_op *op = container_of(link, struct asd_store_op, link);
-
-        op->cb(op, op->rc);
-    }
-}
-
 /* False when a thread has to do it: the index would read the disk, or a value is in a slab. */
 static bool find_hot(struct asd_store *store, const struct asd_store_get *get,
                      struct asd_found *ret_found, int *ret_rcs, struct err *e)
@@ -185,12 +164,14 @@ static void get_values(struct asd_store_get *get, const struct asd_found *found,
     }
 }
 
-static bool get_hot(struct asd_store *store, struct asd_store_get *get, asd_store_cb cb)
+static bool get_hot(struct asd_front *front, struct asd_store_get *get, asd_store_cb cb)
 {
+    struct asd_store *store = front->store;
     struct asd_found found[HOT_KEYS_MAX];
     int rcs[HOT_KEYS_MAX];
 
     get->op.store = store;
+    get->op.front = front;
     get->op.cb = cb;
     if (get->key_count > HOT_KEYS_MAX || !find_hot(store, get, found, rcs, &get->op.err)) {
         return false;
@@ -199,7 +180,9 @@ static bool get_hot(struct asd_store *store, struct asd_store_get *get, asd_stor
     for (uint32_t i = 0; i < get->key_count; i++) {
         asd_value_found_release(store, &found[i]);
     }
-    finish_later(&get->op);
+    asd_front_finish(front, &get->op);
+    asd_count(&store->counters.reads, 1);
+    asd_count(&store->counters.reads_hot, 1);
     return true;
 }
 
@@ -214,15 +197,15 @@ static void get_work(struct pool_work *work)
     lookup_release(&l, op->store, get->key_count);
 }
 
-int asd_store_get(struct asd_store *store, struct asd_store_get *get, const struct slice *keys,
+int asd_store_get(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
                   uint32_t key_count, uint8_t prio, asd_store_cb cb)
 {
     *get = (struct asd_store_get){.keys = keys, .key_count = key_count};
     if (key_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
     }
-    CHECK(!store->closing);
-    return get_hot(store, get, cb) ? 0 : asd_read_submit(store, &get->op, prio, get_work, cb);
+    CHECK(!front->closing);
+    return get_hot(front, get, cb) ? 0 : asd_read_submit(front, &get->op, prio, get_work, cb);
 }
 
 static void exists_work(struct pool_work *work)
@@ -243,14 +226,14 @@ static void exists_work(struct pool_work *work)
     lookup_release(&l, op->store, get->key_count);
 }
 
-int asd_store_exists(struct asd_store *store, struct asd_store_get *get, const struct slice *keys,
+int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
                      uint32_t key_count, uint8_t prio, asd_store_cb cb)
 {
     *get = (struct asd_store_get){.keys = keys, .key_count = key_count};
     if (key_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
     }
-    return asd_read_submit(store, &get->op, prio, exists_work, cb);
+    return asd_read_submit(front, &get->op, prio, exists_work, cb);
 }
 
 void asd_store_get_release(struct asd_store_get *get)
@@ -316,7 +299,7 @@ static void partial_work(struct pool_work *work)
     }
 }
 
-int asd_store_partial(struct asd_store *store, struct asd_store_partial *partial, struct slice key,
+int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial, struct slice key,
                       const struct asd_part *parts, uint32_t part_count, uint8_t prio,
                       asd_store_cb cb)
 {
@@ -324,7 +307,7 @@ int asd_store_partial(struct asd_store *store, struct asd_store_partial *partial
     if (part_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&partial->op.err, ERR_TOO_LARGE, "%" PRIu32 " parts", part_count);
     }
-    return asd_read_submit(store, &partial->op, prio, partial_work, cb);
+    return asd_read_submit(front, &partial->op, prio, partial_work, cb);
 }
 
 void asd_store_partial_release(struct asd_store_partial *partial)

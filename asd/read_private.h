@@ -7,8 +7,8 @@
 
 struct asd_found;
 
-/* Run `run` in the read pool, then asd_read_done() and so `cb` with op->rc. */
-int asd_read_submit(struct asd_store *store, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
+/* Run `run` in the front's read pool, then asd_read_done() and so `cb` with op->rc. */
+int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
                     asd_store_cb cb);
 void asd_read_done(struct pool_work *work, int rc);
 /* ERR_TOO_LARGE, naming the limit: more than a reply may hold. */

@@ -227,26 +227,26 @@ static bool run_here(struct asd_server_request *r)
 
 static int submit(struct asd_server_request *r)
 {
-    struct asd_store *store = r->server->store;
+    struct asd_front *front = asd_store_front(r->server->store);
     struct asd_request *in = &r->in;
 
     switch (in->code) {
     case ASD_APPLY:
-        return asd_store_apply(store, &r->apply, &in->apply, in->prio, on_store);
+        return asd_store_apply(front, &r->apply, &in->apply, in->prio, on_store);
     case ASD_MULTI_GET:
     case ASD_MULTI_GET2:
         r->has_get = true;
-        return asd_store_get(store, &r->get, in->keys.items, in->keys.count, in->prio, on_store);
+        return asd_store_get(front, &r->get, in->keys.items, in->keys.count, in->prio, on_store);
     case ASD_MULTI_EXISTS:
         r->has_get = true;
-        return asd_store_exists(store, &r->get, in->keys.items, in->keys.count, in->prio, on_store);
+        return asd_store_exists(front, &r->get, in->keys.items, in->keys.count, in->prio, on_store);
     case ASD_PARTIAL_GET:
         r->has_partial = true;
-        return asd_store_partial(store, &r->partial, in->partial.key, in->partial.parts,
+        return asd_store_partial(front, &r->partial, in->partial.key, in->partial.parts,
                                  in->partial.part_count, in->prio, on_store);
     default:
         r->has_range = true;
-        return asd_store_range(store, &r->range, &in->range,
+        return asd_store_range(front, &r->range, &in->range,
                                in->code == ASD_RANGE           ? ASD_STORE_KEYS
                                : in->code == ASD_RANGE_ENTRIES ? ASD_STORE_ENTRIES
                                : in->verify_checksum           ? ASD_STORE_VERIFY

@@ -1,10 +1,11 @@
 /* The store of one ASD: keys, values, and one way to change them, the transaction.
  *
- * One loop thread owns a store and calls everything here; work runs in the store's own
- * threads. A transaction is durable once its callback reports 0, and not before; one that
+ * One loop thread opens and closes a store. Requests go through a front, one loop's access to
+ * it; that loop makes them and gets their callbacks. Work runs in the store's own threads.
+ * A transaction is durable once its callback reports 0, and not before; one that
  * reports ERR_FAILED or ERR_CANCELED may have happened, wholly, or not at all. Reads see
  * durable transactions only and never wait for a commit. After a failed write, flush or index
- * write every apply gets ERR_FAILED until the process starts anew; reads go on.
+ * write every apply of every front gets ERR_FAILED until the process starts anew; reads go on.
  * Bytes on disk and what a crash leaves: FORMAT.md. */
 #ifndef ASD_STORE_H
 #define ASD_STORE_H
@@ -25,12 +26,15 @@ enum {
     ASD_STORE_KEY_BYTES_MAX = ASD_KEY_BYTES_MAX,
     ASD_STORE_VALUE_BYTES_MAX = 72 * 1048576,
     ASD_STORE_ITEMS_MAX = 65536,               /* keys, parts, asserts or updates of one request */
-    ASD_STORE_APPLIES_MAX = 4096,              /* waiting or running; more get ERR_BUSY */
+    ASD_STORE_APPLIES_MAX = 4096,              /* waiting or running, of all fronts; more get
+                                                * ERR_BUSY */
     ASD_STORE_APPLY_BYTES_MAX = 512 * 1048576, /* values in them; more: ERR_BUSY */
+    ASD_STORE_READ_THREADS = 8,
     ASD_STORE_RESERVE_PERCENT = 2 /* of what may be used: for those with the reserve flag */
 };
 
 struct io;
+struct asd_front;
 struct asd_home;
 struct asd_index;
 struct asd_room;
@@ -49,7 +53,7 @@ struct asd_store_options {
     uint64_t capacity_bytes;
     unsigned limit_percent;        /* this part of the capacity may be used, the reserve included */
     uint64_t slab_bytes;           /* of new slab files; 0: 4 GiB */
-    unsigned read_threads;         /* 0: 8 */
+    unsigned read_threads;         /* of the first front; 0: ASD_STORE_READ_THREADS */
     bool verify_checksums;         /* as asd_store_verify_checksums() */
     unsigned punch_delay_ms;       /* gather frees this long; 0: punch at once */
     struct asd_room *room;         /* borrowed; NULL: there is always room */
@@ -57,13 +61,21 @@ struct asd_store_options {
     void *failed_ctx;
 };
 
-/* Opens, and settles what a crash left. Blocks; call it before the loop serves anybody.
- * On failure *ret_store is NULL and *e names the file. */
+/* Opens, and settles what a crash left, with a first front on `loop`. Blocks; call it before the
+ * loop serves anybody. On failure *ret_store is NULL and *e names the file. */
 int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
                    struct asd_store **ret_store, struct err *e);
-/* Applies that wait get ERR_CANCELED, so do reads; what runs finishes; then `cb`, and the
- * store, its index included, is gone. */
+/* When all fronts but the first are closed; that one closes with it. Then `cb`, and the store,
+ * its index included, is gone. */
 void asd_store_close(struct asd_store *store, asd_store_close_cb cb, void *ctx);
+
+/* One more front, with `read_threads` of its own, on `loop`: call it before that runs, or on it. */
+int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threads,
+                   struct asd_front **ret_front, struct err *e);
+/* Its applies that wait get ERR_CANCELED, so do its reads; what runs finishes; then `cb`, and
+ * the front is gone. Its loop; not for the first one. */
+void asd_front_close(struct asd_front *front, asd_store_close_cb cb, void *ctx);
+struct asd_front *asd_store_front(struct asd_store *store); /* the first one */
 
 /* Head of every request. The caller owns a request and everything it points to again in
  * the callback, which runs exactly once, later, if the submit returned 0. */
@@ -71,6 +83,7 @@ struct asd_store_op {
     struct err err; /* out: says why, if rc != 0 */
 
     struct asd_store *store; /* private from here on */
+    struct asd_front *front;
     struct list link;
     struct pool_work work;
     asd_store_cb cb;
@@ -90,10 +103,10 @@ struct asd_store_apply {
 /* `prio` is an enum asd_prio; 0 is high. Errors: ERR_BUSY, ERR_FAILED, ERR_TOO_LARGE at once;
  * ERR_ASSERT_FAILED (once everything it was judged by is durable), ERR_FULL, ERR_FAILED,
  * ERR_CANCELED, ERR_CHECKSUM, ERR_CORRUPT (an asserted value fails its checks) in the callback. */
-int asd_store_apply(struct asd_store *store, struct asd_store_apply *apply,
+int asd_store_apply(struct asd_front *front, struct asd_store_apply *apply,
                     const struct asd_apply *what, uint8_t prio, asd_store_cb cb);
 
-/* ---- settings and figures ---- */
+/* ---- settings and figures: any thread ---- */
 
 void asd_store_set_full(struct asd_store *store, bool full); /* until told otherwise or restart */
 void asd_store_set_limits(struct asd_store *store, uint64_t capacity_bytes, unsigned limit_percent);

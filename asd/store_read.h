@@ -1,8 +1,8 @@
 /* Reading from the store: values, parts of values, ranges of keys.
  *
  * Same rules as store.h; a read that finds everything in memory runs on the loop, any other in
- * the read pool. Results belong to the request; release it in the callback or
- * later, before the store's close callback. A caller that wants to keep a buffer takes the pointer
+ * the front's read pool. Results belong to the request; release it in the callback or
+ * later, before the front's close callback. A caller that wants to keep a buffer takes the pointer
  * and sets it to NULL. */
 #ifndef ASD_STORE_READ_H
 #define ASD_STORE_READ_H
@@ -24,7 +24,7 @@ enum {
     ASD_STORE_ENTRIES_BYTES_MAX = 8 * 1048576, /* a range of entries stops early, `more` set; but
                                                 * the first value comes whatever its size */
     ASD_STORE_VALIDATE_BYTES_MAX = 268435456,  /* same for a range that is verified */
-    ASD_STORE_READS_MAX = 8192,                /* waiting or running; more get ERR_BUSY */
+    ASD_STORE_READS_MAX = 8192,                /* of a front, waiting or running; more: ERR_BUSY */
 };
 
 struct buf;
@@ -45,9 +45,9 @@ struct asd_store_get {
     uint32_t key_count;
 };
 
-int asd_store_get(struct asd_store *store, struct asd_store_get *get, const struct slice *keys,
+int asd_store_get(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
                   uint32_t key_count, uint8_t prio, asd_store_cb cb);
-int asd_store_exists(struct asd_store *store, struct asd_store_get *get, const struct slice *keys,
+int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
                      uint32_t key_count, uint8_t prio, asd_store_cb cb);
 void asd_store_get_release(struct asd_store_get *get);
 
@@ -63,7 +63,7 @@ struct asd_store_partial {
 
 /* Parts are not verified here: who reads slices has its own trailer for that.
  * ERR_NOT_FOUND; -ERANGE for a part beyond the value; ERR_TOO_LARGE. */
-int asd_store_partial(struct asd_store *store, struct asd_store_partial *partial, struct slice key,
+int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial, struct slice key,
                       const struct asd_part *parts, uint32_t part_count, uint8_t prio,
                       asd_store_cb cb);
 void asd_store_partial_release(struct asd_store_partial *partial);
@@ -96,7 +96,7 @@ struct asd_store_range {
     struct buf *keys;
 };
 
-int asd_store_range(struct asd_store *store, struct asd_store_range *request,
+int asd_store_range(struct asd_front *front, struct asd_store_range *request,
                     const struct asd_range *range, enum asd_store_range_kind kind, uint8_t prio,
                     asd_store_cb cb);
 void asd_store_range_release(struct asd_store_range *request);

@@ -5,13 +5,13 @@
 #include "loop/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "loop/thread.h"
 
 enum { POOL_NAME_BYTES = 16 };
 
@@ -149,19 +149,14 @@ static void on_wake(uv_async_t *wake)
     }
 }
 
-/* Signals are for the loop thread. */
 static int start_workers(struct pool *pool, unsigned threads)
 {
-    sigset_t all, before;
     int rc = 0;
 
-    sigfillset(&all);
-    CHECK(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
     while (rc == 0 && pool->threads_count < threads) {
-        rc = -pthread_create(&pool->threads[pool->threads_count], NULL, worker_main, pool);
+        rc = loop_thread_start(&pool->threads[pool->threads_count], worker_main, pool);
         pool->threads_count += rc == 0;
     }
-    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     return rc;
 }
 

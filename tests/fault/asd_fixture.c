@@ -79,8 +79,10 @@ static int open_parts(struct asd_fixture *f, struct err *e)
     if (rc != 0) {
         asd_home_release(&f->home);
         asd_room_release(&f->room);
+        return rc;
     }
-    return rc;
+    f->front = asd_store_front(f->store);
+    return 0;
 }
 
 int asd_fixture_open(struct asd_fixture *f, struct err *e)
@@ -109,6 +111,7 @@ void asd_fixture_close(struct asd_fixture *f)
         asd_store_close(f->store, on_closed, &closed);
         loop_fixture_run_until(&f->base, &closed);
         f->store = NULL;
+        f->front = NULL;
         asd_home_release(&f->home);
         asd_room_release(&f->room);
     }
@@ -166,7 +169,7 @@ static int wait_for(struct asd_fixture *f, struct asd_store_op *op, int submit_r
 int asd_fixture_apply(struct asd_fixture *f, const struct asd_apply *what, struct err *e)
 {
     struct asd_store_apply apply;
-    int rc = asd_store_apply(f->store, &apply, what, ASD_PRIO_HIGH, on_op);
+    int rc = asd_store_apply(f->front, &apply, what, ASD_PRIO_HIGH, on_op);
 
     rc = wait_for(f, &apply.op, rc);
     if (e != NULL) {
@@ -195,7 +198,7 @@ int asd_fixture_get(struct asd_fixture *f, struct slice key, uint8_t **ret_data,
                     uint32_t *ret_bytes)
 {
     struct asd_store_get get;
-    int rc = asd_store_get(f->store, &get, &key, 1, ASD_PRIO_HIGH, on_op);
+    int rc = asd_store_get(f->front, &get, &key, 1, ASD_PRIO_HIGH, on_op);
 
     rc = wait_for(f, &get.op, rc);
     if (rc == 0) {
@@ -224,7 +227,7 @@ bool asd_fixture_has(struct asd_fixture *f, const char *key, const void *data, s
 int asd_fixture_range(struct asd_fixture *f, struct asd_store_range *ret_range,
                       const struct asd_range *range, enum asd_store_range_kind kind)
 {
-    int rc = asd_store_range(f->store, ret_range, range, kind, ASD_PRIO_HIGH, on_op);
+    int rc = asd_store_range(f->front, ret_range, range, kind, ASD_PRIO_HIGH, on_op);
 
     return wait_for(f, &ret_range->op, rc);
 }

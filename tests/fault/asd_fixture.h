@@ -27,6 +27,7 @@ struct asd_fixture {
     struct asd_room room; /* looks are the test's */
     struct asd_home home;
     struct asd_store *store; /* NULL: closed */
+    struct asd_front *front; /* the first one */
     int lock_fd;
 };
 

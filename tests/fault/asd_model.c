@@ -236,7 +236,7 @@ static void send_apply(struct workload *w, struct asd_fixture *f, struct sent *s
 {
     s->tx = random_tx(w);
     sent_prepare(s);
-    if (asd_store_apply(f->store, &s->apply, &s->what, prio, on_apply) != 0) {
+    if (asd_store_apply(f->front, &s->apply, &s->what, prio, on_apply) != 0) {
         s->refused = s->answered = true;
     }
 }

@@ -288,7 +288,7 @@ static void send_change(struct asd_fixture *f, struct sent *s, const char *key, 
     s->update = (struct asd_update){
         .key = slice_str(key), .value = slice_of(s->data, bytes), .is_delete = bytes == 0};
     s->what = (struct asd_apply){.updates = &s->update, .update_count = 1};
-    assert_int_equal(asd_store_apply(f->store, &s->apply, &s->what, prio, on_sent), 0);
+    assert_int_equal(asd_store_apply(f->front, &s->apply, &s->what, prio, on_sent), 0);
 }
 
 static void send_assert(struct asd_fixture *f, struct sent *s, const char *key, uint64_t seed,
@@ -298,7 +298,7 @@ static void send_assert(struct asd_fixture *f, struct sent *s, const char *key, 
     s->is = (struct asd_assert){
         .key = slice_str(key), .value = slice_of(s->data, bytes), .has_value = true};
     s->what = (struct asd_apply){.asserts = &s->is, .assert_count = 1};
-    assert_int_equal(asd_store_apply(f->store, &s->apply, &s->what, prio, on_sent), 0);
+    assert_int_equal(asd_store_apply(f->front, &s->apply, &s->what, prio, on_sent), 0);
 }
 
 static int answer(struct asd_fixture *f, struct sent *s)

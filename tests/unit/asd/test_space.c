@@ -133,7 +133,7 @@ static void begin_read(struct fixture *f, struct slow_read *r, const char *key, 
 {
     *r = (struct slow_read){0};
     assert_int_equal(
-        asd_store_partial(f->base.store, &r->partial, slice_str(key), &whole, 1, 0, on_partial), 0);
+        asd_store_partial(f->base.front, &r->partial, slice_str(key), &whole, 1, 0, on_partial), 0);
     gate_wait_held(&f->gate, held);
 }
 
@@ -275,7 +275,7 @@ static void a_read_whose_look_up_is_out_of_date_looks_up_again(void **state)
     index_double_set_hook(f->base.index, on_lookup, &f->gate);
     f->gate.hold_lookup = true;
     assert_int_equal(
-        asd_store_partial(f->base.store, &r.partial, slice_str("k"), &whole, 1, 0, on_partial), 0);
+        asd_store_partial(f->base.front, &r.partial, slice_str("k"), &whole, 1, 0, on_partial), 0);
     pthread_mutex_lock(&f->gate.lock);
     while (!f->gate.lookup_held) {
         pthread_cond_wait(&f->gate.changed, &f->gate.lock);
@@ -338,7 +338,7 @@ static void storm_next(struct storm_read *r)
     r->storm->running++;
     r->key[0] = (char)('a' + r->storm->left % 4);
     r->part = (struct asd_part){r->storm->left * 37 % 20000, 5000};
-    assert_int_equal(asd_store_partial(r->storm->f->base.store, &r->partial, slice_str(r->key),
+    assert_int_equal(asd_store_partial(r->storm->f->base.front, &r->partial, slice_str(r->key),
                                        &r->part, 1, 0, on_storm),
                      0);
 }

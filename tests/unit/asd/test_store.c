@@ -248,7 +248,7 @@ static void requests_of_one_turn_share_one_flush(void **state)
         m->answered = &answered;
         m->update = set(m->key, large, i % 10 == 0 ? LARGE : 100);
         m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
-        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many), 0);
+        assert_int_equal(asd_store_apply(f->front, &m->apply, &m->what, 0, on_many), 0);
     }
     assert_int_equal(answered, 0); /* never from inside the call */
     wait_many(f, &answered, N);
@@ -290,7 +290,7 @@ static void asserts_see_what_earlier_members_of_the_batch_did(void **state)
         }
         m->what = (struct asd_apply){
             .asserts = &m->check, .assert_count = 1, .updates = &m->update, .update_count = 1};
-        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many), 0);
+        assert_int_equal(asd_store_apply(f->front, &m->apply, &m->what, 0, on_many), 0);
     }
     wait_many(f, &answered, N);
     for (unsigned i = 0; i < N; i++) {
@@ -318,7 +318,7 @@ static void high_priority_goes_first_and_low_does_not_starve(void **state)
         m->answered = &answered;
         m->update = set(m->key, "v", 1);
         m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
-        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what,
+        assert_int_equal(asd_store_apply(f->front, &m->apply, &m->what,
                                          i < N / 2 ? ASD_PRIO_LOW : ASD_PRIO_HIGH, on_many),
                          0);
     }
@@ -342,7 +342,7 @@ static void too_many_requests_are_refused_as_busy(void **state)
         m->answered = &answered;
         m->update = set("k", "v", 1);
         m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
-        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many),
+        assert_int_equal(asd_store_apply(f->front, &m->apply, &m->what, 0, on_many),
                          i < ASD_STORE_APPLIES_MAX ? 0 : ERR_BUSY);
     }
     wait_many(f, &answered, ASD_STORE_APPLIES_MAX);
@@ -364,7 +364,7 @@ static void closing_answers_every_request_once(void **state)
         m->answered = &answered;
         m->update = set(m->key, large, LARGE);
         m->what = (struct asd_apply){.updates = &m->update, .update_count = 1};
-        assert_int_equal(asd_store_apply(f->store, &m->apply, &m->what, 0, on_many), 0);
+        assert_int_equal(asd_store_apply(f->front, &m->apply, &m->what, 0, on_many), 0);
         if (i == N / 2) {
             uv_run(&f->base.loop, UV_RUN_NOWAIT); /* the first half is on its way */
         }
@@ -612,7 +612,7 @@ static void what_one_without_space_had_planned_is_there_for_later_ones_of_the_ba
     for (unsigned i = 0; i < 2; i++) {
         many[i].answered = &answered;
         many[i].what = (struct asd_apply){.updates = &updates[2 * i], .update_count = 2};
-        assert_int_equal(asd_store_apply(f->store, &many[i].apply, &many[i].what, 0, on_many), 0);
+        assert_int_equal(asd_store_apply(f->front, &many[i].apply, &many[i].what, 0, on_many), 0);
     }
     wait_many(f, &answered, 2);
     io->ops = below;

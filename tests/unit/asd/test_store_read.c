@@ -79,7 +79,7 @@ static void many_keys_are_answered_in_order_with_their_checksums(void **state)
     struct asd_store_get get;
 
     assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, keys, 5, 0, on_read)), 0);
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, keys, 5, 0, on_read)), 0);
     assert_int_equal(get.values[0].rc, 0);
     assert_int_equal(get.values[0].bytes, LARGE);
     assert_memory_equal(get.values[0].data, large, LARGE);
@@ -91,11 +91,11 @@ static void many_keys_are_answered_in_order_with_their_checksums(void **state)
     assert_int_equal(get.values[4].rc, ERR_NOT_FOUND);
     asd_store_get_release(&get);
 
-    assert_int_equal(wait_read(f, asd_store_exists(f->store, &get, keys, 5, 0, on_read)), 0);
+    assert_int_equal(wait_read(f, asd_store_exists(f->front, &get, keys, 5, 0, on_read)), 0);
     assert_true(get.exists[0] && !get.exists[1] && get.exists[2] && get.exists[3]);
     assert_false(get.exists[4]);
     asd_store_get_release(&get);
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, keys, 0, 0, on_read)), 0);
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, keys, 0, 0, on_read)), 0);
     asd_store_get_release(&get);
 }
 
@@ -110,7 +110,7 @@ static void more_bytes_than_a_reply_may_hold_are_refused_before_they_are_read(vo
     for (unsigned i = 0; i < N; i++) {
         keys[i] = slice_str("l");
     }
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, keys, N, 0, on_read)),
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, keys, N, 0, on_read)),
                      ERR_TOO_LARGE);
     assert_null(get.values);
     asd_store_get_release(&get);
@@ -127,7 +127,7 @@ static void small_values_in_memory_are_read_on_the_loop(void **state)
     assert_int_equal(asd_fixture_set(f, "s", large, 4096), 0);
     assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
     waited.done = false;
-    assert_int_equal(asd_store_get(f->store, &get, keys, 2, 0, on_read), 0);
+    assert_int_equal(asd_store_get(f->front, &get, keys, 2, 0, on_read), 0);
     assert_false(waited.done);
     loop_fixture_run_until(&f->base, &waited.done);
     assert_int_equal(waited.rc, 0);
@@ -137,7 +137,7 @@ static void small_values_in_memory_are_read_on_the_loop(void **state)
     assert_int_equal(asd_store_stats(f->store).reads_hot, 1);
     assert_int_equal(asd_store_stats(f->store).reads, 1);
 
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, both, 2, 0, on_read)), 0);
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, both, 2, 0, on_read)), 0);
     assert_memory_equal(get.values[1].data, large, LARGE);
     asd_store_get_release(&get);
     assert_int_equal(asd_store_stats(f->store).reads_hot, 1);
@@ -158,7 +158,7 @@ static void a_read_that_is_done_is_answered_though_the_store_closes(void **state
 
     assert_int_equal(asd_fixture_set(f, "s", large, 100), 0);
     waited.done = false;
-    assert_int_equal(asd_store_get(f->store, &get, &key, 1, 0, on_read_release), 0);
+    assert_int_equal(asd_store_get(f->front, &get, &key, 1, 0, on_read_release), 0);
     asd_fixture_close(f);
     assert_true(waited.done);
     assert_int_equal(waited.rc, 0);
@@ -176,7 +176,7 @@ static void a_reply_counts_with_all_that_is_around_its_values(void **state)
     for (unsigned i = 0; i < N; i++) {
         keys[i] = slice_str("s");
     }
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, keys, N, 0, on_read)),
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, keys, N, 0, on_read)),
                      ERR_TOO_LARGE);
     assert_non_null(strstr(get.op.err.msg, "at most"));
     asd_store_get_release(&get);
@@ -190,9 +190,9 @@ static void more_keys_or_parts_than_a_request_may_have_are_refused_at_once(void 
     struct asd_store_get get;
     uint32_t n = ASD_STORE_ITEMS_MAX + 1; /* of nothing: they are not looked at */
 
-    assert_int_equal(asd_store_get(f->store, &get, NULL, n, 0, on_read), ERR_TOO_LARGE);
-    assert_int_equal(asd_store_exists(f->store, &get, NULL, n, 0, on_read), ERR_TOO_LARGE);
-    assert_int_equal(asd_store_partial(f->store, &partial, slice_str("k"), NULL, n, 0, on_read),
+    assert_int_equal(asd_store_get(f->front, &get, NULL, n, 0, on_read), ERR_TOO_LARGE);
+    assert_int_equal(asd_store_exists(f->front, &get, NULL, n, 0, on_read), ERR_TOO_LARGE);
+    assert_int_equal(asd_store_partial(f->front, &partial, slice_str("k"), NULL, n, 0, on_read),
                      ERR_TOO_LARGE);
 }
 
@@ -201,7 +201,7 @@ static void more_keys_or_parts_than_a_request_may_have_are_refused_at_once(void 
 static int read_parts(struct asd_fixture *f, const char *key, const struct asd_part *parts,
                       uint32_t count, struct asd_store_partial *p)
 {
-    return wait_read(f, asd_store_partial(f->store, p, slice_str(key), parts, count, 0, on_read));
+    return wait_read(f, asd_store_partial(f->front, p, slice_str(key), parts, count, 0, on_read));
 }
 
 static void parts_come_in_the_order_asked_for(void **state)
@@ -394,7 +394,7 @@ static void flipped_bytes_in_a_slab_are_an_error_for_that_key_only(void **state)
     assert_int_equal(asd_fixture_set(f, "good", large, LARGE), 0);
     assert_int_equal(
         crash_disk_corrupt(f->disk, "/asd/slabs/0000000000000000", ASD_SLAB_HEADER_BYTES + 777), 0);
-    assert_int_equal(wait_read(f, asd_store_get(f->store, &get, keys, 2, 0, on_read)), 0);
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, keys, 2, 0, on_read)), 0);
     assert_int_equal(get.values[0].rc, ERR_CORRUPT);
     assert_null(get.values[0].data);
     assert_int_equal(get.values[1].rc, 0);
