@@ -36,6 +36,22 @@ int net_addr_tcp(struct net_addr *ret_addr, const char *host, uint16_t port, str
     return 0;
 }
 
+void net_addr_set_tls(struct net_addr *addr)
+{
+    addr->is_tls = true;
+    memcpy(addr->text, "tls", 3); /* in the place of "tcp" */
+}
+
+void net_addr_ip(const struct net_addr *addr, char ret_ip[NET_ADDR_IP_MAX])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&addr->sockaddr;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&addr->sockaddr;
+    bool is_v4 = addr->sockaddr.ss_family == AF_INET;
+
+    inet_ntop(addr->sockaddr.ss_family, is_v4 ? (const void *)&v4->sin_addr : &v6->sin6_addr,
+              ret_ip, NET_ADDR_IP_MAX);
+}
+
 static int parse_port(const char *text, uint16_t *ret_port)
 {
     unsigned port = 0;
@@ -105,6 +121,14 @@ int net_addr_parse(struct net_addr *ret_addr, const char *uri, struct err *e)
 {
     if (strncmp(uri, "tcp://", 6) == 0) {
         return parse_tcp(ret_addr, uri + 6, uri, e);
+    }
+    if (strncmp(uri, "tls://", 6) == 0) {
+        int rc = parse_tcp(ret_addr, uri + 6, uri, e);
+
+        if (rc == 0) {
+            net_addr_set_tls(ret_addr);
+        }
+        return rc;
     }
     if (strncmp(uri, "unix://", 7) == 0) {
         return parse_unix(ret_addr, uri + 7, uri, e);

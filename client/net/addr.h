@@ -1,4 +1,5 @@
-/* Where a peer listens: "tcp://1.2.3.4:8000", "tcp://[::1]:8000", "unix:///run/x.sock".
+/* Where a peer listens: "tcp://1.2.3.4:8000", "tcp://[::1]:8000", "unix:///run/x.sock";
+ * "tls://1.2.3.4:8000" is a TCP port where TLS is spoken.
  *
  * Names other than "localhost" are not resolved on a loop: hosts are IP literals.
  * Any thread. */
@@ -11,11 +12,12 @@
 
 #include "base/err.h"
 
-enum { NET_ADDR_TEXT_MAX = 160 };
+enum { NET_ADDR_TEXT_MAX = 160, NET_ADDR_IP_MAX = 46 };
 
 struct net_addr {
     bool is_unix;
-    struct sockaddr_storage sockaddr; /* tcp */
+    bool is_tls;
+    struct sockaddr_storage sockaddr; /* tcp, tls */
     char path[108];                   /* unix */
     char text[NET_ADDR_TEXT_MAX];     /* as it is printed in messages */
 };
@@ -24,8 +26,12 @@ struct net_addr {
 int net_addr_parse(struct net_addr *ret_addr, const char *uri, struct err *e);
 /* `host` is an IP literal or "localhost". */
 int net_addr_tcp(struct net_addr *ret_addr, const char *host, uint16_t port, struct err *e);
+/* What net_addr_tcp() gave becomes a port where TLS is spoken. */
+void net_addr_set_tls(struct net_addr *addr);
 /* As the kernel gave it; -EAFNOSUPPORT unless IPv4 or IPv6. */
 int net_addr_of_sockaddr(struct net_addr *ret_addr, const struct sockaddr *sockaddr);
+/* The host as an IP literal. */
+void net_addr_ip(const struct net_addr *addr, char ret_ip[NET_ADDR_IP_MAX]);
 uint16_t net_addr_port(const struct net_addr *addr); /* 0 for unix */
 /* True for unix sockets and 127.0.0.0/8, ::1. */
 bool net_addr_is_local(const struct net_addr *addr);

@@ -224,8 +224,14 @@ static void fail_sent(struct asd_client *client, struct asd_session *session, co
 static void connect_version(struct asd_client *client, unsigned version)
 {
     struct err e;
-    int rc = asd_session_start(client, version, &client->session);
+    int rc;
 
+    if (client->addr.is_tls && client->tls == NULL) {
+        err_say(&e, ERR_CONFIG, "speaks TLS, for which no certificates are configured here");
+        fail_waiting(client, &e);
+        return;
+    }
+    rc = asd_session_start(client, version, &client->session);
     if (rc != 0) {
         client->session = NULL;
         err_set(&e, rc, "connect");
@@ -314,6 +320,7 @@ struct asd_client *asd_client_new(uv_loop_t *loop, const struct asd_client_optio
     net_hub_init(&client->hub, loop);
     net_task_init(&client->done_task, on_done_task);
     client->addr = options->addr;
+    client->tls = options->tls;
     client->long_id = options->long_id != NULL ? mem_strdup(options->long_id) : NULL;
     client->owner = options->owner != NULL ? mem_strdup(options->owner) : NULL;
     client->connect_timeout_ms =

@@ -12,11 +12,11 @@
  * frame header), its reply read by asd_reply_decode(). Errors a callback can get: ERR_ASSERT_FAILED
  * (failed_key is set), ERR_FULL, ERR_UNKNOWN_OPERATION, ERR_BUSY, ERR_CORRUPT (failed_key is set),
  * and the others of asd_error_get(); ERR_REMOTE (the server's message is in err), ERR_IDENTITY
- * (another long id, or another owner, than expected), ERR_PROTOCOL, UV_ETIMEDOUT, ERR_CANCELED, and
- * what connect, read or write returned. For the last kind and for UV_ETIMEDOUT and ERR_CANCELED
- * `maybe_executed` tells whether the server may have seen the whole request: a write is then in
- * doubt. It is false after a refusal (ERR_ASSERT_FAILED, ERR_FULL, ERR_UNKNOWN_OPERATION,
- * ERR_BUSY). */
+ * (another long id, or another owner, than expected), ERR_TLS, ERR_PROTOCOL, UV_ETIMEDOUT,
+ * ERR_CANCELED, and what connect, read or write returned. For the last kind and for UV_ETIMEDOUT
+ * and ERR_CANCELED `maybe_executed` tells whether the server may have seen the whole request: a
+ * write is then in doubt. It is false after a refusal (ERR_ASSERT_FAILED, ERR_FULL,
+ * ERR_UNKNOWN_OPERATION, ERR_BUSY). */
 #ifndef NET_ASD_CLIENT_H
 #define NET_ASD_CLIENT_H
 
@@ -35,7 +35,8 @@ enum {
     ASD_CLIENT_CALLS_MAX = 1024 /* waiting or in flight; more get ERR_BUSY */
 };
 
-struct gather; /* wire/gather.h */
+struct gather;  /* wire/gather.h */
+struct net_tls; /* net/tls.h */
 struct asd_client;
 struct asd_call;
 typedef void (*asd_call_cb)(struct asd_call *call, int rc);
@@ -63,6 +64,8 @@ struct asd_call {
 
 struct asd_client_options {
     struct net_addr addr;
+    /* For an address that is_tls: borrowed until the client is closed. NULL: such calls fail. */
+    struct net_tls *tls;
     const char *long_id; /* expected identity; NULL: take any. Copied. */
     /* Whose claim (osd_keys.h) the store must carry: asked before the first request of each
      * connection. Without it every call fails with ERR_IDENTITY, as a disk that is not mounted, or

@@ -34,6 +34,8 @@ static int session_fail(struct asd_session *session, int rc, const char *what)
 
 /* ---- handshake ---- */
 
+enum { TLS_ALERT = 0x15, TLS_MAJOR = 3 }; /* how its answer to anything else begins */
+
 static void preamble_done(struct net_out *out, int rc)
 {
     struct asd_session *session = container_of(out, struct asd_session, preamble);
@@ -151,6 +153,9 @@ static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
     if (taken == 0) {
         return 0;
     }
+    if (taken < 0 && data[0] == TLS_ALERT && data[1] == TLS_MAJOR && !client->addr.is_tls) {
+        err_say(&e, ERR_TLS, "speaks TLS, but was asked without");
+    }
     if (taken == ERR_VERSION && session->version == ASD_VERSION_2) {
         asd_client_session_refused(client);
         return taken;
@@ -232,8 +237,16 @@ static void on_down(struct net_stream *s, int rc)
 {
     struct asd_session *session = session_of(s);
 
+    const char *why = net_stream_why(s, rc);
+    struct err e;
+
     if (rc == ERR_TOO_LARGE) {
         session_fail(session, ERR_PROTOCOL, "reply longer than a frame may be");
+        return;
+    }
+    if (why != NULL) {
+        err_say(&e, rc, "%s", why);
+        asd_client_session_failed(session->client, &e);
         return;
     }
     session_fail(session, rc,
@@ -265,7 +278,8 @@ int asd_session_start(struct asd_client *client, unsigned version, struct asd_se
     struct net_stream_options options = {.ops = &stream_ops,
                                          .frame_bytes_max = ASD_FRAME_BYTES_MAX,
                                          .expect_raw = true,
-                                         .is_unix = client->addr.is_unix};
+                                         .is_unix = client->addr.is_unix,
+                                         .tls = client->addr.is_tls ? client->tls : NULL};
     struct asd_session *session = mem_zalloc(sizeof *session);
     int rc;
 

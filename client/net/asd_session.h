@@ -33,8 +33,9 @@ struct asd_session {
 struct asd_client {
     struct net_hub hub;
     struct net_addr addr;
-    char *long_id; /* expected, or NULL */
-    char *owner;   /* likewise */
+    struct net_tls *tls; /* borrowed */
+    char *long_id;       /* expected, or NULL */
+    char *owner;         /* likewise */
     unsigned connect_timeout_ms;
     char server_id[ASD_ID_BYTES_MAX + 1];
     struct asd_session *session; /* connecting or ready, or NULL */

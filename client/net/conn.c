@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "wire/gather.h"
 
-enum { LOG_EVERY_MS = 1000 };
+enum { LOG_EVERY_MS = 1000, TLS_RECORD_HANDSHAKE = 0x16 };
 
 struct reply {
     struct net_out out;
@@ -74,6 +74,9 @@ static int on_raw(void *ctx, const uint8_t *data, size_t bytes)
     int taken = conn->server->options.ops->on_preamble(conn, data, bytes);
 
     if (taken < 0) {
+        if (data[0] == TLS_RECORD_HANDSHAKE) {
+            log_dropped(conn, "speaks TLS to a plain port");
+        }
         conn_end(conn); /* an answer may still leave */
         return (int)bytes;
     }
@@ -107,9 +110,10 @@ static void on_window(void *ctx, uint32_t frame_bytes, uint32_t window)
 static void on_down(struct net_stream *s, int rc)
 {
     struct net_conn *conn = conn_of(s);
+    const char *why = net_stream_why(s, rc);
 
     if (rc != UV_EOF && rc != UV_ECONNRESET && rc != UV_EPIPE && !conn->refused) {
-        log_dropped(conn, err_text(rc));
+        log_dropped(conn, why != NULL ? why : err_text(rc));
     }
     conn_end(conn);
 }
@@ -163,7 +167,21 @@ static void note_peer(struct net_conn *conn, const struct net_listener *listener
     if (!conn->peer.is_unix &&
         uv_tcp_getpeername(&conn->stream.uv.tcp, (struct sockaddr *)&sa, &bytes) == 0) {
         net_addr_of_sockaddr(&conn->peer, (struct sockaddr *)&sa);
+        if (listener->listen.addr.is_tls) {
+            net_addr_set_tls(&conn->peer);
+        }
     }
+}
+
+static struct net_tls *tls_of(const struct net_listener *listener)
+{
+    return listener->listen.addr.is_tls ? listener->server->options.tls : NULL;
+}
+
+static bool is_too_many(const struct net_server *server, bool is_tls)
+{
+    return server->conn_count >= server->options.connections_max ||
+           (is_tls && server->hub.handshakes >= NET_HANDSHAKES_MAX);
 }
 
 void net_conn_accept(struct net_listener *listener)
@@ -173,7 +191,8 @@ void net_conn_accept(struct net_listener *listener)
                                          .frame_bytes_max = server->options.frame_bytes_max,
                                          .write_bytes_max = NET_CONN_WRITE_BYTES_MAX,
                                          .expect_raw = true,
-                                         .is_unix = listener->listen.addr.is_unix};
+                                         .is_unix = listener->listen.addr.is_unix,
+                                         .tls = tls_of(listener)};
     struct net_conn *conn = mem_zalloc(sizeof *conn);
     unsigned long skipped;
 
@@ -186,10 +205,11 @@ void net_conn_accept(struct net_listener *listener)
         net_stream_close(&conn->stream);
         return;
     }
-    if (server->conn_count >= server->options.connections_max || server->closing) {
+    if (is_too_many(server, options.tls != NULL) || server->closing) {
         if (log_limit_pass(&server->refused_log, LOG_EVERY_MS, &skipped)) {
-            log_warn("net", "too many connections", "address=%s max=%u skipped=%lu",
-                     listener->listen.addr.text, server->options.connections_max, skipped);
+            log_warn("net", "too many connections", "address=%s max=%u handshakes=%u skipped=%lu",
+                     listener->listen.addr.text, server->options.connections_max,
+                     server->hub.handshakes, skipped);
         }
         conn->refused = true;
         net_stream_close(&conn->stream);

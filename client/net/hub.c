@@ -7,13 +7,16 @@
 
 void net_hub_init(struct net_hub *hub, uv_loop_t *loop)
 {
-    *hub = (struct net_hub){.loop = loop, .handles_open = 2};
+    *hub = (struct net_hub){.loop = loop, .handles_open = 3};
     hub->scratch = mem_alloc(NET_HUB_HEADROOM_BYTES + NET_HUB_SCRATCH_BYTES);
     list_init(&hub->tasks);
+    list_init(&hub->turns);
     uv_prepare_init(loop, &hub->prepare);
     uv_check_init(loop, &hub->check);
+    uv_idle_init(loop, &hub->idle);
     hub->prepare.data = hub;
     hub->check.data = hub;
+    hub->idle.data = hub;
 }
 
 void net_task_init(struct net_task *task, void (*run)(struct net_task *task))
@@ -66,6 +69,30 @@ void net_hub_schedule(struct net_hub *hub, struct net_task *task)
     }
 }
 
+static void on_idle(uv_idle_t *handle)
+{
+    struct net_hub *hub = handle->data;
+    struct list *link = list_pop(&hub->turns);
+
+    if (link != NULL) {
+        struct net_task *task = container_of(link, struct net_task, link);
+
+        task->run(task);
+    }
+    if (list_empty(&hub->turns)) {
+        uv_idle_stop(&hub->idle);
+    }
+}
+
+void net_hub_take_turn(struct net_hub *hub, struct net_task *task)
+{
+    if (!list_empty(&task->link)) {
+        return;
+    }
+    list_push(&hub->turns, &task->link);
+    uv_idle_start(&hub->idle, on_idle);
+}
+
 void net_task_cancel(struct net_task *task)
 {
     list_remove(&task->link);
@@ -77,15 +104,18 @@ static void on_handle_closed(uv_handle_t *handle)
 
     if (--hub->handles_open == 0) {
         free(hub->scratch);
+        free(hub->plain);
         hub->scratch = NULL;
+        hub->plain = NULL;
         hub->close_cb(hub);
     }
 }
 
 void net_hub_close(struct net_hub *hub, void (*cb)(struct net_hub *hub))
 {
-    CHECK(list_empty(&hub->tasks));
+    CHECK(list_empty(&hub->tasks) && list_empty(&hub->turns));
     hub->close_cb = cb;
     uv_close((uv_handle_t *)&hub->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&hub->check, on_handle_closed);
+    uv_close((uv_handle_t *)&hub->idle, on_handle_closed);
 }

@@ -27,10 +27,14 @@ struct net_task {
 struct net_hub {
     uv_loop_t *loop;
 
-    uint8_t *scratch; /* private from here on: headroom, then scratch */
+    uint8_t *scratch;    /* private from here on: headroom, then scratch */
+    uint8_t *plain;      /* headroom, then a record; NULL without TLS */
+    unsigned handshakes; /* of TLS, not over yet */
     struct list tasks;
+    struct list turns; /* tasks of net_hub_take_turn() */
     uv_prepare_t prepare;
     uv_check_t check;
+    uv_idle_t idle;
     bool armed;
     int handles_open;
     void (*close_cb)(struct net_hub *hub);
@@ -41,6 +45,9 @@ void net_task_init(struct net_task *task, void (*run)(struct net_task *task));
 /* `run` is called once, soon, from the loop; scheduling twice before that is one run. */
 void net_hub_schedule(struct net_hub *hub, struct net_task *task);
 void net_task_cancel(struct net_task *task);
+/* As net_hub_schedule(), for what takes long: one such task in a turn of the loop, so that others
+ * are served in between. */
+void net_hub_take_turn(struct net_hub *hub, struct net_task *task);
 /* All streams are closed and no task is scheduled. */
 void net_hub_close(struct net_hub *hub, void (*cb)(struct net_hub *hub));
 

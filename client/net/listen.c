@@ -74,7 +74,9 @@ static int note_identity(struct net_listen *l)
 {
     struct sockaddr_storage sa;
     socklen_t bytes = sizeof sa;
+    bool is_tls = l->addr.is_tls;
     struct stat st;
+    int rc;
 
     if (l->addr.is_unix) {
         if (lstat(l->addr.path, &st) != 0) {
@@ -87,7 +89,11 @@ static int note_identity(struct net_listen *l)
     if (getsockname(l->fd, (struct sockaddr *)&sa, &bytes) != 0) {
         return -errno;
     }
-    return net_addr_of_sockaddr(&l->addr, (struct sockaddr *)&sa);
+    rc = net_addr_of_sockaddr(&l->addr, (struct sockaddr *)&sa);
+    if (rc == 0 && is_tls) {
+        net_addr_set_tls(&l->addr);
+    }
+    return rc;
 }
 
 int net_listen_open(struct net_listen *ret_listen, const struct net_addr *addr, struct err *e)

@@ -84,6 +84,7 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     for (opened = 0; opened < options->addr_count; opened++) {
         int rc = net_listen_open(&listeners[opened].listen, &options->addrs[opened], e);
 
+        CHECK(!options->addrs[opened].is_tls || options->tls != NULL);
         if (rc != 0) {
             while (opened-- > 0) {
                 net_listen_unlink(&listeners[opened].listen);

@@ -22,7 +22,8 @@
 
 enum {
     NET_CONN_WRITE_BYTES_MAX = 8 * 1048576,
-    NET_PREAMBLE_TIMEOUT_MS = 10000,
+    NET_HANDSHAKES_MAX = 1024,       /* of TLS, not over yet; more connections are closed at once */
+    NET_PREAMBLE_TIMEOUT_MS = 10000, /* with the handshake of TLS */
     NET_FRAME_TIMEOUT_MS = 30000,
     NET_CONN_LINGER_MS = 1000 /* net_conn_close() waits so long for replies to leave */
 };
@@ -30,6 +31,7 @@ enum {
 enum net_hurry { NET_HURRY_FRAMES = 1, NET_HURRY_REPLIES = 2 };
 
 struct gather;
+struct net_tls; /* net/tls.h */
 struct net_server;
 struct net_conn;
 
@@ -61,7 +63,8 @@ struct net_server_options {
     const struct net_addr *addrs;
     unsigned addr_count;
     const struct net_server_ops *ops;
-    void *ctx; /* net_conn_server_ctx() */
+    void *ctx;           /* net_conn_server_ctx() */
+    struct net_tls *tls; /* borrowed; for the addresses with is_tls */
     unsigned connections_max;
     uint32_t frame_bytes_max;
     unsigned frame_timeout_ms;    /* 0: the default; for each MiB (NET_PROGRESS_BYTES), both ways */

@@ -16,6 +16,8 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/stream_private.h"
+#include "net/tls.h"
 
 enum {
     IOV_MAX_PER_WRITE = 128,
@@ -38,7 +40,7 @@ static uint64_t stream_now_ms(const struct net_stream *s)
     return now != 0 ? now : 1;
 }
 
-static void stream_down(struct net_stream *s, int rc)
+void net_stream_down(struct net_stream *s, int rc)
 {
     if (s->down || s->closing) {
         return;
@@ -57,8 +59,10 @@ int net_stream_init(struct net_stream *s, struct net_hub *hub,
 {
     int rc;
 
-    *s = (struct net_stream){
-        .hub = hub, .ops = options->ops, .write_bytes_max = options->write_bytes_max};
+    *s = (struct net_stream){.hub = hub,
+                             .ops = options->ops,
+                             .write_bytes_max = options->write_bytes_max,
+                             .tls_ctx = options->tls};
     rc = options->is_unix ? uv_pipe_init(hub->loop, &s->uv.pipe, 0)
                           : uv_tcp_init(hub->loop, &s->uv.tcp);
     if (rc != 0) {
@@ -99,7 +103,7 @@ static void on_uv_connect(uv_connect_t *req, int status)
         return;
     }
     if (status != 0) {
-        stream_down(s, status);
+        net_stream_down(s, status);
         return;
     }
     s->ops->on_connect(s);
@@ -107,6 +111,15 @@ static void on_uv_connect(uv_connect_t *req, int status)
 
 int net_stream_connect(struct net_stream *s, const struct net_addr *addr)
 {
+    char ip[NET_ADDR_IP_MAX];
+
+    if (addr->is_tls != (s->tls_ctx != NULL)) {
+        return ERR_CONFIG;
+    }
+    if (addr->is_tls) {
+        net_addr_ip(addr, ip);
+        net_stream_tls_init(s, ip);
+    }
     if (addr->is_unix) {
         uv_pipe_connect(&s->connect, &s->uv.pipe, addr->path, on_uv_connect);
         return 0;
@@ -126,7 +139,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
     struct net_stream *s = handle->data;
     size_t bytes = NET_HUB_SCRATCH_BYTES;
-    uint8_t *data = net_framer_buffer(&s->framer, &bytes);
+    uint8_t *data = s->tls == NULL ? net_framer_buffer(&s->framer, &bytes) : NULL;
 
     (void)suggested;
     if (data == NULL) {
@@ -143,10 +156,10 @@ static void begin_pace(struct net_stream *s)
 
 /* What began keeps the time when it began, however the bytes drip in: only much of it is
  * progress. */
-static void note_read(struct net_stream *s, size_t bytes, uint64_t whole_count_before, int rc)
+void net_stream_note_read(struct net_stream *s, size_t bytes, uint64_t whole_count_before, int rc)
 {
     if (rc != 0) {
-        stream_down(s, rc);
+        net_stream_down(s, rc);
     }
     s->read_bytes += bytes;
     s->paced_bytes += bytes;
@@ -174,13 +187,21 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
         return;
     }
     if (nread < 0) {
-        stream_down(s, (int)nread);
+        if (s->tls != NULL) {
+            net_stream_tls_cut(s, (int)nread);
+        } else {
+            net_stream_down(s, (int)nread);
+        }
+        return;
+    }
+    if (s->tls != NULL) {
+        net_stream_tls_take(s, data, (size_t)nread);
         return;
     }
     rc = data == s->hub->scratch + NET_HUB_HEADROOM_BYTES
              ? net_framer_feed(&s->framer, data, (size_t)nread)
              : net_framer_filled(&s->framer, (size_t)nread);
-    note_read(s, (size_t)nread, whole_count, rc);
+    net_stream_note_read(s, (size_t)nread, whole_count, rc);
 }
 
 static void update_reading(struct net_stream *s)
@@ -217,8 +238,13 @@ void net_stream_start(struct net_stream *s)
 {
     s->connected = true;
     tune_socket(s);
+    if (s->tls_ctx != NULL && s->tls == NULL) {
+        net_stream_tls_init(s, NULL);
+    }
     update_reading(s);
-    if (!net_outq_empty(&s->outq)) {
+    if (s->tls != NULL) {
+        net_stream_tls_start(s);
+    } else if (!net_outq_empty(&s->outq)) {
         net_hub_schedule(s->hub, &s->task);
     }
 }
@@ -246,7 +272,7 @@ static void update_choked(struct net_stream *s)
     update_reading(s);
 }
 
-static void after_progress(struct net_stream *s, size_t bytes)
+void net_stream_note_sent(struct net_stream *s, size_t bytes)
 {
     s->written_bytes += bytes;
     s->taken_bytes += bytes;
@@ -270,37 +296,51 @@ static void on_probe(uv_write_t *req, int status)
     size_t bytes = s->probe_bytes;
 
     s->probe_bytes = 0;
+    if (s->tls != NULL) { /* its next probe brings its own memory */
+        free(s->probe_data);
+        s->probe_data = NULL;
+    }
     if (s->closing) {
         return;
     }
     if (status != 0) {
-        stream_down(s, status);
+        net_stream_down(s, status);
         return;
     }
-    after_progress(s, bytes);
+    net_stream_note_sent(s, bytes);
     flush(s);
 }
 
-/* The socket is full. libuv keeps what it is given until it is sent, so it gets a copy. */
-static void send_probe(struct net_stream *s)
+void net_stream_send_probe(struct net_stream *s, const uint8_t *data, size_t bytes)
 {
-    uv_buf_t buf;
-    int rc;
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)bytes);
+    int rc = uv_write(&s->probe, &s->uv.stream, &buf, 1, on_probe);
+
+    s->probe_bytes = bytes;
+    if (rc != 0) {
+        s->probe_bytes = 0;
+        net_stream_down(s, rc);
+    }
+}
+
+/* The socket is full. libuv keeps what it is given until it is sent, so it gets a copy. */
+static void send_copy(struct net_stream *s)
+{
+    size_t bytes;
 
     if (s->probe_data == NULL) {
         s->probe_data = mem_alloc(PROBE_BYTES_MAX);
     }
-    s->probe_bytes = net_outq_take(&s->outq, s->probe_data, PROBE_BYTES_MAX);
-    buf = uv_buf_init((char *)s->probe_data, (unsigned)s->probe_bytes);
-    rc = uv_write(&s->probe, &s->uv.stream, &buf, 1, on_probe);
-    if (rc != 0) {
-        s->probe_bytes = 0;
-        stream_down(s, rc);
-    }
+    bytes = net_outq_take(&s->outq, s->probe_data, PROBE_BYTES_MAX);
+    net_stream_send_probe(s, s->probe_data, bytes);
 }
 
 static void flush(struct net_stream *s)
 {
+    if (s->tls != NULL) {
+        net_stream_tls_flush(s);
+        return;
+    }
     while (s->connected && !s->closing && !s->down && s->probe_bytes == 0 &&
            !net_outq_empty(&s->outq)) {
         struct iovec iov[IOV_MAX_PER_WRITE];
@@ -309,15 +349,15 @@ static void flush(struct net_stream *s)
         int rc = uv_try_write(&s->uv.stream, (const uv_buf_t *)(const void *)iov, n);
 
         if (rc < 0 && rc != UV_EAGAIN) {
-            stream_down(s, rc);
+            net_stream_down(s, rc);
             return;
         }
         if (rc > 0) {
             net_outq_consume(&s->outq, (size_t)rc);
-            after_progress(s, (size_t)rc);
+            net_stream_note_sent(s, (size_t)rc);
         }
         if ((rc < 0 || (size_t)rc < bytes) && !s->closing && !s->down) {
-            send_probe(s);
+            send_copy(s);
         }
     }
 }
@@ -328,7 +368,7 @@ static void stream_run(struct net_task *task)
     struct net_stream *s = container_of(task, struct net_stream, task);
 
     if (s->framer.stash != NULL && s->reading) {
-        note_read(s, 0, s->framer.whole_count, net_framer_resume(&s->framer));
+        net_stream_note_read(s, 0, s->framer.whole_count, net_framer_resume(&s->framer));
     }
     flush(s);
 }
@@ -368,6 +408,7 @@ static void on_uv_close(uv_handle_t *handle)
 
     net_outq_cancel(&s->outq);
     net_framer_release(&s->framer);
+    net_tls_session_free(s->tls);
     free(s->probe_data);
     s->ops->on_closed(s);
 }
@@ -380,5 +421,8 @@ void net_stream_close(struct net_stream *s)
     s->closing = true;
     update_reading(s);
     net_task_cancel(&s->task);
+    if (s->tls != NULL) {
+        net_stream_tls_end(s);
+    }
     uv_close(&s->uv.handle, on_uv_close);
 }

@@ -20,6 +20,8 @@
 #include "net/outq.h"
 
 struct net_stream;
+struct net_tls;         /* net/tls.h */
+struct net_tls_session; /* likewise */
 
 /* A transfer has made progress, and gets its time anew, whenever it has moved so much. */
 enum { NET_PROGRESS_BYTES = 1 << 20 };
@@ -43,6 +45,7 @@ struct net_stream_options {
     size_t write_bytes_max; /* no reading while more is unsent; 0: no limit */
     bool expect_raw;        /* on_raw comes first */
     bool is_unix;
+    struct net_tls *tls; /* speak TLS; borrowed until on_closed. NULL: plain */
 };
 
 struct net_stream {
@@ -78,6 +81,13 @@ struct net_stream {
     uv_write_t probe; /* a copied piece, sent through libuv when the socket is full */
     uint8_t *probe_data;
     size_t probe_bytes; /* in flight */
+
+    struct net_tls *tls_ctx; /* these with TLS only */
+    struct net_tls_session *tls;
+    bool shaking; /* no plaintext yet */
+    struct net_task shake;
+    uint8_t *kept; /* came while the next step of the handshake waits for its turn */
+    size_t kept_bytes;
 };
 
 int net_stream_init(struct net_stream *s, struct net_hub *hub,
@@ -94,6 +104,8 @@ bool net_stream_abandon(struct net_stream *s, struct net_out *out);
 size_t net_stream_unsent_bytes(const struct net_stream *s);
 /* No callbacks of the framer while paused. */
 void net_stream_pause(struct net_stream *s, bool paused);
+/* In on_down, and with its `rc`: what TLS knows of the reason, or NULL. */
+const char *net_stream_why(const struct net_stream *s, int rc);
 /* Unsent messages get ERR_CANCELED, then on_closed; later, from the loop. */
 void net_stream_close(struct net_stream *s);
 
