@@ -56,6 +56,7 @@ typedef int (*asd_index_count_cb)(struct asd_index *index, uint64_t *ret_commits
 
 struct asd_index_rocksdb_options {
     bool create;                /* else a missing index is an error, never an empty one */
+    bool read_only;             /* nothing on the disk is changed; no writes */
     uint64_t block_cache_bytes; /* 0: 32 MiB */
     /* Tell a log that power loss cut short from one that is damaged. NULL: every blemish of the
      * log is an error. */

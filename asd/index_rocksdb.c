@@ -424,15 +424,17 @@ int asd_index_rocksdb_open(const char *path, const struct asd_index_rocksdb_opti
     struct rocks *r = NULL;
     enum log_mode mode = LOG_STRICT;
     struct err why;
-    int rc = open_mode(path, options, mode, false, &r, e);
+    int rc = open_mode(path, options, mode, options->read_only, &r, e);
 
     *ret_index = NULL;
     if (rc == ERR_CORRUPT && options->count != NULL) {
         err_copy(&why, e);
         rc = judge_log(path, options, &why, &mode, e);
         if (rc == 0) {
-            keep_logs(path, options);
-            rc = open_mode(path, options, mode, false, &r, e);
+            if (!options->read_only) {
+                keep_logs(path, options);
+            }
+            rc = open_mode(path, options, mode, options->read_only, &r, e);
         }
     }
     if (rc == 0) {

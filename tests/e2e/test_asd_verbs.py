@@ -168,6 +168,61 @@ def osds(c, asd):
     assert "--all" in fails(c, "asd-multistatistics")["message"]
 
 
+# ---- offline ----
+
+def look(c, home, *args):
+    """(exit code, result) of asd-inspect; the home stays as it is."""
+    def listing():
+        return {p: (p.lstat().st_size, p.lstat().st_mtime_ns) for p in [home, *home.rglob("*")]}
+
+    before = listing()
+    code, out, err = c.d.run("asd-inspect", f"--home={home}", "--to-json", *args, check=False)
+    assert listing() == before
+    c.note("json", "asd-inspect")
+    return code, json.loads(out)
+
+
+def inspection(c, asd):
+    with AsdProcess(c.d.root, "two") as two:
+        for key in ("a", "b"):
+            c.d.run("asd-set", *two.address, key, f"--file={c.source}")
+        c.d.run("asd-set", *two.address, "small", "v")
+        code, answer = look(c, two.home)
+        message = answer["error"]["message"]
+        assert code == 2 and '"two"' in message and str(two.process.pid) in message, answer
+        code, out, err = c.d.run("asd-inspect", f"--home={two.home}", check=False)
+        assert code == 2 and out == "" and len(err.splitlines()) == 1, err
+        two.kill()  # -9
+        code, answer = look(c, two.home, "--verify")
+        result = answer["result"]
+        assert code == 0 and result["clean"] and result["whole"] and result["damage"] == 0, result
+        assert result["values"] == result["verified_values"] == 3 and result["asd_id"] == "two"
+        assert result["used"] == result["used_record"] and len(result["slabs"]) == 1
+        two.start()
+        two.stop()
+        text = c.text("asd-inspect", f"--home={two.home}", "--verify")
+        assert text.startswith("ASD two on node n1") and text.endswith("\nclean\n"), text
+        with open(next((two.home / "slabs").iterdir()), "r+b") as slab:
+            slab.seek(4096 + 1000)
+            slab.write(b"rot")
+        assert look(c, two.home)[0] == 0  # its bytes were not read
+        code, answer = look(c, two.home, "--verify")
+        damage = answer["result"]["findings"]
+        assert code == 1 and answer["success"] and not answer["result"]["clean"], answer
+        assert [(x["kind"], x["key"]) for x in damage] == [("damage", "a")], damage
+        code, out, err = c.d.run("asd-inspect", f"--home={two.home}", "--verify", check=False)
+        assert code == 1 and "damage: value of a: " in out and err == "", (out, err)
+        next((two.home / "slabs").iterdir()).unlink()
+        code, answer = look(c, two.home)
+        assert code == 1 and "has no file" in answer["result"]["findings"][0]["text"], answer
+    for args, why in (([], "--home"), (["--home=/no/where"], "/no/where"),
+                      ([f"--home={c.d.root}"], "no store is here")):
+        code, out, err = c.d.run("asd-inspect", *args, check=False)
+        assert code == 2 and out == "" and why in err, err
+        code, out, err = c.d.run("asd-inspect", "--to-json", *args, check=False)
+        assert code == 2 and json.loads(out)["success"] is False
+
+
 # ---- an ASD that is not there, or another one ----
 
 def wrong_addresses(c, asd):
@@ -192,7 +247,7 @@ with Deployment("--asds=2") as d, AsdProcess(d.root, "one") as one:
     c = Caller(d)
     c.source = random_file(d.root / "source", 300_000, seed=6)
     for part in (values, ranges, deletes, more_keys_than_one_reply_holds, state, settings,
-                 benchmarks, osds, wrong_addresses):
+                 benchmarks, osds, inspection, wrong_addresses):
         part(c, one.address)
     c.assert_called(v for v in d.run("commands")[1].split() if is_asd_verb(v))
 print("ok")

@@ -26,6 +26,7 @@ extern const struct verb osd_bench_verbs[];
 extern const struct verb asd_verbs[];
 extern const struct verb asd_range_verbs[];
 extern const struct verb asd_admin_verbs[];
+extern const struct verb asd_inspect_verbs[];
 extern const struct verb bench_verbs[];
 extern const struct verb preset_verbs[];
 extern const struct verb proxy_object_verbs[];
@@ -45,6 +46,7 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           asd_verbs,
                                           asd_range_verbs,
                                           asd_admin_verbs,
+                                          asd_inspect_verbs,
                                           bench_verbs,
                                           proxy_object_verbs,
                                           proxy_verbs,

@@ -72,10 +72,10 @@ static int fail_json(const struct cli *cli)
     json_dumpf(doc, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
     putchar('\n');
     json_decref(doc);
-    return cli->verb->fails_with_exit_one ? 1 : 0;
+    return cli->exit_code != 0 ? cli->exit_code : cli->verb->fails_with_exit_one ? 1 : 0;
 }
 
-static int succeed_json(struct cli *cli)
+static void succeed_json(struct cli *cli)
 {
     json_t *doc = json_object();
 
@@ -84,7 +84,6 @@ static int succeed_json(struct cli *cli)
     json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     putchar('\n');
     json_decref(doc);
-    return 0;
 }
 
 int output_finish(struct cli *cli, int rc)
@@ -100,12 +99,13 @@ int output_finish(struct cli *cli, int rc)
         cli->result = json_object();
     }
     if (cli->to_json) {
-        return succeed_json(cli);
+        succeed_json(cli);
+        return cli->exit_code;
     }
     if (cli->verb->show != NULL) {
         cli->verb->show(cli);
     }
-    return fflush(stdout) == 0 ? 0 : 2;
+    return fflush(stdout) == 0 ? cli->exit_code : 2;
 }
 
 /* ---- tables ---- */

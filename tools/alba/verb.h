@@ -51,8 +51,9 @@ struct cli {
     bool to_json;
     bool verbose;
 
-    json_t *result;             /* set by run(); NULL means {} */
-    struct err err;             /* set by run() when it fails */
+    int exit_code;  /* set by run(): of a success, or of a --to-json failure; 0: as usual */
+    json_t *result; /* set by run(); NULL means {} */
+    struct err err; /* set by run() when it fails */
     const char *exception_type; /* README.md, "For programs"; NULL: "unknown" */
     int exception_code;
 };

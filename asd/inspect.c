@@ -1,0 +1,471 @@
+/* An inspection from the lock to the totals. */
+#include "asd/inspect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "asd/inspect_private.h"
+#include "asd/mark.h"
+#include "asd/store.h"
+#include "base/mem.h"
+
+enum {
+    IDENTITY_BYTES_MAX = 4096,
+    TEXT_BYTES = 512,
+    SLAB_BYTES_SANE_SHIFT = 46, /* 64 TiB */
+    LOCK_LINE_BYTES = 256,
+};
+
+/* ---- findings ---- */
+
+static void add_finding(struct inspect *in, struct asd_finding finding)
+{
+    struct asd_inspection *out = in->out;
+
+    out->counts[finding.kind]++;
+    if (out->finding_count == ASD_FINDINGS_MAX) {
+        free(finding.text);
+        free((void *)(uintptr_t)finding.key.data);
+        return;
+    }
+    if (out->findings == NULL) {
+        out->findings = mem_array(ASD_FINDINGS_MAX, sizeof(out->findings[0]));
+    }
+    out->findings[out->finding_count++] = finding;
+}
+
+__attribute__((format(printf, 1, 0))) static char *format(const char *fmt, va_list args)
+{
+    char text[TEXT_BYTES];
+
+    vsnprintf(text, sizeof text, fmt, args);
+    return mem_strdup(text);
+}
+
+void inspect_found(struct inspect *in, enum asd_finding_kind kind, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add_finding(in, (struct asd_finding){.kind = kind, .text = format(fmt, args)});
+    va_end(args);
+}
+
+void inspect_found_key(struct inspect *in, enum asd_finding_kind kind, struct slice client_key,
+                       const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add_finding(in, (struct asd_finding){
+                        .kind = kind,
+                        .has_key = true,
+                        .key = slice_of(mem_dup(client_key.data, client_key.len), client_key.len),
+                        .text = format(fmt, args)});
+    va_end(args);
+}
+
+void asd_inspection_release(struct asd_inspection *inspection)
+{
+    for (size_t i = 0; i < inspection->finding_count; i++) {
+        free(inspection->findings[i].text);
+        free((void *)(uintptr_t)inspection->findings[i].key.data);
+    }
+    free(inspection->findings);
+    free(inspection->slabs);
+    free(inspection->asd_id);
+    free(inspection->node_id);
+    *inspection = (struct asd_inspection){0};
+}
+
+/* ---- who lives here ---- */
+
+/* Damage is a finding; then the index says whose the slabs are. */
+static int load_identity(struct inspect *in, struct err *e)
+{
+    char *path = mem_printf("%s/identity", in->home.path);
+    uint8_t *data = NULL;
+    size_t bytes = 0;
+    int rc = io_load_file(in->home.io, path, IDENTITY_BYTES_MAX, &data, &bytes);
+
+    free(path);
+    if (rc == -ENOENT) {
+        return err_say(e, ERR_NOT_FOUND,
+                       "home %s: no store is here (no identity). Is it the "
+                       "right directory, and its disk mounted?",
+                       in->home.path);
+    }
+    if (rc == 0) {
+        rc = asd_identity_decode(slice_of(data, bytes), &in->home, e);
+        free(data);
+    } else {
+        err_set(e, rc, "identity");
+    }
+    if (rc == ERR_CORRUPT || rc == ERR_TOO_LARGE || rc == -EIO) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
+        free(in->home.asd_id);
+        in->home.asd_id = NULL;
+        return 0;
+    }
+    return rc == 0 ? 0 : err_wrap(e, "home %s", in->home.path);
+}
+
+/* Who holds the lock; 0: the kernel does not tell. */
+static long lock_holder(int fd)
+{
+    FILE *locks = fopen("/proc/locks", "re");
+    char line[LOCK_LINE_BYTES];
+    struct stat st;
+    char file[64];
+    long found = 0;
+
+    if (locks == NULL) {
+        return 0;
+    }
+    if (fstat(fd, &st) == 0) {
+        snprintf(file, sizeof file, " %02x:%02x:%" PRIu64 " ", major(st.st_dev), minor(st.st_dev),
+                 (uint64_t)st.st_ino);
+        while (found == 0 && fgets(line, sizeof line, locks) != NULL) {
+            const char *pid = strstr(line, "WRITE ");
+
+            if (pid != NULL && strstr(line, " FLOCK ") != NULL && strstr(line, file) != NULL) {
+                found = strtol(pid + strlen("WRITE "), NULL, 10);
+            }
+        }
+    }
+    fclose(locks);
+    return found;
+}
+
+/* As asd_home_lock(), but nothing is made or written. Without the file nobody holds it. */
+static int lock(struct inspect *in, int *ret_fd, struct err *e)
+{
+    char *path = mem_printf("%s/lock", in->home.path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = 0;
+
+    free(path);
+    if (fd < 0 && errno == ENOENT) {
+        inspect_found(in, ASD_FINDING_NOTE, "there is no lock file: nobody is kept from starting");
+    } else if (fd < 0) {
+        rc = err_set(e, -errno, "home %s: lock", in->home.path);
+    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        long pid = errno == EWOULDBLOCK ? lock_holder(fd) : 0;
+        const char *id = in->home.asd_id != NULL ? in->home.asd_id : "?";
+
+        rc = errno != EWOULDBLOCK ? err_set(e, -errno, "home %s: lock", in->home.path)
+             : pid > 0 ? err_say(e, ERR_BUSY, "ASD \"%s\" (pid %ld) uses home %s; stop it first",
+                                 id, pid, in->home.path)
+                       : err_say(e, ERR_BUSY, "ASD \"%s\" uses home %s; stop it first", id,
+                                 in->home.path);
+        close(fd);
+    } else {
+        *ret_fd = fd;
+    }
+    return rc;
+}
+
+/* ---- the index ---- */
+
+static int open_index(struct inspect *in, struct err *e)
+{
+    struct asd_index_rocksdb_options options = {
+        .read_only = true, .count = asd_store_count_commits, .commits_min = in->out->marked_commit};
+    int rc = asd_index_rocksdb_open(in->home.db_path, &options, &in->index, e);
+
+    if (rc == ERR_CORRUPT || rc == -EIO) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
+        return 0;
+    }
+    if (rc == 0 && in->index->is_torn) {
+        inspect_found(in, ASD_FINDING_SETTLED,
+                      "the log of the index ends in a commit that power loss cut off: the start "
+                      "goes on without it");
+    }
+    return rc;
+}
+
+typedef int (*record_get_cb)(struct slice key, struct slice record, void *ret_record,
+                             struct err *e);
+
+static int store_get(struct slice key, struct slice record, void *ret_record, struct err *e)
+{
+    return asd_store_record_get(key, record, ret_record, e);
+}
+
+static int usage_get(struct slice key, struct slice record, void *ret_record, struct err *e)
+{
+    return asd_usage_record_get(key, record, ret_record, e);
+}
+
+/* 0, ERR_NOT_FOUND; damage is told and returned as ERR_CORRUPT. */
+static int get_one(struct inspect *in, uint8_t kind, const char *what, record_get_cb get,
+                   void *ret_record, struct err *e)
+{
+    struct asd_internal_key key = asd_key_of(kind);
+    struct asd_index_value value = {0};
+    int rc = in->index->ops->get(in->index, asd_internal_slice(&key), &value, e);
+
+    if (rc == 0) {
+        rc = get(asd_internal_slice(&key), value.bytes, ret_record, e);
+        in->index->ops->release(in->index, &value);
+    }
+    if (rc != 0 && rc != ERR_NOT_FOUND && rc != ERR_VERSION) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "%s record: %s", what, e->msg);
+        rc = ERR_CORRUPT;
+    }
+    return rc;
+}
+
+static int check_store(struct inspect *in, struct err *e)
+{
+    struct asd_store_record store;
+    int rc = get_one(in, ASD_KEY_STORE, "store", store_get, &store, e);
+
+    if (rc == ERR_NOT_FOUND) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "the index has lost its store record");
+    } else if (rc == 0 && in->home.asd_id == NULL) {
+        memcpy(in->home.store_id, store.store_id, ASD_STORE_ID_BYTES);
+    } else if (rc == 0 && memcmp(store.store_id, in->home.store_id, ASD_STORE_ID_BYTES) != 0) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "the index belongs to another home");
+    }
+    memcpy(in->out->store_id, in->home.store_id, ASD_STORE_ID_BYTES);
+    return rc == ERR_VERSION ? rc : 0;
+}
+
+static int check_usage(struct inspect *in, struct err *e)
+{
+    struct asd_inspection *out = in->out;
+    int rc = get_one(in, ASD_KEY_USAGE, "usage", usage_get, &out->usage, e);
+
+    if (rc == ERR_CORRUPT) {
+        out->usage.next_slab = UINT64_MAX; /* not known */
+        return 0;
+    }
+    if (rc == ERR_VERSION) {
+        return rc;
+    }
+    if (out->usage.commit < out->marked_commit) {
+        inspect_found(in, ASD_FINDING_DAMAGE,
+                      "the index holds %" PRIu64 " commits, but %" PRIu64
+                      " were acknowledged: its log lost its end",
+                      out->usage.commit, out->marked_commit);
+    }
+    return 0;
+}
+
+/* ---- records of a kind ---- */
+
+struct walk {
+    struct inspect *in;
+    int rc; /* ERR_VERSION: newer software wrote it */
+    struct err *e;
+};
+
+static bool bad_record(struct walk *w, int rc)
+{
+    w->rc = rc == ERR_VERSION ? rc : 0;
+    if (rc != ERR_VERSION) {
+        inspect_found(w->in, ASD_FINDING_DAMAGE, "%s", w->e->msg);
+    }
+    return w->rc == 0;
+}
+
+static bool see_slab(void *ctx, struct slice key, struct slice value)
+{
+    struct walk *w = ctx;
+    struct asd_slab_record record;
+    uint64_t number = 0;
+    int rc = asd_key_slab_parse(key, &number);
+
+    if (rc != 0) {
+        err_set(w->e, rc, "slab key of %zu bytes", key.len);
+        return bad_record(w, rc);
+    }
+    rc = asd_slab_record_get(key, value, &record, w->e);
+    if (rc == 0 && record.size_bytes >> SLAB_BYTES_SANE_SHIFT != 0) {
+        rc = err_set(w->e, ERR_CORRUPT, "record says %" PRIu64 " bytes", record.size_bytes);
+    }
+    if (rc != 0) {
+        err_wrap(w->e, "slab %" PRIu64, number);
+        inspect_slab_add(w->in, number, NULL); /* its file is no orphan */
+        return bad_record(w, rc);
+    }
+    inspect_slab_add(w->in, number, &record);
+    return true;
+}
+
+static bool see_free(void *ctx, struct slice key, struct slice value)
+{
+    struct walk *w = ctx;
+    struct asd_free_record record;
+    struct inspect_slab *slab;
+    uint64_t number = 0;
+    uint64_t offset = 0;
+    int rc = asd_key_free_parse(key, &number, &offset);
+
+    w->in->out->free_records++;
+    rc = rc != 0 ? err_set(w->e, rc, "free key of %zu bytes", key.len)
+                 : asd_free_record_get(key, value, &record, w->e);
+    if (rc != 0) {
+        return bad_record(w, rc);
+    }
+    slab = inspect_slab_find(w->in, number);
+    if (slab == NULL || !slab->seen.has_record) {
+        inspect_found(w->in, ASD_FINDING_NOTE,
+                      "free record of slab %" PRIu64 ", which is gone; it is passed over", number);
+        return true;
+    }
+    if (offset < ASD_SLAB_HEADER_BYTES || offset % ASD_SLAB_ALIGN_BYTES != 0 ||
+        record.bytes % ASD_SLAB_ALIGN_BYTES != 0 || offset > slab->seen.record.tail ||
+        record.bytes > slab->seen.record.tail - offset) {
+        inspect_found(w->in, ASD_FINDING_DAMAGE,
+                      "free record of %" PRIu64 " bytes in slab %" PRIu64 " at %" PRIu64
+                      ": not below its tail, %" PRIu64,
+                      record.bytes, number, offset, slab->seen.record.tail);
+        return true;
+    }
+    slab->seen.free_bytes += record.bytes;
+    if ((inspect_slab_mark(slab, offset, record.bytes, PAGE_FREE) & PAGE_FREE) != 0) {
+        inspect_found(w->in, ASD_FINDING_DAMAGE,
+                      "free record of %" PRIu64 " bytes in slab %" PRIu64 " at %" PRIu64
+                      " overlaps another",
+                      record.bytes, number, offset);
+    }
+    return true;
+}
+
+static bool see_name(void *ctx, struct slice key, struct slice value)
+{
+    struct walk *w = ctx;
+    struct asd_name_record record;
+    struct inspect_slab *slab;
+    uint64_t number = 0;
+    uint64_t offset = 0;
+    int rc = asd_key_name_parse(key, &number, &offset);
+
+    w->in->out->names++;
+    rc = rc != 0 ? err_set(w->e, rc, "name key of %zu bytes", key.len)
+                 : asd_name_record_get(key, value, &record, w->e);
+    if (rc != 0) {
+        return bad_record(w, rc);
+    }
+    slab = inspect_slab_find(w->in, number);
+    if (slab != NULL && offset < slab->seen.record.tail) {
+        inspect_slab_mark(slab, offset, 1, PAGE_NAME);
+    }
+    return true;
+}
+
+static bool see_value(void *ctx, struct slice key, struct slice value)
+{
+    struct walk *w = ctx;
+
+    w->rc = inspect_value(w->in, key, value, w->e);
+    return w->rc == 0;
+}
+
+/* What the index cannot read is damage; what follows it is not seen. */
+static int each(struct inspect *in, uint8_t kind, asd_index_visit_cb see, struct err *e)
+{
+    struct asd_internal_key from = asd_key_of(kind);
+    struct asd_internal_key to = asd_key_of((uint8_t)(kind + 1));
+    struct walk w = {.in = in, .e = e};
+    int rc = in->index->ops->iterate(in->index, asd_internal_slice(&from), asd_internal_slice(&to),
+                                     false, see, &w, e);
+
+    if (rc != 0) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
+        in->out->is_whole = false;
+    }
+    return w.rc;
+}
+
+static int look(struct inspect *in, struct err *e)
+{
+    struct asd_inspection *out = in->out;
+    int rc = check_store(in, e);
+
+    out->is_whole = true;
+    rc = rc != 0 ? rc : check_usage(in, e);
+    rc = rc != 0 ? rc : each(in, ASD_KEY_SLAB, see_slab, e);
+    rc = rc != 0 ? rc : inspect_slab_files(in, e);
+    rc = rc != 0 ? rc : each(in, ASD_KEY_FREE, see_free, e);
+    rc = rc != 0 ? rc : each(in, ASD_KEY_NAME, see_name, e);
+    rc = rc != 0 ? rc : each(in, ASD_KEY_VALUE, see_value, e);
+    if (rc != 0) {
+        return rc;
+    }
+    if (out->free_records != 0) {
+        inspect_found(in, ASD_FINDING_SETTLED,
+                      "%" PRIu64 " freed ranges are punched after the start", out->free_records);
+    }
+    if (!out->is_whole) {
+        return 0; /* the sums would be short */
+    }
+    if (in->bad_values == 0 && out->usage.used_bytes != out->used_bytes &&
+        out->usage.next_slab != UINT64_MAX) {
+        inspect_found(in, ASD_FINDING_DAMAGE,
+                      "the usage record counts %" PRIu64 " bytes, the values have %" PRIu64,
+                      out->usage.used_bytes, out->used_bytes);
+    }
+    return 0;
+}
+
+static int inspect_home(struct inspect *in, struct err *e)
+{
+    int lock_fd = -1;
+    int rc = load_identity(in, e);
+
+    rc = rc != 0 ? rc : lock(in, &lock_fd, e);
+    if (rc == 0 && in->home.asd_id != NULL) {
+        rc = asd_mark_read(&in->home, &in->out->marked_commit, e);
+    }
+    rc = rc != 0 ? rc : open_index(in, e);
+    if (rc == 0 && in->index != NULL) {
+        rc = look(in, e);
+        inspect_slab_totals(in);
+    }
+    if (in->index != NULL) {
+        in->index->ops->close(in->index);
+    }
+    if (lock_fd >= 0) {
+        close(lock_fd);
+    }
+    return rc;
+}
+
+int asd_inspect(const struct asd_inspect_options *options, struct asd_inspection *ret_inspection,
+                struct err *e)
+{
+    struct asd_inspection out = {0};
+    struct inspect in = {.options = options,
+                         .out = &out,
+                         .home = {.io = io_real(),
+                                  .path = mem_strdup(options->home),
+                                  .slabs_path = mem_printf("%s/slabs", options->home),
+                                  .db_path = mem_printf("%s/db", options->home)}};
+    int rc = inspect_home(&in, e);
+
+    inspect_slabs_release(&in);
+    free(in.chunk);
+    if (rc == 0) {
+        out.asd_id = in.home.asd_id;
+        out.node_id = in.home.node_id;
+        in.home.asd_id = in.home.node_id = NULL;
+        *ret_inspection = out;
+    } else {
+        asd_inspection_release(&out);
+    }
+    asd_home_release(&in.home);
+    return rc;
+}

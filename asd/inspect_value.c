@@ -1,0 +1,236 @@
+/* One value: its record, its place, and with `verify` its bytes. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "asd/inspect_private.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+
+enum { READ_BYTES = 1048576 };
+
+/* ---- bytes ---- */
+
+struct sums {
+    uint32_t crc;
+    EVP_MD_CTX *sha1; /* NULL: not wanted */
+};
+
+static void sums_begin(struct sums *s, const struct asd_value_record *r)
+{
+    *s = (struct sums){0};
+    if (r->checksum.algo == CHECKSUM_SHA1) {
+        s->sha1 = EVP_MD_CTX_new();
+        EVP_DigestInit_ex(s->sha1, EVP_sha1(), NULL);
+    }
+}
+
+static void sums_add(struct sums *s, const uint8_t *data, size_t bytes)
+{
+    s->crc = crc32c(s->crc, data, bytes);
+    if (s->sha1 != NULL) {
+        EVP_DigestUpdate(s->sha1, data, bytes);
+    }
+}
+
+/* NULL: they are what the record says. */
+static const char *sums_end(struct sums *s, const struct asd_value_record *r)
+{
+    uint8_t sha1[EVP_MAX_MD_SIZE];
+    unsigned sha1_bytes = 0;
+    bool client_ok = r->checksum.algo != CHECKSUM_CRC32C || r->checksum.crc32c == s->crc;
+
+    if (s->sha1 != NULL) {
+        client_ok = EVP_DigestFinal_ex(s->sha1, sha1, &sha1_bytes) == 1 &&
+                    sha1_bytes == CHECKSUM_SHA1_BYTES &&
+                    memcmp(sha1, r->checksum.sha1, CHECKSUM_SHA1_BYTES) == 0;
+        EVP_MD_CTX_free(s->sha1);
+    }
+    return s->crc != r->crc ? "its bytes do not have their checksum"
+           : !client_ok ? "its bytes are as they were stored, but do not have the checksum that "
+                          "the client gave"
+                        : NULL;
+}
+
+static int read_sums(struct inspect *in, struct inspect_slab *slab,
+                     const struct asd_value_record *r, struct sums *s)
+{
+    if (in->chunk == NULL) {
+        in->chunk = mem_aligned(ASD_SLAB_ALIGN_BYTES, READ_BYTES);
+    }
+    for (uint32_t at = 0; at < r->bytes;) {
+        uint32_t left = r->bytes - at;
+        uint32_t bytes = left < READ_BYTES ? left : READ_BYTES;
+        int fd = inspect_slab_fd(in, slab);
+        int rc = fd < 0 ? fd : io_read_full(in->home.io, fd, in->chunk, bytes, r->offset + at);
+
+        if (rc != 0) {
+            return rc;
+        }
+        sums_add(s, in->chunk, bytes);
+        at += bytes;
+    }
+    return 0;
+}
+
+/* What is wrong with the bytes in a slab; NULL: nothing. */
+static const char *check_bytes(struct inspect *in, struct inspect_slab *slab,
+                               const struct asd_value_record *r)
+{
+    struct sums s;
+    const char *wrong;
+    int rc;
+
+    sums_begin(&s, r);
+    rc = read_sums(in, slab, r, &s);
+    wrong = sums_end(&s, r);
+    return rc != 0 ? err_text(rc) : wrong;
+}
+
+/* A hole may stand for zeros that were written, on a file system that finds those. */
+static bool has_hole(struct inspect *in, struct inspect_slab *slab,
+                     const struct asd_value_record *r)
+{
+    int fd = inspect_slab_fd(in, slab);
+    off_t hole = fd >= 0 ? lseek(fd, (off_t)r->offset, SEEK_HOLE) : -1;
+
+    return hole >= 0 && (uint64_t)hole < r->offset + r->bytes;
+}
+
+static void verify(struct inspect *in, struct inspect_slab *slab, const struct asd_value_record *r,
+                   struct slice client_key)
+{
+    const struct asd_inspect_options *o = in->options;
+    bool hole = has_hole(in, slab, r);
+    const char *wrong = NULL;
+
+    if (o->verify || hole) {
+        wrong = check_bytes(in, slab, r);
+    }
+    if (wrong != NULL) {
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
+                          "%" PRIu32 " bytes in slab %" PRIu64 " at %" PRIu64 ": %s%s", r->bytes,
+                          r->slab, r->offset, hole ? "it lies in a hole; " : "", wrong);
+    }
+    if (o->verify) {
+        in->out->read_values++;
+        in->out->read_bytes += r->bytes;
+        if (o->progress != NULL) {
+            o->progress(o->ctx, in->out->read_bytes, in->bytes_wanted);
+        }
+    }
+}
+
+/* ---- places ---- */
+
+/* The name record of the place must name this key, if there is one. */
+static void check_name(struct inspect *in, const struct asd_value_record *r,
+                       struct slice client_key)
+{
+    struct asd_internal_key key = asd_key_name(r->slab, r->offset);
+    struct asd_index_value value = {0};
+    struct asd_name_record name;
+    struct err e;
+
+    if (in->index->ops->get(in->index, asd_internal_slice(&key), &value, &e) != 0) {
+        return;
+    }
+    if (asd_name_record_get(asd_internal_slice(&key), value.bytes, &name, &e) == 0 &&
+        !slice_eq(name.client_key, client_key)) {
+        inspect_found_key(in, ASD_FINDING_NOTE, client_key,
+                          "the name record of its place names another key");
+    }
+    in->index->ops->release(in->index, &value);
+}
+
+static void check_place(struct inspect *in, const struct asd_value_record *r,
+                        struct slice client_key)
+{
+    struct inspect_slab *slab = inspect_slab_find(in, r->slab);
+    uint64_t bytes = asd_slab_align(r->bytes);
+    unsigned before;
+
+    if (slab == NULL || !slab->seen.has_record) {
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
+                          "it names slab %" PRIu64 ", which has no sound record", r->slab);
+        return;
+    }
+    slab->seen.values++;
+    slab->seen.live_bytes += bytes;
+    if (r->offset < ASD_SLAB_HEADER_BYTES || r->offset % ASD_SLAB_ALIGN_BYTES != 0 ||
+        r->offset > slab->seen.record.tail || bytes > slab->seen.record.tail - r->offset) {
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
+                          "%" PRIu32 " bytes in slab %" PRIu64 " at %" PRIu64
+                          " are not below its tail, %" PRIu64,
+                          r->bytes, r->slab, r->offset, slab->seen.record.tail);
+        return;
+    }
+    before = inspect_slab_mark(slab, r->offset, bytes, PAGE_VALUE);
+    in->nameless += (inspect_slab_bits(slab, r->offset) & PAGE_NAME) == 0;
+    inspect_slab_mark(slab, r->offset, 1, PAGE_VALUE_BEGINS);
+    if ((before & PAGE_VALUE) != 0) {
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
+                          "it shares bytes of slab %" PRIu64 " at %" PRIu64 " with another value",
+                          r->slab, r->offset);
+    }
+    if ((before & PAGE_FREE) != 0) {
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
+                          "it lies in slab %" PRIu64 " at %" PRIu64
+                          " where a free record would have it punched",
+                          r->slab, r->offset);
+    }
+    if (in->options->verify) {
+        check_name(in, r, client_key);
+    }
+    if (slab->usable) {
+        verify(in, slab, r, client_key);
+    }
+}
+
+/* Its bytes are in the index, and have been read with it. */
+static void check_inline(struct inspect *in, const struct asd_value_record *r,
+                         struct slice client_key)
+{
+    struct sums s;
+    const char *wrong;
+
+    sums_begin(&s, r);
+    sums_add(&s, r->value.data, r->value.len);
+    wrong = sums_end(&s, r);
+    if (wrong != NULL) {
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key, "%" PRIu32 " bytes in the index: %s",
+                          r->bytes, wrong);
+    }
+    if (in->options->verify) {
+        in->out->read_values++;
+    }
+}
+
+int inspect_value(struct inspect *in, struct slice index_key, struct slice record, struct err *e)
+{
+    struct slice client_key = slice_of(index_key.data + 1, index_key.len - 1);
+    struct asd_value_record r;
+    int rc = asd_value_record_get(index_key, record, &r, e);
+
+    in->out->values++;
+    if (rc == ERR_VERSION) {
+        return rc;
+    }
+    if (rc != 0) {
+        in->bad_values++;
+        inspect_found_key(in, ASD_FINDING_DAMAGE, client_key, "%s", e->msg);
+        return 0;
+    }
+    in->out->used_bytes += asd_value_cost(client_key.len, r.in_slab, r.bytes);
+    in->out->slab_values += r.in_slab;
+    if (r.in_slab) {
+        check_place(in, &r, client_key);
+    } else {
+        check_inline(in, &r, client_key);
+    }
+    return 0;
+}
