@@ -52,6 +52,24 @@ const struct config_key asd_config_keys[] = {
      .offset = AT(verify_checksums),
      .help = "refuse a value that is not what the checksum sent with it says, and look at that "
              "checksum when scrubbing; CRC-32C is free, SHA-1 costs 1 ms per MiB or so"},
+    {.name = "scrub_rate",
+     .type = CONFIG_SIZE,
+     .flags = CONFIG_LIVE,
+     .max = INT64_MAX,
+     .default_json = "16777216",
+     .offset = AT(scrub_rate),
+     .help =
+         "bytes per second it reads to look for rot: 1 TiB takes 18 hours at 16 MiB, which is a "
+         "tenth of what a disk with heads reads in order; 0: it does not"},
+    {.name = "scrub_interval",
+     .type = CONFIG_INT,
+     .flags = CONFIG_LIVE,
+     .min = 1,
+     .max = 24 * 366,
+     .default_json = "168",
+     .offset = AT(scrub_interval_h),
+     .help =
+         "hours from the end of one look at all values to the next; POST /scrub begins one now"},
     {.name = "rocksdb_block_cache_size",
      .type = CONFIG_SIZE,
      .max = INT64_MAX,

@@ -17,6 +17,8 @@ struct asd_config {
     int64_t limit_percent;
     int64_t capacity_bytes; /* CONFIG_NONE: what the file system has */
     bool verify_checksums;
+    int64_t scrub_rate;
+    int64_t scrub_interval_h;
     int64_t block_cache_bytes; /* CONFIG_NONE: a default */
     int64_t http_port;         /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;

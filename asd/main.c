@@ -15,6 +15,7 @@
 #include "asd/index.h"
 #include "asd/mark.h"
 #include "asd/room.h"
+#include "asd/scrub.h"
 #include "asd/server.h"
 #include "asd/store.h"
 #include "base/check.h"
@@ -35,6 +36,7 @@ struct asd {
     struct asd_room room;
     int lock_fd;
     struct asd_store *store;
+    struct asd_scrub *scrub;
     struct asd_server *server;
     struct http_server *http;
     struct metrics metrics;
@@ -84,6 +86,7 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_counter(out, "asd_bad_values_total", s.bad_values, "Values that failed their checksum.");
     put_counter(out, "asd_read_errors_total", s.read_errors, "Reads that the device failed.");
     put_counter(out, "asd_punched_bytes_total", s.punched_bytes, "Space given back.");
+    asd_scrub_collect(asd->scrub, out);
 }
 
 static json_t *status(void *ctx)
@@ -99,10 +102,24 @@ static json_t *status(void *ctx)
         (int)asd_server_connections(asd->server), "bad_values", (json_int_t)s.bad_values,
         "read_errors", (json_int_t)s.read_errors, "failed", failed);
 
+    json_object_set_new(o, "scrub", asd_scrub_status(asd->scrub));
     if (failed) {
         json_object_set_new(o, "failure", json_string(why.msg));
     }
     return o;
+}
+
+/* GET: how far it is. POST: begin a pass now. */
+static void scrub_route(void *ctx, struct http_request *request)
+{
+    struct asd *asd = ctx;
+    struct err e;
+
+    if (http_request_method(request) == HTTP_POST && asd_scrub_now(asd->scrub, &e) != 0) {
+        http_answer_err(request, &e);
+    } else {
+        http_answer_json(request, 200, asd_scrub_status(asd->scrub));
+    }
 }
 
 static int healthy(void *ctx, struct err *why)
@@ -137,6 +154,12 @@ static void on_failed(void *ctx, const struct err *e)
     if (e->code == -ENOSPC) {
         daemon_fail(ctx, e);
     }
+}
+
+static struct asd_scrub_settings scrub_settings(const struct asd_config *config)
+{
+    return (struct asd_scrub_settings){.rate = (uint64_t)config->scrub_rate,
+                                       .interval_s = (uint64_t)config->scrub_interval_h * 3600};
 }
 
 static int open_room(struct asd *asd, const struct asd_config *config, struct err *e)
@@ -205,7 +228,11 @@ static int start_http(struct asd *asd, uv_loop_t *loop, const struct asd_config 
     }
     rc = daemon_addrs_tcp(&addrs, &config->http_ips, config->http_port, e);
     options.addr_count = addrs.count;
-    return rc != 0 ? rc : http_server_new(loop, &options, &asd->http, e);
+    rc = rc != 0 ? rc : http_server_new(loop, &options, &asd->http, e);
+    if (rc == 0) {
+        http_route(asd->http, HTTP_GET | HTTP_POST, "/scrub", false, scrub_route, asd);
+    }
+    return rc;
 }
 
 static void nothing(void *ctx)
@@ -220,6 +247,11 @@ static void abandon(struct asd *asd, uv_loop_t *loop)
 
     if (asd->server != NULL) {
         asd_server_close(asd->server, nothing, &done);
+    }
+    loop_run_until(loop, &done);
+    done = asd->scrub == NULL;
+    if (asd->scrub != NULL) {
+        asd_scrub_close(asd->scrub, nothing, &done);
     }
     loop_run_until(loop, &done);
     done = asd->store == NULL;
@@ -243,8 +275,10 @@ static int start(struct daemon *d, struct err *e)
     const struct asd_config *config = daemon_config(d);
     struct asd_server_options options = {0};
     struct daemon_addrs addrs = {0};
+    const struct asd_scrub_settings scrub = scrub_settings(config);
     int rc = open_store(asd, d, config, e);
 
+    rc = rc != 0 ? rc : asd_scrub_new(asd->store, &scrub, &asd->scrub, e);
     if (rc == 0) {
         rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
     }
@@ -287,11 +321,18 @@ static void on_store_closed(void *ctx)
     asd_room_close(&asd->room, on_room_closed, ctx);
 }
 
-static void on_server_closed(void *ctx)
+static void on_scrub_closed(void *ctx)
 {
     struct asd *asd = daemon_ctx(ctx);
 
     asd_store_close(asd->store, on_store_closed, ctx);
+}
+
+static void on_server_closed(void *ctx)
+{
+    struct asd *asd = daemon_ctx(ctx);
+
+    asd_scrub_close(asd->scrub, on_scrub_closed, ctx);
 }
 
 static void on_http_closed(void *ctx)
@@ -317,9 +358,12 @@ static void reload(struct daemon *d, const void *old)
     struct asd *asd = daemon_ctx(d);
     const struct asd_config *config = daemon_config(d);
 
+    const struct asd_scrub_settings settings = scrub_settings(config);
+
     (void)old;
     asd_store_set_limits(asd->store, capacity(config, &asd->room), (unsigned)config->limit_percent);
     asd_store_verify_checksums(asd->store, config->verify_checksums);
+    asd_scrub_set(asd->scrub, &settings);
 }
 
 int main(int argc, char **argv)

@@ -22,6 +22,7 @@ enum {
     ASD_KEY_SLAB = 0x03,
     ASD_KEY_FREE = 0x04,
     ASD_KEY_NAME = 0x05,
+    ASD_KEY_SCRUB = 0x06,
     ASD_KEY_VALUE = 0x10,
     ASD_INTERNAL_KEY_BYTES_MAX = 17,
 };

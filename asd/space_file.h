@@ -1,5 +1,5 @@
 /* What the parts of the space share: finding, opening and forgetting slabs. Private to
- * space*.c. */
+ * space*.c; verify.c asks for a path. */
 #ifndef ASD_SPACE_FILE_H
 #define ASD_SPACE_FILE_H
 

@@ -1,0 +1,279 @@
+/* A piece of a pass, in a thread: the next keys, then the value of each.
+ *
+ * Keys are listed first and looked up again one by one, so a value that is deleted or overwritten
+ * meanwhile is left out or read as it is now. Where the index itself cannot be read, that is one
+ * finding, and the pass goes on behind: see skip_damage(). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "asd/health.h"
+#include "asd/read_private.h"
+#include "asd/room.h"
+#include "asd/scrub_private.h"
+#include "asd/value.h"
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "wire/asd_msg.h"
+
+enum {
+    BITE_BYTES = 1 << 20,
+    BITE_KEYS_MAX = 256,
+    REFINE_BYTES = 8, /* that many bytes behind a prefix are told apart */
+};
+
+struct listed {
+    struct buf bytes; /* index keys back to back */
+    size_t ends[BITE_KEYS_MAX];
+    unsigned count;
+    uint64_t value_bytes;
+};
+
+static bool list_key(void *ctx, struct slice key, struct slice value)
+{
+    struct listed *l = ctx;
+    struct asd_value_record record;
+    struct err e;
+
+    buf_put(&l->bytes, key.data, key.len);
+    l->ends[l->count++] = l->bytes.len;
+    l->value_bytes += value.len + key.len;
+    if (asd_value_record_get(key, value, &record, &e) == 0 && record.in_slab) {
+        l->value_bytes += record.bytes;
+    }
+    return l->count < BITE_KEYS_MAX && l->value_bytes < BITE_BYTES;
+}
+
+static int list_from(struct asd_store *store, struct slice from, asd_index_visit_cb visit,
+                     void *ctx, struct err *e)
+{
+    struct asd_internal_key end = asd_key_of(ASD_KEY_VALUE + 1);
+
+    return store->index->ops->iterate(store->index, from, asd_internal_slice(&end), false, visit,
+                                      ctx, e);
+}
+
+/* ---- findings ---- */
+
+static void found_bad(struct asd_scrub_bite *bite, struct slice client_key, enum asd_bad kind,
+                      const struct err *e)
+{
+    char text[ASD_KEY_TEXT_BYTES];
+    struct asd_scrub_bad *bad;
+
+    if (bite->bad_count == bite->bad_cap) {
+        bite->bad_cap = bite->bad_cap == 0 ? 16 : 2 * bite->bad_cap;
+        bite->bad = mem_realloc(bite->bad, bite->bad_cap * sizeof(*bite->bad));
+    }
+    asd_key_text(client_key, text);
+    bad = &bite->bad[bite->bad_count++];
+    *bad = (struct asd_scrub_bad){.key = mem_strdup(text), .kind = kind, .why = mem_strdup(e->msg)};
+}
+
+/* 0: looked at, or not there any more. */
+static int check_key(struct asd_scrub_bite *bite, struct slice key, struct err *e)
+{
+    struct asd_store *store = bite->store;
+    unsigned flags = ASD_VERIFY_MEDIUM |
+                     (atomic_load(&store->verify_checksums) ? (unsigned)ASD_VERIFY_CLIENT : 0);
+    struct slice client_key = slice_of(key.data + 1, key.len - 1);
+    enum asd_bad bad = ASD_BAD_NOTHING;
+    struct asd_found found;
+    int rc = asd_value_find(store, key, &found, e);
+
+    if (rc == 0) {
+        rc = asd_verify(store, &found, flags, &bad, e);
+        bite->bytes += found.record.bytes;
+        bite->cost_bytes +=
+            asd_value_cost(client_key.len, found.record.in_slab, found.record.bytes);
+    } else {
+        bad = asd_verify_find_bad(rc, &found);
+        rc = bad != ASD_BAD_NOTHING || rc == ERR_NOT_FOUND ? 0 : rc;
+    }
+    asd_value_found_release(store, &found);
+    bite->keys += rc == 0;
+    if (bad != ASD_BAD_NOTHING) {
+        found_bad(bite, client_key, bad, e);
+    }
+    return rc;
+}
+
+/* ---- damage of the index ---- */
+
+static bool stop_at_once(void *ctx, struct slice key, struct slice value)
+{
+    (void)ctx;
+    (void)key;
+    (void)value;
+    return false;
+}
+
+static bool can_list(struct asd_store *store, struct slice from)
+{
+    struct err e;
+
+    return list_from(store, from, stop_at_once, NULL, &e) == 0;
+}
+
+/* The longest prefix of `at` that with its last byte raised can be listed from; cut to it, that
+ * byte is in (*low, *high]. False: nothing behind `at` can be. */
+static bool find_readable(struct asd_store *store, struct buf *at, unsigned *ret_low,
+                          unsigned *ret_high)
+{
+    for (; at->len > 1; at->len--) {
+        uint8_t *last = &at->data[at->len - 1];
+        unsigned was = *last;
+        unsigned low = was;
+
+        for (unsigned step = 1; was + step <= UINT8_MAX; step *= 2) {
+            *last = (uint8_t)(was + step);
+            if (can_list(store, slice_buf(at))) {
+                *ret_low = low;
+                *ret_high = was + step;
+                return true;
+            }
+            low = was + step;
+        }
+    }
+    return false;
+}
+
+/* Keys between `at` with `low` as its last byte, which cannot be listed from, and with `high`. */
+static unsigned bisect(struct asd_store *store, struct buf *at, unsigned low, unsigned high)
+{
+    while (high - low > 1) {
+        unsigned middle = (low + high) / 2;
+
+        at->data[at->len - 1] = (uint8_t)middle;
+        if (can_list(store, slice_buf(at))) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    return high;
+}
+
+/* A block of the index cannot be read: which keys it holds is not known, so the first one behind
+ * that can be listed is searched for by trying keys. Some good ones may be passed over if there is
+ * more than one such block nearby. */
+static void skip_damage(struct asd_scrub_bite *bite, struct buf *at)
+{
+    struct asd_store *store = bite->store;
+    struct buf good = {0};
+    unsigned low;
+    unsigned high;
+
+    if (at->len == 1) {
+        buf_put_u8(at, 0);
+    }
+    if (!find_readable(store, at, &low, &high)) {
+        bite->done = true;
+        return;
+    }
+    for (unsigned i = 0; i <= REFINE_BYTES; i++) {
+        high = bisect(store, at, low, high);
+        if (high <= UINT8_MAX) {
+            at->data[at->len - 1] = (uint8_t)high;
+            good.len = 0;
+            buf_put(&good, at->data, at->len);
+        }
+        at->data[at->len - 1] = (uint8_t)(high - 1); /* not from here: a byte more */
+        buf_put_u8(at, 0);
+        low = 0;
+        high = UINT8_MAX + 1;
+        if (can_list(store, slice_buf(at))) {
+            good.len = 0;
+            buf_put(&good, at->data, at->len);
+            break;
+        }
+    }
+    bite->next.len = 0;
+    buf_put(&bite->next, good.data + 1, good.len - 1);
+    buf_release(&good);
+}
+
+/* ---- the bite ---- */
+
+/* Behind `key`: the first one that is longer. */
+static void go_behind(struct asd_scrub_bite *bite, struct slice key)
+{
+    bite->next.len = 0;
+    buf_put(&bite->next, key.data + 1, key.len - 1);
+    buf_put_u8(&bite->next, 0);
+}
+
+static int check_some(struct asd_scrub_bite *bite, struct err *e)
+{
+    struct asd_store *store = bite->store;
+    struct listed *l = mem_zalloc(sizeof(*l));
+    struct buf from = {0};
+    size_t at = 0;
+    int list_rc;
+    int rc = 0;
+
+    asd_key_value_put(&from, slice_buf(&bite->next));
+    list_rc = list_from(store, slice_buf(&from), list_key, l, e);
+    if (list_rc != 0 && l->count == 0) {
+        if (list_rc == -EIO) {
+            asd_health_index_error(store, crc32c(0, from.data, from.len));
+        }
+        asd_count(&store->counters.bad_values, 1);
+        found_bad(bite, slice_buf(&bite->next), ASD_BAD_RECORD, e);
+        skip_damage(bite, &from);
+    }
+    for (unsigned i = 0; i < l->count && rc == 0; i++) {
+        struct slice key = slice_of(l->bytes.data + at, l->ends[i] - at);
+
+        at = l->ends[i];
+        rc = check_key(bite, key, e);
+        bite->bytes += key.len;
+        if (rc == 0) {
+            go_behind(bite, key);
+        }
+    }
+    if (list_rc == 0 && rc == 0 && l->count < BITE_KEYS_MAX && l->value_bytes < BITE_BYTES) {
+        bite->done = true;
+    }
+    buf_release(&l->bytes);
+    buf_release(&from);
+    free(l);
+    return rc;
+}
+
+/* Not synced: a power loss only makes it look at some values again. */
+static int write_note(struct asd_scrub_bite *bite, struct err *e)
+{
+    struct asd_store *store = bite->store;
+    struct asd_internal_key key = asd_key_of(ASD_KEY_SCRUB);
+    struct asd_index_batch batch = {0};
+    int rc;
+
+    if (bite->note.len == 0 ||
+        (store->room != NULL && !asd_room_has(store->room, bite->note.len, false))) {
+        return 0;
+    }
+    asd_index_batch_put(&batch, asd_internal_slice(&key), slice_buf(&bite->note),
+                        slice_of(NULL, 0));
+    rc = store->index->ops->write(store->index, &batch, false, e);
+    asd_index_batch_release(&batch);
+    return rc;
+}
+
+static void bite_work(struct pool_work *work)
+{
+    struct asd_store_op *op = container_of(work, struct asd_store_op, work);
+    struct asd_scrub_bite *bite = container_of(op, struct asd_scrub_bite, op);
+
+    bite->op.rc = 0;
+    bite->note_rc = write_note(bite, &bite->op.err);
+    if (bite->note_rc == 0 && bite->check) {
+        bite->op.rc = check_some(bite, &bite->op.err);
+    }
+}
+
+int asd_scrub_bite_submit(struct asd_scrub_bite *bite, asd_store_cb cb)
+{
+    return asd_read_submit(asd_store_front(bite->store), &bite->op, ASD_PRIO_LOW, bite_work, cb);
+}
