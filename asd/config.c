@@ -1,5 +1,9 @@
 #include "asd/config.h"
 
+#include <string.h>
+
+#include "asd/home.h"
+#include "daemon/addrs.h"
 #include "daemon/config_rows.h"
 
 #define AT(member) CONFIG_AT(struct asd_config, member)
@@ -104,3 +108,30 @@ const struct config_key asd_config_keys[] = {
     CONFIG_ROW_UNUSED("rora_queue_depth"),
     {0},
 };
+
+static int check_name(const char *key, const char *name, struct err *e)
+{
+    if (name != NULL && (name[0] == '\0' || strlen(name) > ASD_NAME_BYTES_MAX)) {
+        return err_say(e, ERR_CONFIG, "key '%s': want 1 to %d characters, got %zu", key,
+                       ASD_NAME_BYTES_MAX, strlen(name));
+    }
+    return 0;
+}
+
+static int check_ips(const char *key, const struct config_strings *ips, struct err *e)
+{
+    struct daemon_addrs addrs = {0};
+    int rc = daemon_addrs_tcp(&addrs, ips, 0, e);
+
+    return rc == 0 ? 0 : err_wrap(e, "key '%s'", key);
+}
+
+int asd_config_check(const void *config, struct err *e)
+{
+    const struct asd_config *c = config;
+    int rc = check_name("node_id", c->node_id, e);
+
+    rc = rc != 0 ? rc : check_name("asd_id", c->asd_id, e);
+    rc = rc != 0 ? rc : check_ips("ips", &c->ips, e);
+    return rc != 0 ? rc : check_ips("http_ips", &c->http_ips, e);
+}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "daemon/config.h"
 
 struct asd_config {
@@ -30,5 +31,8 @@ struct asd_config {
 };
 
 extern const struct config_key asd_config_keys[];
+
+/* What the table cannot say; a daemon_options.check. */
+int asd_config_check(const void *config, struct err *e);
 
 #endif

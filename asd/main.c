@@ -376,6 +376,7 @@ int main(int argc, char **argv)
                                            .create_help = "make the store, if there is none yet: "
                                                           "the first time only",
                                            .ctx = &asd,
+                                           .check = asd_config_check,
                                            .start = start,
                                            .stop = stop,
                                            .reload = reload};

@@ -47,7 +47,7 @@ static int want(const struct config_key *key, const struct place *at, const json
 
     config_expected(key, expected, sizeof expected);
     config_given(value, given, sizeof given);
-    return err_set(e, ERR_CONFIG, "key '%s': want %s, got %s", at->text, expected, given);
+    return err_say(e, ERR_CONFIG, "key '%s': want %s, got %s", at->text, expected, given);
 }
 
 static int set_string(void *at, const struct config_key *key, const struct place *place,
@@ -199,7 +199,7 @@ static int check_fixed(const struct config_key *key, const struct place *place, 
 
     json_decref(only);
     return same ? 0
-                : err_set(e, ERR_CONFIG, "key '%s': only %s is possible: %.80s", place->text,
+                : err_say(e, ERR_CONFIG, "key '%s': only %s is possible: %.80s", place->text,
                           key->default_json, key->help);
 }
 
@@ -228,7 +228,7 @@ static int fill_key(const struct config_key *key, const json_t *object, const st
             char expected[160];
 
             config_expected(key, expected, sizeof expected);
-            return err_set(e, ERR_CONFIG, "key '%s' is required (%s)", place.text, expected);
+            return err_say(e, ERR_CONFIG, "key '%s' is required (%s)", place.text, expected);
         }
         return set_default(key, &place, config, e);
     }
@@ -269,9 +269,9 @@ static int fill_object(const struct config_key *keys, const json_t *object,
         }
         near = config_nearest(keys, name);
         if (near == NULL) {
-            return err_set(e, ERR_CONFIG, "unknown key '%s'", place.text);
+            return err_say(e, ERR_CONFIG, "unknown key '%s'", place.text);
         }
-        return err_set(e, ERR_CONFIG, "unknown key '%s'; did you mean '%s'?", place.text, near);
+        return err_say(e, ERR_CONFIG, "unknown key '%s'; did you mean '%s'?", place.text, near);
     }
     for (; keys->name != NULL; keys++) {
         int rc = fill_key(keys, object, above, config, e);
@@ -295,7 +295,7 @@ int config_parse(const struct config_key *keys, const char *name, const char *te
 
     json = json_loadb(text, text_bytes, JSON_REJECT_DUPLICATES, &where);
     if (json == NULL) {
-        return err_set(e, ERR_CONFIG, "config %.60s: line %d, column %d: %.70s", name, where.line,
+        return err_say(e, ERR_CONFIG, "config %.60s: line %d, column %d: %.70s", name, where.line,
                        where.column, where.text);
     }
     memset(ret_config, 0, config_bytes);
@@ -305,7 +305,7 @@ int config_parse(const struct config_key *keys, const char *name, const char *te
         char given[80];
 
         config_given(json, given, sizeof given);
-        rc = err_set(e, ERR_CONFIG, "want an object, got %s", given);
+        rc = err_say(e, ERR_CONFIG, "want an object, got %s", given);
     }
     json_decref(json);
     if (rc != 0) {
@@ -324,7 +324,7 @@ int config_load(const struct config_key *keys, const char *url, void *ret_config
     int rc;
 
     if (strstr(path, "://") != NULL) {
-        return err_set(e, ERR_CONFIG, "config %.100s: want a path or file://PATH", url);
+        return err_say(e, ERR_CONFIG, "config %.100s: want a path or file://PATH", url);
     }
     rc = io_load_file(io_real(), path, CONFIG_FILE_BYTES_MAX, &text, &bytes);
     if (rc != 0) {

@@ -36,7 +36,7 @@ extern const char *const config_log_levels[]; /* what log_level_parse() takes, t
 #define CONFIG_ROW_TRANSPORT(at)                                                                   \
     {                                                                                              \
         .name = "transport", .type = CONFIG_STRING, .flags = CONFIG_FIXED,                         \
-        .default_json = "\"tcp\"", .offset = (at), .help = "only tcp"                              \
+        .default_json = "\"tcp\"", .offset = (at), .help = "no RDMA here"                          \
     }
 #define CONFIG_ROW_NO_TLS(key, at)                                                                 \
     {                                                                                              \

@@ -233,7 +233,7 @@ static void every_error_names_file_key_and_what_was_expected(void **state)
          "unknown key 'loglevel'; did you mean 'log_level'?"},
         {"{\"home\": \"/d\", \"tls\": {\"crt\": 1}}",
          "unknown key 'tls.crt'; did you mean 'cert'?"},
-        {"{\"home\": \"/d\", \"zzzzzzzz\": 1}", "unknown key 'zzzzzzzz': bad"},
+        {"{\"home\": \"/d\", \"zzzzzzzz\": 1}", "unknown key 'zzzzzzzz'"},
         {"{\"home\": \"/d\", \"port\": \"80\"}",
          "key 'port': want an integer from 0 to 65535, got \"80\""},
         {"{\"home\": \"/d\", \"port\": 65536}", "from 0 to 65535, got 65536"},
@@ -299,7 +299,7 @@ static void every_log_level_is_taken_and_another_one_refused_by_name(void **stat
                      ERR_CONFIG);
     assert_string_equal(e.msg, "config t.json: key 'log_level': want one of \"debug\", \"info\", "
                                "\"notice\", \"warning\", \"warn\", \"error\", \"fatal\", got "
-                               "\"inof\": bad configuration");
+                               "\"inof\"");
 }
 
 static void a_file_is_read_by_path_and_by_url(void **state)
