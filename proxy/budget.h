@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include "base/list.h"
-#include "proxy/later.h"
+#include "loop/later.h"
 
 struct budget {
     size_t limit_bytes;

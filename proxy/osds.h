@@ -15,10 +15,10 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "loop/later.h"
 #include "net/addr.h"
 #include "net/asd_client.h"
 #include "policy/choose.h"
-#include "proxy/later.h"
 
 enum {
     OSD_CALLS_MAX = 128,    /* in flight to one OSD */

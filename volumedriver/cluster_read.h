@@ -2,9 +2,9 @@
 #ifndef VOLUMEDRIVER_CLUSTER_READ_H
 #define VOLUMEDRIVER_CLUSTER_READ_H
 
+#include "loop/later.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/map.h"
-#include "volumedriver/turn.h"
 
 struct volume;
 struct cluster_read;
@@ -32,7 +32,7 @@ struct cluster_read {
     unsigned pending;
     unsigned attempt;
     int rc;
-    struct turn_call turn;
+    struct later_item later;
     cluster_read_cb cb;
 };
 

@@ -172,9 +172,9 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
     list_init(&d->volumes);
     list_init(&d->unfinished);
     d->exports.ops = &driver_exports_ops;
-    turn_init(&d->turn, loop);
+    later_init(&d->later, loop);
     CHECK(uv_timer_init(loop, &d->timer) == 0);
-    d->turn_open = d->timer_open = true;
+    d->later_open = d->timer_open = true;
     d->worker = nbd_worker_new(loop);
     rc = pool_new(loop, "sco", DRIVER_POOL_THREADS, DRIVER_POOL_QUEUE_MAX, &d->pool);
     rc = rc != 0 ? err_set(e, rc, "threads") : start_nbd(d, e);
@@ -185,7 +185,7 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
         return rc;
     }
     d->host = (struct volume_host){.loop = loop,
-                                   .turn = &d->turn,
+                                   .later = &d->later,
                                    .journal = d->journal,
                                    .map = d->map,
                                    .pool = d->pool,
@@ -284,11 +284,11 @@ static void on_pool_closed(void *ctx)
     stop_step(d);
 }
 
-static void on_turn_closed(void *ctx)
+static void on_later_closed(void *ctx)
 {
     struct driver *d = ctx;
 
-    d->turn_open = false;
+    d->later_open = false;
     stop_step(d);
 }
 
@@ -322,8 +322,8 @@ static void stop_step(struct driver *d)
         journal_close(d->journal, on_journal_closed, d);
     } else if (d->pool != NULL) {
         pool_close(d->pool, on_pool_closed, d);
-    } else if (d->turn_open) {
-        turn_close(&d->turn, on_turn_closed, d);
+    } else if (d->later_open) {
+        later_close(&d->later, on_later_closed, d);
     } else if (d->timer_open) {
         uv_close((uv_handle_t *)&d->timer, on_timer_closed);
     } else {

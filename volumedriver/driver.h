@@ -39,7 +39,7 @@ struct driver {
     const struct driver_config *config;
     struct connect connect;
     struct backend_route *route;
-    struct turn turn;
+    struct later later;
     struct pool *pool;
     struct journal *journal;
     struct map *map;
@@ -63,7 +63,7 @@ struct driver {
 
     bool connected; /* private from here on */
     bool reachable; /* the registry has answered */
-    bool timer_open, turn_open, settling, full_told, moving;
+    bool timer_open, later_open, settling, full_told, moving;
     struct buf full_pins; /* driver_full.c: who was named last */
     uint64_t moved_ms;    /* driver_moved.c: not before */
     uint8_t moved_uuid[16];

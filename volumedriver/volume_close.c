@@ -27,7 +27,7 @@ static void on_timer_closed(uv_handle_t *handle)
     int rc = list_empty(&v->jobs) && v->open_last < v->open_first ? 0 : v->err.code;
 
     if (v->kicked) {
-        list_remove(&v->turn.link);
+        later_cancel(&v->pump);
     }
     list_remove(&v->link);
     volume_return_tail(v);

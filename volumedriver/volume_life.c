@@ -123,9 +123,9 @@ static bool volume_wants_epoch(const struct volume *v)
                               v->change == NULL && v->sweep == NULL));
 }
 
-static void volume_pump(struct turn_call *call)
+static void volume_pump(struct later_item *item)
 {
-    struct volume *v = container_of(call, struct volume, turn);
+    struct volume *v = container_of(item, struct volume, pump);
 
     v->kicked = false;
     if (v->opening != NULL && !v->reclaiming && !v->remap.going) {
@@ -153,7 +153,7 @@ void volume_kick(struct volume *v)
 {
     if (!v->kicked) {
         v->kicked = true;
-        turn_add(v->host->turn, &v->turn, volume_pump);
+        later_run(v->host->later, &v->pump, volume_pump);
     }
 }
 

@@ -8,11 +8,11 @@
 
 #include <uv.h>
 
+#include "loop/later.h"
 #include "loop/pool.h"
 #include "volumedriver/backend.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/map.h"
-#include "volumedriver/turn.h"
 #include "volumedriver/volume.h"
 #include "volumedriver/volume_claim.h"
 
@@ -26,7 +26,7 @@ enum {
 /* What the volumes of one loop thread share. */
 struct volume_host {
     uv_loop_t *loop;
-    struct turn *turn;
+    struct later *later;
     struct journal *journal;
     struct map *map;
     struct pool *pool;         /* CPU work: checksums of SCOs */

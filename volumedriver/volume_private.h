@@ -39,8 +39,8 @@ struct volume {
     enum volume_state state;
     struct err err;   /* why it is not running */
     struct list link; /* volume_host.volumes */
-    struct turn_call turn;
-    bool kicked;
+    struct later_item pump;
+    bool kicked; /* it is queued */
     uv_timer_t timer;
 
     uint32_t epoch;

@@ -74,9 +74,9 @@ void cluster_read_release(struct cluster_read *rd)
     rd->pieces = NULL;
 }
 
-static void on_turn(struct turn_call *call)
+static void on_answer(struct later_item *item)
 {
-    struct cluster_read *rd = container_of(call, struct cluster_read, turn);
+    struct cluster_read *rd = container_of(item, struct cluster_read, later);
 
     rd->cb(rd, rd->rc);
 }
@@ -97,7 +97,7 @@ static void part_done(struct cluster_read *rd)
         return;
     }
     drop_pieces(rd);
-    turn_add(rd->v->host->turn, &rd->turn, on_turn);
+    later_run(rd->v->host->later, &rd->later, on_answer);
 }
 
 static void part_failed(struct cluster_read *rd, int rc, const struct err *why)

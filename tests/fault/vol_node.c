@@ -11,20 +11,20 @@
 const uint8_t vol_uuid[16] = "simulated-volume";
 
 struct claim_call {
-    struct turn_call turn;
+    struct later_item later;
     struct volume_claim *claim;
     struct vol_node *node;
     unsigned turns;
 };
 
-static void on_claim_turn(struct turn_call *turn)
+static void on_claim_later(struct later_item *item)
 {
-    struct claim_call *call = container_of(turn, struct claim_call, turn);
+    struct claim_call *call = container_of(item, struct claim_call, later);
     struct volume_claim *claim = call->claim;
     struct vol_registry *r = call->node->registry;
 
     if (call->turns++ < r->slow_turns) {
-        turn_add(&call->node->turn, &call->turn, on_claim_turn);
+        later_run(&call->node->later, &call->later, on_claim_later);
         return;
     }
     r->epoch = (r->epoch > claim->floor ? r->epoch : claim->floor) + 1;
@@ -45,18 +45,18 @@ static void claim(void *ctx, struct volume *v, struct volume_claim *c)
     (void)v;
     call->claim = c;
     call->node = n;
-    turn_add(&n->turn, &call->turn, on_claim_turn);
+    later_run(&n->later, &call->later, on_claim_later);
 }
 
 struct judge_call {
-    struct turn_call turn;
+    struct later_item later;
     struct volume_judgement *judgement;
     struct vol_node *node;
 };
 
-static void on_judge_turn(struct turn_call *turn)
+static void on_judge_later(struct later_item *item)
 {
-    struct judge_call *call = container_of(turn, struct judge_call, turn);
+    struct judge_call *call = container_of(item, struct judge_call, later);
     struct volume_judgement *j = call->judgement;
     struct vol_registry *r = call->node->registry;
     int rc = 0;
@@ -81,7 +81,7 @@ static void judge(void *ctx, struct volume *v, struct volume_judgement *j)
     (void)v;
     call->judgement = j;
     call->node = n;
-    turn_add(&n->turn, &call->turn, on_judge_turn);
+    later_run(&n->later, &call->later, on_judge_later);
 }
 
 static const struct volume_owner_ops owner = {.claim = claim, .judge = judge};
@@ -126,7 +126,7 @@ static void close_parts(struct vol_node *n)
     journal_close(n->journal, on_closed, n);
     map_close(n->map, on_closed, n);
     pool_close(n->pool, on_closed, n);
-    turn_close(&n->turn, on_closed, n);
+    later_close(&n->later, on_closed, n);
     wait_for(n);
     n->up = false;
 }
@@ -215,9 +215,9 @@ static int start_parts(struct vol_node *n)
     }
     CHECK(map_open(n->loop, n->map_dir, 0, &n->map, &e) == 0);
     CHECK(pool_new(n->loop, "cpu", 2, 64, &n->pool) == 0);
-    turn_init(&n->turn, n->loop);
+    later_init(&n->later, n->loop);
     n->host.loop = n->loop;
-    n->host.turn = &n->turn;
+    n->host.later = &n->later;
     n->host.journal = n->journal;
     n->host.map = n->map;
     n->host.pool = n->pool;

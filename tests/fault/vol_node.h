@@ -37,7 +37,7 @@ struct vol_node {
     uv_loop_t own_loop;
 
     bool up;
-    struct turn turn;
+    struct later later;
     struct journal *journal;
     struct map *map;
     struct pool *pool;

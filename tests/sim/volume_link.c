@@ -129,14 +129,14 @@ static void on_inner(struct backend_req *inner, int rc)
 }
 
 struct orphan { /* a request whose answer the gate gives */
-    struct turn_call turn;
+    struct later_item later;
     struct backend_req *outer;
     backend_cb cb;
 };
 
-static void on_orphan(struct turn_call *turn)
+static void on_orphan(struct later_item *item)
 {
-    struct orphan *o = container_of(turn, struct orphan, turn);
+    struct orphan *o = container_of(item, struct orphan, later);
 
     o->cb(o->outer, o->outer->err.code);
     free(o);
@@ -150,7 +150,7 @@ static void answer_later(struct gate_op *op)
     o->outer = op->outer;
     o->cb = op->cb;
     op->outer = NULL;
-    turn_add(&op->life->link->node->turn, &o->turn, on_orphan);
+    later_run(&op->life->link->node->later, &o->later, on_orphan);
 }
 
 /* ---- requests ---- */

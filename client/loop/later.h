@@ -1,9 +1,7 @@
 /* Callbacks that must not run inside the call that caused them: they run later, from the
- * loop, in the order they were asked for. Loop thread only. */
-#ifndef PROXY_LATER_H
-#define PROXY_LATER_H
-
-#include <stdbool.h>
+ * loop, in the order they were asked for, before it waits for anything. Loop thread only. */
+#ifndef LOOP_LATER_H
+#define LOOP_LATER_H
 
 #include <uv.h>
 
@@ -27,6 +25,8 @@ struct later {
 void later_init(struct later *later, uv_loop_t *loop);
 /* `item` is not queued. It may be freed or queued again in `cb`. */
 void later_run(struct later *later, struct later_item *item, later_cb cb);
+/* `item` is queued; it will not run. */
+void later_cancel(struct later_item *item);
 /* Nothing is queued any more; `cb` runs when *later may be freed. */
 void later_close(struct later *later, void (*cb)(void *ctx), void *ctx);
 

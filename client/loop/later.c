@@ -1,4 +1,4 @@
-#include "proxy/later.h"
+#include "loop/later.h"
 
 #include "base/check.h"
 
@@ -44,6 +44,11 @@ void later_run(struct later *later, struct later_item *item, later_cb cb)
     item->cb = cb;
     list_push(&later->items, &item->link);
     CHECK(uv_idle_start(&later->idle, on_idle) == 0); /* nothing when it is started */
+}
+
+void later_cancel(struct later_item *item)
+{
+    list_remove(&item->link);
 }
 
 static void on_closed(uv_handle_t *handle)
