@@ -143,7 +143,7 @@ void volume_close(struct volume *v, uint64_t drain_ms, volume_close_cb cb, void 
 {
     bool may_drain = v->state == VOLUME_RUNNING;
 
-    CHECK((v->opening == NULL || v->reclaiming || v->remap.going) && v->state != VOLUME_CLOSING);
+    CHECK((v->opening == NULL || v->retaking || v->remap.going) && v->state != VOLUME_CLOSING);
     v->close_cb = cb;
     v->close_ctx = ctx;
     v->state = VOLUME_CLOSING;

@@ -97,9 +97,9 @@ static void schedule(struct volume *v)
     if (v->change != NULL && !volume_root_busy(v) && (due == 0 || v->root_retry_ms < due)) {
         due = v->root_retry_ms;
     }
-    if (v->reclaiming && v->opening == NULL && volume_may_upload(v) &&
-        (due == 0 || v->reclaim_ms < due)) {
-        due = v->reclaim_ms;
+    if (v->retaking && v->opening == NULL && volume_may_upload(v) &&
+        (due == 0 || v->retake_ms < due)) {
+        due = v->retake_ms;
     }
     if (remap_due != 0 && (due == 0 || remap_due < due)) {
         due = remap_due;
@@ -118,9 +118,9 @@ static void schedule(struct volume *v)
 /* The numbers of this one are used up; or a try to take the next one failed. */
 static bool volume_wants_epoch(const struct volume *v)
 {
-    return v->opening == NULL && volume_may_upload(v) && volume_now_ms(v) >= v->reclaim_ms &&
-           (v->reclaiming || (volume_numbers_used_up(v) && !volume_uploads_busy(v) &&
-                              v->change == NULL && v->sweep == NULL));
+    return v->opening == NULL && volume_may_upload(v) && volume_now_ms(v) >= v->retake_ms &&
+           (v->retaking || (volume_numbers_used_up(v) && !volume_uploads_busy(v) &&
+                            v->change == NULL && v->sweep == NULL));
 }
 
 static void volume_pump(struct later_item *item)
@@ -128,7 +128,7 @@ static void volume_pump(struct later_item *item)
     struct volume *v = container_of(item, struct volume, pump);
 
     v->kicked = false;
-    if (v->opening != NULL && !v->reclaiming && !v->remap.going) {
+    if (v->opening != NULL && !v->retaking && !v->remap.going) {
         return;
     }
     if (v->state == VOLUME_CLOSING && !volume_may_upload(v)) {
@@ -138,7 +138,7 @@ static void volume_pump(struct later_item *item)
     }
     volume_uploads_pump(v);
     if (volume_wants_epoch(v)) {
-        volume_reclaim(v);
+        volume_retake(v);
     }
     volume_root_pump(v);
     volume_remap_pump(v);

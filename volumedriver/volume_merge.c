@@ -27,8 +27,8 @@ static void run(struct volume_opening *o)
 {
     struct volume *v = o->v;
 
-    if (o->reclaim) {
-        v->reclaiming = false;
+    if (o->retake) {
+        v->retaking = false;
     } else {
         drop_stranded(v); /* what the accepted loss has cut off */
         v->state = VOLUME_RUNNING;
@@ -64,7 +64,7 @@ static void absolve(struct volume_opening *o)
 {
     static const struct volume_verdict none;
 
-    if (!o->reclaim && o->v->claim.verdict.first_seq != 0) {
+    if (!o->retake && o->v->claim.verdict.first_seq != 0) {
         judge(o, &none, on_absolved);
     } else {
         run(o);

@@ -11,7 +11,7 @@
 #include "volumedriver/volume_opening.h"
 #include "volumedriver/volume_past.h"
 
-enum { RECLAIM_RETRY_MS = 1000 };
+enum { RETAKE_RETRY_MS = 1000 };
 
 static void read_tag(struct volume_opening *o);
 
@@ -62,11 +62,11 @@ void volume_opening_fail(struct volume_opening *o, int rc, const struct err *why
         volume_remap_end(v, &e);
         return;
     }
-    if (o->reclaim && rc != ERR_FENCED && rc != ERR_FAILED) {
+    if (o->retake && rc != ERR_FENCED && rc != ERR_FAILED) {
         /* A take may be in doubt, so nothing goes to the backend until one has succeeded. */
-        v->reclaim_ms = volume_now_ms(v) + RECLAIM_RETRY_MS;
-    } else if (o->reclaim) {
-        v->reclaiming = false;
+        v->retake_ms = volume_now_ms(v) + RETAKE_RETRY_MS;
+    } else if (o->retake) {
+        v->retaking = false;
         volume_stop(v, rc == ERR_FENCED ? VOLUME_FENCED : VOLUME_FAILED, &e);
     } else {
         err_copy(&v->err, &e);
@@ -232,7 +232,7 @@ static void on_root_info(struct backend_req *req, int rc)
 static void owner_is_ours(struct volume_opening *o)
 {
     o->v->owner = o->after;
-    if (o->reclaim) {
+    if (o->retake) {
         volume_record_epoch(o);
         return;
     }
@@ -320,7 +320,7 @@ static void judge_try(struct volume_opening *o, uint64_t tag)
         owner_is_ours(o);
     } else if (memcmp(o->owner, o->owner_before, OWNER_BYTES) == 0) {
         take(o);
-    } else if (tag < o->v->claim.epoch && !o->reclaim) {
+    } else if (tag < o->v->claim.epoch && !o->retake) {
         err_set(&o->req.err, ERR_BUSY, "an older try, epoch %" PRIu64 ", has just succeeded", tag);
         volume_opening_fail(o, ERR_BUSY, &o->req.err, "taking over");
     } else {
@@ -425,12 +425,12 @@ void volume_rebuild_map(struct volume *v)
     list_more(o, "s_");
 }
 
-void volume_reclaim(struct volume *v)
+void volume_retake(struct volume *v)
 {
     struct volume_opening *o = opening_new(v, NULL, NULL);
 
-    o->reclaim = true;
-    v->reclaiming = true;
+    o->retake = true;
+    v->retaking = true;
     volume_uploads_stop(v); /* nor may its jobs hold up the queue meanwhile */
     read_tag(o);
 }

@@ -25,8 +25,8 @@ struct volume_opening {
     struct volume *v;
     volume_open_cb cb;
     void *ctx;
-    bool reclaim; /* only OWNER to TAKE and RECORD: the volume goes on meanwhile */
-    bool remap;   /* only LIST to MAP, the volume is open; up to `upto` */
+    bool retake; /* only OWNER to TAKE and RECORD: the volume goes on meanwhile */
+    bool remap;  /* only LIST to MAP, the volume is open; up to `upto` */
     unsigned map_errors;
     uint64_t upto; /* SCOs behind it are not for this map */
     bool claimed;

@@ -75,8 +75,8 @@ struct volume {
     struct map_place committed; /* end of the prefix, in the map */
     uint64_t released_seq;
     bool applying;
-    bool reclaiming;     /* the epoch is used up, a new one is being taken */
-    uint64_t reclaim_ms; /* not before */
+    bool retaking;      /* the epoch is used up, a new one is being taken */
+    uint64_t retake_ms; /* not before */
     struct volume_claim claim;
     struct list drains;
     struct volume_remap remap;
@@ -144,7 +144,7 @@ void volume_sweep_start(struct volume *v, struct buf *names); /* takes over `nam
 
 /* volume_open.c */
 void volume_opening_start(struct volume *v, volume_open_cb cb, void *ctx);
-void volume_reclaim(struct volume *v); /* the next epoch, when this one's numbers are used up */
+void volume_retake(struct volume *v); /* the next epoch, when this one's numbers are used up */
 void volume_opening_free(struct volume *v);
 
 #endif

@@ -448,7 +448,7 @@ void volume_root_pump(struct volume *v)
         v->resize = NULL;
         err_set(&resize->err, ERR_CANCELED, "volume %s is closing", v->name);
         resize->cb(resize, ERR_CANCELED);
-    } else if (!volume_may_upload(v) || v->reclaiming || !volume_map_ready(v) ||
+    } else if (!volume_may_upload(v) || v->retaking || !volume_map_ready(v) ||
                !map_can_store(v->host->map)) {
         return;
     } else if (v->resize != NULL) {

@@ -146,7 +146,7 @@ static void assign_jobs(struct volume *v)
     LIST_FOR_EACH (it, &v->jobs) {
         struct sco_job *job = container_of(it, struct sco_job, link);
 
-        if (job->state == JOB_CLOSED && v->next_index <= SCO_INDEX_MAX && !v->reclaiming) {
+        if (job->state == JOB_CLOSED && v->next_index <= SCO_INDEX_MAX && !v->retaking) {
             job_assign(job);
         }
     }
@@ -247,7 +247,7 @@ void volume_uploads_pump(struct volume *v)
     LIST_FOR_EACH (it, &v->jobs) {
         struct sco_job *job = container_of(it, struct sco_job, link);
 
-        if (v->reclaiming) {
+        if (v->retaking) {
             break; /* no put under an owner_tag that is being replaced */
         }
         if (job->state == JOB_WAITING && now >= job->retry_ms) {
@@ -262,7 +262,7 @@ void volume_uploads_pump(struct volume *v)
 
 uint64_t volume_uploads_due(const struct volume *v)
 {
-    bool uploads = volume_may_upload(v), puts = uploads && !v->reclaiming, first = true;
+    bool uploads = volume_may_upload(v), puts = uploads && !v->retaking, first = true;
     uint64_t due = range_empty(v) || !uploads ? UINT64_MAX : v->open_since_ms + sco_age_ms(v);
 
     LIST_FOR_EACH (it, &v->jobs) {
