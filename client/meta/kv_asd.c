@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "meta/kv_asd.h"
-#include "meta/osd_probe.h"
+#include "meta/osd_identity.h"
 
 enum { RETRY_MS = 100 };
 
@@ -207,7 +207,7 @@ static void op_send(struct asd_op *a)
 
 /* ---- engine ---- */
 
-static void on_prepared(void *ctx, int rc, const struct err *e, const struct osd_probe *probe)
+static void on_prepared(void *ctx, int rc, const struct err *e, const struct osd_identity *identity)
 {
     struct asd_op *a = ctx;
 
@@ -215,7 +215,7 @@ static void on_prepared(void *ctx, int rc, const struct err *e, const struct osd
         err_copy(&a->op.err, e);
         if (rc == ERR_EXISTS) {
             rc = err_say(&a->op.err, ERR_EXISTS, "%s is storage of alba %s", a->op.kv->url,
-                         probe->owner);
+                         identity->owner);
         }
     }
     op_done(a, rc);

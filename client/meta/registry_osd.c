@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "meta/osd_probe.h"
+#include "meta/osd_identity.h"
 #include "meta/registry_private.h"
 
 enum { CLAIM_TIMEOUT_MS = 10000 };
@@ -165,7 +165,7 @@ static int build_claim(struct change *c, const struct registry_view *view)
     return 0;
 }
 
-static void on_claimed(void *ctx, int rc, const struct err *e, const struct osd_probe *probe)
+static void on_claimed(void *ctx, int rc, const struct err *e, const struct osd_identity *identity)
 {
     struct claim_op *claim = ctx;
     struct registry *registry = claim->registry;
@@ -176,13 +176,13 @@ static void on_claimed(void *ctx, int rc, const struct err *e, const struct osd_
         claim_done(c, ERR_CANCELED);
     } else if (rc == 0) {
         change_start(registry, c, build_claim, claim_done);
-    } else if (rc == ERR_EXISTS && strcmp(probe->owner, OSD_OWNER_METADATA) == 0) {
+    } else if (rc == ERR_EXISTS && strcmp(identity->owner, OSD_OWNER_METADATA) == 0) {
         err_say(&c->err, ERR_EXISTS, "OSD '%s' holds metadata and cannot be storage",
                 claim->op.name);
         claim_done(c, ERR_EXISTS);
     } else if (rc == ERR_EXISTS) {
         err_say(&c->err, ERR_EXISTS, "OSD '%s' is claimed by alba %s", claim->op.name,
-                probe->owner);
+                identity->owner);
         claim_done(c, ERR_EXISTS);
     } else if (rc != ERR_IDENTITY && rc != ERR_REMOTE && rc != ERR_IN_DOUBT) {
         err_copy(&c->err, e); /* the last address decides */

@@ -12,7 +12,7 @@
 #include "alba/session.h"
 #include "alba/verb.h"
 #include "base/mem.h"
-#include "meta/osd_probe.h"
+#include "meta/osd_identity.h"
 
 enum { ASD_TIMEOUT_MS = 5000 };
 
@@ -170,19 +170,20 @@ struct asking {
     uint64_t *ret_capacity;
 };
 
-static void on_probed(void *ctx, int rc, const struct err *e, const struct osd_probe *probe)
+static void on_identified(void *ctx, int rc, const struct err *e,
+                          const struct osd_identity *identity)
 {
     const struct asking *a = ctx;
     struct err refusal;
 
-    if (rc == 0 && strcmp(probe->owner, OSD_OWNER_METADATA) == 0) {
+    if (rc == 0 && strcmp(identity->owner, OSD_OWNER_METADATA) == 0) {
         rc = err_say(&refusal, ERR_CONFIG, "OSD '%s' holds metadata and cannot be storage",
-                     probe->long_id);
+                     identity->long_id);
         e = &refusal;
     }
     if (rc == 0) {
-        *a->ret_long_id = mem_strdup(probe->long_id);
-        *a->ret_capacity = probe->capacity_bytes;
+        *a->ret_long_id = mem_strdup(identity->long_id);
+        *a->ret_capacity = identity->capacity_bytes;
     }
     session_done(a->s, rc, e);
 }
@@ -196,7 +197,7 @@ static int ask_asd(struct session *s, const char *host, uint16_t port, char **re
     int rc = net_addr_tcp(&addr, host, port, &s->err);
 
     if (rc == 0) {
-        osd_probe(&s->loop, &addr, NULL, ASD_TIMEOUT_MS, on_probed, &a);
+        osd_identify(&s->loop, &addr, NULL, ASD_TIMEOUT_MS, on_identified, &a);
         rc = session_wait(s);
     }
     return rc;

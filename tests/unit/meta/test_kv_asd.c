@@ -15,7 +15,7 @@
 #include "lib/tempdir.h"
 #include "meta/kv_commit.h"
 #include "meta/ns_keys.h"
-#include "meta/osd_probe.h"
+#include "meta/osd_identity.h"
 #include "meta/registry.h"
 
 struct fixture {
@@ -311,16 +311,16 @@ struct probe_wait {
     uint64_t capacity_bytes;
 };
 
-static void on_probe(void *ctx, int rc, const struct err *e, const struct osd_probe *probe)
+static void on_probe(void *ctx, int rc, const struct err *e, const struct osd_identity *identity)
 {
     struct probe_wait *w = ctx;
 
     (void)e;
     w->done = true;
     w->rc = rc;
-    w->capacity_bytes = probe->capacity_bytes;
-    snprintf(w->long_id, sizeof w->long_id, "%s", probe->long_id);
-    snprintf(w->owner, sizeof w->owner, "%s", probe->owner);
+    w->capacity_bytes = identity->capacity_bytes;
+    snprintf(w->long_id, sizeof w->long_id, "%s", identity->long_id);
+    snprintf(w->owner, sizeof w->owner, "%s", identity->owner);
 }
 
 static struct net_addr addr_of(const struct asd_process *asd)
@@ -337,7 +337,7 @@ static void expect_owner(struct fixture *f, const struct asd_process *asd, const
     struct net_addr addr = addr_of(asd);
     struct probe_wait w = {0};
 
-    osd_probe(&f->loop, &addr, NULL, 5000, on_probe, &w);
+    osd_identify(&f->loop, &addr, NULL, 5000, on_probe, &w);
     run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_string_equal(w.owner, owner);

@@ -1,7 +1,7 @@
 /* A question goes: connect -> read the owner -> (claim: Apply -> read the owner again unless it
  * succeeded) -> disk usage -> answer. A claim whose reply was lost is judged by the owner that
  * is read afterwards: a claim, once written, never changes. */
-#include "meta/osd_probe.h"
+#include "meta/osd_identity.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ enum { CLAIM_TRIES_MAX = 3 };
 
 enum step { STEP_OWNER, STEP_CLAIM, STEP_USAGE, STEP_CLOSE };
 
-struct probe_op {
+struct identity_op {
     struct asd_client *client;
     struct asd_call call;
     struct gather request;
@@ -28,33 +28,33 @@ struct probe_op {
     char *long_id;
     unsigned claim_tries;
     uint64_t deadline_ms;
-    struct osd_probe probe;
+    struct osd_identity identity;
     int rc;
     struct err err;
-    osd_probe_cb cb;
+    osd_identity_cb cb;
     void *ctx;
 };
 
-static void step(struct probe_op *op);
+static void step(struct identity_op *op);
 
 static void on_closed(void *ctx)
 {
-    struct probe_op *op = ctx;
+    struct identity_op *op = ctx;
 
-    op->cb(op->ctx, op->rc, &op->err, &op->probe);
+    op->cb(op->ctx, op->rc, &op->err, &op->identity);
     free(op->claimer);
     free(op->owner);
     free(op->long_id);
     free(op);
 }
 
-static void finish(struct probe_op *op, int rc)
+static void finish(struct identity_op *op, int rc)
 {
     op->rc = rc;
     op->step = STEP_CLOSE;
-    op->probe.owner = op->owner;
+    op->identity.owner = op->owner;
     op->long_id = mem_strdup(asd_client_long_id(op->client));
-    op->probe.long_id = op->long_id;
+    op->identity.long_id = op->long_id;
     asd_client_close(op->client, on_closed, op);
 }
 
@@ -71,7 +71,7 @@ static char *owner_text(struct slice owner)
     return text;
 }
 
-static int take_owner(struct probe_op *op, const struct asd_reply *reply)
+static int take_owner(struct identity_op *op, const struct asd_reply *reply)
 {
     const struct asd_value *next = &reply->values.items[0];
     const struct asd_value *log = &reply->values.items[1];
@@ -96,7 +96,7 @@ static int take_owner(struct probe_op *op, const struct asd_reply *reply)
     return 0;
 }
 
-static int take_reply(struct probe_op *op)
+static int take_reply(struct identity_op *op)
 {
     static const uint32_t codes[] = {
         [STEP_OWNER] = ASD_MULTI_GET, [STEP_CLAIM] = ASD_APPLY, [STEP_USAGE] = ASD_GET_DISK_USAGE};
@@ -114,8 +114,8 @@ static int take_reply(struct probe_op *op)
         op->step = STEP_OWNER;
         break;
     case STEP_USAGE:
-        op->probe.used_bytes = (uint64_t)reply.usage.used_bytes;
-        op->probe.capacity_bytes = (uint64_t)reply.usage.capacity_bytes;
+        op->identity.used_bytes = (uint64_t)reply.usage.used_bytes;
+        op->identity.capacity_bytes = (uint64_t)reply.usage.capacity_bytes;
         op->step = STEP_CLOSE;
         break;
     case STEP_CLOSE:
@@ -127,7 +127,7 @@ static int take_reply(struct probe_op *op)
 
 static void on_call(struct asd_call *call, int rc)
 {
-    struct probe_op *op = container_of(call, struct probe_op, call);
+    struct identity_op *op = container_of(call, struct identity_op, call);
 
     gather_release(&op->request);
     buf_release(&call->failed_key);
@@ -147,7 +147,7 @@ static void on_call(struct asd_call *call, int rc)
     }
 }
 
-static void encode_owner(struct probe_op *op)
+static void encode_owner(struct identity_op *op)
 {
     struct buf log = {0};
     struct slice keys[2];
@@ -160,7 +160,7 @@ static void encode_owner(struct probe_op *op)
     buf_release(&log);
 }
 
-static void encode_claim(struct probe_op *op)
+static void encode_claim(struct identity_op *op)
 {
     struct slice owner = slice_str(op->claimer);
     uint8_t one[4], zero[4];
@@ -190,7 +190,7 @@ static void encode_claim(struct probe_op *op)
     }
 }
 
-static void step(struct probe_op *op)
+static void step(struct identity_op *op)
 {
     uint64_t now = clock_mono_ms();
     unsigned timeout_ms = now < op->deadline_ms ? (unsigned)(op->deadline_ms - now) : 1;
@@ -211,9 +211,9 @@ static void step(struct probe_op *op)
 }
 
 void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id, const char *owner,
-               unsigned timeout_ms, osd_probe_cb cb, void *ctx)
+               unsigned timeout_ms, osd_identity_cb cb, void *ctx)
 {
-    struct probe_op *op = mem_zalloc(sizeof *op);
+    struct identity_op *op = mem_zalloc(sizeof *op);
     struct asd_client_options options = {.addr = *addr, .long_id = long_id};
 
     op->claimer = owner != NULL ? mem_strdup(owner) : NULL;
@@ -225,8 +225,8 @@ void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id
     step(op);
 }
 
-void osd_probe(uv_loop_t *loop, const struct net_addr *addr, const char *long_id,
-               unsigned timeout_ms, osd_probe_cb cb, void *ctx)
+void osd_identify(uv_loop_t *loop, const struct net_addr *addr, const char *long_id,
+                  unsigned timeout_ms, osd_identity_cb cb, void *ctx)
 {
     osd_claim(loop, addr, long_id, NULL, timeout_ms, cb, ctx);
 }

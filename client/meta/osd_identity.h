@@ -1,8 +1,8 @@
 /* Asking an OSD who it is and whose it is, and claiming it. Claim keys: wire/PROTOCOL.md.
  *
  * Connects for the one question. Loop thread only; answered once, later. */
-#ifndef META_OSD_PROBE_H
-#define META_OSD_PROBE_H
+#ifndef META_OSD_IDENTITY_H
+#define META_OSD_IDENTITY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,22 +15,23 @@
 /* Owner of an ASD that holds metadata: nobody's storage. */
 #define OSD_OWNER_METADATA "alba-metadata"
 
-struct osd_probe {
+struct osd_identity {
     const char *long_id;
     const char *owner; /* alba id, OSD_OWNER_METADATA, or "" when it is free */
     uint64_t used_bytes;
     uint64_t capacity_bytes;
 };
 
-/* *probe is valid during the callback; after a failed claim with ERR_EXISTS it has the owner. */
-typedef void (*osd_probe_cb)(void *ctx, int rc, const struct err *e, const struct osd_probe *probe);
+/* *identity is valid during the callback; after a failed claim with ERR_EXISTS it has the owner. */
+typedef void (*osd_identity_cb)(void *ctx, int rc, const struct err *e,
+                                const struct osd_identity *identity);
 
 /* `long_id` NULL: whatever answers there. ERR_IDENTITY: another one. */
-void osd_probe(uv_loop_t *loop, const struct net_addr *addr, const char *long_id,
-               unsigned timeout_ms, osd_probe_cb cb, void *ctx);
+void osd_identify(uv_loop_t *loop, const struct net_addr *addr, const char *long_id,
+                  unsigned timeout_ms, osd_identity_cb cb, void *ctx);
 /* Write the claim of `owner` (NULL: only ask), in one Apply that asserts that there is none. 0 also
  * when it is `owner`'s already. ERR_EXISTS: another's. */
 void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id, const char *owner,
-               unsigned timeout_ms, osd_probe_cb cb, void *ctx);
+               unsigned timeout_ms, osd_identity_cb cb, void *ctx);
 
 #endif
