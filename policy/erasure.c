@@ -19,7 +19,7 @@ struct matrix {
 
 static void vandermonde_extended(struct matrix *v)
 {
-    memset(v->at, 0, sizeof v->at);
+    memset(v->at, 0, sizeof(v->at));
     v->at[0][0] = 1;
     v->at[v->rows - 1][v->cols - 1] = 1;
     for (uint32_t i = 1; i + 1 < v->rows; i++) {
@@ -50,9 +50,9 @@ static void row_to_unit(struct matrix *v, uint32_t i)
     if (pivot != i) {
         uint8_t row[PRESET_K_MAX];
 
-        memcpy(row, v->at[i], sizeof row);
-        memcpy(v->at[i], v->at[pivot], sizeof row);
-        memcpy(v->at[pivot], row, sizeof row);
+        memcpy(row, v->at[i], sizeof(row));
+        memcpy(v->at[i], v->at[pivot], sizeof(row));
+        memcpy(v->at[pivot], row, sizeof(row));
     }
     if (v->at[i][i] != 1) {
         column_scale(v, i, 0, gf_inv(v->at[i][i]));
@@ -111,13 +111,13 @@ static void make_tables(uint8_t *ret_tables, uint32_t rows, uint32_t k,
 
 static struct erasure *erasure_make(uint32_t k, uint32_t m)
 {
-    struct erasure *x = mem_zalloc(sizeof *x);
+    struct erasure *x = mem_zalloc(sizeof(*x));
     struct matrix v = {.rows = k + m, .cols = k};
 
     coding_matrix(&v);
     x->k = k;
     x->m = m;
-    memcpy(x->matrix, v.at, sizeof x->matrix);
+    memcpy(x->matrix, v.at, sizeof(x->matrix));
     if (m != 0) {
         make_tables(x->tables, m, k, x->matrix + k);
     }

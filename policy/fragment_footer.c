@@ -84,7 +84,7 @@ uint32_t fragment_check_mask(uint32_t salt_crc, uint32_t block_index)
     uint8_t index[4];
 
     put_u32le(index, block_index);
-    return crc32c(salt_crc, index, sizeof index);
+    return crc32c(salt_crc, index, sizeof(index));
 }
 
 void fragment_footer_put(uint8_t ret_bytes[FRAGMENT_FOOTER_BYTES],

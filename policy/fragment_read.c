@@ -84,7 +84,7 @@ int fragment_index_init(struct fragment_index *ret_index, const struct fragment_
     }
     index.block_count = footer.block_count;
     index.payload_bytes = footer.payload_bytes;
-    index.entries = mem_array((size_t)footer.block_count + 1, sizeof index.entries[0]);
+    index.entries = mem_array((size_t)footer.block_count + 1, sizeof(index.entries[0]));
     rc = entries_parse(&index, &footer, trailer, e);
 
 out:

@@ -43,7 +43,7 @@ void preset_copy(struct preset *to, const struct preset *from)
     *to = *from;
     to->name = mem_strdup(from->name);
     if (from->osd_ids != NULL) {
-        to->osd_ids = mem_dup(from->osd_ids, from->osd_id_count * sizeof from->osd_ids[0]);
+        to->osd_ids = mem_dup(from->osd_ids, from->osd_id_count * sizeof(from->osd_ids[0]));
     }
 }
 
@@ -157,7 +157,7 @@ bool preset_allows_osd(const struct preset *p, uint64_t osd_id)
 {
     return !p->osds_explicit ||
            (p->osd_id_count != 0 && bsearch(&osd_id, p->osd_ids, p->osd_id_count,
-                                            sizeof p->osd_ids[0], compare_ids) != NULL);
+                                            sizeof(p->osd_ids[0]), compare_ids) != NULL);
 }
 
 bool preset_allows_checksum(const struct preset *p, enum preset_checksum algo)

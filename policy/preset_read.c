@@ -168,7 +168,7 @@ static int read_policy(struct preset_policy *policy, const json_t *value, size_t
     char text[SHOWN_BYTES];
     int64_t n = 0;
 
-    snprintf(field, sizeof field, "policies[%zu]", index);
+    snprintf(field, sizeof(field), "policies[%zu]", index);
     if (!json_is_array(value) || json_array_size(value) != 4) {
         return err_set(e, ERR_CONFIG,
                        "%s = %s, must be [k, m, min_fragment_count, max_disks_per_node]", field,
@@ -236,7 +236,7 @@ static int read_osds(struct preset *p, const json_t *value, struct err *e)
         return bad_value(e, "osds", value, "[\"all\"], [\"explicit\", [osd ids]]");
     }
     p->osds_explicit = true;
-    p->osd_ids = mem_array(count + 1, sizeof p->osd_ids[0]);
+    p->osd_ids = mem_array(count + 1, sizeof(p->osd_ids[0]));
     p->osd_id_count = (uint32_t)count;
     for (size_t i = 0; i < count; i++) {
         int64_t n;
@@ -247,7 +247,7 @@ static int read_osds(struct preset *p, const json_t *value, struct err *e)
         }
         p->osd_ids[i] = (uint64_t)n;
     }
-    qsort(p->osd_ids, count, sizeof p->osd_ids[0], compare_ids);
+    qsort(p->osd_ids, count, sizeof(p->osd_ids[0]), compare_ids);
     return 0;
 }
 
@@ -376,7 +376,8 @@ static int read_object_checksum(struct preset *p, const json_t *value, struct er
     if (!json_is_object(value)) {
         return bad_value(e, "object_checksum", value, "{allowed, default, verify_upload}");
     }
-    return read_object(p, value, "object_checksum: ", fields, sizeof fields / sizeof fields[0], e);
+    return read_object(p, value, "object_checksum: ", fields, sizeof(fields) / sizeof(fields[0]),
+                       e);
 }
 
 int preset_from_json(struct preset *ret_preset, const json_t *json, struct err *e)
@@ -406,7 +407,7 @@ int preset_from_json(struct preset *ret_preset, const json_t *json, struct err *
         rc = err_set(e, ERR_CONFIG, "not a JSON object");
         goto out;
     }
-    rc = read_object(&p, json, "", fields, sizeof fields / sizeof fields[0], e);
+    rc = read_object(&p, json, "", fields, sizeof(fields) / sizeof(fields[0]), e);
     if (rc != 0) {
         goto out;
     }

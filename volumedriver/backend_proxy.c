@@ -256,7 +256,7 @@ static void on_reply(struct backend_call *way, int rc)
 static struct call *call_new(struct backend *b, struct backend_req *req, uint32_t code,
                              backend_cb cb)
 {
-    struct call *c = mem_zalloc(sizeof *c);
+    struct call *c = mem_zalloc(sizeof(*c));
 
     c->owner = proxy_of(b);
     c->owner->calls++;
@@ -283,8 +283,8 @@ static void apply(struct backend *b, struct backend_req *req, const struct backe
                   unsigned update_count, unsigned flags, backend_cb cb)
 {
     struct call *c = call_new(b, req, PROXY_APPLY, cb);
-    struct proxy_assert *wire_asserts = mem_array(assert_count, sizeof *wire_asserts);
-    struct proxy_update *wire_updates = mem_array(update_count, sizeof *wire_updates);
+    struct proxy_assert *wire_asserts = mem_array(assert_count, sizeof(*wire_asserts));
+    struct proxy_update *wire_updates = mem_array(update_count, sizeof(*wire_updates));
     struct proxy_request request = {
         .apply = {.asserts = wire_asserts,
                   .assert_count = assert_count,
@@ -294,7 +294,7 @@ static void apply(struct backend *b, struct backend_req *req, const struct backe
                   .deadline_ms = BACKEND_PROXY_APPLY_MS}};
 
     c->is_write = true;
-    c->assert_names = mem_array(assert_count, sizeof *c->assert_names);
+    c->assert_names = mem_array(assert_count, sizeof(*c->assert_names));
     c->assert_count = assert_count;
     for (unsigned i = 0; i < assert_count; i++) {
         c->assert_names[i] = mem_strdup(asserts[i].name);
@@ -320,7 +320,7 @@ static void apply(struct backend *b, struct backend_req *req, const struct backe
 static void read_object(struct call *c, const char *name, const struct backend_slice *slices,
                         unsigned slice_count, bool consistent)
 {
-    struct proxy_slice *wire = mem_array(slice_count, sizeof *wire);
+    struct proxy_slice *wire = mem_array(slice_count, sizeof(*wire));
     struct proxy_object_slices object = {
         .name = slice_str(name), .slices = wire, .slice_count = slice_count};
     struct proxy_request request = {.consistent_read = consistent,
@@ -373,7 +373,7 @@ static uint32_t spread_of(const char *namespace)
 
 struct backend *backend_proxy_new(struct backend_route *route, const char *namespace)
 {
-    struct backend_proxy *p = mem_zalloc(sizeof *p);
+    struct backend_proxy *p = mem_zalloc(sizeof(*p));
 
     p->backend.ops = &ops;
     p->route = route;
@@ -415,7 +415,7 @@ static void on_namespace(struct backend_call *way, int rc)
 static void namespace_call(struct backend_route *route, const struct proxy_request *request,
                            backend_namespace_cb cb, void *ctx)
 {
-    struct backend_namespace *n = mem_zalloc(sizeof *n);
+    struct backend_namespace *n = mem_zalloc(sizeof(*n));
 
     n->cb = cb;
     n->ctx = ctx;

@@ -412,7 +412,7 @@ static void on_tick(uv_timer_t *timer)
 struct backend_route *backend_route_new(uv_loop_t *loop,
                                         const struct backend_route_options *options)
 {
-    struct backend_route *route = mem_zalloc(sizeof *route);
+    struct backend_route *route = mem_zalloc(sizeof(*route));
 
     CHECK(options->proxy_count > 0 && options->proxy_count <= PROXY_CLIENT_ENDPOINTS_MAX);
     CHECK(uv_timer_init(loop, &route->tick) == 0);

@@ -39,11 +39,11 @@ struct api_call {
 
 static struct api_call *call_new(struct driver *d, struct http_request *request, const char *name)
 {
-    struct api_call *c = mem_zalloc(sizeof *c);
+    struct api_call *c = mem_zalloc(sizeof(*c));
 
     c->d = d;
     c->request = request;
-    snprintf(c->name, sizeof c->name, "%s", name);
+    snprintf(c->name, sizeof(c->name), "%s", name);
     return c;
 }
 
@@ -137,7 +137,7 @@ static json_t *backend_json(const struct driver_volume *v)
         return json_string("well");
     }
     seconds = (time_t)(trouble.since_us / 1000000);
-    strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &t));
+    strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &t));
     text = mem_printf("since %s: %s", since, trouble.err.msg);
     o = json_string(text);
     free(text);
@@ -351,12 +351,12 @@ static void serve_volume(void *ctx, struct http_request *request)
     if (!is_served(d, request)) {
         return;
     }
-    if (len == 0 || len >= sizeof name || (slash != NULL && strcmp(slash, "/take") != 0)) {
+    if (len == 0 || len >= sizeof(name) || (slash != NULL && strcmp(slash, "/take") != 0)) {
         err_say(&e, ERR_NOT_FOUND, "no such thing: %.100s", http_request_path(request));
         http_answer_err(request, &e);
         return;
     }
-    snprintf(name, sizeof name, "%.*s", (int)len, path);
+    snprintf(name, sizeof(name), "%.*s", (int)len, path);
     if (slash != NULL && method == HTTP_POST) {
         take(d, request, name);
     } else if (method == HTTP_GET) {

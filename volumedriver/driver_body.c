@@ -35,7 +35,7 @@ static const struct field {
 /* Unpacking would say what is wrong, but not where. */
 static int check_fields(const json_t *doc, struct err *e)
 {
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+    for (size_t i = 0; i < sizeof(fields) / sizeof(*fields); i++) {
         const json_t *value = json_object_get(doc, fields[i].name);
 
         if (value != NULL && !fields[i].is_good(value)) {

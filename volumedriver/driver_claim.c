@@ -25,8 +25,8 @@ static void take_verdict(struct volume_claim *claim, const struct registry_damag
 
     *verdict =
         (struct volume_verdict){.incarnation = damage->incarnation, .first_seq = damage->first_seq};
-    hex_decode(verdict->journal, sizeof verdict->journal, damage->journal);
-    snprintf(verdict->why, sizeof verdict->why, "%s", damage->why);
+    hex_decode(verdict->journal, sizeof(verdict->journal), damage->journal);
+    snprintf(verdict->why, sizeof(verdict->why), "%s", damage->why);
 }
 
 static void on_put(void *ctx, int rc, const struct err *e, struct registry_volume *record)
@@ -83,8 +83,8 @@ static void on_get(void *ctx, int rc, const struct err *e, struct registry_volum
     }
     record->epoch = (record->epoch > v->claim->floor ? record->epoch : v->claim->floor) + 1;
     hex_encode(device, journal_id(v->driver->journal), 16);
-    snprintf(record->owner, sizeof record->owner, "%s", v->driver->config->driver_id);
-    snprintf(record->device, sizeof record->device, "%s", device);
+    snprintf(record->owner, sizeof(record->owner), "%s", v->driver->config->driver_id);
+    snprintf(record->device, sizeof(record->device), "%s", device);
     registry_volume_put(v->driver->connect.registry, record, on_put, v);
 }
 
@@ -143,10 +143,10 @@ static void on_accused(void *ctx, int rc, const struct err *e, struct registry_v
     damage = &record->damage;
     *damage = (struct registry_damage){0};
     if (verdict->first_seq != 0) {
-        hex_encode(damage->journal, verdict->journal, sizeof verdict->journal);
+        hex_encode(damage->journal, verdict->journal, sizeof(verdict->journal));
         damage->incarnation = verdict->incarnation;
         damage->first_seq = verdict->first_seq;
-        snprintf(damage->why, sizeof damage->why, "%s", verdict->why);
+        snprintf(damage->why, sizeof(damage->why), "%s", verdict->why);
     }
     registry_volume_put(v->driver->connect.registry, record, on_judged, v);
 }

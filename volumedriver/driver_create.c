@@ -190,7 +190,7 @@ static int check_preset(struct create *c, struct err *e)
         return err_say(e, ERR_CONFIG, "preset '%s' does not allow object checksum crc-32c",
                        preset->name);
     }
-    snprintf(c->record.preset, sizeof c->record.preset, "%s", preset->name);
+    snprintf(c->record.preset, sizeof(c->record.preset), "%s", preset->name);
     return 0;
 }
 
@@ -235,14 +235,14 @@ int driver_create(struct driver *d, const char *name, uint64_t size_bytes, const
     if (rc != 0) {
         return rc;
     }
-    c = mem_zalloc(sizeof *c);
+    c = mem_zalloc(sizeof(*c));
     c->d = d;
     c->done = done;
     c->ctx = ctx;
     c->record.size_bytes = size_bytes;
     c->record.state = REGISTRY_VOLUME_CREATING;
-    snprintf(c->record.name, sizeof c->record.name, "%s", name);
-    snprintf(c->record.preset, sizeof c->record.preset, "%s", preset);
+    snprintf(c->record.name, sizeof(c->record.name), "%s", name);
+    snprintf(c->record.preset, sizeof(c->record.preset), "%s", preset);
     rnd_uuid_text(c->record.uuid);
     d->operations++;
     registry_refresh(d->connect.registry, on_refreshed, c);

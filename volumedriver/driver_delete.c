@@ -227,14 +227,14 @@ static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry
 static void start(struct driver *d, const char *name, const char *unfinished, bool is_take,
                   driver_cb done, void *ctx)
 {
-    struct removal *r = mem_zalloc(sizeof *r);
+    struct removal *r = mem_zalloc(sizeof(*r));
 
     r->d = d;
     r->is_take = is_take;
     r->done = done;
     r->ctx = ctx;
-    snprintf(r->record.name, sizeof r->record.name, "%s", name);
-    snprintf(r->unfinished, sizeof r->unfinished, "%s", unfinished);
+    snprintf(r->record.name, sizeof(r->record.name), "%s", name);
+    snprintf(r->unfinished, sizeof(r->unfinished), "%s", unfinished);
     CHECK(uv_timer_init(d->loop, &r->timer) == 0);
     d->operations++;
     registry_volume_get(d->connect.registry, name, on_looked_up, r);

@@ -54,10 +54,10 @@ void driver_finish_add(struct driver *d, const struct registry_volume *record)
             return;
         }
     }
-    u = mem_zalloc(sizeof *u);
+    u = mem_zalloc(sizeof(*u));
     u->d = d;
-    snprintf(u->name, sizeof u->name, "%s", record->name);
-    snprintf(u->uuid, sizeof u->uuid, "%s", record->uuid);
+    snprintf(u->name, sizeof(u->name), "%s", record->name);
+    snprintf(u->uuid, sizeof(u->uuid), "%s", record->uuid);
     list_push(&d->unfinished, &u->link);
 }
 

@@ -83,7 +83,7 @@ static void on_owner(struct backend_req *req, int rc)
 
 static void look(struct driver *d, const uint8_t uuid[16])
 {
-    struct moved *m = mem_zalloc(sizeof *m);
+    struct moved *m = mem_zalloc(sizeof(*m));
 
     m->d = d;
     memcpy(m->uuid, uuid, 16);

@@ -46,7 +46,7 @@ static bool take_name(void *ctx, const char *name)
 {
     struct names *names = ctx;
 
-    names->items = mem_realloc(names->items, (names->count + 1) * sizeof *names->items);
+    names->items = mem_realloc(names->items, (names->count + 1) * sizeof(*names->items));
     names->items[names->count++] = mem_strdup(name);
     return true;
 }

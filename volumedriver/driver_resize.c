@@ -104,10 +104,10 @@ int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb
                        v->name, (unsigned long long)volume_size_bytes(v->volume),
                        (unsigned long long)size_bytes);
     }
-    r = mem_zalloc(sizeof *r);
+    r = mem_zalloc(sizeof(*r));
     r->d = v->driver;
     r->v = v;
-    snprintf(r->name, sizeof r->name, "%s", v->name);
+    snprintf(r->name, sizeof(r->name), "%s", v->name);
     rc = volume_resize(v->volume, &r->volume, size_bytes, on_resized);
     if (rc != 0) {
         err_copy(e, &r->volume.err);

@@ -80,15 +80,15 @@ int driver_volume_add(struct driver *d, const struct registry_volume *record, bo
     if (d->stopping) { /* nothing is opened any more */
         return err_say(e, ERR_CANCELED, "volume '%s': the driver is stopping", record->name);
     }
-    v = mem_zalloc(sizeof *v);
+    v = mem_zalloc(sizeof(*v));
     v->driver = d;
     v->take = v->is_foreign = take;
     v->done = done;
     v->done_ctx = ctx;
     v->size_bytes = record->size_bytes;
-    snprintf(v->name, sizeof v->name, "%s", record->name);
-    snprintf(v->uuid, sizeof v->uuid, "%s", record->uuid);
-    snprintf(v->preset, sizeof v->preset, "%s", record->preset);
+    snprintf(v->name, sizeof(v->name), "%s", record->name);
+    snprintf(v->uuid, sizeof(v->uuid), "%s", record->uuid);
+    snprintf(v->preset, sizeof(v->preset), "%s", record->preset);
     list_push(&d->volumes, &v->link);
     HASH_ADD_STR(d->by_name, name, v);
     v->has_key =

@@ -358,7 +358,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
     if (status < 0) { /* libuv tells of any error as EBADF; the socket knows which */
         int error = 0;
-        socklen_t bytes = sizeof error;
+        socklen_t bytes = sizeof(error);
 
         (void)getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
         nbd_conn_close(conn, error != 0 ? strerror(error) : "the peer is gone");
@@ -442,7 +442,7 @@ static void on_free(struct nbd_mail *mail)
 
 struct nbd_conn *nbd_conn_start(const struct nbd_conn_options *options)
 {
-    struct nbd_conn *conn = mem_zalloc(sizeof *conn);
+    struct nbd_conn *conn = mem_zalloc(sizeof(*conn));
 
     conn->worker = options->export->worker;
     conn->export = options->export;

@@ -13,7 +13,7 @@ struct nbd_host nbd_host_of(const struct net_addr *peer)
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&peer->sockaddr;
     struct nbd_host host = {.is_local = net_addr_is_local(peer)};
 
-    snprintf(host.text, sizeof host.text, "%s", peer->text);
+    snprintf(host.text, sizeof(host.text), "%s", peer->text);
     if (peer->is_unix) {
         return host;
     }
@@ -30,7 +30,7 @@ struct nbd_host nbd_host_of(const struct net_addr *peer)
 static bool same_host(const struct nbd_host *a, const struct nbd_host *b)
 {
     return (a->is_local && b->is_local) ||
-           (a->is_local == b->is_local && memcmp(a->ip, b->ip, sizeof a->ip) == 0);
+           (a->is_local == b->is_local && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0);
 }
 
 int nbd_export_check(const struct nbd_export *export, const struct nbd_host *host, struct err *e)

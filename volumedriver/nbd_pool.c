@@ -28,7 +28,7 @@ uint8_t *nbd_pool_get(struct nbd_pool *pool, size_t bytes)
     if (data == NULL) {
         return mem_aligned(NBD_POOL_ALIGN_BYTES, (size_t)NBD_POOL_ALIGN_BYTES << class);
     }
-    memcpy(&pool->free[class], data, sizeof data); /* a free buffer begins with the next one */
+    memcpy(&pool->free[class], data, sizeof(data)); /* a free buffer begins with the next one */
     pool->idle_bytes -= (size_t)NBD_POOL_ALIGN_BYTES << class;
     return data;
 }
@@ -42,7 +42,7 @@ void nbd_pool_put(struct nbd_pool *pool, uint8_t *data, size_t bytes)
         free(data);
         return;
     }
-    memcpy(data, &pool->free[class], sizeof pool->free[class]);
+    memcpy(data, &pool->free[class], sizeof(pool->free[class]));
     pool->free[class] = data;
     pool->idle_bytes += (size_t)NBD_POOL_ALIGN_BYTES << class;
 }
@@ -53,7 +53,7 @@ void nbd_pool_release(struct nbd_pool *pool)
         while (pool->free[i] != NULL) {
             void *data = pool->free[i];
 
-            memcpy(&pool->free[i], data, sizeof data);
+            memcpy(&pool->free[i], data, sizeof(data));
             free(data);
         }
     }

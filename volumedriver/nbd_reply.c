@@ -64,7 +64,7 @@ static bool is_zero(const uint8_t *data, size_t bytes)
 {
     uint64_t first;
 
-    memcpy(&first, data, sizeof first); /* data ends this at once, mostly */
+    memcpy(&first, data, sizeof(first)); /* data ends this at once, mostly */
     return first == 0 && memcmp(data, data + 8, bytes - 8) == 0;
 }
 
@@ -188,7 +188,7 @@ void nbd_reply_status(struct nbd_req *req)
     unsigned count = req->io.extent_count;
     uint32_t payload_bytes = 4 + 8 * count;
 
-    CHECK(count > 0 && count <= NBD_STATUS_BYTES / sizeof *extents);
+    CHECK(count > 0 && count <= NBD_STATUS_BYTES / sizeof(*extents));
     for (unsigned i = 0; i < count; i++) {
         struct volume_extent extent = extents[i];
         uint32_t state = ((extent.flags & VOLUME_EXTENT_HOLE) != 0 ? NBD_STATE_HOLE : 0) |

@@ -23,7 +23,7 @@ static void get_buffers(struct nbd_req *req, struct nbd_pool *pool)
         size_t windows = (req->data_bytes + NBD_ROOM_WINDOW_BYTES - 1) / NBD_ROOM_WINDOW_BYTES;
 
         req->iov_count = (int)windows;
-        req->iovs = mem_array(windows, sizeof *req->iovs);
+        req->iovs = mem_array(windows, sizeof(*req->iovs));
         for (size_t i = 0, left = req->data_bytes; i < windows; i++) {
             size_t bytes = left < NBD_ROOM_WINDOW_BYTES ? left : NBD_ROOM_WINDOW_BYTES;
 
@@ -69,7 +69,7 @@ struct nbd_req *nbd_req_new(struct nbd_conn *conn, const struct nbd_request *cmd
         req = container_of(link, struct nbd_req, link);
         w->reqs_idle_count--;
     } else {
-        req = mem_zalloc(sizeof *req);
+        req = mem_zalloc(sizeof(*req));
         list_init(&req->link);
     }
     req->conn = conn;

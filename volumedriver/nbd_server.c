@@ -168,9 +168,9 @@ static void set_options(int fd, bool is_unix)
                {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
                {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES}};
 
-    for (size_t i = 0; !is_unix && i < sizeof tcp / sizeof *tcp; i++) {
+    for (size_t i = 0; !is_unix && i < sizeof(tcp) / sizeof(*tcp); i++) {
         /* without them it still works, only slower or with a later end */
-        (void)setsockopt(fd, tcp[i].level, tcp[i].name, &tcp[i].value, sizeof tcp[i].value);
+        (void)setsockopt(fd, tcp[i].level, tcp[i].name, &tcp[i].value, sizeof(tcp[i].value));
     }
 }
 
@@ -223,7 +223,7 @@ static void on_listen(uv_poll_t *poll, int status, int events)
     }
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         struct sockaddr_storage sa = {0};
-        socklen_t bytes = sizeof sa;
+        socklen_t bytes = sizeof(sa);
         int fd =
             accept4(l->listen.fd, (struct sockaddr *)&sa, &bytes, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -308,7 +308,7 @@ static void start_drop(struct nbd_server *s, struct nbd_drop *drop, unsigned dra
 void nbd_server_drop_export(struct nbd_server *s, struct nbd_export *export, unsigned drain_ms,
                             nbd_server_drop_cb cb, void *ctx)
 {
-    struct nbd_drop *drop = mem_zalloc(sizeof *drop);
+    struct nbd_drop *drop = mem_zalloc(sizeof(*drop));
 
     CHECK(!export->dropped && !s->closing);
     export->dropped = true;
@@ -358,7 +358,7 @@ static void start_listeners(struct nbd_server *s)
 int nbd_server_new(uv_loop_t *loop, const struct nbd_server_options *options,
                    struct nbd_server **ret_server, struct err *e)
 {
-    struct nbd_server *s = mem_zalloc(sizeof *s);
+    struct nbd_server *s = mem_zalloc(sizeof(*s));
     int rc;
 
     CHECK(options->addr_count > 0 && options->addr_count <= NBD_ADDRS_MAX);

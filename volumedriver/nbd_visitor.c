@@ -195,7 +195,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 void nbd_visitor_start(struct nbd_server *s, int fd, const struct net_addr *peer)
 {
-    struct nbd_visitor *v = mem_zalloc(sizeof *v);
+    struct nbd_visitor *v = mem_zalloc(sizeof(*v));
     struct nbd_host host = nbd_host_of(peer);
 
     v->server = s;

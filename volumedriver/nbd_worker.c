@@ -129,7 +129,7 @@ void nbd_worker_add(struct nbd_worker *w, struct nbd_conn *conn)
 
 struct nbd_worker *nbd_worker_new(uv_loop_t *loop)
 {
-    struct nbd_worker *w = mem_zalloc(sizeof *w);
+    struct nbd_worker *w = mem_zalloc(sizeof(*w));
 
     w->loop = loop;
     w->scratch = mem_alloc(NBD_SCRATCH_BYTES);
@@ -208,7 +208,7 @@ struct nbd_target *nbd_target_get(struct nbd_worker *w, struct volume *volume)
             return target;
         }
     }
-    target = mem_zalloc(sizeof *target);
+    target = mem_zalloc(sizeof(*target));
     target->volume = volume;
     target->conns = 1;
     list_init(&target->starved);

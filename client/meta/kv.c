@@ -31,7 +31,7 @@ void kv_op_add(struct kv_op *op, struct slice key, struct slice value, bool foun
 {
     if (op->item_count == op->item_cap) {
         op->item_cap = op->item_cap != 0 ? 2 * op->item_cap : 16;
-        op->items = mem_realloc(op->items, op->item_cap * sizeof *op->items);
+        op->items = mem_realloc(op->items, op->item_cap * sizeof(*op->items));
     }
     op->items[op->item_count++] = (struct kv_item){.key = key, .value = value, .found = found};
 }
@@ -44,7 +44,7 @@ void kv_op_add_damaged(struct kv_op *op, struct slice key)
 
 void kv_op_own(struct kv_op *op, void *block)
 {
-    op->blocks = mem_realloc(op->blocks, (op->block_count + 1) * sizeof *op->blocks);
+    op->blocks = mem_realloc(op->blocks, (op->block_count + 1) * sizeof(*op->blocks));
     op->blocks[op->block_count++] = block;
 }
 
@@ -167,7 +167,7 @@ void kv_get(struct kv *kv, const struct slice *keys, size_t count, unsigned time
     struct kv_op *op = op_new(kv, KV_OP_GET, timeout_ms, cb, ctx);
 
     CHECK(count <= KV_GET_KEYS_MAX);
-    op->keys = mem_array(count != 0 ? count : 1, sizeof *op->keys);
+    op->keys = mem_array(count != 0 ? count : 1, sizeof(*op->keys));
     op->key_count = count;
     for (size_t i = 0; i < count; i++) {
         op->keys[i] = slice_dup(keys[i]);

@@ -68,14 +68,14 @@ static int say_silent(struct asd_op *a, int rc)
 {
     const struct kv_asd *asd = asd_of(a->op.kv);
     char inner[ERR_MSG_BYTES];
-    char prefix[sizeof asd->addr.text + 8];
+    char prefix[sizeof(asd->addr.text) + 8];
     size_t len;
 
     if (!is_silence(rc)) {
         return rc;
     }
-    len = (size_t)snprintf(prefix, sizeof prefix, "asd %s: ", asd->addr.text);
-    memcpy(inner, a->op.err.msg, sizeof inner);
+    len = (size_t)snprintf(prefix, sizeof(prefix), "asd %s: ", asd->addr.text);
+    memcpy(inner, a->op.err.msg, sizeof(inner));
     if (strncmp(inner, prefix, len) != 0) {
         len = 0;
     }
@@ -127,7 +127,7 @@ static int say_in_doubt(struct asd_op *a)
 {
     char why[ERR_MSG_BYTES];
 
-    memcpy(why, a->op.err.msg, sizeof why);
+    memcpy(why, a->op.err.msg, sizeof(why));
     return err_say(&a->op.err, ERR_IN_DOUBT, "%.250s: %s", why, err_text(ERR_IN_DOUBT));
 }
 
@@ -289,22 +289,22 @@ static int parse_url(struct kv_asd *asd, const char *url, struct err *e)
     size_t authority_bytes = strcspn(authority, "/");
     const char *long_id = authority + authority_bytes;
     char tcp[NET_ADDR_TEXT_MAX];
-    int n = snprintf(tcp, sizeof tcp, "tcp://%.*s", (int)authority_bytes, authority);
+    int n = snprintf(tcp, sizeof(tcp), "tcp://%.*s", (int)authority_bytes, authority);
 
-    if (n < 0 || (size_t)n >= sizeof tcp || net_addr_parse(&asd->addr, tcp, e) != 0) {
+    if (n < 0 || (size_t)n >= sizeof(tcp) || net_addr_parse(&asd->addr, tcp, e) != 0) {
         return err_say(e, ERR_CONFIG, "'%s' is not asd://host:port", url);
     }
     long_id += *long_id == '/';
     if (strlen(long_id) > ASD_ID_BYTES_MAX) {
         return err_set(e, ERR_CONFIG, "long id in '%s'", url);
     }
-    snprintf(asd->long_id, sizeof asd->long_id, "%s", long_id);
+    snprintf(asd->long_id, sizeof(asd->long_id), "%s", long_id);
     return 0;
 }
 
 int kv_asd_open(uv_loop_t *loop, const char *url, struct kv **ret_kv, struct err *e)
 {
-    struct kv_asd *asd = mem_zalloc(sizeof *asd);
+    struct kv_asd *asd = mem_zalloc(sizeof(*asd));
     struct asd_client_options options = {0};
 
     if (parse_url(asd, url, e) != 0) {

@@ -68,7 +68,7 @@ static void send_txn(struct commit_op *op)
 void kv_commit(struct kv *kv, const struct kv_txn *txn, uint64_t deadline_ms, kv_commit_cb cb,
                void *ctx)
 {
-    struct commit_op *op = mem_zalloc(sizeof *op);
+    struct commit_op *op = mem_zalloc(sizeof(*op));
 
     op->kv = kv;
     op->txn = txn;

@@ -16,7 +16,7 @@ static void *grow(void *items, unsigned count, size_t item_bytes)
 
 static void add_assert(struct kv_txn *txn, struct slice key, struct slice value, bool is_absent)
 {
-    txn->asserts = grow(txn->asserts, txn->assert_count, sizeof *txn->asserts);
+    txn->asserts = grow(txn->asserts, txn->assert_count, sizeof(*txn->asserts));
     txn->asserts[txn->assert_count++] = (struct kv_assert){
         .key = slice_dup(key), .value = slice_dup(value), .is_absent = is_absent};
     txn->bytes += key.len + value.len;
@@ -24,7 +24,7 @@ static void add_assert(struct kv_txn *txn, struct slice key, struct slice value,
 
 static void add_update(struct kv_txn *txn, struct slice key, struct slice value, bool is_delete)
 {
-    txn->updates = grow(txn->updates, txn->update_count, sizeof *txn->updates);
+    txn->updates = grow(txn->updates, txn->update_count, sizeof(*txn->updates));
     txn->updates[txn->update_count++] = (struct kv_update){
         .key = slice_dup(key), .value = slice_dup(value), .is_delete = is_delete};
     txn->bytes += key.len + value.len;

@@ -36,7 +36,7 @@ int kv_url_check(const char *url, struct err *e)
                        "postgresql:// here",
                        url);
     }
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+    for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (scheme == strlen(later[i]) && has_prefix(url, later[i]) &&
             has_prefix(url + scheme, "://")) {
             return err_set(e, ERR_CONFIG, "'%s': this build has no %s engine", url, later[i]);

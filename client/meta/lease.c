@@ -210,7 +210,7 @@ static void heal(struct lease *l)
 {
     char nobody[160];
 
-    snprintf(nobody, sizeof nobody, "(was damaged) %s", l->owner);
+    snprintf(nobody, sizeof(nobody), "(was damaged) %s", l->owner);
     l->healing = true;
     write_lease(l, nobody);
 }
@@ -258,7 +258,7 @@ static void look(struct lease *l)
 
 struct lease *lease_new(struct kv *kv, const struct lease_options *options)
 {
-    struct lease *l = mem_zalloc(sizeof *l);
+    struct lease *l = mem_zalloc(sizeof(*l));
 
     CHECK(strlen(options->name) <= REGISTRY_NAME_BYTES_MAX && options->owner[0] != '\0');
     CHECK(options->renew_ms != 0 && options->renew_ms <= options->ttl_ms / 2);

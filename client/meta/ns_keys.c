@@ -8,7 +8,7 @@
 
 static const char root[] = "/alba/v1/ns/";
 
-enum { ROOT_BYTES = sizeof root - 1, KIND_AT = ROOT_BYTES + 9, PREFIX_BYTES = KIND_AT + 2 };
+enum { ROOT_BYTES = sizeof(root) - 1, KIND_AT = ROOT_BYTES + 9, PREFIX_BYTES = KIND_AT + 2 };
 
 size_t ns_key_prefix_bytes(void)
 {
@@ -22,7 +22,7 @@ struct slice ns_key_root(struct key *key, uint64_t ns_id, char kind)
     key->len = 0;
     key_put(key, root, ROOT_BYTES);
     key_put_u64be(key, ns_id);
-    key_put(key, tail, sizeof tail);
+    key_put(key, tail, sizeof(tail));
     return slice_key(key);
 }
 
@@ -206,7 +206,7 @@ static int compare_u64(const void *a, const void *b)
 size_t ns_manifest_osds(const struct manifest *m, uint64_t **ret_osd_ids)
 {
     size_t fragments = (size_t)m->chunk_count * manifest_fragments_per_chunk(m);
-    uint64_t *ids = mem_array(fragments + 1, sizeof *ids);
+    uint64_t *ids = mem_array(fragments + 1, sizeof(*ids));
     size_t count = 0;
     size_t distinct = 0;
 
@@ -215,7 +215,7 @@ size_t ns_manifest_osds(const struct manifest *m, uint64_t **ret_osd_ids)
             ids[count++] = m->fragments[i].osd_id;
         }
     }
-    qsort(ids, count, sizeof *ids, compare_u64);
+    qsort(ids, count, sizeof(*ids), compare_u64);
     for (size_t i = 0; i < count; i++) {
         if (distinct == 0 || ids[distinct - 1] != ids[i]) {
             ids[distinct++] = ids[i];

@@ -18,7 +18,7 @@ struct reply_box {
 
 struct nsm *nsm_new(struct kv *kv)
 {
-    struct nsm *nsm = mem_zalloc(sizeof *nsm);
+    struct nsm *nsm = mem_zalloc(sizeof(*nsm));
 
     nsm->kv = kv;
     return nsm;
@@ -48,7 +48,7 @@ static size_t hint_slot(uint64_t ns_id, struct slice name)
     uint8_t id[8];
 
     put_u64le(id, ns_id);
-    return crc32c(crc32c(0, id, sizeof id), name.data, name.len) % NSM_HINTS;
+    return crc32c(crc32c(0, id, sizeof(id)), name.data, name.len) % NSM_HINTS;
 }
 
 const struct nsm_hint *nsm_hint_find(const struct nsm *nsm, uint64_t ns_id, struct slice name)
@@ -94,7 +94,7 @@ void nsm_hint_forget(struct nsm *nsm, uint64_t ns_id, struct slice name)
 void nsm_op_init(struct nsm_op *op, struct nsm *nsm, uint64_t ns_id, unsigned timeout_ms, nsm_cb cb,
                  void *ctx)
 {
-    struct reply_box *box = mem_zalloc(sizeof *box);
+    struct reply_box *box = mem_zalloc(sizeof(*box));
 
     nsm->op_count++;
     *op = (struct nsm_op){

@@ -121,13 +121,13 @@ static bool read_some(struct seq_op *s, bool (*wants)(const struct seq_name *), 
     if (s->asked_count == 0) {
         return false;
     }
-    keys = mem_array(s->asked_count, sizeof *keys);
-    slices = mem_array(s->asked_count, sizeof *slices);
+    keys = mem_array(s->asked_count, sizeof(*keys));
+    slices = mem_array(s->asked_count, sizeof(*slices));
     for (size_t i = 0; i < s->asked_count; i++) {
         const struct seq_name *n = &s->names[s->asked[i]];
 
         slices[i] = names ? ns_key_name(&keys[i], s->op.ns_id, n->name)
-                          : ns_key_object(&keys[i], s->op.ns_id, slice_of(n->id, sizeof n->id));
+                          : ns_key_object(&keys[i], s->op.ns_id, slice_of(n->id, sizeof(n->id)));
     }
     kv_get(s->op.nsm->kv, slices, s->asked_count, kv_left_ms(s->op.deadline_ms), cb, s);
     free(keys);
@@ -161,7 +161,7 @@ static void start_over(struct seq_op *s)
         return;
     }
     /* The first times at once; then let the others get done. */
-    rnd_bytes(&jitter, sizeof jitter);
+    rnd_bytes(&jitter, sizeof(jitter));
     kv_sleep(s->op.nsm->kv, s->tries < 4 ? 0 : jitter % 16u, on_slept, s);
 }
 
@@ -181,7 +181,7 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
             start_over(s);
             return;
         }
-        if (ns_value_manifest_open(item->key, item->value, slice_of(n->id, sizeof n->id),
+        if (ns_value_manifest_open(item->key, item->value, slice_of(n->id, sizeof(n->id)),
                                    &n->manifest, &s->err) != 0) {
             if (n->wants_checksum || s->err.code != ERR_CORRUPT) {
                 fail(s, &s->err);
@@ -312,7 +312,7 @@ static void give_up(struct seq_op *s, const char *why)
 {
     char last[ERR_MSG_BYTES];
 
-    memcpy(last, s->err.msg, sizeof last);
+    memcpy(last, s->err.msg, sizeof(last));
     err_set(&s->err, ERR_IN_DOUBT, "%s; %.200s", why, last);
     fail(s, &s->err);
 }
@@ -363,7 +363,7 @@ static void trace_next(struct seq_op *s)
         start_over(s);
         return;
     }
-    id = is_upload ? s->uploads[n->upload]->object_id : slice_of(n->id, sizeof n->id);
+    id = is_upload ? s->uploads[n->upload]->object_id : slice_of(n->id, sizeof(n->id));
     epoch = is_upload ? s->gc_epoch : n->manifest.gc_epoch;
     switch (s->trace + (is_upload ? 0 : 1)) {
     case 0:
@@ -385,7 +385,7 @@ static void trace_next(struct seq_op *s)
 void nsm_apply(struct nsm *nsm, uint64_t ns_id, const struct nsm_sequence *sequence, nsm_cb cb,
                void *ctx)
 {
-    struct seq_op *s = mem_zalloc(sizeof *s);
+    struct seq_op *s = mem_zalloc(sizeof(*s));
     struct err e;
 
     nsm_op_init(&s->op, nsm, ns_id, sequence->timeout_ms, cb, ctx);

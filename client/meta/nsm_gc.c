@@ -29,7 +29,7 @@ static void gc_finish(struct gc_op *g, int rc, const struct err *e)
 
 static struct gc_op *gc_new(struct nsm *nsm, uint64_t ns_id, uint64_t epoch, nsm_cb cb, void *ctx)
 {
-    struct gc_op *g = mem_zalloc(sizeof *g);
+    struct gc_op *g = mem_zalloc(sizeof(*g));
 
     nsm_op_init(&g->op, nsm, ns_id, 0, cb, ctx);
     g->epoch = epoch;
@@ -245,7 +245,7 @@ static void on_some_namespace(void *ctx, int rc, const struct kv_reply *reply)
     }
     if (out->count == g->cap) {
         g->cap = g->cap != 0 ? 2 * g->cap : 64;
-        out->epochs = mem_realloc(out->epochs, g->cap * sizeof *out->epochs);
+        out->epochs = mem_realloc(out->epochs, g->cap * sizeof(*out->epochs));
     }
     out->epochs[out->count++] = g->epoch;
     list_next(g);
@@ -285,7 +285,7 @@ static void on_epochs(void *ctx, int rc, const struct kv_reply *reply)
     size_t skip = ns_key_prefix_bytes();
 
     if (rc == 0) {
-        out->epochs = mem_array(reply->count + 1, sizeof *out->epochs);
+        out->epochs = mem_array(reply->count + 1, sizeof(*out->epochs));
         for (size_t i = 0; i < reply->count; i++) {
             if (reply->items[i].key.len == skip + 8) {
                 out->epochs[out->count++] = get_u64be(reply->items[i].key.data + skip);
@@ -312,7 +312,7 @@ static void on_began(void *ctx, int rc, const struct kv_reply *reply)
     struct err e = {0};
 
     if (rc == 0) {
-        g->op.reply->epochs = mem_array(1, sizeof *g->op.reply->epochs);
+        g->op.reply->epochs = mem_array(1, sizeof(*g->op.reply->epochs));
         g->op.reply->count = 1;
     }
     if (rc == 0 && item->found) {

@@ -100,7 +100,7 @@ static void on_first_key(void *ctx, int rc, const struct kv_reply *reply)
         list_end(op, rc, reply->err);
         return;
     }
-    op->list->items = mem_array(1, sizeof *op->list->items);
+    op->list->items = mem_array(1, sizeof(*op->list->items));
     op->list->has_more = reply->has_more;
     op->list->last = slice_dup(reply->items[0].key);
     kv_get(op->nsm->kv, &op->list->last, 1, 0, on_alone, op);
@@ -124,7 +124,7 @@ static void on_records(void *ctx, int rc, const struct kv_reply *reply)
         list_end(op, rc, reply->err);
         return;
     }
-    list->items = mem_array(reply->count + 1, sizeof *list->items);
+    list->items = mem_array(reply->count + 1, sizeof(*list->items));
     list->has_more = reply->has_more;
     for (size_t i = 0; i < reply->count; i++) {
         add_record(list, &reply->items[i]);
@@ -138,10 +138,10 @@ static void on_records(void *ctx, int rc, const struct kv_reply *reply)
 void nsm_obsolete_list(struct nsm *nsm, uint64_t ns_id, struct slice after, size_t limit,
                        nsm_obsolete_cb cb, void *ctx)
 {
-    struct list_op *op = mem_zalloc(sizeof *op);
+    struct list_op *op = mem_zalloc(sizeof(*op));
 
     op->nsm = nsm;
-    op->list = mem_zalloc(sizeof *op->list);
+    op->list = mem_zalloc(sizeof(*op->list));
     op->cb = cb;
     op->ctx = ctx;
     nsm->op_count++;
@@ -200,7 +200,7 @@ static void forget_object(struct remove_op *r, const struct nsm_obsolete *obsole
 void nsm_obsolete_remove(struct nsm *nsm, uint64_t ns_id, const struct nsm_obsolete *obsolete,
                          nsm_cb cb, void *ctx)
 {
-    struct remove_op *r = mem_zalloc(sizeof *r);
+    struct remove_op *r = mem_zalloc(sizeof(*r));
 
     nsm_op_init(&r->op, nsm, ns_id, 0, cb, ctx);
     r->txn.low_priority = true;

@@ -69,8 +69,8 @@ static void get_finish(struct get_op *g, int rc, const struct err *e)
 /* Read a key for every item that is open. */
 static void get_read(struct get_op *g, bool names, kv_cb cb)
 {
-    struct key *keys = mem_array(g->count + 1, sizeof *keys);
-    struct slice *slices = mem_array(g->count + 1, sizeof *slices);
+    struct key *keys = mem_array(g->count + 1, sizeof(*keys));
+    struct slice *slices = mem_array(g->count + 1, sizeof(*slices));
 
     g->asked_count = 0;
     for (size_t i = 0; i < g->count; i++) {
@@ -80,7 +80,7 @@ static void get_read(struct get_op *g, bool names, kv_cb cb)
         if (item->open) {
             slices[n] =
                 names ? ns_key_name(&keys[n], g->op.ns_id, item->name)
-                      : ns_key_object(&keys[n], g->op.ns_id, slice_of(item->id, sizeof item->id));
+                      : ns_key_object(&keys[n], g->op.ns_id, slice_of(item->id, sizeof(item->id)));
             g->asked[g->asked_count++] = i;
         }
     }
@@ -104,7 +104,7 @@ static void on_manifests(void *ctx, int rc, const struct kv_reply *reply)
         const struct kv_item *found = &reply->items[i];
 
         if (found->found) {
-            rc = take_object(object, found, slice_of(item->id, sizeof item->id), &e);
+            rc = take_object(object, found, slice_of(item->id, sizeof(item->id)), &e);
             failed = rc != 0;
             item->open = false;
         } else if (g->by_id) {
@@ -182,12 +182,12 @@ static void on_refused(void *ctx, int rc, const struct kv_reply *reply)
 
 static struct get_op *get_new(struct nsm *nsm, uint64_t ns_id, size_t count, nsm_cb cb, void *ctx)
 {
-    struct get_op *g = mem_zalloc(sizeof *g);
+    struct get_op *g = mem_zalloc(sizeof(*g));
 
     nsm_op_init(&g->op, nsm, ns_id, 0, cb, ctx);
     if (count <= KV_GET_KEYS_MAX) {
-        g->items = mem_array(count + 1, sizeof *g->items);
-        g->asked = mem_array(count + 1, sizeof *g->asked);
+        g->items = mem_array(count + 1, sizeof(*g->items));
+        g->asked = mem_array(count + 1, sizeof(*g->asked));
         g->count = count;
     }
     return g;
@@ -219,7 +219,7 @@ void nsm_get(struct nsm *nsm, uint64_t ns_id, const struct slice *names, size_t 
     struct get_op *g = get_new(nsm, ns_id, count, cb, ctx);
     struct err e;
 
-    g->op.reply->objects = mem_array(g->count + 1, sizeof *g->op.reply->objects);
+    g->op.reply->objects = mem_array(g->count + 1, sizeof(*g->op.reply->objects));
     if (check_count(count, NSM_GET_MAX, &e) != 0 || take_names(g, names, &e) != 0) {
         kv_fail(nsm->kv, &e, on_refused, g);
         return;
@@ -233,7 +233,7 @@ void nsm_exists(struct nsm *nsm, uint64_t ns_id, const struct slice *names, size
     struct get_op *g = get_new(nsm, ns_id, count, cb, ctx);
     struct err e;
 
-    g->op.reply->exists = mem_array(g->count + 1, sizeof *g->op.reply->exists);
+    g->op.reply->exists = mem_array(g->count + 1, sizeof(*g->op.reply->exists));
     if (check_count(count, NSM_EXISTS_MAX, &e) != 0 || take_names(g, names, &e) != 0) {
         kv_fail(nsm->kv, &e, on_refused, g);
         return;
@@ -248,7 +248,7 @@ void nsm_get_ids(struct nsm *nsm, uint64_t ns_id, const struct slice *ids, size_
     struct err e;
 
     g->by_id = true;
-    g->op.reply->objects = mem_array(g->count + 1, sizeof *g->op.reply->objects);
+    g->op.reply->objects = mem_array(g->count + 1, sizeof(*g->op.reply->objects));
     if (check_count(count, NSM_GET_MAX, &e) != 0) {
         kv_fail(nsm->kv, &e, on_refused, g);
         return;
@@ -276,7 +276,7 @@ static void on_list(void *ctx, int rc, const struct kv_reply *reply)
     struct nsm_reply *out = l->op.reply;
 
     if (rc == 0) {
-        out->names = mem_array(reply->count + 1, sizeof *out->names);
+        out->names = mem_array(reply->count + 1, sizeof(*out->names));
         out->count = reply->count;
         out->has_more = reply->has_more;
         for (size_t i = 0; i < reply->count; i++) {
@@ -293,7 +293,7 @@ static void on_list(void *ctx, int rc, const struct kv_reply *reply)
 static void list_keys(struct nsm *nsm, uint64_t ns_id, const struct kv_range *range, size_t skip,
                       nsm_cb cb, void *ctx)
 {
-    struct list_op *l = mem_zalloc(sizeof *l);
+    struct list_op *l = mem_zalloc(sizeof(*l));
 
     nsm_op_init(&l->op, nsm, ns_id, 0, cb, ctx);
     l->skip = skip;
@@ -365,7 +365,7 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
     struct err e;
 
     if (rc == 0) {
-        out->objects = mem_array(reply->count + 1, sizeof *out->objects);
+        out->objects = mem_array(reply->count + 1, sizeof(*out->objects));
         out->count = reply->count;
         out->has_more = reply->has_more;
     }
@@ -383,7 +383,7 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
 void nsm_list_objects(struct nsm *nsm, uint64_t ns_id, struct slice after, size_t limit, nsm_cb cb,
                       void *ctx)
 {
-    struct list_op *l = mem_zalloc(sizeof *l);
+    struct list_op *l = mem_zalloc(sizeof(*l));
     struct key low, high;
 
     nsm_op_init(&l->op, nsm, ns_id, 0, cb, ctx);

@@ -77,14 +77,14 @@ int seq_take(struct seq_op *s, const struct nsm_sequence *sequence, struct err *
         return err_set(e, ERR_TOO_LARGE, "sequence of %zu asserts, %zu uploads, %zu deletes",
                        sequence->assert_count, sequence->upload_count, sequence->delete_count);
     }
-    s->names = mem_array(names + 1, sizeof *s->names);
-    s->asserts = mem_array(sequence->assert_count + 1, sizeof *s->asserts);
+    s->names = mem_array(names + 1, sizeof(*s->names));
+    s->asserts = mem_array(sequence->assert_count + 1, sizeof(*s->asserts));
     s->uploads = mem_array(sequence->upload_count + 1, sizeof(struct manifest *));
-    s->asked = mem_array(names + 1, sizeof *s->asked);
+    s->asked = mem_array(names + 1, sizeof(*s->asked));
     s->gc_epoch = sequence->gc_epoch;
     s->reserve = sequence->reserve;
     s->low_priority = sequence->low_priority;
-    rnd_bytes(s->commit_id, sizeof s->commit_id);
+    rnd_bytes(s->commit_id, sizeof(s->commit_id));
     if (take_asserts(s, sequence, e) != 0) {
         return e->code;
     }
@@ -194,7 +194,7 @@ static bool holds(const struct seq_assert *a, const struct seq_name *n)
     case NSM_ASSERT_ABSENT:
         return !n->has_object;
     case NSM_ASSERT_HAS_ID:
-        return n->has_object && slice_eq(a->object_id, slice_of(n->id, sizeof n->id));
+        return n->has_object && slice_eq(a->object_id, slice_of(n->id, sizeof(n->id)));
     case NSM_ASSERT_HAS_CHECKSUM:
         return n->has_object && checksum_eq(&a->checksum, &n->checksum);
     }
@@ -229,7 +229,7 @@ void seq_learn(struct seq_op *s)
         } else if (n->is_delete) {
             nsm_hint_forget(s->op.nsm, s->op.ns_id, n->name);
         } else if (n->wants_checksum && n->value.len != 0) {
-            nsm_hint_set(s->op.nsm, s->op.ns_id, n->name, slice_of(n->id, sizeof n->id),
+            nsm_hint_set(s->op.nsm, s->op.ns_id, n->name, slice_of(n->id, sizeof(n->id)),
                          &n->checksum);
         }
     }
@@ -244,7 +244,7 @@ static void assert_name(struct seq_op *s, const struct seq_name *n)
     struct slice k = ns_key_name(&key, s->op.ns_id, n->name);
 
     if (n->has_object) {
-        value_make(&value, k, slice_of(n->id, sizeof n->id));
+        value_make(&value, k, slice_of(n->id, sizeof(n->id)));
         kv_txn_assert_equal(&s->txn, k, slice_buf(&value));
         buf_release(&value);
     } else {
@@ -256,7 +256,7 @@ static void assert_name(struct seq_op *s, const struct seq_name *n)
  * name still holds this id is enough for a record without manifest. */
 static void retire(struct seq_op *s, const struct seq_name *n)
 {
-    struct slice id = slice_of(n->id, sizeof n->id);
+    struct slice id = slice_of(n->id, sizeof(n->id));
     struct slice payload = slice_of(NULL, 0);
     struct buf record = {0};
     struct key key;

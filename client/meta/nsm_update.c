@@ -31,7 +31,7 @@ static void update_finish(struct update_op *u, int rc, const struct err *e)
     struct nsm_reply *reply = u->op.reply;
 
     if (rc == 0) {
-        reply->objects = mem_array(1, sizeof *reply->objects);
+        reply->objects = mem_array(1, sizeof(*reply->objects));
         reply->objects[0] = (struct nsm_object){.found = true, .manifest = u->edited};
         reply->count = 1;
         u->edited = (struct manifest){0};
@@ -57,7 +57,7 @@ static bool same_place(const struct manifest_fragment *a, const struct manifest_
 static int put_dropped(struct update_op *u, struct err *e)
 {
     size_t count = (size_t)u->old.chunk_count * manifest_fragments_per_chunk(&u->old);
-    struct slice id = slice_of(u->id, sizeof u->id);
+    struct slice id = slice_of(u->id, sizeof(u->id));
     uint8_t commit_id[NS_COMMIT_ID_BYTES];
     struct manifest dropped;
     struct buf payload = {0};
@@ -75,7 +75,7 @@ static int put_dropped(struct update_op *u, struct err *e)
         any |= f->has_osd;
     }
     if (any) {
-        rnd_bytes(commit_id, sizeof commit_id);
+        rnd_bytes(commit_id, sizeof(commit_id));
         k = ns_key_dropped(&key, u->op.ns_id, id, u->edited.version_id);
         rc = manifest_encode(&dropped, MANIFEST_V3, &payload, e);
         if (rc == 0) {
@@ -93,7 +93,7 @@ static int put_dropped(struct update_op *u, struct err *e)
 /* d/ keys follow the difference of two ascending lists. */
 static void put_osds(struct update_op *u)
 {
-    struct slice id = slice_of(u->id, sizeof u->id);
+    struct slice id = slice_of(u->id, sizeof(u->id));
     uint64_t *before, *after;
     size_t before_count = ns_manifest_osds(&u->old, &before);
     size_t after_count = ns_manifest_osds(&u->edited, &after);
@@ -137,7 +137,7 @@ static int build(struct update_op *u, struct err *e)
     kv_txn_assert_equal(&u->txn, k, slice_buf(&epoch));
     buf_release(&epoch);
 
-    k = ns_key_object(&key, u->op.ns_id, slice_of(u->id, sizeof u->id));
+    k = ns_key_object(&key, u->op.ns_id, slice_of(u->id, sizeof(u->id)));
     u->new_value.len = 0;
     if (ns_value_manifest(&u->new_value, k, &u->edited, e) != 0) {
         return e->code;
@@ -180,7 +180,7 @@ static void on_commit(void *ctx, int rc, const struct kv_commit_result *result)
         err_set(&e, ERR_STALE, "gc epoch %llu", (unsigned long long)u->gc_epoch);
         update_finish(u, e.code, &e);
     } else if (!slice_eq(result->failed_key,
-                         ns_key_object(&key, u->op.ns_id, slice_of(u->id, sizeof u->id)))) {
+                         ns_key_object(&key, u->op.ns_id, slice_of(u->id, sizeof(u->id))))) {
         err_set(&e, ERR_EXISTS, "version id %u of the object", u->edited.version_id);
         update_finish(u, e.code, &e);
     } else if (++u->tries >= NSM_TRIES_MAX) {
@@ -225,7 +225,8 @@ static void on_read(void *ctx, int rc, const struct kv_reply *reply)
     }
     manifest_release(&u->old);
     manifest_release(&u->edited);
-    rc = ns_value_manifest_open(item->key, item->value, slice_of(u->id, sizeof u->id), &u->old, &e);
+    rc =
+        ns_value_manifest_open(item->key, item->value, slice_of(u->id, sizeof(u->id)), &u->old, &e);
     if (rc != 0) {
         update_finish(u, rc, &e);
         return;
@@ -249,7 +250,7 @@ static void on_read(void *ctx, int rc, const struct kv_reply *reply)
 static void update_read(struct update_op *u)
 {
     struct key key;
-    struct slice k = ns_key_object(&key, u->op.ns_id, slice_of(u->id, sizeof u->id));
+    struct slice k = ns_key_object(&key, u->op.ns_id, slice_of(u->id, sizeof(u->id)));
     unsigned timeout_ms = kv_left_ms(u->op.deadline_ms);
 
     kv_get(u->op.nsm->kv, &k, 1, u->judging && timeout_ms < 2000 ? 2000 : timeout_ms, on_read, u);
@@ -263,7 +264,7 @@ static void on_refused(void *ctx, int rc, const struct kv_reply *reply)
 void nsm_update(struct nsm *nsm, uint64_t ns_id, struct slice object_id, uint64_t gc_epoch,
                 nsm_modify_cb modify, nsm_cb cb, void *ctx)
 {
-    struct update_op *u = mem_zalloc(sizeof *u);
+    struct update_op *u = mem_zalloc(sizeof(*u));
     struct err e;
 
     nsm_op_init(&u->op, nsm, ns_id, 0, cb, ctx);

@@ -33,7 +33,7 @@ static void usage_finish(struct usage_op *u, int rc, const struct err *e)
 
 static struct usage_op *usage_new(struct nsm *nsm, uint64_t ns_id, nsm_usage_cb cb, void *ctx)
 {
-    struct usage_op *u = mem_zalloc(sizeof *u);
+    struct usage_op *u = mem_zalloc(sizeof(*u));
 
     u->nsm = nsm;
     u->ns_id = ns_id;

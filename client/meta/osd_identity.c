@@ -213,7 +213,7 @@ static void step(struct identity_op *op)
 void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id, const char *owner,
                unsigned timeout_ms, osd_identity_cb cb, void *ctx)
 {
-    struct identity_op *op = mem_zalloc(sizeof *op);
+    struct identity_op *op = mem_zalloc(sizeof(*op));
     struct asd_client_options options = {.addr = *addr, .long_id = long_id};
 
     op->claimer = owner != NULL ? mem_strdup(owner) : NULL;

@@ -30,7 +30,7 @@ static void refresh_start(struct registry *r);
 
 struct registry *registry_new(struct kv *kv)
 {
-    struct registry *r = mem_zalloc(sizeof *r);
+    struct registry *r = mem_zalloc(sizeof(*r));
 
     r->kv = kv;
     r->own_nsm = nsm_new(kv);
@@ -88,7 +88,7 @@ static void publish(struct registry *r)
     struct err none = {0};
 
     r->next->version = r->next_version;
-    memcpy(r->next->commit, r->next_commit, sizeof r->next->commit);
+    memcpy(r->next->commit, r->next_commit, sizeof(r->next->commit));
     registry_view_seal(r->next);
     r->view = r->next;
     r->next = NULL;
@@ -257,8 +257,8 @@ static void on_change_log(void *ctx, int rc, const struct kv_reply *reply)
         load_all(r); /* the log does not reach back so far, or the store was restored */
         return;
     }
-    keys = mem_array(CATCH_UP_KEYS_MAX, sizeof *keys);
-    slices = mem_array(CATCH_UP_KEYS_MAX, sizeof *slices);
+    keys = mem_array(CATCH_UP_KEYS_MAX, sizeof(*keys));
+    slices = mem_array(CATCH_UP_KEYS_MAX, sizeof(*slices));
     for (size_t i = 1; rc == 0 && i < reply->count; i++) {
         rc = take_change(&reply->items[i], keys, &count, &e);
     }
@@ -304,7 +304,7 @@ static int take_version(struct registry *r, const struct kv_item *item, struct e
         return e->code;
     }
     r->next_version = json_u64(json, "version", 0);
-    snprintf(r->next_commit, sizeof r->next_commit, "%s", json_text(json, "commit", ""));
+    snprintf(r->next_commit, sizeof(r->next_commit), "%s", json_text(json, "commit", ""));
     json_decref(json);
     return 0;
 }
@@ -351,7 +351,7 @@ static void refresh_start(struct registry *r)
 
 void registry_refresh(struct registry *registry, registry_cb cb, void *ctx)
 {
-    struct refresh_wait *w = mem_zalloc(sizeof *w);
+    struct refresh_wait *w = mem_zalloc(sizeof(*w));
 
     w->cb = cb;
     w->ctx = ctx;
@@ -434,7 +434,7 @@ int registry_nsm(struct registry *registry, const char *host_id, struct nsm **re
     if (registry->closing) {
         return err_set(e, ERR_CANCELED, "NSM host '%s'", host_id);
     }
-    host = mem_zalloc(sizeof *host);
+    host = mem_zalloc(sizeof(*host));
     if (registry->open_kv(kv_loop(registry->kv), record->url, &host->kv, e) != 0) {
         free(host);
         return err_wrap(e, "NSM host '%s'", host_id);

@@ -123,8 +123,8 @@ void change_seal(struct change *change, const struct registry_view *view)
     struct key key;
     struct slice k = reg_key(&key, REG_VERSION, "");
 
-    rnd_bytes(commit_id, sizeof commit_id);
-    hex_encode(change->commit_id, commit_id, sizeof commit_id);
+    rnd_bytes(commit_id, sizeof(commit_id));
+    hex_encode(change->commit_id, commit_id, sizeof(commit_id));
     change->base_version = view != NULL ? view->version : 0;
     if (view != NULL) {
         kv_txn_assert_equal(&change->txn, k, slice_buf(&view->version_value));
@@ -196,7 +196,7 @@ static void change_again(struct change *c)
         change_fail(c, &c->err);
         return;
     }
-    rnd_bytes(&dice, sizeof dice);
+    rnd_bytes(&dice, sizeof(dice));
     kv_sleep(c->registry->kv, c->tries < 3 ? 0 : (unsigned)(dice % (4u * c->tries)), on_slept, c);
 }
 
@@ -312,7 +312,7 @@ void change_start(struct registry *registry, struct change *change, change_build
 
 struct reg_op *reg_op_new(const char *name, json_t *take_json, registry_cb cb, void *ctx)
 {
-    struct reg_op *op = mem_zalloc(sizeof *op);
+    struct reg_op *op = mem_zalloc(sizeof(*op));
 
     op->name = name != NULL ? mem_strdup(name) : NULL;
     op->json = take_json;

@@ -47,7 +47,7 @@ static void ns_fail(struct ns_op *n, const struct err *e)
 static struct ns_op *ns_new(struct registry *registry, const char *name, const char *preset,
                             registry_cb cb, void *ctx)
 {
-    struct ns_op *n = mem_zalloc(sizeof *n);
+    struct ns_op *n = mem_zalloc(sizeof(*n));
 
     n->registry = registry;
     n->op.name = mem_strdup(name);

@@ -236,7 +236,7 @@ static void on_refreshed(void *ctx, int rc, const struct err *e)
 
 void registry_osd_claim(struct registry *registry, const char *long_id, registry_cb cb, void *ctx)
 {
-    struct claim_op *claim = mem_zalloc(sizeof *claim);
+    struct claim_op *claim = mem_zalloc(sizeof(*claim));
 
     claim->registry = registry;
     claim->op.name = mem_strdup(long_id);

@@ -46,7 +46,7 @@ static int build_update(struct change *c, const struct registry_view *view)
         return err_set(&c->err, ERR_NOT_FOUND, "preset '%s'", wanted->name);
     }
     preset_copy(&changed, old);
-    memcpy(changed.policies, wanted->policies, sizeof changed.policies);
+    memcpy(changed.policies, wanted->policies, sizeof(changed.policies));
     changed.policy_count = wanted->policy_count;
     changed.fragment_bytes = wanted->fragment_bytes;
     changed.version = old->version + 1;
@@ -66,7 +66,7 @@ static void on_refused(void *ctx, int rc, const struct kv_reply *reply)
 static void start_preset(struct registry *registry, const struct preset *preset,
                          change_build_cb build, registry_cb cb, void *ctx)
 {
-    struct preset_op *op = mem_zalloc(sizeof *op);
+    struct preset_op *op = mem_zalloc(sizeof(*op));
     struct err *e = &op->op.change.err;
 
     op->op.cb = cb;
@@ -246,7 +246,7 @@ void registry_nsm_host_add(struct registry *registry, const char *id, const char
         reg_op_refuse(registry, op);
         return;
     }
-    add = mem_zalloc(sizeof *add);
+    add = mem_zalloc(sizeof(*add));
     *add = (struct host_add){.op = op, .registry = registry, .kv = kv};
     registry->external++;
     kv_prepare(kv, on_host_prepared, add);

@@ -22,7 +22,7 @@ struct slice reg_key(struct key *key, const char *prefix, const char *id)
 
 struct slice reg_key_tail(struct slice key)
 {
-    size_t skip = sizeof root - 1;
+    size_t skip = sizeof(root) - 1;
 
     if (key.len < skip || memcmp(key.data, root, skip) != 0) {
         return slice_of(NULL, 0);
@@ -153,7 +153,7 @@ static int parse_nsm_host(struct record *r)
 int record_parse(enum record_kind kind, struct slice key, struct slice value,
                  struct record **ret_record, struct err *e)
 {
-    size_t skip = sizeof root - 1 + strlen(record_prefix(kind));
+    size_t skip = sizeof(root) - 1 + strlen(record_prefix(kind));
     char text[KEY_TEXT_BYTES];
     struct record *r;
     json_t *json;
@@ -162,7 +162,7 @@ int record_parse(enum record_kind kind, struct slice key, struct slice value,
     if (value_open_json(key, value, &json, e) != 0) {
         return e->code;
     }
-    r = mem_zalloc(sizeof *r);
+    r = mem_zalloc(sizeof(*r));
     atomic_init(&r->refs, 1);
     r->kind = kind;
     r->json = json;

@@ -43,7 +43,7 @@ static void on_read(void *ctx, int rc, const struct kv_reply *reply)
 
 static struct json_op *json_op_new(registry_json_cb cb, void *ctx, bool list)
 {
-    struct json_op *op = mem_zalloc(sizeof *op);
+    struct json_op *op = mem_zalloc(sizeof(*op));
 
     *op = (struct json_op){.cb = cb, .ctx = ctx, .list = list};
     return op;

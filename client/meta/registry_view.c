@@ -10,7 +10,7 @@
 
 struct registry_view *registry_view_new(void)
 {
-    struct registry_view *view = mem_zalloc(sizeof *view);
+    struct registry_view *view = mem_zalloc(sizeof(*view));
 
     atomic_init(&view->refs, 1);
     view->default_preset = mem_strdup("");
@@ -23,7 +23,7 @@ struct registry_view *registry_view_clone(const struct registry_view *from)
     struct registry_view *view = registry_view_new();
 
     view->version = from->version;
-    memcpy(view->alba_id, from->alba_id, sizeof view->alba_id);
+    memcpy(view->alba_id, from->alba_id, sizeof(view->alba_id));
     free(view->default_preset);
     view->default_preset = mem_strdup(from->default_preset);
     view->next_osd_id = from->next_osd_id;
@@ -141,8 +141,8 @@ static int apply_single(struct registry_view *view, struct slice tail, struct sl
         const char *id = json_text(json, "id", "");
         size_t bytes = strlen(id);
 
-        if (bytes >= sizeof view->alba_id) {
-            bytes = sizeof view->alba_id - 1;
+        if (bytes >= sizeof(view->alba_id)) {
+            bytes = sizeof(view->alba_id) - 1;
         }
         memcpy(view->alba_id, id, bytes);
         view->alba_id[bytes] = '\0';

@@ -45,7 +45,7 @@ static struct volume_op *volume_of(struct change *c)
 static struct volume_op *volume_new(struct registry *registry, const struct registry_volume *v,
                                     registry_volume_cb cb, void *ctx)
 {
-    struct volume_op *op = mem_zalloc(sizeof *op);
+    struct volume_op *op = mem_zalloc(sizeof(*op));
 
     op->registry = registry;
     op->deadline_ms = clock_mono_ms() + KV_TIMEOUT_DEFAULT_MS;
@@ -173,7 +173,7 @@ void registry_volume_get(struct registry *registry, const char *name, registry_v
         volume_refuse(op, &e);
         return;
     }
-    snprintf(op->volume.name, sizeof op->volume.name, "%s", name);
+    snprintf(op->volume.name, sizeof(op->volume.name), "%s", name);
     read_record(op);
 }
 
@@ -227,7 +227,7 @@ struct list_op {
 static void on_list(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct list_op *op = ctx;
-    struct registry_volume *volumes = mem_array(reply->count + 1, sizeof *volumes);
+    struct registry_volume *volumes = mem_array(reply->count + 1, sizeof(*volumes));
     struct err e = {0};
     size_t count = 0;
 
@@ -247,13 +247,13 @@ static void on_list(void *ctx, int rc, const struct kv_reply *reply)
 void registry_volume_list(struct registry *registry, const char *after, size_t limit,
                           registry_volumes_cb cb, void *ctx)
 {
-    struct list_op *op = mem_zalloc(sizeof *op);
+    struct list_op *op = mem_zalloc(sizeof(*op));
     struct key low, high;
     char bounded[REGISTRY_VOLUME_NAME_BYTES];
 
     op->cb = cb;
     op->ctx = ctx;
-    snprintf(bounded, sizeof bounded, "%s", after);
+    snprintf(bounded, sizeof(bounded), "%s", after);
     reg_key(&low, REG_VOLUME, bounded);
     if (bounded[0] != '\0') {
         key_next(&low);

@@ -124,7 +124,7 @@ static void on_time(uv_timer_t *timer)
 
 struct usage *usage_new(struct registry *registry, unsigned interval_ms)
 {
-    struct usage *u = mem_zalloc(sizeof *u);
+    struct usage *u = mem_zalloc(sizeof(*u));
     unsigned every_ms = interval_ms != 0 ? interval_ms : USAGE_INTERVAL_MS;
 
     u->registry = registry;
@@ -140,12 +140,12 @@ void usage_add(struct usage *usage, uint64_t ns_id, const struct nsm_usage *delt
     struct usage_entry *entry;
 
     CHECK(!usage->closing);
-    HASH_FIND(hh, usage->entries, &ns_id, sizeof ns_id, entry);
+    HASH_FIND(hh, usage->entries, &ns_id, sizeof(ns_id), entry);
     if (entry == NULL) {
-        entry = mem_zalloc(sizeof *entry);
+        entry = mem_zalloc(sizeof(*entry));
         entry->ns_id = ns_id;
         entry->usage = usage;
-        HASH_ADD(hh, usage->entries, ns_id, sizeof entry->ns_id, entry);
+        HASH_ADD(hh, usage->entries, ns_id, sizeof(entry->ns_id), entry);
     }
     sum_up(&entry->delta, delta);
 }

@@ -26,7 +26,7 @@ void key_put_u32be(struct key *key, uint32_t v)
     uint8_t bytes[4];
 
     put_u32be(bytes, v);
-    key_put(key, bytes, sizeof bytes);
+    key_put(key, bytes, sizeof(bytes));
 }
 
 void key_put_u64be(struct key *key, uint64_t v)
@@ -34,7 +34,7 @@ void key_put_u64be(struct key *key, uint64_t v)
     uint8_t bytes[8];
 
     put_u64be(bytes, v);
-    key_put(key, bytes, sizeof bytes);
+    key_put(key, bytes, sizeof(bytes));
 }
 
 void key_prefix_end(struct key *key)
@@ -133,8 +133,8 @@ void key_text(struct slice key, char ret_text[KEY_TEXT_BYTES])
     size_t at = 0;
     size_t skip = 0;
 
-    if (key.len >= sizeof root - 1 && memcmp(key.data, root, sizeof root - 1) == 0) {
-        skip = sizeof root - 1;
+    if (key.len >= sizeof(root) - 1 && memcmp(key.data, root, sizeof(root) - 1) == 0) {
+        skip = sizeof(root) - 1;
     }
     for (size_t i = skip; i < key.len && at + 4 < KEY_TEXT_BYTES; i++) {
         bool plain = key.data[i] > 0x20 && key.data[i] < 0x7f;

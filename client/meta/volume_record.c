@@ -32,8 +32,9 @@ static int take_text(char *to, size_t bytes, const json_t *json, const char *fie
 
 int volume_take_name(struct registry_volume *v, const json_t *json)
 {
-    return take_text(v->name, sizeof v->name, json, "name") != 0 || v->name[0] == '\0' ? ERR_CORRUPT
-                                                                                       : 0;
+    return take_text(v->name, sizeof(v->name), json, "name") != 0 || v->name[0] == '\0'
+               ? ERR_CORRUPT
+               : 0;
 }
 
 /* Index of the name, or -1. */
@@ -56,8 +57,8 @@ static bool take_damage(struct registry_damage *damage, const json_t *json)
     }
     damage->incarnation = json_u64(object, "incarnation", UINT64_MAX);
     damage->first_seq = json_u64(object, "first_seq", 0);
-    return take_text(damage->journal, sizeof damage->journal, object, "journal") == 0 &&
-           take_text(damage->why, sizeof damage->why, object, "why") == 0 &&
+    return take_text(damage->journal, sizeof(damage->journal), object, "journal") == 0 &&
+           take_text(damage->why, sizeof(damage->why), object, "why") == 0 &&
            damage->first_seq != 0 && damage->incarnation != UINT64_MAX;
 }
 
@@ -90,11 +91,11 @@ int volume_parse(struct slice key, struct slice value, struct registry_volume *r
         state = take_state(v, json_text(json, "state", ""));
     }
     dtl = name_index(dtl_names, 4, json_text(json, "dtl", ""));
-    rc = take_text(v->name, sizeof v->name, json, "name") |
-         take_text(v->uuid, sizeof v->uuid, json, "uuid") |
-         take_text(v->preset, sizeof v->preset, json, "preset") |
-         take_text(v->owner, sizeof v->owner, json, "owner") |
-         take_text(v->device, sizeof v->device, json, "device");
+    rc = take_text(v->name, sizeof(v->name), json, "name") |
+         take_text(v->uuid, sizeof(v->uuid), json, "uuid") |
+         take_text(v->preset, sizeof(v->preset), json, "preset") |
+         take_text(v->owner, sizeof(v->owner), json, "owner") |
+         take_text(v->device, sizeof(v->device), json, "device");
     json_decref(json);
     /* A state this program does not know must not be taken for another. */
     if (rc != 0 || state < 0 || dtl < 0 || v->size_bytes == UINT64_MAX ||
@@ -124,8 +125,8 @@ json_t *volume_json(const struct registry_volume *v)
     uint8_t stamp[16];
     char stamp_text[STAMP_TEXT_BYTES];
 
-    rnd_bytes(stamp, sizeof stamp);
-    hex_encode(stamp_text, stamp, sizeof stamp);
+    rnd_bytes(stamp, sizeof(stamp));
+    hex_encode(stamp_text, stamp, sizeof(stamp));
     if (d->first_seq != 0) {
         damaged = json_pack("{s:s, s:I, s:I, s:s}", "journal", d->journal, "incarnation",
                             (json_int_t)d->incarnation, "first_seq", (json_int_t)d->first_seq,

@@ -171,8 +171,8 @@ int nbd_play_connect(struct nbd_fixture *f)
     int on = 1;
 
     assert_true(fd >= 0);
-    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     return fd;
 }
 
@@ -244,9 +244,9 @@ int nbd_play_greet(struct nbd_fixture *f)
     uint8_t greeting[NBD_GREETING_BYTES];
     int fd = nbd_play_connect(f);
 
-    nbd_play_receive(f, fd, greeting, sizeof greeting);
-    assert_memory_equal(greeting, "NBDMAGICIHAVEOPT\0\3", sizeof greeting);
-    nbd_play_send(f, fd, flags, sizeof flags);
+    nbd_play_receive(f, fd, greeting, sizeof(greeting));
+    assert_memory_equal(greeting, "NBDMAGICIHAVEOPT\0\3", sizeof(greeting));
+    nbd_play_send(f, fd, flags, sizeof(flags));
     return fd;
 }
 
@@ -256,7 +256,7 @@ void nbd_play_option(struct nbd_fixture *f, int fd, uint32_t option, const void 
 
     put_u32be(head + 8, option);
     put_u32be(head + 12, (uint32_t)bytes);
-    nbd_play_send(f, fd, head, sizeof head);
+    nbd_play_send(f, fd, head, sizeof(head));
     nbd_play_send(f, fd, data, bytes);
 }
 
@@ -265,12 +265,12 @@ struct slice nbd_play_reply(struct nbd_fixture *f, int fd, uint32_t option, uint
     uint8_t head[20];
     uint32_t bytes;
 
-    nbd_play_receive(f, fd, head, sizeof head);
+    nbd_play_receive(f, fd, head, sizeof(head));
     assert_true(get_u64be(head) == UINT64_C(0x3e889045565a9));
     assert_int_equal(get_u32be(head + 8), option);
     assert_int_equal(get_u32be(head + 12), type);
     bytes = get_u32be(head + 16);
-    assert_true(bytes <= sizeof scratch);
+    assert_true(bytes <= sizeof(scratch));
     nbd_play_receive(f, fd, scratch, bytes);
     return slice_of(scratch, bytes);
 }
@@ -318,7 +318,7 @@ void nbd_play_request(struct nbd_fixture *f, int fd, uint16_t type, uint16_t fla
     put_u64be(p + 8, cookie);
     put_u64be(p + 16, offset);
     put_u32be(p + 24, length);
-    nbd_play_send(f, fd, p, sizeof p);
+    nbd_play_send(f, fd, p, sizeof(p));
 }
 
 void nbd_play_write(struct nbd_fixture *f, int fd, uint16_t flags, uint64_t cookie, uint64_t offset,
@@ -332,7 +332,7 @@ void nbd_play_expect_simple(struct nbd_fixture *f, int fd, uint64_t cookie, uint
 {
     uint8_t p[16];
 
-    nbd_play_receive(f, fd, p, sizeof p);
+    nbd_play_receive(f, fd, p, sizeof(p));
     assert_int_equal(get_u32be(p), 0x67446698);
     assert_int_equal(get_u32be(p + 4), error);
     assert_int_equal(get_u64be(p + 8), cookie);
@@ -343,7 +343,7 @@ uint32_t nbd_play_expect_chunk(struct nbd_fixture *f, int fd, uint64_t cookie, u
 {
     uint8_t p[20];
 
-    nbd_play_receive(f, fd, p, sizeof p);
+    nbd_play_receive(f, fd, p, sizeof(p));
     assert_int_equal(get_u32be(p), 0x668e33ef);
     assert_int_equal(get_u32be(p + 4), (uint32_t)flags << 16 | type);
     assert_int_equal(get_u64be(p + 8), cookie);
@@ -354,7 +354,7 @@ struct slice nbd_play_expect_error(struct nbd_fixture *f, int fd, uint64_t cooki
 {
     uint32_t bytes = nbd_play_expect_chunk(f, fd, cookie, 1, 0x8001);
 
-    assert_in_range(bytes, 6, sizeof scratch);
+    assert_in_range(bytes, 6, sizeof(scratch));
     nbd_play_receive(f, fd, scratch, bytes);
     assert_int_equal(get_u32be(scratch), error);
     assert_int_equal(scratch[4] << 8 | scratch[5], bytes - 6);
@@ -382,7 +382,7 @@ void nbd_fixture_wait_in_flight(struct nbd_fixture *f, unsigned count)
 
 int nbd_fixture_setup(void **state)
 {
-    struct nbd_fixture *f = mem_zalloc(sizeof *f);
+    struct nbd_fixture *f = mem_zalloc(sizeof(*f));
 
     nbd_fixture_init(f, NULL);
     *state = f;

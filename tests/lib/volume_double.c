@@ -56,7 +56,7 @@ static void wake(struct volume *v)
 struct volume *volume_double_new(uv_loop_t *loop, const char *name, uint64_t size_bytes,
                                  bool readonly)
 {
-    struct volume *v = mem_zalloc(sizeof *v);
+    struct volume *v = mem_zalloc(sizeof(*v));
 
     v->loop = loop;
     v->name = mem_strdup(name);

@@ -44,7 +44,7 @@ static uint16_t served_port(const char *log_path)
     if (file == NULL) {
         return 0;
     }
-    bytes = fread(text, 1, sizeof text - 1, file);
+    bytes = fread(text, 1, sizeof(text) - 1, file);
     fclose(file);
     text[bytes] = '\0';
     serving = strstr(text, "serving");
@@ -87,7 +87,7 @@ void asd_process_start(struct asd_process *asd, const char *asd_id)
         usleep(5000);
     }
     asd->port = port;
-    snprintf(asd->url, sizeof asd->url, "asd://127.0.0.1:%u", port);
+    snprintf(asd->url, sizeof(asd->url), "asd://127.0.0.1:%u", port);
     free(config);
     free(log);
 }

@@ -48,7 +48,7 @@ static inline void kv_wait_cb(void *ctx, int rc, const struct kv_reply *reply)
     w->count = reply->count;
     w->has_more = reply->has_more;
     w->failed_key = slice_dup(reply->failed_key);
-    w->items = mem_array(reply->count + 1, sizeof *w->items);
+    w->items = mem_array(reply->count + 1, sizeof(*w->items));
     for (size_t i = 0; i < reply->count; i++) {
         w->items[i] = (struct kv_item){.key = slice_dup(reply->items[i].key),
                                        .value = slice_dup(reply->items[i].value),

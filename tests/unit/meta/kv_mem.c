@@ -94,11 +94,11 @@ static void put(struct kv_mem_store *store, struct slice key, struct slice value
     }
     if (store->count == store->cap) {
         store->cap = store->cap != 0 ? 2 * store->cap : 64;
-        store->entries = mem_realloc(store->entries, store->cap * sizeof *store->entries);
+        store->entries = mem_realloc(store->entries, store->cap * sizeof(*store->entries));
     }
     at = lower_bound(store, key);
     memmove(store->entries + at + 1, store->entries + at,
-            (store->count - at) * sizeof *store->entries);
+            (store->count - at) * sizeof(*store->entries));
     store->entries[at] = (struct entry){.key = slice_dup(key), .value = slice_dup(value)};
     store->count++;
 }
@@ -113,7 +113,7 @@ static void drop(struct kv_mem_store *store, struct slice key)
     slice_release(&store->entries[at].key);
     slice_release(&store->entries[at].value);
     memmove(store->entries + at, store->entries + at + 1,
-            (store->count - at - 1) * sizeof *store->entries);
+            (store->count - at - 1) * sizeof(*store->entries));
     store->count--;
 }
 
@@ -232,7 +232,7 @@ static void apply(struct kv_mem_store *store, struct mem_op *m)
 
 static void keep_late(struct kv_mem_store *store, const struct kv_txn *txn)
 {
-    struct late_txn *late = mem_zalloc(sizeof *late);
+    struct late_txn *late = mem_zalloc(sizeof(*late));
 
     for (unsigned i = 0; i < txn->assert_count; i++) {
         if (txn->asserts[i].is_absent) {
@@ -403,7 +403,7 @@ static const struct kv_engine_ops mem_ops = {.start = mem_start,
 
 struct kv_mem_store *kv_mem_store_new(uint64_t seed)
 {
-    struct kv_mem_store *store = mem_zalloc(sizeof *store);
+    struct kv_mem_store *store = mem_zalloc(sizeof(*store));
 
     store->rnd = rnd_seed(seed);
     store->turns = 1;
@@ -437,7 +437,7 @@ void kv_mem_store_jitter(struct kv_mem_store *store, unsigned turns)
 
 struct kv *kv_mem_open(uv_loop_t *loop, struct kv_mem_store *store)
 {
-    struct kv_mem *mem = mem_zalloc(sizeof *mem);
+    struct kv_mem *mem = mem_zalloc(sizeof(*mem));
 
     kv_engine_init(&mem->kv, &mem_ops, loop, "mem://");
     mem->store = store;

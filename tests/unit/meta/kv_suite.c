@@ -12,7 +12,7 @@ static struct kv *(*open_client)(uv_loop_t *loop);
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     assert_int_equal(uv_loop_init(&f->loop), 0);
     f->a = open_client(&f->loop);
@@ -168,7 +168,7 @@ static void many_keys_are_got_in_the_order_asked(void **state)
     char names[150][16];
 
     for (int i = 0; i < 150; i++) {
-        snprintf(names[i], sizeof names[i], "/t/g%03d", (i * 37) % 150);
+        snprintf(names[i], sizeof(names[i]), "/t/g%03d", (i * 37) % 150);
         keys[i] = text(names[i]);
         if (i % 3 != 0) {
             kv_txn_put(&txn, keys[i], keys[i]);
@@ -204,7 +204,7 @@ static void put_range(struct kv *kv)
         for (int j = i; j < i + 90; j++) {
             char key[16];
 
-            snprintf(key, sizeof key, "/r/%04d", j);
+            snprintf(key, sizeof(key), "/r/%04d", j);
             kv_txn_put(&txn, text(key), text(key));
         }
         apply(kv, &txn, &w);
@@ -232,7 +232,7 @@ static void expect_range(struct kv *kv, const char *low, const char *high, size_
     for (size_t i = 0; i < count; i++) {
         char key[24];
 
-        snprintf(key, sizeof key, "/r/%04d", first + (reverse ? -(int)i : (int)i));
+        snprintf(key, sizeof(key), "/r/%04d", first + (reverse ? -(int)i : (int)i));
         assert_true(slice_eq(w.items[i].key, text(key)));
         assert_true(slice_eq(w.items[i].value, text(keys_only ? "" : key)));
         assert_true(w.items[i].found);
@@ -271,7 +271,7 @@ static void what_is_over_a_limit_is_refused_with_the_count(void **state)
     char *big = mem_zalloc(KV_TXN_BYTES_MAX);
 
     for (int i = 0; i < KV_UPDATES_MAX + 1; i++) {
-        snprintf(key, sizeof key, "/t/limit %d", i);
+        snprintf(key, sizeof(key), "/t/limit %d", i);
         kv_txn_put(&txn, text(key), text(""));
     }
     apply(f->a, &txn, &w);

@@ -37,7 +37,7 @@ int await_rc(struct nsm *nsm, struct nsm_wait *w)
 
 int setup_jitter(void **state, uint64_t seed, unsigned jitter)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
     struct nsm_wait w = {0};
 
     assert_int_equal(uv_loop_init(&f->loop), 0);
@@ -75,14 +75,14 @@ int teardown(void **state)
 
 struct manifest *make(const char *name, uint64_t first_osd)
 {
-    struct manifest *m = mem_zalloc(sizeof *m);
+    struct manifest *m = mem_zalloc(sizeof(*m));
     uint8_t id[NSM_OBJECT_ID_BYTES];
     char content[64];
 
-    snprintf(content, sizeof content, "%s on %llu", name, (unsigned long long)first_osd);
-    rnd_bytes(id, sizeof id);
+    snprintf(content, sizeof(content), "%s on %llu", name, (unsigned long long)first_osd);
+    rnd_bytes(id, sizeof(id));
     manifest_set(&m->name, text(name));
-    manifest_set(&m->object_id, slice_of(id, sizeof id));
+    manifest_set(&m->object_id, slice_of(id, sizeof(id)));
     manifest_set(&m->preset, text("p"));
     m->size_bytes = 8192;
     m->checksum = checksum_crc32c((uint32_t)first_osd);
@@ -169,7 +169,7 @@ bool holds(struct nsm *nsm, const char *name, const struct manifest *m)
 {
     uint8_t id[NSM_OBJECT_ID_BYTES];
 
-    return lookup(nsm, name, id) && memcmp(id, m->object_id.data, sizeof id) == 0;
+    return lookup(nsm, name, id) && memcmp(id, m->object_id.data, sizeof(id)) == 0;
 }
 
 size_t count_kind(const struct fixture *f, char kind)

@@ -52,7 +52,7 @@ static inline int open_host(uv_loop_t *loop, const char *url, struct kv **ret_kv
 
 static inline int setup_bare(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     current = f;
     assert_int_equal(uv_loop_init(&f->loop), 0);

@@ -15,7 +15,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     assert_int_equal(uv_loop_init(&f->loop), 0);
     f->store = kv_mem_store_new(1);
@@ -203,7 +203,7 @@ static void a_url_may_lie_in_a_file(void **state)
     (void)state;
     assert_true(fd >= 0);
     assert_int_equal(close(fd), 0);
-    snprintf(as_url, sizeof as_url, "file://%s", path);
+    snprintf(as_url, sizeof(as_url), "file://%s", path);
     write_file(path, "\n  asd://127.0.0.1:8000\n");
     assert_int_equal(kv_url_load(path, url, &e), 0);
     assert_string_equal(url, "asd://127.0.0.1:8000");

@@ -26,7 +26,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     assert_int_equal(uv_loop_init(&f->loop), 0);
     asd_process_start(&f->meta, "meta");
@@ -98,9 +98,9 @@ static int count_up(struct fixture *f, struct kv *kv, unsigned n, bool killed, b
     struct commit_wait w = {0};
     char old[16], new[16], mark[32];
 
-    snprintf(old, sizeof old, "%u", n);
-    snprintf(new, sizeof new, "%u", n + 1);
-    snprintf(mark, sizeof mark, "/t/mark %u", n + 1);
+    snprintf(old, sizeof(old), "%u", n);
+    snprintf(new, sizeof(new), "%u", n + 1);
+    snprintf(mark, sizeof(mark), "/t/mark %u", n + 1);
     if (n == 0) {
         kv_txn_assert_absent(&txn, text("/t/counter"));
     } else {
@@ -215,7 +215,7 @@ static void an_engine_that_is_not_there_is_an_error_in_time_that_names_it(void *
     char where[32];
 
     asd_process_kill(&f->meta);
-    snprintf(where, sizeof where, "127.0.0.1:%u", f->meta.port);
+    snprintf(where, sizeof(where), "127.0.0.1:%u", f->meta.port);
     kv_get(kv, &key, 1, 500, kv_wait_cb, &w);
     run_until(&f->loop, &w.done);
     assert_int_not_equal(w.rc, 0);
@@ -240,14 +240,14 @@ static void another_asd_at_that_address_is_refused(void **state)
     struct kv_wait w = {0};
     struct slice key = text("/t/x");
 
-    snprintf(url, sizeof url, "%s/somebody-else", f->meta.url);
+    snprintf(url, sizeof(url), "%s/somebody-else", f->meta.url);
     kv = open_engine(f, url);
     kv_get(kv, &key, 1, 3000, kv_wait_cb, &w);
     run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, ERR_IDENTITY);
     kv_wait_release(&w);
     close_kv(kv);
-    snprintf(url, sizeof url, "%s/meta", f->meta.url);
+    snprintf(url, sizeof(url), "%s/meta", f->meta.url);
     kv = open_store(f, url);
     kv_get(kv, &key, 1, 3000, kv_wait_cb, &w);
     run_until(&f->loop, &w.done);
@@ -319,8 +319,8 @@ static void on_probe(void *ctx, int rc, const struct err *e, const struct osd_id
     w->done = true;
     w->rc = rc;
     w->capacity_bytes = identity->capacity_bytes;
-    snprintf(w->long_id, sizeof w->long_id, "%s", identity->long_id);
-    snprintf(w->owner, sizeof w->owner, "%s", identity->owner);
+    snprintf(w->long_id, sizeof(w->long_id), "%s", identity->long_id);
+    snprintf(w->owner, sizeof(w->owner), "%s", identity->owner);
 }
 
 static struct net_addr addr_of(const struct asd_process *asd)
@@ -500,9 +500,9 @@ static void a_namespace_lives_through_kill_9(void **state)
     assert_int_equal(reg_await(f, &w), 0);
     ns = registry_view_namespace_find(registry_view(f->registry), "ns", 2);
     assert_int_equal(registry_nsm(f->registry, ns->nsm_host, &nsm, &e), 0);
-    rnd_bytes(id, sizeof id);
+    rnd_bytes(id, sizeof(id));
     manifest_set(&m.name, name);
-    manifest_set(&m.object_id, slice_of(id, sizeof id));
+    manifest_set(&m.object_id, slice_of(id, sizeof(id)));
     m.scheme.k = 1;
     m.scheme.codec = MANIFEST_CODEC_NONE;
     m.scheme.cipher = MANIFEST_CIPHER_NONE;
@@ -538,7 +538,7 @@ static void put_big_values(struct fixture *f, struct kv *kv)
         struct kv_wait w = {0};
         char key[16];
 
-        snprintf(key, sizeof key, "/t/%02u", i);
+        snprintf(key, sizeof(key), "/t/%02u", i);
         memset(bytes, 100 + (int)i, BIG_VALUE_BYTES);
         kv_txn_put(&txn, text(key), slice_of(bytes, BIG_VALUE_BYTES));
         kv_apply(kv, &txn, 0, kv_wait_cb, &w);
@@ -563,12 +563,12 @@ static void damage_on_disk(const struct fixture *f, uint8_t fill)
     assert_int_equal(slabs.gl_pathc, 1);
     fd = open(slabs.gl_pathv[0], O_RDWR);
     assert_true(fd >= 0);
-    memset(want, fill, sizeof want);
-    for (off_t at = 0; !found && pread(fd, got, sizeof got, at) == (ssize_t)sizeof got;
-         at += (off_t)sizeof got) {
-        if (memcmp(got, want, sizeof want) == 0) {
+    memset(want, fill, sizeof(want));
+    for (off_t at = 0; !found && pread(fd, got, sizeof(got), at) == (ssize_t)sizeof(got);
+         at += (off_t)sizeof(got)) {
+        if (memcmp(got, want, sizeof(want)) == 0) {
             got[7] ^= 1;
-            assert_int_equal(pwrite(fd, got, sizeof got, at), sizeof got);
+            assert_int_equal(pwrite(fd, got, sizeof(got), at), sizeof(got));
             found = true;
         }
     }
@@ -591,7 +591,7 @@ static void expect_values(const struct kv_wait *w, const unsigned bad[3], size_t
         const struct kv_item *item = &w->items[i];
         char key[16];
 
-        snprintf(key, sizeof key, "/t/%02zu", nr);
+        snprintf(key, sizeof(key), "/t/%02zu", nr);
         assert_true(slice_eq(item->key, text(key)) && item->found);
         assert_int_equal(item->is_damaged, is_one_of(nr, bad));
         assert_int_equal(item->value.len, item->is_damaged ? 0 : BIG_VALUE_BYTES);
@@ -628,7 +628,7 @@ static void a_damaged_value_fails_no_read_of_the_others(void **state)
 
     put_big_values(f, kv);
     for (unsigned i = 0; i < BIG_KEYS; i++) {
-        snprintf(texts[i], sizeof texts[i], "/t/%02u", i);
+        snprintf(texts[i], sizeof(texts[i]), "/t/%02u", i);
         keys[i] = text(texts[i]);
     }
     for (unsigned i = 0; i < 3; i++) {

@@ -28,7 +28,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     fake_ms = 1000000;
     assert_int_equal(uv_loop_init(&f->loop), 0);

@@ -64,7 +64,7 @@ static void names_of_1024_bytes_work_and_longer_ones_are_refused(void **state)
     struct manifest *m;
     struct nsm_wait w = {0};
 
-    memset(name, 'x', sizeof name);
+    memset(name, 'x', sizeof(name));
     name[MANIFEST_NAME_BYTES_MAX] = '\0';
     m = make(name, 1);
     assert_int_equal(put(f->a, m), 0);
@@ -223,7 +223,7 @@ static void asserts_of_every_kind_are_judged(void **state)
     };
 
     assert_int_equal(put(f->a, m), 0);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct manifest *upload = make("witness", i);
         struct nsm_wait w;
 
@@ -387,7 +387,7 @@ static void a_put_of_a_new_name_under_a_known_owner_tag_is_one_round_trip(void *
         struct kv_mem_counts after;
         struct nsm_wait w;
 
-        snprintf(name, sizeof name, "s_%d", i);
+        snprintf(name, sizeof(name), "s_%d", i);
         sco = make(name, 1);
         asserts[1].name = text(name);
         start(f->a, sco, NULL, asserts, 2, &w);

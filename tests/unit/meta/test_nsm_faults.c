@@ -303,7 +303,7 @@ static void an_update_in_doubt_is_settled_by_what_is_stored(void **state)
 {
     static const enum kv_mem_fate fates[] = {KV_MEM_LOST_REPLY, KV_MEM_LOST_REQUEST, KV_MEM_LATE};
 
-    for (size_t i = 0; i < sizeof fates / sizeof fates[0]; i++) {
+    for (size_t i = 0; i < sizeof(fates) / sizeof(fates[0]); i++) {
         struct manifest *m = make("x", 1);
         struct script script = {.fates = &fates[i], .count = 1};
         struct nsm_wait u = {0};
@@ -448,7 +448,7 @@ static void chaos_check(const struct chaos *c)
 
 static void chaos_run(uint64_t seed)
 {
-    struct chaos *c = mem_zalloc(sizeof *c);
+    struct chaos *c = mem_zalloc(sizeof(*c));
     void *state;
 
     setup_jitter(&state, seed, 6);

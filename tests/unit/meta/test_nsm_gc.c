@@ -270,7 +270,7 @@ static void a_destroyed_namespace_leaves_no_key_and_its_neighbours_stay(void **s
         char name[8];
         struct manifest *m;
 
-        snprintf(name, sizeof name, "%d", i);
+        snprintf(name, sizeof(name), "%d", i);
         m = make(name, 1);
         assert_int_equal(put(f->a, m), 0);
         unmake(m);
@@ -308,7 +308,7 @@ static void all_objects_can_be_walked(void **state)
         char name[8];
         struct manifest *m;
 
-        snprintf(name, sizeof name, "%d", i);
+        snprintf(name, sizeof(name), "%d", i);
         m = make(name, 1);
         assert_int_equal(put(f->a, m), 0);
         unmake(m);
@@ -322,8 +322,8 @@ static void all_objects_can_be_walked(void **state)
             struct slice id = w.reply->objects[i].manifest.object_id;
 
             assert_true(after_bytes == 0 || slice_cmp(id, slice_of(after, after_bytes)) > 0);
-            memcpy(after, id.data, sizeof after);
-            after_bytes = sizeof after;
+            memcpy(after, id.data, sizeof(after));
+            after_bytes = sizeof(after);
         }
         seen += w.reply->count;
     } while (w.reply->has_more);

@@ -33,7 +33,7 @@ static void init_makes_one_registry_whoever_calls_it_how_often(void **state)
     registry_init(f->b, reg_wait_cb, &wb);
     assert_int_equal(reg_await(f, &wa), 0);
     assert_int_equal(reg_await(f, &wb), 0);
-    snprintf(id, sizeof id, "%s", registry_view_alba_id(registry_view(f->a)));
+    snprintf(id, sizeof(id), "%s", registry_view_alba_id(registry_view(f->a)));
     assert_int_equal(strlen(id), 36);
     assert_string_equal(registry_view_alba_id(registry_view(f->b)), id);
     assert_int_equal(kv_mem_run_late(f->store), 0);
@@ -387,7 +387,7 @@ static void new_namespaces_go_to_the_least_loaded_host_that_is_not_lost(void **s
     for (int i = 0; i < 6; i++) {
         char name[8];
 
-        snprintf(name, sizeof name, "n%d", i);
+        snprintf(name, sizeof(name), "n%d", i);
         assert_int_equal(create_namespace(f, f->b, name, NULL), 0);
     }
     on_second = registry_view_nsm_host_load(registry_view(f->b), "second");
@@ -475,7 +475,7 @@ static void concurrent_creators_get_different_ids_and_one_of_each_name(void **st
         for (int i = 0; i < CREATORS; i++) {
             char name[8];
 
-            snprintf(name, sizeof name, "n%d", i / 2);
+            snprintf(name, sizeof(name), "n%d", i / 2);
             waits[i] = (struct reg_wait){0};
             registry_namespace_create(i % 2 == 0 ? f->a : f->b, name, NULL, reg_wait_cb, &waits[i]);
         }

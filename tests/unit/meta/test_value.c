@@ -186,7 +186,7 @@ static void nonsense_behind_a_good_checksum_is_told_or_harmless(void **state)
     (void)state;
     print_message("seed %llu\n", (unsigned long long)seed);
     for (size_t i = 0; i < count; i++) {
-        for (size_t p = 0; p < sizeof payloads / sizeof payloads[0]; p++) {
+        for (size_t p = 0; p < sizeof(payloads) / sizeof(payloads[0]); p++) {
             struct buf value = {0};
 
             value_make(&value, items[i].key, text(payloads[p]));

@@ -35,8 +35,8 @@ static struct registry_volume volume_of(const char *name)
 {
     struct registry_volume v = {.size_bytes = 10 << 20, .state = REGISTRY_VOLUME_CREATING};
 
-    snprintf(v.name, sizeof v.name, "%s", name);
-    snprintf(v.preset, sizeof v.preset, "default");
+    snprintf(v.name, sizeof(v.name), "%s", name);
+    snprintf(v.preset, sizeof(v.preset), "default");
     rnd_uuid_text(v.uuid);
     return v;
 }
@@ -60,7 +60,7 @@ static void a_verdict_stays_with_the_volume_until_it_is_taken_away(void **state)
     w.volume.state = REGISTRY_VOLUME_READY;
     w.volume.damage.incarnation = 7;
     w.volume.damage.first_seq = 42;
-    snprintf(w.volume.damage.why, sizeof w.volume.damage.why, "a frame is lost");
+    snprintf(w.volume.damage.why, sizeof(w.volume.damage.why), "a frame is lost");
     registry_volume_put(f->a, &w.volume, on_volume, &w);
     assert_int_equal(vol_await(f, &w), 0);
     /* A program that does not know of verdicts must not take the volume for whole. */
@@ -88,7 +88,7 @@ static void a_volume_is_found_by_name_and_uuid(void **state)
     struct registry_volume same_uuid = volume_of("other");
     char uuid[RND_UUID_TEXT_BYTES];
 
-    memcpy(uuid, w.volume.uuid, sizeof uuid);
+    memcpy(uuid, w.volume.uuid, sizeof(uuid));
     registry_volume_get(f->b, "vol", on_volume, &w);
     assert_int_equal(vol_await(f, &w), 0);
     assert_string_equal(w.volume.uuid, uuid);
@@ -103,7 +103,7 @@ static void a_volume_is_found_by_name_and_uuid(void **state)
     assert_non_null(strstr(w.err.msg, "nope"));
     registry_volume_get_uuid(f->b, "nope", on_volume, &w);
     assert_int_equal(vol_await(f, &w), ERR_NOT_FOUND);
-    memcpy(same_uuid.uuid, uuid, sizeof uuid);
+    memcpy(same_uuid.uuid, uuid, sizeof(uuid));
     registry_volume_create(f->b, &same_uuid, on_volume, &w);
     assert_int_equal(vol_await(f, &w), ERR_EXISTS);
     registry_volume_release(&w.volume);
@@ -133,13 +133,13 @@ static void of_two_owners_with_the_next_epoch_exactly_one_wins(void **state)
         struct volume_wait w, wa = {0}, wb = {0};
         struct registry_volume va, vb;
 
-        snprintf(name, sizeof name, "vol%d", (int)round);
+        snprintf(name, sizeof(name), "vol%d", (int)round);
         w = made(f, name);
         va = vb = w.volume;
         va.epoch = vb.epoch = 1;
         va.state = vb.state = REGISTRY_VOLUME_READY;
-        snprintf(va.owner, sizeof va.owner, "node a");
-        snprintf(vb.owner, sizeof vb.owner, "node b");
+        snprintf(va.owner, sizeof(va.owner), "node a");
+        snprintf(vb.owner, sizeof(vb.owner), "node b");
         kv_mem_store_jitter(f->store, 4);
         registry_volume_put(f->a, &va, on_volume, &wa);
         registry_volume_put(f->b, &vb, on_volume, &wb);
@@ -159,10 +159,10 @@ static void an_owner_changes_only_with_a_higher_epoch(void **state)
     struct volume_wait w = made(f, "vol");
 
     w.volume.epoch = 5;
-    snprintf(w.volume.owner, sizeof w.volume.owner, "a");
+    snprintf(w.volume.owner, sizeof(w.volume.owner), "a");
     registry_volume_put(f->a, &w.volume, on_volume, &w);
     assert_int_equal(vol_await(f, &w), 0);
-    snprintf(w.volume.owner, sizeof w.volume.owner, "b");
+    snprintf(w.volume.owner, sizeof(w.volume.owner), "b");
     registry_volume_put(f->a, &w.volume, on_volume, &w);
     assert_int_equal(vol_await(f, &w), -EINVAL);
     w.volume.epoch = 4;
@@ -255,7 +255,7 @@ static void on_volumes(void *ctx, int rc, const struct err *e,
     w->count = count;
     w->has_more = has_more;
     for (size_t i = 0; i < count && i < 8; i++) {
-        memcpy(w->names[i], volumes[i].name, sizeof w->names[i]);
+        memcpy(w->names[i], volumes[i].name, sizeof(w->names[i]));
     }
 }
 

@@ -17,7 +17,7 @@ static inline struct rnd seed_start(const char *test)
     if (text != NULL) {
         seed = strtoull(text, NULL, 0);
     } else {
-        rnd_bytes(&seed, sizeof seed);
+        rnd_bytes(&seed, sizeof(seed));
     }
     printf("%s: SEED=%" PRIu64 "\n", test, seed);
     return rnd_seed(seed);

@@ -39,10 +39,10 @@ static inline struct stored stored_make(struct rnd *rnd, uint32_t raw_bytes,
     uint8_t *image;
 
     s.ref.shape.block_bytes = block_bytes;
-    seed_fill(rnd, s.ref.id.object_id, sizeof s.ref.id.object_id);
+    seed_fill(rnd, s.ref.id.object_id, sizeof(s.ref.id.object_id));
     s.ref.id.chunk = (uint32_t)rnd_below(rnd, 100);
     s.ref.id.fragment = (uint32_t)rnd_below(rnd, 28);
-    seed_fill(rnd, salt, sizeof salt);
+    seed_fill(rnd, salt, sizeof(salt));
     s.raw = mem_alloc((size_t)raw_bytes + 1);
     stored_fill(rnd, s.raw, raw_bytes);
 

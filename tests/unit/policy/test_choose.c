@@ -70,7 +70,7 @@ static void make_random_preset(struct preset *p, struct rnd *rnd)
     p->max_per_datacenter = (uint32_t)rnd_below(rnd, 3) * 5;
     if (rnd_below(rnd, 3) == 0) {
         p->osds_explicit = true;
-        p->osd_ids = mem_array(OSDS_MAX, sizeof p->osd_ids[0]);
+        p->osd_ids = mem_array(OSDS_MAX, sizeof(p->osd_ids[0]));
         for (uint64_t id = 0; id < OSDS_MAX; id++) {
             if (rnd_below(rnd, 4) != 0) {
                 p->osd_ids[p->osd_id_count++] = id * 7 + 1;
@@ -268,8 +268,8 @@ static void a_seed_repeats_the_choice(void **state)
         assert_int_equal(choose_place(&p, osds, 30, &one, &a, &e), 0);
         assert_int_equal(choose_place(&p, osds, 30, &two, &b, &e), 0);
         assert_int_equal(choose_place(&p, osds, 30, &three, &c, &e), 0);
-        assert_memory_equal(a.chosen, b.chosen, sizeof a.chosen);
-        other = other || memcmp(a.chosen, c.chosen, sizeof a.chosen) != 0;
+        assert_memory_equal(a.chosen, b.chosen, sizeof(a.chosen));
+        other = other || memcmp(a.chosen, c.chosen, sizeof(a.chosen)) != 0;
     }
     assert_true(other);
     preset_release(&p);
@@ -304,7 +304,7 @@ static void repair_counts_the_fragments_that_stay(void **state)
         want = r.fragment_count - kept;
         found = choose_extra(&p, &r.policy, osds, count, held, kept, want, &rnd, extra);
         assert_int_equal(found, want); /* the old places are free again */
-        memcpy(all + kept, extra, found * sizeof extra[0]);
+        memcpy(all + kept, extra, found * sizeof(extra[0]));
         assert_spread(&p, r.policy.max_per_node, osds, all, kept + found);
         preset_release(&p);
     }

@@ -64,8 +64,8 @@ static void random_bytes_do_not_shrink(void **state)
     uint8_t raw[4096], packed[4096];
 
     (void)state;
-    seed_fill(&rnd, raw, sizeof raw);
-    assert_int_equal(compress_block(COMPRESS_LZ4, packed, raw, sizeof raw), 0);
+    seed_fill(&rnd, raw, sizeof(raw));
+    assert_int_equal(compress_block(COMPRESS_LZ4, packed, raw, sizeof(raw)), 0);
 }
 
 static void hostile_blocks_give_the_right_length_or_an_error(void **state)
@@ -96,7 +96,7 @@ static void a_block_of_another_length_is_corrupt(void **state)
     uint32_t n;
 
     (void)state;
-    n = compress_block(COMPRESS_LZ4, packed, raw, sizeof raw);
+    n = compress_block(COMPRESS_LZ4, packed, raw, sizeof(raw));
     assert_true(n > 0);
     assert_int_equal(decompress_block(COMPRESS_LZ4, back, 4096, packed, n, &e), 0);
     assert_int_equal(decompress_block(COMPRESS_LZ4, back, 4097, packed, n, &e), ERR_CORRUPT);

@@ -51,7 +51,7 @@ static void assert_decodes(const struct stripe *s, const bool *lost, uint32_t fr
             want[want_count++] = (uint8_t)i;
         }
     }
-    memset(room, 0xee, sizeof room);
+    memset(room, 0xee, sizeof(room));
     erasure_decoder_init(&d, s->x, have, want, want_count);
     erasure_decode(&d, bytes, sources, targets);
     for (uint32_t i = 0; i < want_count; i++) {
@@ -62,7 +62,7 @@ static void assert_decodes(const struct stripe *s, const bool *lost, uint32_t fr
 
 static void lose_some(bool *lost, uint32_t count, uint32_t losses, struct rnd *rnd)
 {
-    memset(lost, 0, count * sizeof lost[0]);
+    memset(lost, 0, count * sizeof(lost[0]));
     while (losses != 0) {
         uint32_t i = (uint32_t)rnd_below(rnd, count);
 

@@ -43,7 +43,7 @@ static void fragments_of_every_size_come_back(void **state)
 
     (void)state;
     for (int c = 0; c < 2; c++) {
-        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
             for (uint32_t block = 4096; block <= 65536; block *= 2) {
                 struct stored s = stored_make(&rnd, sizes[i], codecs[c], block);
                 struct err e;
@@ -72,8 +72,8 @@ static void plain_payload_bytes_are_the_raw_bytes(void **state)
 static void blocks_that_do_not_shrink_are_stored_raw_and_others_compressed(void **state)
 {
     struct rnd rnd = seed_start("raw blocks");
-    uint8_t raw[3 * 32768] = {0}, image[sizeof raw + 1000], salt[FRAGMENT_SALT_BYTES] = {0};
-    struct fragment_shape shape = fragment_shape_of(sizeof raw, COMPRESS_LZ4);
+    uint8_t raw[3 * 32768] = {0}, image[sizeof(raw) + 1000], salt[FRAGMENT_SALT_BYTES] = {0};
+    struct fragment_shape shape = fragment_shape_of(sizeof(raw), COMPRESS_LZ4);
     struct fragment_id id = {.chunk = 1};
     uint32_t stored, crc;
 
@@ -301,13 +301,13 @@ static void a_newer_format_or_unknown_field_is_refused_although_sealed(void **st
 static void an_entry_moved_with_its_block_is_detected(void **state)
 {
     uint8_t raw[8192], image[8192 + 16 + 128], swap[4096], salt[FRAGMENT_SALT_BYTES] = {9};
-    struct fragment_ref ref = {.shape = fragment_shape_of(sizeof raw, COMPRESS_NONE)};
+    struct fragment_ref ref = {.shape = fragment_shape_of(sizeof(raw), COMPRESS_NONE)};
     struct rnd rnd = seed_start("moved");
     struct stored s = {.ref = ref, .value = image};
     uint32_t crc;
 
     (void)state;
-    seed_fill(&rnd, raw, sizeof raw);
+    seed_fill(&rnd, raw, sizeof(raw));
     s.ref.stored_bytes = fragment_pack(&ref.id, &ref.shape, salt, raw, image, &crc);
     memcpy(swap, image, 4096);
     memcpy(image, image + 4096, 4096);
@@ -359,7 +359,7 @@ static void a_value_describes_itself(void **state)
 
     (void)state;
     assert_int_equal(fragment_describe(&found, footer, &e), 0);
-    assert_memory_equal(&found, &s.ref, sizeof found);
+    assert_memory_equal(&found, &s.ref, sizeof(found));
     found.stored_bytes++;
     assert_int_equal(fragment_describe(&found, footer, &e), ERR_CORRUPT);
     stored_release(&s);
@@ -417,7 +417,7 @@ static void golden_file_is_read(const char *name, enum compress_codec codec, boo
     }
     file = fopen(path, "rb");
     assert_non_null(file);
-    n = fread(file_bytes, 1, sizeof file_bytes, file);
+    n = fread(file_bytes, 1, sizeof(file_bytes), file);
     fclose(file);
     if (same_bytes) {
         assert_int_equal(n, s.ref.stored_bytes);

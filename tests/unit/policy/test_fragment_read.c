@@ -186,7 +186,7 @@ static void sealed_lengths_that_do_not_add_up_are_refused(void **state)
 {
     const uint8_t raw[16384] = {0};
     uint8_t image[17000], salt[FRAGMENT_SALT_BYTES] = {3};
-    struct stored s = {.ref.shape = fragment_shape_of(sizeof raw, COMPRESS_LZ4), .value = image};
+    struct stored s = {.ref.shape = fragment_shape_of(sizeof(raw), COMPRESS_LZ4), .value = image};
     const uint32_t lengths[] = {0, 0x80000000u, 4096, 0x80001000u, 0x80000001u, 4095};
     struct fragment_index index;
     uint8_t *entry;
@@ -198,7 +198,7 @@ static void sealed_lengths_that_do_not_add_up_are_refused(void **state)
     entry = image + fragment_trailer_range(&s.ref).offset + FRAGMENT_ENTRY_BYTES;
     old = get_u32le(entry);
     assert_in_range(old, 1, 100);
-    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         put_u32le(entry, lengths[i]);
         stored_reseal(&s);
         assert_int_equal(index_fetch(&s, &index), ERR_CORRUPT);

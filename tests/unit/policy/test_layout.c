@@ -19,7 +19,7 @@ struct place {
 
 static struct place *walk(const struct layout *l)
 {
-    struct place *places = mem_array(l->object_bytes + 1, sizeof *places);
+    struct place *places = mem_array(l->object_bytes + 1, sizeof(*places));
     struct place at = {0};
 
     for (uint64_t i = 0; i < l->object_bytes; i++) {
@@ -110,12 +110,12 @@ static void slices_equal_a_walk_over_every_byte(void **state)
         }
         free(places);
 
-        chunks = mem_array(l.chunk_count, sizeof *chunks);
+        chunks = mem_array(l.chunk_count, sizeof(*chunks));
         for (uint32_t c = 0; c < l.chunk_count; c++) {
             chunks[c] = layout_chunk_bytes(&l, c);
         }
         assert_int_equal(layout_from_chunks(&again, k, object_bytes, chunks, l.chunk_count, &e), 0);
-        assert_memory_equal(&again, &l, sizeof l);
+        assert_memory_equal(&again, &l, sizeof(l));
         free(chunks);
     }
 }

@@ -23,13 +23,13 @@ static void assert_same(const struct preset *a, const struct preset *b)
 {
     assert_string_equal(a->name, b->name);
     assert_int_equal(a->policy_count, b->policy_count);
-    assert_memory_equal(a->policies, b->policies, a->policy_count * sizeof a->policies[0]);
+    assert_memory_equal(a->policies, b->policies, a->policy_count * sizeof(a->policies[0]));
     assert_int_equal(a->fragment_bytes, b->fragment_bytes);
     assert_int_equal(a->codec, b->codec);
     assert_int_equal(a->osds_explicit, b->osds_explicit);
     assert_int_equal(a->osd_id_count, b->osd_id_count);
     if (a->osd_id_count != 0) {
-        assert_memory_equal(a->osd_ids, b->osd_ids, a->osd_id_count * sizeof a->osd_ids[0]);
+        assert_memory_equal(a->osd_ids, b->osd_ids, a->osd_id_count * sizeof(a->osd_ids[0]));
     }
     assert_int_equal(a->object_checksums_allowed, b->object_checksums_allowed);
     assert_int_equal(a->object_checksum, b->object_checksum);
@@ -77,7 +77,7 @@ static void the_full_json_is_the_default_preset(void **state)
     struct err e;
 
     (void)state;
-    assert_int_equal(preset_from_text(&p, full_text, sizeof full_text - 1, &e), 0);
+    assert_int_equal(preset_from_text(&p, full_text, sizeof(full_text) - 1, &e), 0);
     preset_init_default(&expected);
     assert_same(&p, &expected);
     preset_release(&p);
@@ -251,7 +251,7 @@ static void policies_out_of_range_are_named(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char *text = mem_printf("{\"policies\": %s}", cases[i].policies);
         char *message = mem_printf("preset: %s: bad configuration", cases[i].message);
         struct preset p;
@@ -277,7 +277,7 @@ static void text_that_is_not_a_preset_is_refused(void **state)
     struct err e;
 
     (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         assert_int_equal(preset_from_text(&p, texts[i], strlen(texts[i]), &e), ERR_CONFIG);
     }
     assert_string_equal(e.msg, "preset: line 1: duplicate object key near '\"name\"': "
@@ -296,17 +296,17 @@ static void mutated_presets_are_refused_or_read_back(void **state)
 
     (void)state;
     for (int round = 0; round < 20000; round++) {
-        char text[sizeof full_text];
+        char text[sizeof(full_text)];
         struct preset p;
         struct err e;
 
-        memcpy(text, full_text, sizeof text);
+        memcpy(text, full_text, sizeof(text));
         for (uint64_t n = 1 + rnd_below(&rnd, 3); n != 0; n--) {
-            size_t at = (size_t)rnd_below(&rnd, sizeof text - 1);
+            size_t at = (size_t)rnd_below(&rnd, sizeof(text) - 1);
 
-            text[at] = round % 2 ? (char)rnd_next(&rnd) : full_text[rnd_below(&rnd, sizeof text)];
+            text[at] = round % 2 ? (char)rnd_next(&rnd) : full_text[rnd_below(&rnd, sizeof(text))];
         }
-        if (preset_from_text(&p, text, sizeof text - 1, &e) == 0) {
+        if (preset_from_text(&p, text, sizeof(text) - 1, &e) == 0) {
             assert_reads_back(&p);
             preset_release(&p);
             accepted++;

@@ -33,7 +33,7 @@ struct fixture {
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&f->loop);
@@ -141,7 +141,7 @@ static void reply(struct fixture *f, int fd, int32_t code, const void *payload, 
 {
     uint8_t frame[FRAME_BYTES]; /* in one piece: a second would wait for an acknowledgement */
 
-    assert_in_range(bytes, 0, sizeof frame - 8);
+    assert_in_range(bytes, 0, sizeof(frame) - 8);
     put_u32le(frame, bytes + 4);
     put_u32le(frame + 4, (uint32_t)code);
     memcpy(frame + 8, payload, bytes);
@@ -154,7 +154,7 @@ static uint32_t take_request(struct fixture *f, int fd)
     uint8_t bytes[FRAME_BYTES];
 
     assert_int_equal(raw_recv(&f->loop, fd, bytes, 4), 4);
-    assert_in_range(get_u32le(bytes), 4, sizeof bytes - 4);
+    assert_in_range(get_u32le(bytes), 4, sizeof(bytes) - 4);
     assert_int_equal(raw_recv(&f->loop, fd, bytes + 4, get_u32le(bytes)), get_u32le(bytes));
     return get_u32le(bytes + 4);
 }
@@ -164,7 +164,7 @@ static int accept_session(struct fixture *f, unsigned i)
     int fd = raw_accept(&f->loop, f->listeners[i]);
     uint8_t preamble[PROXY_PREAMBLE_BYTES];
 
-    assert_int_equal(raw_recv(&f->loop, fd, preamble, sizeof preamble), sizeof preamble);
+    assert_int_equal(raw_recv(&f->loop, fd, preamble, sizeof(preamble)), sizeof(preamble));
     assert_int_equal(take_request(f, fd), PROXY_UPDATE_SESSION);
     reply(f, fd, 0, "\x01\0\0\0\x0c\0\0\0manifest_ser\x01\0\0\0\x03", 25);
     return fd;
@@ -198,8 +198,8 @@ static void listen_again(struct fixture *f, unsigned i)
     int on = 1;
 
     f->listeners[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    setsockopt(f->listeners[i], SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    assert_int_equal(bind(f->listeners[i], (struct sockaddr *)&sa, sizeof sa), 0);
+    setsockopt(f->listeners[i], SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    assert_int_equal(bind(f->listeners[i], (struct sockaddr *)&sa, sizeof(sa)), 0);
     assert_int_equal(listen(f->listeners[i], 64), 0);
 }
 
@@ -383,7 +383,7 @@ static void a_crowd_is_served_in_order(void **state)
 {
     enum { CROWD = PROXY_CLIENT_CALLS_MAX + 200 };
     struct fixture *f = *state;
-    struct crowd *crowd = mem_array(CROWD, sizeof *crowd);
+    struct crowd *crowd = mem_array(CROWD, sizeof(*crowd));
     unsigned served = 0;
     int fds[PROXY_CLIENT_CONNECTIONS_DEFAULT];
 
@@ -437,7 +437,7 @@ static void garbage_instead_of_frames_is_survived(void **state)
     start(f, 2, 10000);
     submit(f, 0, false);
     bad = raw_accept(&f->loop, f->listeners[0]);
-    raw_send(&f->loop, bad, garbage, sizeof garbage);
+    raw_send(&f->loop, bad, garbage, sizeof(garbage));
     good = accept_session(f, 1);
     take_call(f, good);
     reply(f, good, 0, "!", 1);

@@ -50,7 +50,7 @@ static pid_t start_server(const char *dir, int *ret_out)
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
     FILE *in;
     int out;
 

@@ -174,7 +174,7 @@ static void random_mixes_of_data_and_zeroes_are_read_right(void **state)
     struct rnd r;
     int fd = nbd_play_go(f, "disk", true, false);
 
-    rnd_bytes(&seed, sizeof seed);
+    rnd_bytes(&seed, sizeof(seed));
     print_message("seed %llu\n", (unsigned long long)seed);
     r = rnd_seed(seed);
     for (int i = 0; i < 100; i++) {
@@ -355,13 +355,13 @@ static void bad_requests_are_refused_by_kind(void **state)
     for (int structured = 0; structured < 2; structured++) {
         int fd = nbd_play_go(f, "disk", structured, false);
 
-        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
             uint32_t left = cases[i].type == NBD_CMD_WRITE ? cases[i].length : 0;
 
             nbd_play_request(f, fd, cases[i].type, cases[i].flags, i, cases[i].offset,
                              cases[i].length);
             while (left != 0) {
-                uint32_t n = left < sizeof data ? left : (uint32_t)sizeof data;
+                uint32_t n = left < sizeof(data) ? left : (uint32_t)sizeof(data);
 
                 nbd_play_send(f, fd, data, n);
                 left -= n;
@@ -440,7 +440,7 @@ static void failures_of_the_volume_reach_the_client(void **state)
     int simple = nbd_play_go(f, "disk", false, false);
     int structured = nbd_play_go(f, "disk", true, true);
 
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         for (int at_once = 0; at_once < 2; at_once++) {
             struct slice text;
 

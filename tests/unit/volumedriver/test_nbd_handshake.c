@@ -51,7 +51,7 @@ static struct nbd_host host_at(const char *ip)
 static int setup(void **state)
 {
     static const struct nbd_exports_ops ops = {.list = list_exports, .find = find_export};
-    struct fixture *f = calloc(1, sizeof *f);
+    struct fixture *f = calloc(1, sizeof(*f));
 
     CHECK(f != NULL);
     f->exports.ops = &ops;
@@ -390,7 +390,7 @@ static void an_option_that_is_too_long_is_skipped(void **state)
     static const char data[NBD_OPTION_BYTES_MAX + 1];
 
     put_flags(f, 3);
-    put_option(f, NBD_OPT_GO, data, sizeof data);
+    put_option(f, NBD_OPT_GO, data, sizeof(data));
     put_option(f, NBD_OPT_LIST, NULL, 0);
     play(f, 1000);
     expect_greeting(f);
@@ -405,7 +405,7 @@ static void an_export_name_that_is_too_long_ends_the_connection(void **state)
     static const char data[NBD_OPTION_BYTES_MAX + 1];
 
     put_flags(f, 3);
-    put_option(f, NBD_OPT_EXPORT_NAME, data, sizeof data);
+    put_option(f, NBD_OPT_EXPORT_NAME, data, sizeof(data));
     play_modern(f);
     assert_int_equal(f->hs.state, NBD_HANDSHAKE_CLOSE);
     assert_int_equal(f->hs.err.code, ERR_TOO_LARGE);

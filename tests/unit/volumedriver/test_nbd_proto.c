@@ -27,7 +27,7 @@ static void a_request_has_the_bytes_of_the_specification(void **state)
     assert_true(r.offset == UINT64_C(0x1000002000));
     assert_int_equal(r.length, 0x10002);
     nbd_request_encode(back, &r);
-    assert_memory_equal(back, golden, sizeof golden);
+    assert_memory_equal(back, golden, sizeof(golden));
 }
 
 static void a_request_with_any_magic_bit_wrong_is_refused(void **state)
@@ -86,7 +86,7 @@ static void codes_of_ours_become_errors_of_the_protocol(void **state)
                  {ERR_TOO_LARGE, NBD_EOVERFLOW}};
 
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         assert_int_equal(nbd_error_of(cases[i].rc), cases[i].error);
     }
 }
@@ -108,7 +108,7 @@ static void a_go_option_cut_or_stretched_anywhere_is_refused(void **state)
     struct nbd_option_go go;
 
     (void)state;
-    for (size_t bytes = 0; bytes < sizeof data; bytes++) {
+    for (size_t bytes = 0; bytes < sizeof(data); bytes++) {
         int rc = nbd_option_go_decode(&go, slice_of(data, bytes));
 
         assert_int_equal(rc, bytes == 16 ? 0 : -EINVAL);
@@ -124,10 +124,10 @@ static void names_longer_than_the_limit_are_told_apart(void **state)
     struct slice name;
 
     (void)state;
-    memset(data, 'x', sizeof data);
+    memset(data, 'x', sizeof(data));
     memcpy(data, "\0\0\x10\1", 4);
     memcpy(data + 4 + 4097, "\0\0", 2);
-    assert_int_equal(nbd_option_go_decode(&go, slice_of(data, sizeof data)), ERR_TOO_LARGE);
+    assert_int_equal(nbd_option_go_decode(&go, slice_of(data, sizeof(data))), ERR_TOO_LARGE);
     assert_int_equal(nbd_option_name_decode(&name, slice_of(data + 4, 4097)), ERR_TOO_LARGE);
     assert_int_equal(nbd_option_name_decode(&name, slice_of(data + 4, 4096)), 0);
     assert_int_equal(nbd_option_name_decode(&name, slice_of("a\0b", 3)), -EINVAL);
@@ -151,14 +151,14 @@ static void metadata_queries_follow_the_specification(void **state)
                                 "qemu:foo:bar";
 
     (void)state;
-    assert_true(selects(none, sizeof none - 1, true));
-    assert_false(selects(none, sizeof none - 1, false));
-    assert_true(selects(base, sizeof base - 1, true));
-    assert_false(selects(base, sizeof base - 1, false));
-    assert_true(selects(alloc, sizeof alloc - 1, true));
-    assert_true(selects(alloc, sizeof alloc - 1, false));
-    assert_false(selects(other, sizeof other - 1, true));
-    assert_false(selects(other, sizeof other - 1, false));
+    assert_true(selects(none, sizeof(none) - 1, true));
+    assert_false(selects(none, sizeof(none) - 1, false));
+    assert_true(selects(base, sizeof(base) - 1, true));
+    assert_false(selects(base, sizeof(base) - 1, false));
+    assert_true(selects(alloc, sizeof(alloc) - 1, true));
+    assert_true(selects(alloc, sizeof(alloc) - 1, false));
+    assert_false(selects(other, sizeof(other) - 1, true));
+    assert_false(selects(other, sizeof(other) - 1, false));
 }
 
 static void metadata_queries_cut_or_stretched_anywhere_are_refused(void **state)
@@ -168,10 +168,10 @@ static void metadata_queries_cut_or_stretched_anywhere_are_refused(void **state)
     struct nbd_option_meta meta;
 
     (void)state;
-    for (size_t bytes = 0; bytes < sizeof data; bytes++) {
+    for (size_t bytes = 0; bytes < sizeof(data); bytes++) {
         int rc = nbd_option_meta_decode(&meta, slice_of(data, bytes), true);
 
-        assert_int_equal(rc, bytes == sizeof data - 2 ? 0 : -EINVAL);
+        assert_int_equal(rc, bytes == sizeof(data) - 2 ? 0 : -EINVAL);
     }
     assert_int_equal(nbd_option_meta_decode(&meta, slice_of("\0\0\0\1d\xff\xff\xff\xff", 9), true),
                      -EINVAL);

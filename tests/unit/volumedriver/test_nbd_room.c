@@ -200,7 +200,7 @@ static void who_waits_is_not_overtaken_for_ever(void **state)
     volume_double_hold(f->disk, false);
     while (recv(patient, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
         for (int i = 0; i < GREEDY; i++) {
-            ssize_t n = recv(greedy[i], data, sizeof data, MSG_DONTWAIT);
+            ssize_t n = recv(greedy[i], data, sizeof(data), MSG_DONTWAIT);
 
             received += n > 0 ? (size_t)n : 0;
         }

@@ -29,7 +29,7 @@ static int setup_strict(void **state)
 {
     struct nbd_server_options options = {
         .connections_max = 3, .handshake_timeout_ms = 300, .stall_timeout_ms = 300};
-    struct nbd_fixture *f = mem_zalloc(sizeof *f);
+    struct nbd_fixture *f = mem_zalloc(sizeof(*f));
 
     nbd_fixture_init(f, &options);
     *state = f;
@@ -221,7 +221,7 @@ static void a_slow_handshake_is_ended(void **state)
 static int setup_opening(void **state)
 {
     struct nbd_server_options options = {.handshake_timeout_ms = 300, .hold_ms = 600};
-    struct nbd_fixture *f = mem_zalloc(sizeof *f);
+    struct nbd_fixture *f = mem_zalloc(sizeof(*f));
 
     nbd_fixture_init(f, &options);
     f->opening = f->hidden[0] = true;
@@ -408,7 +408,7 @@ static void a_vanished_client_is_waited_for_until_the_volume_answered(void **sta
     }
     nbd_fixture_wait_in_flight(f, 5);
     nbd_play_send(f, fd, "\x25", 1); /* and one begins */
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     close(fd); /* a reset */
     nbd_fixture_turn(f, 50);
     assert_int_equal(nbd_fixture_stats(f).connections, 1);
@@ -428,11 +428,11 @@ static void a_talk_cut_at_any_byte_harms_nobody(void **state)
                                "IHAVEOPT\0\0\0\x07\0\0\0\x0a\0\0\0\4disk\0\0"
                                "\x25\x60\x95\x13\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\2\0";
     int other = nbd_play_go(f, "other", false, false);
-    uint8_t whole[sizeof talk - 1 + 512];
+    uint8_t whole[sizeof(talk) - 1 + 512];
 
-    memcpy(whole, talk, sizeof talk - 1);
-    memset(whole + sizeof talk - 1, 0x5a, 512);
-    for (size_t bytes = 0; bytes < sizeof whole; bytes++) {
+    memcpy(whole, talk, sizeof(talk) - 1);
+    memset(whole + sizeof(talk) - 1, 0x5a, 512);
+    for (size_t bytes = 0; bytes < sizeof(whole); bytes++) {
         int fd = nbd_play_connect(f);
 
         nbd_play_send(f, fd, whole, bytes);
@@ -455,7 +455,7 @@ static void garbage_ends_only_its_own_connection(void **state)
     uint64_t seed = 0;
     struct rnd r;
 
-    rnd_bytes(&seed, sizeof seed);
+    rnd_bytes(&seed, sizeof(seed));
     print_message("seed %llu\n", (unsigned long long)seed);
     r = rnd_seed(seed);
     for (int i = 0; i < 200; i++) {

@@ -101,7 +101,7 @@ static void start_ram(struct fixture *f)
     f->server = start(argv, fds[1]);
     close(fds[1]);
     in = fdopen(fds[0], "r");
-    assert_non_null(fgets(line, sizeof line, in)); /* it listens */
+    assert_non_null(fgets(line, sizeof(line), in)); /* it listens */
     fclose(in);
     free(address);
 }
@@ -114,7 +114,7 @@ static void stop_server(struct fixture *f, int number)
 
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof *f);
+    struct fixture *f = mem_zalloc(sizeof(*f));
 
     f->dir = tempdir_make();
     *state = f;

@@ -85,7 +85,7 @@ static struct nbd_export *find_export(struct nbd_exports *exports, const char *n
 static int setup(void **state)
 {
     static const struct nbd_exports_ops ops = {.list = list_exports, .find = find_export};
-    struct threads *t = mem_zalloc(sizeof *t);
+    struct threads *t = mem_zalloc(sizeof(*t));
     struct nbd_server_options options = {.addr_count = 1, .exports = &t->exports};
     struct net_addr addr;
     struct err e;
@@ -139,7 +139,7 @@ static void connections_are_served_by_the_loops_of_their_volumes(void **state)
 
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = nbd_play_go(&t->f, t->homes[i % THREADS].name, i % 2 == 0, false);
-        nbd_play_pattern(data[i], sizeof data[i], (uint64_t)i);
+        nbd_play_pattern(data[i], sizeof(data[i]), (uint64_t)i);
         nbd_play_write(&t->f, fds[i], 0, 1, (uint64_t)i * 4096, data[i], 4096);
     }
     for (int i = 0; i < CLIENTS; i++) {
@@ -172,7 +172,7 @@ static void requests_sent_before_the_hand_over_are_served(void **state)
         talk[17] = (uint8_t)('0' + i % THREADS);
         nbd_request_encode(talk + 18, &(struct nbd_request){.type = NBD_CMD_FLUSH, .cookie = 9});
         nbd_request_encode(talk + 46, &(struct nbd_request){.type = NBD_CMD_DISC});
-        nbd_play_send(&t->f, fd, talk, sizeof talk);
+        nbd_play_send(&t->f, fd, talk, sizeof(talk));
         nbd_play_receive(&t->f, fd, answer, 10);
         nbd_play_expect_simple(&t->f, fd, 9, NBD_SUCCESS);
         nbd_play_expect_end(&t->f, fd);

@@ -523,8 +523,8 @@ static void an_earlier_take_lands(void *ctx)
     earlier.epoch = f->registry.epoch - 1;
     owner_encode(&earlier, bytes);
     put_u64le(tag, earlier.epoch);
-    vol_store_add(&f->store, OWNER_NAME, bytes, sizeof bytes);
-    vol_store_add(&f->store, "owner_tag", tag, sizeof tag);
+    vol_store_add(&f->store, OWNER_NAME, bytes, sizeof(bytes));
+    vol_store_add(&f->store, "owner_tag", tag, sizeof(tag));
     f->registry.claimed = NULL;
 }
 
