@@ -17,6 +17,7 @@
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
 #include "volumedriver/driver_notes.h"
+#include "volumedriver/volume_past.h"
 
 enum { UNUSED_TRIES = 40, UNUSED_STEP_MS = 50 }; /* a client that has just left still shows */
 
@@ -79,7 +80,7 @@ static void on_namespace_gone(void *ctx, int rc, const struct err *e)
         return;
     }
     if (hex_decode_uuid(uuid, r->record.uuid) == 0) {
-        volume_host_forget(&r->d->host, uuid);
+        volume_past_forget(&r->d->host, uuid);
     }
     registry_volume_delete(r->d->connect.registry, &r->record, on_record_gone, r);
 }

@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "volumedriver/driver.h"
 #include "volumedriver/journal_full.h"
-#include "volumedriver/volume_full.h"
+#include "volumedriver/volume_host.h"
 
 enum {
     TELL_MS = 10000, /* slow uploads are no event */

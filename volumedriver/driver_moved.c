@@ -19,7 +19,7 @@
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
 #include "volumedriver/owner.h"
-#include "volumedriver/volume_full.h"
+#include "volumedriver/volume_host.h"
 #include "volumedriver/volume_past.h"
 
 enum { AGAIN_MS = 10000 };
@@ -55,7 +55,7 @@ static void let_go(struct moved *m, const struct owner *owner)
     if (v == NULL) {
         log_info("driver", "journal records of a volume that another journal has, dropped",
                  "uuid=%s epoch=%" PRIu32, m->text, owner->epoch);
-        volume_host_forget(&d->host, m->uuid);
+        volume_past_forget(&d->host, m->uuid);
     } else if (is_fenced(v) && owner->epoch > v->epoch &&
                driver_volume_close(v, 0, on_closed, NULL, &e) == 0) {
         log_info("driver", "fenced volume closed: another journal has it", "name=%s", v->name);
@@ -72,7 +72,7 @@ static void on_owner(struct backend_req *req, int rc)
         rc = owner_decode(m->owner, OWNER_BYTES, m->uuid, &owner, &req->err);
     }
     if (rc == 0 && !d->stopping && memcmp(owner.journal, journal_id(d->journal), 16) != 0 &&
-        owner.epoch > volume_host_epoch(&d->host, m->uuid)) {
+        owner.epoch > volume_past_epoch(&d->host, m->uuid)) {
         let_go(m, &owner);
     }
     backend_proxy_free(m->backend);

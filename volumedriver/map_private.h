@@ -79,7 +79,7 @@ void map_trim(struct map *map);
  * has most. */
 void map_spill(struct map *map);
 void map_volume_fail(struct map_volume *mv, int rc, const struct err *why);
-/* map_life.c: the store cannot be written; it goes when nobody is in it any more. */
+/* map_open.c: the store cannot be written; it goes when nobody is in it any more. */
 void map_store_stuck(struct map *map, const struct err *why);
 void map_renew_step(struct map *map);
 

@@ -8,39 +8,13 @@
 
 #include <uv.h>
 
-#include "loop/later.h"
 #include "loop/pool.h"
 #include "volumedriver/backend.h"
-#include "volumedriver/journal.h"
-#include "volumedriver/map.h"
 #include "volumedriver/volume.h"
 #include "volumedriver/volume_claim.h"
+#include "volumedriver/volume_host.h"
 
-enum {
-    VOLUME_SCO_BYTES_MIN = 1048576,
-    VOLUME_SCO_AGE_MS_DEFAULT = 60000, /* a write is uploaded after that long at most */
-    VOLUME_PUTS_MAX_DEFAULT = 4,       /* SCO images in memory, of all volumes of a preset */
-    VOLUME_INCOMPLETE_MS = 60000,      /* until an object with missing fragments is released */
-};
-
-/* What the volumes of one loop thread share. */
-struct volume_host {
-    uv_loop_t *loop;
-    struct later *later;
-    struct journal *journal;
-    struct map *map;
-    struct pool *pool;         /* CPU work: checksums of SCOs */
-    unsigned puts_max;         /* 0: default */
-    uint64_t sco_age_ms;       /* 0: default */
-    uint64_t checkpoint_bytes; /* trailers since the last one; 0: 64 MiB */
-    uint64_t incomplete_ms;    /* 0: VOLUME_INCOMPLETE_MS */
-    uint64_t retry_ms_max;     /* between tries of a put; 0: 10 s */
-
-    struct volume_puts *puts; /* private; uthash by preset */
-    unsigned remaps;          /* volumes that build their map anew */
-    struct list volumes;
-    struct volume_past *pasts; /* uthash by UUID */
-};
+enum { VOLUME_SCO_BYTES_MIN = 1048576 };
 
 struct volume_options {
     struct volume_host *host;
@@ -55,14 +29,6 @@ struct volume_options {
 };
 
 typedef void (*volume_open_cb)(void *ctx, struct volume *v, int rc);
-
-void volume_host_init(struct volume_host *host); /* the first part is filled in */
-/* Before the journal is closed, behind the last volume. */
-void volume_host_release(struct volume_host *host);
-/* The volume was deleted for good and is not open here: its records give their places back. */
-void volume_host_forget(struct volume_host *host, const uint8_t uuid[16]);
-/* The journal's on_pressure(). */
-void volume_host_pressure(struct volume_host *host, uint64_t lsn);
 
 /* First objects of a new volume: root, owner_tag (epoch 1) and owner, in one transaction that
  * asserts that none is there. `req` is the caller's; ERR_EXISTS when there is a volume. */
@@ -83,6 +49,8 @@ void volume_create(struct backend *backend, struct volume_create *create, const 
  * Close only behind `cb`. */
 struct volume *volume_open(const struct volume_options *options, volume_open_cb cb, void *ctx);
 const struct err *volume_error(const struct volume *v); /* why it is not VOLUME_RUNNING */
+/* How long the oldest write has been on its way into the journal; 0: none is. */
+uint64_t volume_wait_ms(const struct volume *v);
 
 /* No new requests; those under way end. Then up to drain_ms to upload everything and write a
  * checkpoint; what is left stays in the journal. Then `cb`; the volume is gone. */

@@ -1,9 +1,9 @@
 /* The opening of a volume, shared by the files that do its steps:
  *
- *   volume_open.c   OWNER       owner_tag and `owner` are read
+ *   volume_take.c   OWNER       owner_tag and `owner` are read
  *                   CLAIM       the registry elects us: an epoch above all that is known
  *                   TAKE        [both are as read] + ours: no put of an earlier life can land now
- *                   ROOT, LIST  nobody but us adds objects any more
+ *   volume_open.c   ROOT, LIST  nobody but us adds objects any more
  *                   CHAIN       SCOs behind the root's prefix; which of them follow each other
  *   volume_load.c   MAP         the local store is used when its root and place fit, else rebuilt:
  *                   PARTS, TRAILERS  from the checkpoint and the SCOs behind it
@@ -57,6 +57,8 @@ struct volume_opening {
 void volume_opening_end(struct volume_opening *o, int rc);
 void volume_opening_fail(struct volume_opening *o, int rc, const struct err *why, const char *what);
 
+void volume_take(struct volume_opening *o);      /* from OWNER on, also once more */
+void volume_read_root(struct volume_opening *o); /* it is ours */
 void volume_load_map(struct volume_opening *o);
 void volume_merge_journal(struct volume_opening *o);
 void volume_record_epoch(struct volume_opening *o);

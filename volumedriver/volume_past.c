@@ -87,7 +87,7 @@ void volume_take_tail(struct volume *v, struct tail *ret_tail)
     v->has_tail = true;
 }
 
-uint32_t volume_host_epoch(const struct volume_host *host, const uint8_t uuid[16])
+uint32_t volume_past_epoch(const struct volume_host *host, const uint8_t uuid[16])
 {
     const struct volume_past *past = past_find(host, uuid);
     uint32_t epoch = journal_tail_epoch(host->journal, uuid);
@@ -115,11 +115,10 @@ static void abandon(void *ctx, struct record *record)
     journal_record_abandon(ctx, record);
 }
 
-void volume_host_release(struct volume_host *host)
+void volume_pasts_release(struct volume_host *host)
 {
     struct volume_past *past, *next;
 
-    CHECK(list_empty(&host->volumes));
     HASH_ITER (hh, host->pasts, past, next) {
         HASH_DEL(host->pasts, past);
         tail_release(&past->tail, abandon, host->journal);
@@ -133,7 +132,7 @@ static void drop(void *ctx, struct record *record)
     journal_record_drop(ctx, record);
 }
 
-void volume_host_forget(struct volume_host *host, const uint8_t uuid[16])
+void volume_past_forget(struct volume_host *host, const uint8_t uuid[16])
 {
     struct volume_past *past = past_find(host, uuid);
     struct tail tail;

@@ -1,10 +1,10 @@
 /* Inside of a volume, shared by its source files only.
  *
  *   write  volume_write.c   request -> records in the journal -> tree and open range
- *   read   volume_read.c    tree -> map -> backend
+ *   read   volume_read.c    request -> clusters; cluster_read.c: tree -> map -> backend
  *   upload volume_job.h     open range -> assigned -> image -> put -> committed -> released
  *   root   volume_root.c    checkpoints, resize: replacing the root
- *   open   volume_open.c    claim -> owner_tag -> root -> chain -> map -> journal -> running
+ *   open   volume_opening.h claim -> owner_tag -> root -> chain -> map -> journal -> running
  *   close  volume_close.c
  *
  * Everything that may become possible when something else ends is tried by volume_pump(), once at
@@ -100,7 +100,7 @@ struct volume {
 /* volume.c */
 void volume_req_end(struct volume_req *req, int rc);
 
-/* volume_life.c */
+/* volume_pump.c */
 void volume_kick(struct volume *v);
 void volume_stop(struct volume *v, enum volume_state state, const struct err *why);
 bool volume_may_upload(const struct volume *v);
@@ -117,7 +117,7 @@ void volume_closing_pump(struct volume *v);
 void volume_submit_write(struct volume_req *req);
 void volume_record_done(struct volume *v, struct record *record); /* it is in the journal */
 
-/* volume_read_req.c */
+/* volume_read.c */
 void volume_submit_read(struct volume_req *req);
 void volume_submit_status(struct volume_req *req);
 
@@ -130,8 +130,9 @@ void volume_uploads_stop(struct volume *v); /* its jobs leave the queue */
 bool volume_numbers_used_up(const struct volume *v);
 void volume_uploads_pump(struct volume *v);
 void volume_jobs_free(struct volume *v);
-uint64_t volume_uploads_due(const struct volume *v);       /* when to look again, 0: no need */
-bool volume_uploads_busy(const struct volume *v);          /* something is under way */
+uint64_t volume_uploads_due(const struct volume *v); /* when to look again, 0: no need */
+bool volume_uploads_busy(const struct volume *v);    /* something is under way */
+void volume_drains_pump(struct volume *v);
 void volume_drop_record(void *ctx, struct record *record); /* volume_commit.c */
 
 /* volume_root.c */
@@ -143,7 +144,6 @@ bool volume_wants_checkpoint(const struct volume *v);
 void volume_sweep_start(struct volume *v, struct buf *names); /* takes over `names` */
 
 /* volume_open.c */
-void volume_opening_start(struct volume *v, volume_open_cb cb, void *ctx);
 void volume_retake(struct volume *v); /* the next epoch, when this one's numbers are used up */
 void volume_opening_free(struct volume *v);
 

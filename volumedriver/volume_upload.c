@@ -294,3 +294,28 @@ bool volume_uploads_busy(const struct volume *v)
     }
     return false;
 }
+
+/* ---- drains ---- */
+
+void volume_drain(struct volume *v, struct volume_drain *drain,
+                  void (*cb)(struct volume_drain *drain, int rc))
+{
+    volume_range_close(v);
+    drain->seq = v->open_last;
+    drain->cb = cb;
+    list_push(&v->drains, &drain->link);
+    volume_kick(v);
+}
+
+void volume_drains_pump(struct volume *v)
+{
+    LIST_FOR_EACH_SAFE (it, &v->drains) {
+        struct volume_drain *drain = container_of(it, struct volume_drain, link);
+        bool done = v->committed.seq >= drain->seq;
+
+        if (done || !volume_may_upload(v)) {
+            list_remove(it);
+            drain->cb(drain, done ? 0 : v->err.code != 0 ? v->err.code : ERR_CANCELED);
+        }
+    }
+}

@@ -15,7 +15,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "volumedriver/cluster_read.h"
-#include "volumedriver/volume_full.h"
 #include "volumedriver/volume_private.h"
 
 enum { CLUSTER = VOLUME_CLUSTER_BYTES };

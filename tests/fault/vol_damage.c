@@ -15,6 +15,7 @@
 #include "fault/vol_call.h"
 #include "fault/vol_node.h"
 #include "volumedriver/journal_full.h"
+#include "volumedriver/volume_past.h"
 #include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096, RECORD_CLUSTERS = 32 };
@@ -167,7 +168,7 @@ static void settle(struct fixture *f)
 {
     assert_int_not_equal(journal_damage_lsn(f->node.journal), 0);
     assert_int_not_equal(f->registry.verdict.first_seq, 0);
-    volume_host_forget(&f->node.host, neighbour);
+    volume_past_forget(&f->node.host, neighbour);
     journal_damage_settle(f->node.journal);
 }
 
@@ -182,7 +183,7 @@ static void a_lost_frame_that_is_not_settled_stops_the_ring(void **state)
     fixture_init(&f, 1);
     lose_frame(&f, false);
     assert_int_equal(vol_node_start(&f.node), 0);
-    volume_host_forget(&f.node.host, neighbour);
+    volume_past_forget(&f.node.host, neighbour);
     while (written < rounds(&f) && neighbour_writes(&f)) {
         written++;
     }

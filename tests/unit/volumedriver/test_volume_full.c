@@ -14,7 +14,7 @@
 #include "fault/vol_load.h"
 #include "volumedriver/journal_full.h"
 #include "volumedriver/location.h"
-#include "volumedriver/volume_full.h"
+#include "volumedriver/volume_host.h"
 #include "volumedriver/volume_private.h"
 
 enum {

@@ -1,15 +1,11 @@
-/* A volume's states, what its owner asks of it, and the pump that everything asynchronous leads
- * back to. */
-#include <errno.h>
+/* A volume's states, and the pump that everything asynchronous leads back to. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "volumedriver/journal_full.h"
-#include "volumedriver/volume_job.h"
+#include "volumedriver/volume_private.h"
 
 /* ---- state ---- */
 
@@ -72,19 +68,6 @@ bool volume_is_fenced(struct volume *v, const struct backend_req *req, int rc)
 
 /* ---- pump ---- */
 
-static void drains_pump(struct volume *v)
-{
-    LIST_FOR_EACH_SAFE (it, &v->drains) {
-        struct volume_drain *drain = container_of(it, struct volume_drain, link);
-        bool done = v->committed.seq >= drain->seq;
-
-        if (done || !volume_may_upload(v)) {
-            list_remove(it);
-            drain->cb(drain, done ? 0 : v->err.code != 0 ? v->err.code : ERR_CANCELED);
-        }
-    }
-}
-
 static void on_timer(uv_timer_t *timer)
 {
     volume_kick(container_of(timer, struct volume, timer));
@@ -142,7 +125,7 @@ static void volume_pump(struct later_item *item)
     }
     volume_root_pump(v);
     volume_remap_pump(v);
-    drains_pump(v);
+    volume_drains_pump(v);
     schedule(v);
     if (v->state == VOLUME_CLOSING) {
         volume_closing_pump(v);
@@ -155,83 +138,4 @@ void volume_kick(struct volume *v)
         v->kicked = true;
         later_run(v->host->later, &v->pump, volume_pump);
     }
-}
-
-/* ---- life ---- */
-
-void volume_host_init(struct volume_host *host)
-{
-    host->puts = NULL;
-    host->remaps = 0;
-    host->pasts = NULL;
-    list_init(&host->volumes);
-}
-
-void volume_host_pressure(struct volume_host *host, uint64_t lsn)
-{
-    LIST_FOR_EACH (it, &host->volumes) {
-        struct volume *v = container_of(it, struct volume, link);
-
-        if (v->open_last >= v->open_first && v->open_lsn <= lsn && volume_may_upload(v)) {
-            volume_range_close(v);
-        }
-    }
-}
-
-struct volume *volume_open(const struct volume_options *options, volume_open_cb cb, void *ctx)
-{
-    struct volume *v = mem_zalloc(sizeof(*v));
-
-    v->options = *options;
-    v->host = options->host;
-    v->backend = options->backend;
-    v->name = mem_strdup(options->name);
-    v->options.name = v->name;
-    memcpy(v->uuid, options->uuid, 16);
-    v->state = VOLUME_OPENING;
-    v->open_first = 1;
-    list_init(&v->writes);
-    list_init(&v->records);
-    list_init(&v->stranded);
-    list_init(&v->jobs);
-    list_init(&v->drains);
-    list_init(&v->remap.waits);
-    map_volume_init(&v->map, v->host->map, v->uuid);
-    v->map.on_fail = volume_map_failed;
-    CHECK(uv_timer_init(v->host->loop, &v->timer) == 0);
-    v->puts = volume_puts_join(v->host, options->preset);
-    v->options.preset = v->puts->preset;
-    list_push(&v->host->volumes, &v->link);
-    volume_opening_start(v, cb, ctx);
-    return v;
-}
-
-void volume_drain(struct volume *v, struct volume_drain *drain,
-                  void (*cb)(struct volume_drain *drain, int rc))
-{
-    volume_range_close(v);
-    drain->seq = v->open_last;
-    drain->cb = cb;
-    list_push(&v->drains, &drain->link);
-    volume_kick(v);
-}
-
-int volume_resize(struct volume *v, struct volume_resize *resize, uint64_t size_bytes,
-                  void (*cb)(struct volume_resize *resize, int rc))
-{
-    if (v->state != VOLUME_RUNNING || volume_is_readonly(v)) {
-        return err_set(&resize->err, -EROFS, "volume %s", v->name);
-    }
-    if (v->resize != NULL) {
-        return err_set(&resize->err, ERR_BUSY, "volume %s is being resized", v->name);
-    }
-    if (size_bytes % VOLUME_CLUSTER_BYTES != 0 || size_bytes < v->root.size_bytes ||
-        size_bytes > ROOT_VOLUME_BYTES_MAX) {
-        return err_set(&resize->err, -EINVAL, "size %" PRIu64, size_bytes);
-    }
-    resize->size_bytes = size_bytes;
-    resize->cb = cb;
-    v->resize = resize;
-    volume_kick(v);
-    return 0;
 }

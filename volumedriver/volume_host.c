@@ -1,13 +1,37 @@
-#include "volumedriver/volume_full.h"
+#include "volumedriver/volume_host.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/log.h"
 #include "volumedriver/journal_full.h"
 #include "volumedriver/volume_job.h"
 #include "volumedriver/volume_past.h"
+
+void volume_host_init(struct volume_host *host)
+{
+    host->puts = NULL;
+    host->remaps = 0;
+    host->pasts = NULL;
+    list_init(&host->volumes);
+}
+
+void volume_host_pressure(struct volume_host *host, uint64_t lsn)
+{
+    LIST_FOR_EACH (it, &host->volumes) {
+        struct volume *v = container_of(it, struct volume, link);
+
+        if (v->open_last >= v->open_first && v->open_lsn <= lsn && volume_may_upload(v)) {
+            volume_range_close(v);
+        }
+    }
+}
+
+void volume_host_release(struct volume_host *host)
+{
+    CHECK(list_empty(&host->volumes));
+    volume_pasts_release(host);
+}
 
 static struct volume *find(const struct volume_host *host, const uint8_t uuid[16])
 {
