@@ -18,7 +18,9 @@
 #include "asd/scrub.h"
 #include "asd/server.h"
 #include "asd/store.h"
+#include "base/bigmem.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/addrs.h"
@@ -29,6 +31,7 @@
 
 enum {
     PUNCH_DELAY_MS = 1000, /* one flush of a slab gives back the space of a second's deletes */
+    KEPT_BYTES_MAX = 32 * 1048576, /* of the buffers of large requests and replies */
 };
 
 struct asd {
@@ -41,6 +44,7 @@ struct asd {
     struct http_server *http;
     struct metrics metrics;
     struct metric_collector collector;
+    uv_timer_t trim;
 };
 
 /* ---- figures ---- */
@@ -269,6 +273,20 @@ static void abandon(struct asd *asd, uv_loop_t *loop)
     }
 }
 
+static void on_trim(uv_timer_t *timer)
+{
+    (void)timer;
+    bigmem_trim(clock_mono_ms());
+}
+
+/* The buffers of large requests and replies are used again and again. */
+static void keep_memory(struct asd *asd, uv_loop_t *loop)
+{
+    bigmem_keep(KEPT_BYTES_MAX);
+    CHECK(uv_timer_init(loop, &asd->trim) == 0);
+    CHECK(uv_timer_start(&asd->trim, on_trim, BIGMEM_IDLE_MS, BIGMEM_IDLE_MS) == 0);
+}
+
 static int start(struct daemon *d, struct err *e)
 {
     struct asd *asd = daemon_ctx(d);
@@ -296,6 +314,7 @@ static int start(struct daemon *d, struct err *e)
         abandon(asd, daemon_loop(d));
         return rc;
     }
+    keep_memory(asd, daemon_loop(d));
     log_info("asd", "serving", "asd_id=%s node_id=%s home=%s port=%u", asd->home.asd_id,
              asd->home.node_id, config->home, asd_server_port(asd->server, 0));
     daemon_ready(d, "serving");
@@ -346,6 +365,7 @@ static void stop(struct daemon *d)
 {
     struct asd *asd = daemon_ctx(d);
 
+    uv_close((uv_handle_t *)&asd->trim, NULL);
     if (asd->http != NULL) {
         http_server_close(asd->http, on_http_closed, d);
     } else {

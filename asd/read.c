@@ -8,6 +8,7 @@
 #include "asd/read_private.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -89,11 +90,11 @@ int asd_read_value(struct asd_store *store, const struct asd_found *found,
                    struct asd_store_value *ret_value, struct err *e)
 {
     uint32_t bytes = found->record.bytes;
-    uint8_t *data = mem_alloc(bytes);
+    uint8_t *data = bigmem_alloc(bytes);
     int rc = asd_value_read(store, found, data, e);
 
     if (rc != 0) {
-        free(data);
+        bigmem_free(data);
         return rc;
     }
     asd_count(&store->counters.read_bytes, bytes);
@@ -239,7 +240,7 @@ int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const s
 void asd_store_get_release(struct asd_store_get *get)
 {
     for (uint32_t i = 0; i < get->key_count && get->values != NULL; i++) {
-        free(get->values[i].data);
+        bigmem_free(get->values[i].data);
     }
     free(get->values);
     free(get->exists);
@@ -262,7 +263,7 @@ static int partial_read(struct asd_store_partial *partial, struct asd_found *fou
     if (taken != 0) {
         return taken;
     }
-    partial->data = mem_alloc(bytes);
+    partial->data = bigmem_alloc(bytes);
     for (uint32_t i = 0; i < partial->part_count; i++) {
         const struct asd_part *part = &partial->parts[i];
         int rc = asd_value_read_part(partial->op.store, found, part->offset, part->bytes,
@@ -312,7 +313,7 @@ int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial
 
 void asd_store_partial_release(struct asd_store_partial *partial)
 {
-    free(partial->data);
+    bigmem_free(partial->data);
     partial->data = NULL;
     partial->data_bytes = 0;
 }

@@ -8,6 +8,7 @@
 #include "asd/store_private.h"
 #include "asd/value.h"
 #include "asd/verify.h"
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -213,7 +214,7 @@ int asd_store_range(struct asd_front *front, struct asd_store_range *request,
 void asd_store_range_release(struct asd_store_range *request)
 {
     for (uint32_t i = 0; i < request->entry_count; i++) {
-        free(request->entries[i].value.data);
+        bigmem_free(request->entries[i].value.data);
     }
     free(request->entries);
     if (request->keys != NULL) {
