@@ -49,6 +49,11 @@ const struct config_key asd_config_keys[] = {
      .offset = AT(limit_percent),
      .help = "per cent of the capacity that may be used; the last 2 % of that only to repair, "
              "collect garbage and keep metadata"},
+    {.name = "io_uring",
+     .type = CONFIG_BOOL,
+     .default_json = "true",
+     .offset = AT(io_uring),
+     .help = "small reads by the kernel's io_uring, where it may be used; false: by threads"},
     {.name = "verify_checksums",
      .type = CONFIG_BOOL,
      .flags = CONFIG_LIVE,

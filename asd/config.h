@@ -18,6 +18,7 @@ struct asd_config {
     int64_t limit_percent;
     int64_t capacity_bytes; /* CONFIG_NONE: what the file system has */
     bool verify_checksums;
+    bool io_uring;
     int64_t scrub_rate;
     int64_t scrub_interval_h;
     int64_t block_cache_bytes; /* CONFIG_NONE: a default */

@@ -11,7 +11,9 @@
 #include "asd/store_private.h"
 #include "asd/store_read.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "loop/ring.h"
 
 /* ---- callbacks ---- */
 
@@ -184,7 +186,8 @@ static void close_when_idle(struct asd_front *front)
     uv_handle_t *handles[] = {(uv_handle_t *)&front->wake, (uv_handle_t *)&front->gather,
                               (uv_handle_t *)&front->gather_now};
 
-    if (!front->closing || front->read_pool != NULL || front->apply_count != 0) {
+    if (!front->closing || front->read_pool != NULL || front->ring != NULL ||
+        front->apply_count != 0) {
         return;
     }
     run_finished(front);
@@ -208,6 +211,14 @@ static void on_pool_closed(void *ctx)
     close_when_idle(front);
 }
 
+static void on_ring_closed(void *ctx)
+{
+    struct asd_front *front = ctx;
+
+    front->ring = NULL;
+    close_when_idle(front);
+}
+
 void asd_front_end(struct asd_front *front, asd_store_close_cb cb, void *ctx)
 {
     CHECK(!front->closing);
@@ -216,6 +227,9 @@ void asd_front_end(struct asd_front *front, asd_store_close_cb cb, void *ctx)
     front->close_ctx = ctx;
     asd_commit_cancel(front);
     pool_close(front->read_pool, on_pool_closed, front);
+    if (front->ring != NULL) {
+        ring_close(front->ring, on_ring_closed, front);
+    }
 }
 
 void asd_front_close(struct asd_front *front, asd_store_close_cb cb, void *ctx)
@@ -256,6 +270,21 @@ static void on_wake(uv_async_t *wake)
     close_when_idle(front);
 }
 
+/* Without one the pool does it. */
+static void ring_start(struct asd_front *front)
+{
+    struct asd_store *store = front->store;
+    int rc;
+
+    if (store->ring_depth == 0 || store->home->io->ops->os_fd == NULL) {
+        return;
+    }
+    rc = ring_new(front->loop, store->ring_depth, ASD_STORE_READS_MAX, &front->ring);
+    if (rc != 0) {
+        log_info("asd", "no io_uring, threads read", "error=\"%s\"", err_text(rc));
+    }
+}
+
 int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threads,
                    struct asd_front **ret_front, struct err *e)
 {
@@ -277,6 +306,7 @@ int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threa
     CHECK(uv_check_init(loop, &front->gather) == 0);
     CHECK(uv_idle_init(loop, &front->gather_now) == 0);
     CHECK(uv_check_start(&front->gather, on_gather) == 0);
+    ring_start(front);
     uv_mutex_lock(&store->lock);
     store->fronts++;
     uv_mutex_unlock(&store->lock);

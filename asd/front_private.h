@@ -25,6 +25,7 @@ struct asd_front {
     uv_check_t gather;    /* all applies of one turn of the loop go into one batch */
     uv_idle_t gather_now;
     struct pool *read_pool; /* NULL: closed */
+    struct ring *ring;      /* NULL: none, or closed */
 
     bool closing;
     unsigned closing_handles;

@@ -31,6 +31,7 @@
 
 enum {
     PUNCH_DELAY_MS = 1000, /* one flush of a slab gives back the space of a second's deletes */
+    RING_DEPTH = 128,
     KEPT_BYTES_MAX = 32 * 1048576, /* of the buffers of large requests and replies */
 };
 
@@ -183,6 +184,7 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
                                       .limit_percent = (unsigned)config->limit_percent,
                                       .punch_delay_ms = PUNCH_DELAY_MS,
                                       .verify_checksums = config->verify_checksums,
+                                      .ring_depth = config->io_uring ? RING_DEPTH : 0,
                                       .room = &asd->room,
                                       .on_failed = on_failed,
                                       .failed_ctx = d};

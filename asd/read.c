@@ -308,7 +308,10 @@ int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial
     if (part_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&partial->op.err, ERR_TOO_LARGE, "%" PRIu32 " parts", part_count);
     }
-    return asd_read_submit(front, &partial->op, prio, partial_work, cb);
+    CHECK(!front->closing);
+    return asd_read_by_ring(front, partial, prio, partial_work, cb)
+               ? 0
+               : asd_read_submit(front, &partial->op, prio, partial_work, cb);
 }
 
 void asd_store_partial_release(struct asd_store_partial *partial)

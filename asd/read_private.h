@@ -1,4 +1,4 @@
-/* Shared by read.c and read_range.c. */
+/* Shared by read*.c. */
 #ifndef ASD_READ_PRIVATE_H
 #define ASD_READ_PRIVATE_H
 
@@ -6,6 +6,7 @@
 #include "loop/pool.h"
 
 struct asd_found;
+struct asd_store_partial;
 
 /* Run `run` in the front's read pool, then asd_read_done() and so `cb` with op->rc. */
 int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
@@ -13,6 +14,9 @@ int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t pr
 void asd_read_done(struct pool_work *work, int rc);
 /* ERR_TOO_LARGE, naming the limit: more than a reply may hold. */
 int asd_reply_check(uint64_t bytes, struct err *e);
+/* False: not one for the ring, nothing was done. `run_in_pool` is for what the ring cannot read. */
+bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial, uint8_t prio,
+                      pool_run_cb run_in_pool, asd_store_cb cb);
 /* The whole value into a fresh buffer. */
 int asd_read_value(struct asd_store *store, const struct asd_found *found,
                    struct asd_store_value *ret_value, struct err *e);

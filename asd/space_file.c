@@ -120,6 +120,13 @@ int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct
     return rc;
 }
 
+int asd_space_os_fd(struct asd_space *s, const struct asd_slab *slab)
+{
+    int fd = s->io->ops->os_fd != NULL ? fd_now(s, slab) : -1;
+
+    return fd >= 0 ? s->io->ops->os_fd(s->io, fd) : -1;
+}
+
 int asd_space_read(struct asd_space *s, struct asd_slab *slab, uint64_t offset, void *ret_data,
                    size_t bytes, struct err *e)
 {

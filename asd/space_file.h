@@ -11,6 +11,9 @@ struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number);
 char *asd_space_path(const struct asd_space *s, uint64_t number); /* free() it */
 /* Opens the file at first use and checks its header. */
 int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e);
+/* The operating system's descriptor; -1: the file is not open yet, or not the system's. For
+ * read_ring.c, which has the slab pinned. */
+int asd_space_os_fd(struct asd_space *s, const struct asd_slab *slab);
 int asd_space_unlink(struct asd_space *s, uint64_t number, struct err *e);
 /* Ends direct writes to the slab they went to; flushing it is still to be done. Commit thread. */
 void asd_space_direct_close(struct asd_space *s);

@@ -122,6 +122,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     store->on_failed = options->on_failed;
     store->failed_ctx = options->failed_ctx;
     asd_store_verify_checksums(store, options->verify_checksums);
+    store->ring_depth = options->ring_depth;
     list_init(&store->high);
     list_init(&store->low);
     list_init(&store->commit.members);

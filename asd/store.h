@@ -51,12 +51,13 @@ struct asd_store_options {
     struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
     struct asd_index *index; /* closed with the store, not when open fails */
     uint64_t capacity_bytes;
-    unsigned limit_percent;        /* this part of the capacity may be used, the reserve included */
-    uint64_t slab_bytes;           /* of new slab files; 0: 4 GiB */
-    unsigned read_threads;         /* of the first front; 0: ASD_STORE_READ_THREADS */
-    bool verify_checksums;         /* as asd_store_verify_checksums() */
-    unsigned punch_delay_ms;       /* gather frees this long; 0: punch at once */
-    struct asd_room *room;         /* borrowed; NULL: there is always room */
+    unsigned limit_percent;  /* this part of the capacity may be used, the reserve included */
+    uint64_t slab_bytes;     /* of new slab files; 0: 4 GiB */
+    unsigned read_threads;   /* of the first front; 0: ASD_STORE_READ_THREADS */
+    unsigned ring_depth;     /* of each front: small reads with the kernel at once; 0: in threads */
+    bool verify_checksums;   /* as asd_store_verify_checksums() */
+    unsigned punch_delay_ms; /* gather frees this long; 0: punch at once */
+    struct asd_room *room;   /* borrowed; NULL: there is always room */
     asd_store_failed_cb on_failed; /* once, when it goes out of service; NULL: nobody asks */
     void *failed_ctx;
 };

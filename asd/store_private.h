@@ -65,6 +65,7 @@ struct asd_store {
     struct asd_counters counters;
     struct asd_health_state health;
     atomic_bool verify_checksums;
+    unsigned ring_depth;      /* of each front; 0: none */
     struct asd_commit commit; /* commit thread */
     struct asd_room *room;    /* borrowed; NULL: there is always room */
     pthread_t commit_thread;

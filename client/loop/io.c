@@ -184,6 +184,12 @@ static int real_list_dir(struct io *io, const char *path, io_list_cb cb, void *c
     return rc;
 }
 
+static int real_os_fd(struct io *io, int fd)
+{
+    (void)io;
+    return fd;
+}
+
 struct io *io_real(void)
 {
     static const struct io_ops ops = {
@@ -200,6 +206,7 @@ struct io *io_real(void)
         .mkdir = real_mkdir,
         .sync_dir = real_sync_dir,
         .list_dir = real_list_dir,
+        .os_fd = real_os_fd,
     };
     static struct io real = {.ops = &ops};
 

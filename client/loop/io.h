@@ -57,6 +57,9 @@ struct io_ops {
     int (*mkdir)(struct io *io, const char *path); /* -EEXIST when there */
     int (*sync_dir)(struct io *io, const char *path);
     int (*list_dir)(struct io *io, const char *path, io_list_cb cb, void *ctx);
+    /* The operating system's descriptor, for loop/ring.h. NULL: there is none; so in every
+     * implementation that has its own idea of a read. */
+    int (*os_fd)(struct io *io, int fd);
 };
 
 /* First member of an implementation. */

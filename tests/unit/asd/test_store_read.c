@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -17,6 +18,7 @@
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "fault/asd_fixture.h"
+#include "loop/run.h"
 
 enum { LARGE = 50000 };
 
@@ -225,6 +227,147 @@ static void parts_come_in_the_order_asked_for(void **state)
     assert_memory_equal(p.data, large + 99, 1);
     assert_memory_equal(p.data + 1, large, 100);
     asd_store_partial_release(&p);
+}
+
+/* A store on a real disk, with io_uring where there is one. */
+static struct asd_fixture *ring_fixture(void)
+{
+    struct asd_fixture *f = mem_zalloc(sizeof(*f));
+
+    asd_fixture_init(f, true, 7);
+    f->options.slab_bytes = 4 << 20;
+    f->options.ring_depth = 8;
+    assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
+    return f;
+}
+
+struct ring_part {
+    struct asd_store_partial partial;
+    struct asd_part parts[3];
+    unsigned answered;
+    bool done;
+    int rc;
+};
+
+static void on_ring_part(struct asd_store_op *op, int rc)
+{
+    struct ring_part *r = container_of(op, struct ring_part, partial.op);
+
+    r->answered++;
+    r->done = true;
+    r->rc = rc;
+}
+
+static void begin_part(struct asd_fixture *f, struct ring_part *r, uint32_t offset, uint8_t prio)
+{
+    *r = (struct ring_part){.parts = {{offset, 1000}, {0, 1}, {offset / 2, 2000}}};
+    assert_int_equal(
+        asd_store_partial(f->front, &r->partial, slice_str("l"), r->parts, 3, prio, on_ring_part),
+        0);
+    assert_int_equal(r->answered, 0); /* never from inside */
+}
+
+static void expect_part(const struct ring_part *r)
+{
+    assert_int_equal(r->answered, 1);
+    assert_int_equal(r->rc, 0);
+    assert_int_equal(r->partial.data_bytes, 3001);
+    assert_memory_equal(r->partial.data, large + r->parts[0].offset, 1000);
+    assert_int_equal(r->partial.data[1000], large[0]);
+    assert_memory_equal(r->partial.data + 1001, large + r->parts[2].offset, 2000);
+}
+
+static bool all_answered(void *ctx)
+{
+    const struct ring_part *reads = ctx;
+    bool all = true;
+
+    for (unsigned i = 0; i < 20; i++) {
+        all = all && reads[i].answered != 0;
+    }
+    return all;
+}
+
+static void parts_of_values_in_slabs_are_read_without_a_thread(void **state)
+{
+    struct asd_fixture *f = ring_fixture();
+    struct ring_part reads[20];
+    uint64_t hot;
+
+    (void)state;
+    assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
+    hot = asd_store_stats(f->store).reads_hot;
+    for (unsigned i = 0; i < 20; i++) {
+        begin_part(f, &reads[i], i * 2000, i % 2 != 0 ? ASD_PRIO_LOW : ASD_PRIO_HIGH);
+    }
+    loop_run_until_true(&f->base.loop, all_answered, reads);
+    for (unsigned i = 0; i < 20; i++) {
+        expect_part(&reads[i]);
+        asd_store_partial_release(&reads[i].partial);
+    }
+    hot = asd_store_stats(f->store).reads_hot - hot;
+    assert_true(hot == 20 || hot == 0); /* 0: no io_uring here */
+    asd_fixture_release(f);
+    free(f);
+}
+
+/* What the ring could not read whole is asked for again in the pool, which has the words. */
+static void a_part_of_a_file_that_was_cut_is_an_error_for_its_key(void **state)
+{
+    struct asd_fixture *f = ring_fixture();
+    struct ring_part r;
+    char *path;
+
+    (void)state;
+    assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
+    path = mem_printf("%s/slabs/%016x", f->dir, 0);
+    assert_int_equal(truncate(path, ASD_SLAB_HEADER_BYTES + LARGE / 2), 0);
+    begin_part(f, &r, LARGE - 3000, ASD_PRIO_HIGH);
+    loop_run_until(&f->base.loop, &r.done);
+    assert_int_equal(r.rc, ERR_CORRUPT);
+    assert_non_null(strstr(r.partial.op.err.msg, "slab 0: read of 1000 bytes"));
+    assert_int_equal(asd_store_stats(f->store).bad_values, 1);
+    asd_store_partial_release(&r.partial);
+    begin_part(f, &r, 100, ASD_PRIO_HIGH); /* the rest is there */
+    loop_run_until(&f->base.loop, &r.done);
+    expect_part(&r);
+    asd_store_partial_release(&r.partial);
+    free(path);
+    asd_fixture_release(f);
+    free(f);
+}
+
+static void on_ring_part_release(struct asd_store_op *op, int rc)
+{
+    struct ring_part *r = container_of(op, struct ring_part, partial.op);
+
+    on_ring_part(op, rc);
+    asd_store_partial_release(&r->partial);
+}
+
+static void parts_under_way_are_answered_once_though_the_store_closes(void **state)
+{
+    struct asd_fixture *f = ring_fixture();
+    struct ring_part reads[20] = {0};
+
+    (void)state;
+    assert_int_equal(asd_fixture_set(f, "l", large, LARGE), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        reads[i].parts[0] = (struct asd_part){i * 1000, 3000};
+        assert_int_equal(asd_store_partial(f->front, &reads[i].partial, slice_str("l"),
+                                           reads[i].parts, 1, 0, on_ring_part_release),
+                         0);
+        if (i == 9) {
+            uv_run(&f->base.loop, UV_RUN_NOWAIT); /* these are with the kernel */
+        }
+    }
+    asd_fixture_close(f);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(reads[i].answered, 1);
+        assert_true(reads[i].rc == 0 || reads[i].rc == ERR_CANCELED);
+    }
+    asd_fixture_release(f);
+    free(f);
 }
 
 static void parts_beyond_the_value_or_of_no_value_are_refused(void **state)
@@ -491,6 +634,9 @@ int main(void)
         TEST(more_bytes_than_a_reply_may_hold_are_refused_before_they_are_read),
         TEST(more_keys_or_parts_than_a_request_may_have_are_refused_at_once),
         TEST(parts_come_in_the_order_asked_for),
+        cmocka_unit_test(parts_of_values_in_slabs_are_read_without_a_thread),
+        cmocka_unit_test(a_part_of_a_file_that_was_cut_is_an_error_for_its_key),
+        cmocka_unit_test(parts_under_way_are_answered_once_though_the_store_closes),
         TEST(parts_beyond_the_value_or_of_no_value_are_refused),
         TEST(ranges_of_every_kind_agree_with_a_list),
         TEST(a_range_gives_at_most_200_keys),
