@@ -238,7 +238,9 @@ int asd_server_new(uv_loop_t *loop, const struct asd_server_options *options,
     server->loop = loop;
     server->store = options->store;
     server->asd_id = slice_str(options->asd_id);
-    server->created_s = (double)clock_wall_us() / 1e6;
+    server->wall_us = options->wall_us != NULL ? options->wall_us : clock_wall_us;
+    server->created_s = (double)server->wall_us() / 1e6;
+    server->created_ns = clock_mono_ns();
     server->rnd = rnd_seed(seed);
     list_init(&server->delayed);
     for (unsigned i = 0; i < ASD_CODES; i++) {

@@ -28,6 +28,7 @@ struct asd_server_options {
     const char *asd_id;      /* borrowed */
     const struct net_addr *addrs;
     unsigned addr_count;
+    uint64_t (*wall_us)(void); /* as clock_wall_us(), which NULL means; for statistics only */
 };
 
 /* Listens. On failure *ret_server is NULL and *e names the address. */

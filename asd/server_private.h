@@ -22,7 +22,9 @@ struct asd_server {
     struct slice asd_id;
     unsigned requests; /* in flight */
 
-    double created_s; /* of the statistics */
+    uint64_t (*wall_us)(void);
+    double created_s; /* these two: of the statistics; the wall clock may step, so it only tells */
+    uint64_t created_ns;
     struct stat_sum stats[ASD_CODES];
     bool slow;
     double slow_fixed_s;

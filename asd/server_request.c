@@ -152,11 +152,12 @@ static void answer_statistics(struct asd_server_request *r)
 {
     struct asd_server *server = r->server;
     struct asd_stat_entry entries[ASD_CODES];
-    double now_s = (double)clock_wall_us() / 1e6;
-    struct asd_reply reply = {.code = ASD_STATISTICS,
-                              .statistics = {.creation_s = server->created_s,
-                                             .period_s = now_s - server->created_s,
-                                             .entries = entries}};
+    uint64_t now_ns = clock_mono_ns();
+    struct asd_reply reply = {
+        .code = ASD_STATISTICS,
+        .statistics = {.creation_s = server->created_s,
+                       .period_s = (double)(now_ns - server->created_ns) / 1e9,
+                       .entries = entries}};
 
     for (uint32_t code = ASD_RANGE; code < ASD_CODES; code++) {
         if (server->stats[code].n != 0) {
@@ -168,7 +169,8 @@ static void answer_statistics(struct asd_server_request *r)
         for (unsigned i = 0; i < ASD_CODES; i++) {
             stat_sum_init(&server->stats[i]);
         }
-        server->created_s = now_s;
+        server->created_s = (double)server->wall_us() / 1e6;
+        server->created_ns = now_ns;
     }
     asd_server_answer(r, &reply);
 }

@@ -563,6 +563,57 @@ static void requests_in_flight_are_answered_before_the_server_closes(void **stat
     close(s.fd);
 }
 
+/* ---- clocks ---- */
+
+static uint64_t wall_s;
+
+static uint64_t fake_wall_us(void)
+{
+    return wall_s * 1000000;
+}
+
+static void expect_statistics(struct session *s, bool clear, double creation_s)
+{
+    struct asd_request r = {.code = ASD_STATISTICS, .clear = clear};
+    struct answer a = ask(s, r);
+    struct asd_reply reply = decode(&a, r.code);
+
+    assert_true(reply.statistics.creation_s == creation_s);
+    assert_true(reply.statistics.period_s >= 0 && reply.statistics.period_s < 1000);
+    asd_reply_release(&reply);
+    buf_release(&a.bytes);
+}
+
+/* Only the time that statistics began at comes from it. */
+static void a_wall_clock_that_steps_changes_no_period_and_no_delay(void **state)
+{
+    struct fixture *f = *state;
+    struct net_addr addr = raw_addr(0);
+    struct asd_server_options options = {.store = f->base.store,
+                                         .asd_id = "asd_1",
+                                         .addrs = &addr,
+                                         .addr_count = 1,
+                                         .wall_us = fake_wall_us};
+    struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 0.001, .on = true}};
+    struct session s;
+    struct err e;
+
+    close_server(f);
+    wall_s = 1800000000;
+    f->closed = false;
+    assert_int_equal(asd_server_new(&f->base.base.loop, &options, &f->server, &e), 0);
+    f->port = asd_server_port(f->server, 0);
+    s = open_session(f, ASD_VERSION_2);
+    expect_rc(&s, slow, 0);
+    wall_s -= 100 * 86400;
+    expect_statistics(&s, false, 1800000000);
+    wall_s += 200 * 86400;
+    expect_statistics(&s, true, 1800000000);
+    expect_statistics(&s, false, (double)wall_s);
+    put(&s, "k", large, LARGE);
+    close(s.fd);
+}
+
 /* ---- garbage ---- */
 
 static void a_frame_longer_than_the_limit_is_closed(void **state)
@@ -629,6 +680,7 @@ int main(void)
         TEST(version_1_answers_in_order),
         TEST(a_client_that_hangs_up_leaves_nothing_behind),
         TEST(requests_in_flight_are_answered_before_the_server_closes),
+        TEST(a_wall_clock_that_steps_changes_no_period_and_no_delay),
         TEST(a_frame_longer_than_the_limit_is_closed),
         TEST(random_frames_are_answered_or_closed_and_change_nothing),
     };
