@@ -1,0 +1,523 @@
+/* A device that misbehaves: what can be read is right, what cannot is an error, and it shows. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "asd/health.h"
+#include "asd/scrub.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "fault/asd_fixture.h"
+#include "lib/fault_io.h"
+
+enum { LARGE = 300000, KEYS = 20 };
+
+static uint8_t *large;
+
+struct fixture {
+    struct asd_fixture base;
+    struct fault_io io;
+};
+
+static struct io *io_of(struct fixture *f)
+{
+    return f->base.disk != NULL ? crash_disk_io(f->base.disk) : io_real();
+}
+
+static int setup_on(void **state, bool real)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+    struct err e;
+
+    asd_fixture_init(&f->base, real, 11);
+    f->base.options.slab_bytes = 16 << 20;
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    fault_io_init(&f->io, io_of(f));
+    *state = f;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_on(state, false);
+}
+
+static int setup_real(void **state)
+{
+    return setup_on(state, true);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    asd_fixture_close(&f->base);
+    fault_io_release(&f->io);
+    asd_fixture_release(&f->base);
+    free(f);
+    return 0;
+}
+
+static void reopen(struct fixture *f)
+{
+    struct err e;
+
+    asd_fixture_close(&f->base);
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+}
+
+static const char *key_of(unsigned i)
+{
+    static char key[16];
+
+    snprintf(key, sizeof(key), "k%03u", i);
+    return key;
+}
+
+/* Every third one is small, the others lie in a slab; no two are alike. */
+static size_t bytes_of(unsigned i)
+{
+    return i % 3 == 0 ? 200 + i : 100000 + 4099 * (size_t)i;
+}
+
+static void put_all(struct fixture *f)
+{
+    for (unsigned i = 0; i < KEYS; i++) {
+        assert_int_equal(asd_fixture_set(&f->base, key_of(i), large + i, bytes_of(i)), 0);
+    }
+}
+
+/* 0, or what reading it gave; a value that is not what was put fails the test. */
+static int get(struct fixture *f, unsigned i)
+{
+    uint8_t *data = NULL;
+    uint32_t bytes = 0;
+    int rc = asd_fixture_get(&f->base, slice_str(key_of(i)), &data, &bytes);
+
+    if (rc == 0) {
+        assert_int_equal(bytes, bytes_of(i));
+        assert_memory_equal(data, large + i, bytes);
+    }
+    free(data);
+    return rc;
+}
+
+static void expect_all(struct fixture *f)
+{
+    for (unsigned i = 0; i < KEYS; i++) {
+        assert_int_equal(get(f, i), 0);
+    }
+}
+
+static int health(struct fixture *f)
+{
+    struct err e;
+
+    return asd_health(f->base.store, &e);
+}
+
+/* ---- reads that fail ---- */
+
+static void one_bad_place_is_one_keys_trouble_however_often_it_is_read(void **state)
+{
+    struct fixture *f = *state;
+
+    put_all(f);
+    crash_disk_fail_reads(f->base.disk, "/asd/slabs/0000000000000000",
+                          ASD_SLAB_HEADER_BYTES + 50000, -EIO);
+    for (unsigned round = 0; round < 2 * ASD_HEALTH_SCORE_BAD / ASD_HEALTH_ERROR_COST; round++) {
+        assert_int_equal(get(f, 1), ERR_CORRUPT);
+    }
+    assert_int_equal(get(f, 2), 0);
+    assert_int_equal(health(f), 0);
+    assert_int_equal(asd_store_stats(f->base.store).read_errors, 32);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 32);
+    assert_false(asd_store_failed(f->base.store, NULL));
+}
+
+static void a_device_that_fails_all_reads_is_told_until_it_is_back(void **state)
+{
+    struct fixture *f = *state;
+    struct err e;
+
+    put_all(f);
+    f->io.read_rc = -EIO;
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < KEYS; i++) {
+            assert_int_equal(get(f, i), i % 3 == 0 ? 0 : ERR_CORRUPT); /* small: in memory */
+        }
+    }
+    assert_int_equal(asd_health(f->base.store, &e), ERR_FAILED);
+    assert_non_null(strstr(e.msg, "device is going"));
+    assert_false(asd_store_failed(f->base.store, NULL));
+    f->io.read_rc = 0;
+    expect_all(f);
+    assert_int_equal(health(f), ERR_FAILED); /* not yet: it must keep on working */
+    for (unsigned round = 0; round < ASD_HEALTH_SCORE_MAX / 10; round++) {
+        expect_all(f);
+    }
+    assert_int_equal(health(f), 0);
+}
+
+static void a_device_that_fails_one_read_of_ten_is_told_too(void **state)
+{
+    struct fixture *f = *state;
+
+    put_all(f);
+    for (unsigned round = 0; round < 60; round++) {
+        f->io.read_rc = -EIO;
+        assert_int_equal(get(f, round % 2 == 0 ? 1 : 2), ERR_CORRUPT);
+        f->io.read_rc = 0;
+        for (unsigned i = 0; i < 9; i++) {
+            assert_int_equal(get(f, 4), 0);
+        }
+    }
+    assert_int_equal(health(f), ERR_FAILED);
+}
+
+static void short_reads_are_continued(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_range all = {.first_included = true, .max = -1};
+    struct asd_store_range got;
+
+    put_all(f);
+    f->io.short_reads = true;
+    expect_all(f);
+    assert_int_equal(asd_fixture_range(&f->base, &got, &all, ASD_STORE_VERIFY), 0);
+    for (uint32_t i = 0; i < got.entry_count; i++) {
+        assert_true(got.entries[i].verified);
+    }
+    asd_store_range_release(&got);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 0);
+}
+
+/* What is missing is never given out as zeros. */
+static void a_file_that_ends_too_early_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+
+    put_all(f);
+    f->io.end_reads = true;
+    for (unsigned i = 0; i < KEYS; i++) {
+        assert_int_equal(get(f, i), i % 3 == 0 ? 0 : ERR_CORRUPT);
+    }
+    f->io.end_reads = false;
+    expect_all(f);
+}
+
+/* ---- writes that fail ---- */
+
+static void short_writes_are_continued(void **state)
+{
+    struct fixture *f = *state;
+
+    f->io.short_writes = true;
+    put_all(f);
+    f->io.short_writes = false;
+    expect_all(f);
+    reopen(f);
+    expect_all(f);
+}
+
+static void expect_out_of_service(struct fixture *f, const char *why)
+{
+    struct err e;
+
+    assert_true(asd_store_failed(f->base.store, &e));
+    assert_non_null(strstr(e.msg, why));
+    assert_int_equal(asd_health(f->base.store, &e), e.code);
+    assert_int_equal(asd_fixture_set(&f->base, "later", "x", 1), ERR_FAILED);
+    assert_int_equal(asd_fixture_delete(&f->base, key_of(1)), ERR_FAILED);
+    expect_all(f); /* reads go on */
+}
+
+/* As after a remount that makes everything read-only, or a device that takes no more. */
+static void a_write_that_fails_ends_the_service_but_not_the_reads(void **state)
+{
+    static const int rcs[] = {-EIO, -EROFS};
+    struct fixture *f = *state;
+
+    put_all(f);
+    for (unsigned i = 0; i < 4; i++) {
+        if (i < 2) {
+            f->io.write_rc = rcs[i];
+        } else {
+            f->io.sync_rc = rcs[i - 2];
+        }
+        assert_int_equal(asd_fixture_set(&f->base, "new", large, LARGE), ERR_FAILED);
+        expect_out_of_service(f, i < 2 ? "write" : "fdatasync");
+        f->io.write_rc = f->io.sync_rc = 0;
+        expect_out_of_service(f, i < 2 ? "write" : "fdatasync"); /* for good */
+        reopen(f);
+        assert_int_equal(health(f), 0);
+        expect_all(f);
+        assert_int_equal(asd_fixture_set(&f->base, "later", large, LARGE), 0);
+    }
+}
+
+static void an_index_write_that_fails_ends_the_service_but_not_the_reads(void **state)
+{
+    static const int rcs[] = {-EIO, -EROFS};
+    struct fixture *f = *state;
+
+    put_all(f);
+    for (unsigned i = 0; i < 2; i++) {
+        crash_disk_fail_at(f->base.disk, crash_disk_io_count(f->base.disk) + 1, rcs[i]);
+        assert_int_equal(asd_fixture_set(&f->base, "new", "x", 1), ERR_FAILED);
+        expect_out_of_service(f, "");
+        reopen(f);
+        assert_int_equal(health(f), 0);
+    }
+    expect_all(f);
+}
+
+/* RocksDB's own log takes no more: a limit on the size of files is a device that refuses. */
+static void a_log_that_cannot_be_written_ends_the_service_but_not_the_reads(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before;
+    struct rlimit low;
+    unsigned acked = 0;
+    char key[16];
+
+    put_all(f);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    low = (struct rlimit){.rlim_cur = 1 << 20, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    for (; acked < 2000; acked++) {
+        snprintf(key, sizeof(key), "log%05u", acked);
+        if (asd_fixture_set(&f->base, key, large + acked, 10000) != 0) {
+            break;
+        }
+    }
+    assert_true(acked > 0 && acked < 2000);
+    expect_out_of_service(f, "index");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    reopen(f);
+    expect_all(f);
+    for (unsigned i = 0; i < acked; i++) {
+        snprintf(key, sizeof(key), "log%05u", i);
+        assert_true(asd_fixture_has(&f->base, key, large + i, 10000));
+    }
+    assert_int_equal(asd_fixture_set(&f->base, "later", "x", 1), 0);
+}
+
+/* ---- RocksDB's own reads ---- */
+
+enum { INDEXED = 4000, VALUE_BYTES = 300 };
+
+static void put_indexed(struct fixture *f)
+{
+    struct asd_update *updates = mem_array(INDEXED, sizeof(*updates));
+    char(*names)[16] = mem_array(INDEXED, sizeof(*names));
+    struct asd_apply what = {.updates = updates, .update_count = INDEXED};
+
+    for (unsigned i = 0; i < INDEXED; i++) {
+        snprintf(names[i], sizeof(names[i]), "name %06u", i);
+        updates[i] = (struct asd_update){.key = slice_str(names[i]),
+                                         .value = slice_of(large + i, VALUE_BYTES)};
+    }
+    assert_int_equal(asd_fixture_apply(&f->base, &what, NULL), 0);
+    free(updates);
+    free(names);
+    reopen(f); /* from the log into a table */
+    asd_fixture_close(&f->base);
+}
+
+/* The largest table; free() it. */
+static char *table_path(struct fixture *f)
+{
+    char *folder = mem_printf("%s/db", f->base.dir);
+    DIR *dir = opendir(folder);
+    char *largest = NULL;
+    off_t bytes = 0;
+
+    assert_non_null(dir);
+    for (struct dirent *d; (d = readdir(dir)) != NULL;) {
+        char *path = mem_printf("%s/%s", folder, d->d_name);
+        struct stat st;
+
+        if (strstr(d->d_name, ".sst") != NULL && stat(path, &st) == 0 && st.st_size > bytes) {
+            bytes = st.st_size;
+            free(largest);
+            largest = mem_strdup(path);
+        }
+        free(path);
+    }
+    closedir(dir);
+    free(folder);
+    assert_non_null(largest);
+    return largest;
+}
+
+static void flip(const char *path, off_t at)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* How many are refused; none is wrong, none is missing. */
+static unsigned count_refused(struct fixture *f)
+{
+    unsigned refused = 0;
+
+    for (unsigned i = 0; i < INDEXED; i++) {
+        char key[16];
+        uint8_t *data = NULL;
+        uint32_t bytes = 0;
+        int rc;
+
+        snprintf(key, sizeof(key), "name %06u", i);
+        rc = asd_fixture_get(&f->base, slice_str(key), &data, &bytes);
+        if (rc == 0) {
+            assert_int_equal(bytes, VALUE_BYTES);
+            assert_memory_equal(data, large + i, VALUE_BYTES);
+        } else {
+            assert_int_equal(rc, ERR_CORRUPT);
+        }
+        refused += rc != 0;
+        free(data);
+    }
+    return refused;
+}
+
+static void on_closed(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static struct asd_scrub_stats scrub_once(struct fixture *f)
+{
+    struct asd_scrub_settings settings = {.rate = 1 << 30, .interval_s = 1000000};
+    struct asd_scrub_stats stats;
+    struct asd_scrub *scrub;
+    bool closed = false;
+    struct err e;
+
+    assert_int_equal(asd_scrub_new(f->base.store, &settings, &scrub, &e), 0);
+    for (unsigned i = 0; i < 20000; i++) {
+        loop_fixture_run_ms(&f->base.base, 1);
+        stats = asd_scrub_stats(scrub);
+        if (stats.pass == 1 && !stats.running) {
+            break;
+        }
+    }
+    assert_false(stats.running);
+    asd_scrub_close(scrub, on_closed, &closed);
+    loop_fixture_run_until(&f->base.base, &closed);
+    return stats;
+}
+
+static void a_damaged_table_is_an_error_for_its_keys_and_the_scrub_goes_on_behind(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_range all = {.first_included = true, .max = -1, .first = slice_str("name 001900")};
+    struct asd_scrub_stats stats;
+    struct asd_store_range got;
+    unsigned refused;
+    struct stat st;
+    struct err e;
+    char *path;
+
+    put_indexed(f);
+    path = table_path(f);
+    assert_int_equal(stat(path, &st), 0);
+    flip(path, st.st_size / 2);
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    refused = count_refused(f);
+    assert_true(refused > 0 && refused < 100); /* the keys of one block */
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, refused);
+    assert_int_equal(asd_fixture_range(&f->base, &got, &all, ASD_STORE_KEYS), ERR_CORRUPT);
+    asd_store_range_release(&got);
+    stats = scrub_once(f);
+    assert_int_equal(stats.bad, 1);
+    assert_int_equal(stats.bad_by_kind[ASD_BAD_RECORD], 1);
+    assert_int_equal(stats.keys, INDEXED - refused);
+    assert_false(asd_store_failed(f->base.store, NULL));
+    free(path);
+}
+
+/* Data, filter, index, footer: it may refuse to open, but never lies. */
+static void damage_anywhere_in_a_table_is_never_a_wrong_or_missing_value(void **state)
+{
+    enum { PLACES = 24 };
+    struct fixture *f = *state;
+    unsigned opened = 0;
+    struct stat st;
+    char *path;
+
+    put_indexed(f);
+    path = table_path(f);
+    assert_int_equal(stat(path, &st), 0);
+    for (unsigned i = 0; i < PLACES; i++) { /* half of them in the last part, behind the data */
+        off_t at = i % 2 == 0 ? st.st_size * i / PLACES : st.st_size - 1 - (PLACES - i) * 700;
+        struct err e;
+
+        flip(path, at);
+        if (asd_fixture_open(&f->base, &e) == 0) {
+            opened++;
+            count_refused(f);
+        } else {
+            assert_int_equal(e.code, ERR_CORRUPT);
+        }
+        asd_fixture_close(&f->base);
+        if (stat(path, &st) != 0) {
+            break; /* it was put into another table */
+        }
+        flip(path, at);
+    }
+    assert_true(opened > 0);
+    free(path);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define REAL(test) cmocka_unit_test_setup_teardown(test, setup_real, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(one_bad_place_is_one_keys_trouble_however_often_it_is_read),
+        TEST(a_device_that_fails_all_reads_is_told_until_it_is_back),
+        REAL(a_device_that_fails_all_reads_is_told_until_it_is_back),
+        TEST(a_device_that_fails_one_read_of_ten_is_told_too),
+        TEST(short_reads_are_continued),
+        REAL(short_reads_are_continued),
+        TEST(a_file_that_ends_too_early_is_an_error),
+        TEST(short_writes_are_continued),
+        REAL(short_writes_are_continued),
+        TEST(a_write_that_fails_ends_the_service_but_not_the_reads),
+        REAL(a_write_that_fails_ends_the_service_but_not_the_reads),
+        TEST(an_index_write_that_fails_ends_the_service_but_not_the_reads),
+        REAL(a_log_that_cannot_be_written_ends_the_service_but_not_the_reads),
+        REAL(a_damaged_table_is_an_error_for_its_keys_and_the_scrub_goes_on_behind),
+        REAL(damage_anywhere_in_a_table_is_never_a_wrong_or_missing_value),
+    };
+    int rc;
+
+    log_set_level(LOG_NONE);
+    signal(SIGXFSZ, SIG_IGN);
+    large = asd_fixture_bytes(1, LARGE + INDEXED);
+    rc = cmocka_run_group_tests(tests, NULL, NULL);
+    free(large);
+    return rc;
+}
