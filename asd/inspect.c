@@ -21,7 +21,6 @@
 enum {
     IDENTITY_BYTES_MAX = 4096,
     TEXT_BYTES = 512,
-    SLAB_BYTES_SANE_SHIFT = 46, /* 64 TiB */
     LOCK_LINE_BYTES = 256,
 };
 
@@ -47,7 +46,7 @@ __attribute__((format(printf, 1, 0))) static char *format(const char *fmt, va_li
 {
     char text[TEXT_BYTES];
 
-    vsnprintf(text, sizeof text, fmt, args);
+    vsnprintf(text, sizeof(text), fmt, args);
     return mem_strdup(text);
 }
 
@@ -132,9 +131,9 @@ static long lock_holder(int fd)
         return 0;
     }
     if (fstat(fd, &st) == 0) {
-        snprintf(file, sizeof file, " %02x:%02x:%" PRIu64 " ", major(st.st_dev), minor(st.st_dev),
+        snprintf(file, sizeof(file), " %02x:%02x:%" PRIu64 " ", major(st.st_dev), minor(st.st_dev),
                  (uint64_t)st.st_ino);
-        while (found == 0 && fgets(line, sizeof line, locks) != NULL) {
+        while (found == 0 && fgets(line, sizeof(line), locks) != NULL) {
             const char *pid = strstr(line, "WRITE ");
 
             if (pid != NULL && strstr(line, " FLOCK ") != NULL && strstr(line, file) != NULL) {
@@ -263,132 +262,7 @@ static int check_usage(struct inspect *in, struct err *e)
     return 0;
 }
 
-/* ---- records of a kind ---- */
-
-struct walk {
-    struct inspect *in;
-    int rc; /* ERR_VERSION: newer software wrote it */
-    struct err *e;
-};
-
-static bool bad_record(struct walk *w, int rc)
-{
-    w->rc = rc == ERR_VERSION ? rc : 0;
-    if (rc != ERR_VERSION) {
-        inspect_found(w->in, ASD_FINDING_DAMAGE, "%s", w->e->msg);
-    }
-    return w->rc == 0;
-}
-
-static bool see_slab(void *ctx, struct slice key, struct slice value)
-{
-    struct walk *w = ctx;
-    struct asd_slab_record record;
-    uint64_t number = 0;
-    int rc = asd_key_slab_parse(key, &number);
-
-    if (rc != 0) {
-        err_set(w->e, rc, "slab key of %zu bytes", key.len);
-        return bad_record(w, rc);
-    }
-    rc = asd_slab_record_get(key, value, &record, w->e);
-    if (rc == 0 && record.size_bytes >> SLAB_BYTES_SANE_SHIFT != 0) {
-        rc = err_set(w->e, ERR_CORRUPT, "record says %" PRIu64 " bytes", record.size_bytes);
-    }
-    if (rc != 0) {
-        err_wrap(w->e, "slab %" PRIu64, number);
-        inspect_slab_add(w->in, number, NULL); /* its file is no orphan */
-        return bad_record(w, rc);
-    }
-    inspect_slab_add(w->in, number, &record);
-    return true;
-}
-
-static bool see_free(void *ctx, struct slice key, struct slice value)
-{
-    struct walk *w = ctx;
-    struct asd_free_record record;
-    struct inspect_slab *slab;
-    uint64_t number = 0;
-    uint64_t offset = 0;
-    int rc = asd_key_free_parse(key, &number, &offset);
-
-    w->in->out->free_records++;
-    rc = rc != 0 ? err_set(w->e, rc, "free key of %zu bytes", key.len)
-                 : asd_free_record_get(key, value, &record, w->e);
-    if (rc != 0) {
-        return bad_record(w, rc);
-    }
-    slab = inspect_slab_find(w->in, number);
-    if (slab == NULL || !slab->seen.has_record) {
-        inspect_found(w->in, ASD_FINDING_NOTE,
-                      "free record of slab %" PRIu64 ", which is gone; it is passed over", number);
-        return true;
-    }
-    if (offset < ASD_SLAB_HEADER_BYTES || offset % ASD_SLAB_ALIGN_BYTES != 0 ||
-        record.bytes % ASD_SLAB_ALIGN_BYTES != 0 || offset > slab->seen.record.tail ||
-        record.bytes > slab->seen.record.tail - offset) {
-        inspect_found(w->in, ASD_FINDING_DAMAGE,
-                      "free record of %" PRIu64 " bytes in slab %" PRIu64 " at %" PRIu64
-                      ": not below its tail, %" PRIu64,
-                      record.bytes, number, offset, slab->seen.record.tail);
-        return true;
-    }
-    slab->seen.free_bytes += record.bytes;
-    if ((inspect_slab_mark(slab, offset, record.bytes, PAGE_FREE) & PAGE_FREE) != 0) {
-        inspect_found(w->in, ASD_FINDING_DAMAGE,
-                      "free record of %" PRIu64 " bytes in slab %" PRIu64 " at %" PRIu64
-                      " overlaps another",
-                      record.bytes, number, offset);
-    }
-    return true;
-}
-
-static bool see_name(void *ctx, struct slice key, struct slice value)
-{
-    struct walk *w = ctx;
-    struct asd_name_record record;
-    struct inspect_slab *slab;
-    uint64_t number = 0;
-    uint64_t offset = 0;
-    int rc = asd_key_name_parse(key, &number, &offset);
-
-    w->in->out->names++;
-    rc = rc != 0 ? err_set(w->e, rc, "name key of %zu bytes", key.len)
-                 : asd_name_record_get(key, value, &record, w->e);
-    if (rc != 0) {
-        return bad_record(w, rc);
-    }
-    slab = inspect_slab_find(w->in, number);
-    if (slab != NULL && offset < slab->seen.record.tail) {
-        inspect_slab_mark(slab, offset, 1, PAGE_NAME);
-    }
-    return true;
-}
-
-static bool see_value(void *ctx, struct slice key, struct slice value)
-{
-    struct walk *w = ctx;
-
-    w->rc = inspect_value(w->in, key, value, w->e);
-    return w->rc == 0;
-}
-
-/* What the index cannot read is damage; what follows it is not seen. */
-static int each(struct inspect *in, uint8_t kind, asd_index_visit_cb see, struct err *e)
-{
-    struct asd_internal_key from = asd_key_of(kind);
-    struct asd_internal_key to = asd_key_of((uint8_t)(kind + 1));
-    struct walk w = {.in = in, .e = e};
-    int rc = in->index->ops->iterate(in->index, asd_internal_slice(&from), asd_internal_slice(&to),
-                                     false, see, &w, e);
-
-    if (rc != 0) {
-        inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
-        in->out->is_whole = false;
-    }
-    return w.rc;
-}
+/* ---- the whole ---- */
 
 static int look(struct inspect *in, struct err *e)
 {
@@ -397,11 +271,7 @@ static int look(struct inspect *in, struct err *e)
 
     out->is_whole = true;
     rc = rc != 0 ? rc : check_usage(in, e);
-    rc = rc != 0 ? rc : each(in, ASD_KEY_SLAB, see_slab, e);
-    rc = rc != 0 ? rc : inspect_slab_files(in, e);
-    rc = rc != 0 ? rc : each(in, ASD_KEY_FREE, see_free, e);
-    rc = rc != 0 ? rc : each(in, ASD_KEY_NAME, see_name, e);
-    rc = rc != 0 ? rc : each(in, ASD_KEY_VALUE, see_value, e);
+    rc = rc != 0 ? rc : inspect_records(in, e);
     if (rc != 0) {
         return rc;
     }

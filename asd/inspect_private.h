@@ -40,6 +40,12 @@ void inspect_found(struct inspect *in, enum asd_finding_kind kind, const char *f
 void inspect_found_key(struct inspect *in, enum asd_finding_kind kind, struct slice client_key,
                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* ---- inspect_record.c ---- */
+
+/* All records but store and usage, and with them the slab files. ERR_VERSION, or why it could not
+ * be looked at. */
+int inspect_records(struct inspect *in, struct err *e);
+
 /* ---- inspect_slab.c ---- */
 
 struct inspect_slab *inspect_slab_find(struct inspect *in, uint64_t number);

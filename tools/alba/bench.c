@@ -247,7 +247,7 @@ void bench_init(struct bench *b, struct asd_link *link, uint64_t count, unsigned
     CHECK(depth <= BENCH_DEPTH_MAX && count <= LATENCIES_MAX);
     *b = (struct bench){.link = link, .count = count, .depth = depth, .value_bytes = value_bytes};
     rnd_uuid_text(uuid);
-    snprintf(b->prefix, sizeof b->prefix, "alba-bench/%s", uuid);
+    snprintf(b->prefix, sizeof(b->prefix), "alba-bench/%s", uuid);
     b->value = mem_alloc(bytes);
     rnd_bytes(b->value, bytes);
     rnd_bytes(&b->rnd.state, sizeof(b->rnd.state));

@@ -84,11 +84,11 @@ static json_t *duration(const json_t *seconds)
     char text[32];
 
     if (s < 1e-3) {
-        snprintf(text, sizeof text, "%.0f us", s * 1e6);
+        snprintf(text, sizeof(text), "%.0f us", s * 1e6);
     } else if (s < 1) {
-        snprintf(text, sizeof text, s < 0.1 ? "%.2f ms" : "%.0f ms", s * 1e3);
+        snprintf(text, sizeof(text), s < 0.1 ? "%.2f ms" : "%.0f ms", s * 1e3);
     } else {
-        snprintf(text, sizeof text, "%.2f s", s);
+        snprintf(text, sizeof(text), "%.2f s", s);
     }
     return json_string(text);
 }
@@ -103,7 +103,7 @@ static void show_statistics_of(const json_t *o)
     const char *key;
     json_t *value;
 
-    strftime(when, sizeof when, "%F %T", localtime_r(&since, &tm));
+    strftime(when, sizeof(when), "%F %T", localtime_r(&since, &tm));
     json_array_append_new(usage, json_pack("{s:O, s:O}", "used", json_object_get(o, "disk_usage"),
                                            "total", json_object_get(o, "capacity")));
     output_sizes(usage, "used");

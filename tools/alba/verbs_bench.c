@@ -49,7 +49,7 @@ static int parse_scenarios(struct cli *cli, const char *text,
         size_t len = strcspn(text, ",");
         char name[NAME_BYTES_MAX];
 
-        snprintf(name, sizeof name, "%.*s", (int)len, text);
+        snprintf(name, sizeof(name), "%.*s", (int)len, text);
         if (*ret_count == SCENARIOS_MAX) {
             return err_say(&cli->err, -EINVAL, "at most %d scenarios", SCENARIOS_MAX);
         }

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "asd/inspect.h"
-#include "asd/mark.h"
+#include "asd/scrub_record.h"
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -411,6 +411,25 @@ static void a_name_without_value_and_a_value_without_name_are_no_damage(void **s
     buf_release(&record);
 }
 
+static void what_scrubbing_left_and_unknown_records_are_noted(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_internal_key key = asd_key_of(ASD_KEY_SCRUB);
+    struct asd_internal_key unknown = asd_key_of(ASD_KEY_VALUE - 1);
+    struct buf b = {0};
+
+    asd_scrub_record_put(&b, asd_internal_slice(&key),
+                         &(struct asd_scrub_record){.pass = 3, .last_bad = 2});
+    write_record(f, asd_internal_slice(&key), slice_buf(&b));
+    expect(f, true, ASD_FINDING_NOTE, NULL, "bad values: 2 in its last whole pass");
+    b.data[4] ^= 1;
+    write_record(f, asd_internal_slice(&key), slice_buf(&b));
+    expect(f, true, ASD_FINDING_NOTE, NULL, "scrubbing begins anew");
+    write_record(f, asd_internal_slice(&unknown), slice_of("x", 1));
+    expect(f, true, ASD_FINDING_NOTE, NULL, "does not know, the first one 0x0f");
+    buf_release(&b);
+}
+
 /* ---- damage to slabs ---- */
 
 static void a_flipped_bit_is_found_when_values_are_read(void **state)
@@ -666,7 +685,7 @@ static void an_asd_that_runs_is_left_alone_and_named(void **state)
 
     assert_int_equal(asd_fixture_open(f, &e), 0);
     assert_int_equal(look(f, false, &in, &e), ERR_BUSY);
-    snprintf(pid, sizeof pid, "(pid %ld)", (long)getpid());
+    snprintf(pid, sizeof(pid), "(pid %ld)", (long)getpid());
     assert_non_null(strstr(e.msg, "\"asd-1\""));
     assert_non_null(strstr(e.msg, f->dir));
     if (strstr(e.msg, "pid") != NULL) { /* not every kernel tells */
@@ -707,6 +726,7 @@ int main(void)
         WITH_STORE(bytes_behind_the_tail_are_settled_by_the_start),
         WITH_STORE(files_that_no_record_names_are_settled_by_the_start),
         WITH_STORE(a_name_without_value_and_a_value_without_name_are_no_damage),
+        WITH_STORE(what_scrubbing_left_and_unknown_records_are_noted),
         WITH_STORE(a_flipped_bit_is_found_when_values_are_read),
         WITH_STORE(a_value_in_a_hole_is_found_without_reading_all),
         WITH_STORE(a_missing_slab_is_found),
