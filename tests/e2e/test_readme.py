@@ -1,4 +1,5 @@
-"""The lines of README.md, as they stand there, in a shell that stops at the first that fails."""
+"""The lines of README.md, as they stand there, in a shell that stops at the first that fails; and
+the tests that asd/TESTS.md names are there."""
 import os
 import pathlib
 import re
@@ -33,5 +34,12 @@ with Deployment(*up[2].split()) as d:
     assert (d.root / "os-release").read_bytes() == pathlib.Path("/etc/os-release").read_bytes()
     for word in ("uuid", "asd5", "another", "os-release", "fragments", "redundancy"):
         assert word in done.stdout, f"{word!r} is not in:\n{done.stdout}"
+
+tests = README.parent / "tests"
+rows = re.findall(r"^\|[^|]*\| `([^`]+)` \| `([^`]+)`", (README.parent / "asd/TESTS.md").read_text(), re.M)
+assert len(rows) > 30
+for file, test in rows:
+    assert re.search(rf"\b{test}\(", (tests / file).read_text()), f"TESTS.md: no {test} in {file}"
+
 for link in re.findall(r"\]\(([^)]+)\)", text):
     assert (README.parent / link).exists(), f"README.md links to {link}"
