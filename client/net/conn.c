@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -140,7 +141,7 @@ static void on_closed(struct net_stream *s)
     list_remove(&conn->link);
     conn->closed = true;
     if (!conn->refused) {
-        conn->server->conn_count--;
+        atomic_fetch_sub(&conn->server->conn_count, 1);
         conn->holds++;
         conn->server->options.ops->on_close(conn);
         conn->holds--;
@@ -158,68 +159,107 @@ static const struct net_stream_ops stream_ops = {.framer = {.on_raw = on_raw,
 
 /* ---- accepting ---- */
 
-static void note_peer(struct net_conn *conn, const struct net_listener *listener)
+static void note_peer(struct net_conn *conn, const struct net_addr *listened)
 {
     struct sockaddr_storage sa;
     int bytes = sizeof sa;
 
-    conn->peer = listener->listen.addr;
+    conn->peer = *listened;
     if (!conn->peer.is_unix &&
         uv_tcp_getpeername(&conn->stream.uv.tcp, (struct sockaddr *)&sa, &bytes) == 0) {
         net_addr_of_sockaddr(&conn->peer, (struct sockaddr *)&sa);
-        if (listener->listen.addr.is_tls) {
+        if (listened->is_tls) {
             net_addr_set_tls(&conn->peer);
         }
     }
 }
 
-static struct net_tls *tls_of(const struct net_listener *listener)
+static struct net_conn *conn_new(struct net_server *server, const struct net_addr *listened)
 {
-    return listener->listen.addr.is_tls ? listener->server->options.tls : NULL;
-}
-
-static bool is_too_many(const struct net_server *server, bool is_tls)
-{
-    return server->conn_count >= server->options.connections_max ||
-           (is_tls && server->hub.handshakes >= NET_HANDSHAKES_MAX);
-}
-
-void net_conn_accept(struct net_listener *listener)
-{
-    struct net_server *server = listener->server;
     struct net_stream_options options = {.ops = &stream_ops,
                                          .frame_bytes_max = server->options.frame_bytes_max,
                                          .write_bytes_max = NET_CONN_WRITE_BYTES_MAX,
                                          .expect_raw = true,
-                                         .is_unix = listener->listen.addr.is_unix,
-                                         .tls = tls_of(listener)};
+                                         .is_unix = listened->is_unix,
+                                         .tls = listened->is_tls ? server->options.tls : NULL};
     struct net_conn *conn = mem_zalloc(sizeof *conn);
-    unsigned long skipped;
 
     conn->server = server;
     list_init(&conn->link);
     CHECK(net_stream_init(&conn->stream, &server->hub, &options) == 0);
     server->shell_count++;
-    if (net_stream_accept(&conn->stream, &listener->uv.stream) != 0) {
-        conn->refused = true;
-        net_stream_close(&conn->stream);
+    return conn;
+}
+
+/* The owner never hears of it. */
+static void conn_refuse(struct net_conn *conn)
+{
+    conn->refused = true;
+    net_stream_close(&conn->stream);
+}
+
+static void log_too_many(struct net_server *server, const struct net_addr *listened)
+{
+    unsigned long skipped;
+
+    if (log_limit_pass(&server->refused_log, LOG_EVERY_MS, &skipped)) {
+        log_warn("net", "too many connections", "address=%s max=%u handshakes=%u skipped=%lu",
+                 listened->text, server->options.connections_max, server->hub.handshakes, skipped);
+    }
+}
+
+/* It is counted. */
+static void conn_begin(struct net_conn *conn, const struct net_addr *listened)
+{
+    struct net_server *server = conn->server;
+
+    if (listened->is_tls && server->hub.handshakes >= NET_HANDSHAKES_MAX) {
+        log_too_many(server, listened);
+        atomic_fetch_sub(&server->conn_count, 1);
+        conn_refuse(conn);
         return;
     }
-    if (is_too_many(server, options.tls != NULL) || server->closing) {
-        if (log_limit_pass(&server->refused_log, LOG_EVERY_MS, &skipped)) {
-            log_warn("net", "too many connections", "address=%s max=%u handshakes=%u skipped=%lu",
-                     listener->listen.addr.text, server->options.connections_max,
-                     server->hub.handshakes, skipped);
-        }
-        conn->refused = true;
-        net_stream_close(&conn->stream);
-        return;
-    }
-    server->conn_count++;
     list_push(&server->conns, &conn->link);
-    note_peer(conn, listener);
+    note_peer(conn, listened);
     net_stream_start(&conn->stream);
     net_server_conn_opened(server);
+}
+
+void net_conn_accept(struct net_listener *listener)
+{
+    const struct net_addr *listened = &listener->listen.addr;
+    struct net_server *server = listener->server;
+    struct net_server *to = net_share_pick(server);
+    bool full = net_share_connections(server) >= server->options.connections_max;
+    struct net_conn *conn;
+
+    if (to != server && !full && !server->closing) {
+        net_share_hand_over(listener, to);
+        return;
+    }
+    conn = conn_new(server, listened);
+    if (net_stream_accept(&conn->stream, &listener->uv.stream) != 0) {
+        conn_refuse(conn);
+    } else if (full || server->closing) {
+        log_too_many(server, listened);
+        conn_refuse(conn);
+    } else {
+        atomic_fetch_add(&server->conn_count, 1);
+        conn_begin(conn, listened);
+    }
+}
+
+void net_conn_adopt(struct net_server *server, int fd, const struct net_addr *listened)
+{
+    struct net_conn *conn = conn_new(server, listened);
+
+    if (net_stream_open(&conn->stream, fd) != 0) {
+        close(fd);
+        atomic_fetch_sub(&server->conn_count, 1);
+        conn_refuse(conn);
+    } else {
+        conn_begin(conn, listened);
+    }
 }
 
 static bool frame_stalls(const struct net_conn *conn, uint64_t now_ms)

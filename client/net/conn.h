@@ -2,6 +2,8 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
+#include <stdatomic.h>
+
 #include "base/log.h"
 #include "net/hub.h"
 #include "net/listen.h"
@@ -19,13 +21,25 @@ struct net_listener {
     struct net_listen listen;
 };
 
+/* Connections that were handed over and not begun. */
+struct net_inbox {
+    uv_mutex_t lock;
+    struct list arrivals; /* these: under lock */
+    bool shut;
+    uv_async_t wake;
+    void (*closed)(struct net_server *server);
+};
+
 struct net_server {
     struct net_hub hub;
     struct net_server_options options;
     struct net_listener *listeners;
     unsigned listeners_open; /* handles */
     struct list conns;
-    unsigned conn_count;
+    atomic_uint conn_count;          /* those in the inbox included */
+    struct net_inbox inbox;          /* without addresses */
+    struct net_server *const *peers; /* borrowed; who else serves what is accepted here */
+    unsigned peer_count;
     unsigned shell_count;   /* conn structs, held ones included */
     struct list unsendable; /* replies of closed connections, `sent` still to run */
     struct net_task task;
@@ -57,6 +71,8 @@ struct net_conn {
 
 /* One more connection waits at `listener`. */
 void net_conn_accept(struct net_listener *listener);
+/* Begin with a connection that another server accepted; it is counted already. */
+void net_conn_adopt(struct net_server *server, int fd, const struct net_addr *listened);
 /* Look at the deadlines. */
 void net_conn_tick(struct net_conn *conn, uint64_t now_ms);
 /* The server drains: no more frames. */
@@ -66,5 +82,14 @@ void net_conn_run_unsendable(struct net_server *server);
 /* The struct of a connection was freed. */
 void net_server_conn_gone(struct net_server *server);
 void net_server_conn_opened(struct net_server *server);
+
+/* share.c, on the loop that listens: of this server and its peers */
+unsigned net_share_connections(const struct net_server *server);
+struct net_server *net_share_pick(struct net_server *server); /* with the fewest connections */
+/* The connection that waits at `listener` goes to the peer `to`. */
+void net_share_hand_over(struct net_listener *listener, struct net_server *to);
+/* share.c, of a server without addresses, on its loop */
+void net_inbox_init(struct net_server *server);
+void net_inbox_close(struct net_server *server, void (*closed)(struct net_server *server));
 
 #endif

@@ -119,6 +119,9 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     for (unsigned i = 0; i < options->addr_count; i++) {
         listener_start(&listeners[i], server);
     }
+    if (options->addr_count == 0) {
+        net_inbox_init(server);
+    }
     *ret_server = server;
     return 0;
 }
@@ -131,7 +134,7 @@ uint16_t net_server_port(const struct net_server *server, unsigned index)
 
 unsigned net_server_connections(const struct net_server *server)
 {
-    return server->conn_count;
+    return atomic_load_explicit(&server->conn_count, memory_order_relaxed);
 }
 
 void net_server_conn_opened(struct net_server *server)
@@ -168,6 +171,11 @@ static void on_timer_closed(uv_handle_t *handle)
     net_hub_close(&server->hub, on_hub_closed);
 }
 
+static void close_timer(struct net_server *server)
+{
+    uv_close((uv_handle_t *)&server->timer, on_timer_closed);
+}
+
 static void server_settle(struct net_server *server)
 {
     if (!server->closing || server->handles_closing || server->listeners_open != 0 ||
@@ -177,7 +185,11 @@ static void server_settle(struct net_server *server)
     server->handles_closing = true;
     net_conn_run_unsendable(server);
     net_task_cancel(&server->task);
-    uv_close((uv_handle_t *)&server->timer, on_timer_closed);
+    if (server->options.addr_count == 0) {
+        net_inbox_close(server, close_timer);
+    } else {
+        close_timer(server);
+    }
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -197,10 +209,6 @@ void net_server_close(struct net_server *server, unsigned drain_ms, void (*cb)(v
     server->close_ctx = ctx;
     uv_update_time(server->hub.loop);
     server->drain_until_ms = uv_now(server->hub.loop) + drain_ms;
-    if (server->options.addr_count == 0) {
-        server_settle(server);
-        return;
-    }
     for (unsigned i = 0; i < server->options.addr_count; i++) {
         net_listen_unlink(&server->listeners[i].listen);
         uv_close(&server->listeners[i].uv.handle, on_listener_closed);
@@ -212,4 +220,5 @@ void net_server_close(struct net_server *server, unsigned drain_ms, void (*cb)(v
         uv_timer_start(&server->timer, on_tick, drain_ms < TICK_MS_DRAINING ? drain_ms : 20,
                        TICK_MS_DRAINING);
     }
+    server_settle(server); /* there may be nothing to wait for */
 }

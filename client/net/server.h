@@ -22,7 +22,7 @@
 
 enum {
     NET_CONN_WRITE_BYTES_MAX = 8 * 1048576,
-    NET_HANDSHAKES_MAX = 1024,       /* of TLS, not over yet; more connections are closed at once */
+    NET_HANDSHAKES_MAX = 1024,       /* of TLS, not over yet; more are closed at once */
     NET_PREAMBLE_TIMEOUT_MS = 10000, /* with the handshake of TLS */
     NET_FRAME_TIMEOUT_MS = 30000,
     NET_CONN_LINGER_MS = 1000 /* net_conn_close() waits so long for replies to leave */
@@ -72,12 +72,18 @@ struct net_server_options {
     unsigned hurry_timeout_ms;    /* 0: the default */
 };
 
-/* Binds and listens. On failure *ret_server is NULL and *e names the address. */
+/* Binds and listens; without addresses it serves what others hand over. On failure *ret_server
+ * is NULL and *e names the address. */
 int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
                    struct net_server **ret_server, struct err *e);
 /* Port of the i-th address (for port 0), 0 for unix. */
 uint16_t net_server_port(const struct net_server *server, unsigned index);
-unsigned net_server_connections(const struct net_server *server);
+unsigned net_server_connections(const struct net_server *server); /* any thread */
+/* From now on each connection that `server` accepts goes to whichever has the fewest: itself, or
+ * one of `peers` (borrowed), made without addresses, each on a loop of its own. connections_max
+ * of `server` is for all of them. No peer is closed before `server` is. */
+void net_server_share(struct net_server *server, struct net_server *const *peers,
+                      unsigned peer_count);
 /* No new connections, no new frames; connections that are held or have unsent replies get
  * `drain_ms`; then all are closed. When the last held one was dropped: `cb`, then the
  * server is freed. */

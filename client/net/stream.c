@@ -133,6 +133,12 @@ int net_stream_accept(struct net_stream *s, uv_stream_t *listener)
     return uv_accept(listener, &s->uv.stream);
 }
 
+int net_stream_open(struct net_stream *s, int fd)
+{
+    return s->uv.handle.type == UV_TCP ? uv_tcp_open(&s->uv.tcp, fd)
+                                       : uv_pipe_open(&s->uv.pipe, fd);
+}
+
 /* ---- reading ---- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)

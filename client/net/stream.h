@@ -95,7 +95,9 @@ int net_stream_init(struct net_stream *s, struct net_hub *hub,
 /* Non-zero: nothing started, on_down will not run. */
 int net_stream_connect(struct net_stream *s, const struct net_addr *addr);
 int net_stream_accept(struct net_stream *s, uv_stream_t *listener);
-/* After accept or in on_connect. */
+/* A connected descriptor; on success it is the stream's. */
+int net_stream_open(struct net_stream *s, int fd);
+/* After accept or open, or in on_connect. */
 void net_stream_start(struct net_stream *s);
 
 /* See net/outq.h. `done` runs later, from the loop. */
