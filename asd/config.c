@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "asd/home.h"
+#include "asd/server.h"
 #include "daemon/addrs.h"
 #include "daemon/config_rows.h"
 
@@ -31,6 +32,14 @@ const struct config_key asd_config_keys[] = {
      .max = 65535,
      .offset = AT(port),
      .help = "TCP port; 0: any free one, which the log tells"},
+    {.name = "threads",
+     .type = CONFIG_INT,
+     .min = 1,
+     .max = ASD_SERVER_THREADS_MAX,
+     .default_json = "1",
+     .offset = AT(threads),
+     .help = "loops that serve connections, each in a thread of its own; more than one for "
+             "devices that one cannot keep busy"},
     CONFIG_ROW_LOG_LEVEL(AT(log_level)),
     {.name = "capacity",
      .type = CONFIG_SIZE,

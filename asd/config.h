@@ -15,6 +15,7 @@ struct asd_config {
     char *node_id;
     char *asd_id; /* NULL: as the home has it, or a fresh one */
     char *log_level;
+    int64_t threads;
     int64_t limit_percent;
     int64_t capacity_bytes; /* CONFIG_NONE: what the file system has */
     bool verify_checksums;

@@ -182,6 +182,8 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
             config->block_cache_bytes != CONFIG_NONE ? (uint64_t)config->block_cache_bytes : 0};
     struct asd_store_options store = {.home = &asd->home,
                                       .limit_percent = (unsigned)config->limit_percent,
+                                      .read_threads =
+                                          asd_store_read_threads((unsigned)config->threads),
                                       .punch_delay_ms = PUNCH_DELAY_MS,
                                       .verify_checksums = config->verify_checksums,
                                       .ring_depth = config->io_uring ? RING_DEPTH : 0,
@@ -307,6 +309,7 @@ static int start(struct daemon *d, struct err *e)
         options.asd_id = asd->home.asd_id;
         options.addrs = addrs.items;
         options.addr_count = addrs.count;
+        options.threads = (unsigned)config->threads;
         rc = asd_server_new(daemon_loop(d), &options, &asd->server, e);
     }
     if (rc == 0) {

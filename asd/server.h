@@ -2,7 +2,9 @@
  *
  * Version 1: one request at a time on a connection. Version 2: up to
  * ASD_SERVER_REQUESTS_MAX, answered in any order; then reading stops until some have
- * ended. Loop thread only. Protocol: client/wire/PROTOCOL.md. */
+ * ended. Connections are spread over `threads` loops: the one given, whose thread owns the server
+ * and calls everything here, and others in threads of the server. Protocol:
+ * client/wire/PROTOCOL.md. */
 #ifndef ASD_SERVER_H
 #define ASD_SERVER_H
 
@@ -15,8 +17,9 @@
 #include "net/addr.h"
 
 enum {
-    ASD_SERVER_REQUESTS_MAX = 256, /* in flight on one connection */
-    ASD_SERVER_CONNECTIONS_MAX = 4096,
+    ASD_SERVER_REQUESTS_MAX = 256,     /* in flight on one connection */
+    ASD_SERVER_CONNECTIONS_MAX = 4096, /* over all loops */
+    ASD_SERVER_THREADS_MAX = 64,
     ASD_SERVER_DRAIN_MS = 5000
 };
 
@@ -28,6 +31,7 @@ struct asd_server_options {
     const char *asd_id;      /* borrowed */
     const struct net_addr *addrs;
     unsigned addr_count;
+    unsigned threads;          /* loops; 0: 1 */
     uint64_t (*wall_us)(void); /* as clock_wall_us(), which NULL means; for statistics only */
 };
 

@@ -2,6 +2,8 @@
 #ifndef ASD_SERVER_PRIVATE_H
 #define ASD_SERVER_PRIVATE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "asd/server.h"
@@ -15,28 +17,48 @@
 
 enum { ASD_CODES = ASD_SLOWNESS + 1, ASD_SERVER_SLOWNESS_S_MAX = 3600 };
 
-struct asd_server {
+/* One loop of the server: a front of the store, connections and their requests. The first runs
+ * on the loop of the server, each other one on a thread of its own. */
+struct asd_lane {
+    struct asd_server *server;
     uv_loop_t *loop;
-    struct asd_store *store;
+    struct asd_front *front;
     struct net_server *net;
-    struct slice asd_id;
-    unsigned requests; /* in flight */
-
-    uint64_t (*wall_us)(void);
-    double created_s; /* these two: of the statistics; the wall clock may step, so it only tells */
-    uint64_t created_ns;
-    struct stat_sum stats[ASD_CODES];
-    bool slow;
-    double slow_fixed_s;
-    double slow_variable_s;
+    atomic_uint requests; /* in flight; this loop changes it */
     struct rnd rnd;
     struct list delayed; /* struct asd_server_request */
+    bool net_closed;
 
+    uv_mutex_t stats_lock;
+    struct stat_sum stats[ASD_CODES];
     struct metric_counter requests_total[ASD_CODES];
     struct metric_counter errors_total;
     struct metric_histogram seconds[ASD_CODES];
 
-    bool net_closed;
+    uv_loop_t own_loop; /* these: not of the first one */
+    uv_async_t stop;
+    pthread_t thread;
+    atomic_bool ended;
+    bool joined;
+};
+
+struct asd_server {
+    struct asd_store *store;
+    struct slice asd_id;
+    struct asd_lane *lanes;
+    unsigned lane_count;
+    struct net_server **peers; /* of the first lane */
+
+    uint64_t (*wall_us)(void);
+    uv_mutex_t lock;
+    double created_s; /* these: under lock; of the statistics; may step, so it only tells */
+    uint64_t created_ns;
+    double slow_fixed_s;
+    double slow_variable_s;
+    atomic_bool slow;
+
+    uv_async_t ended; /* a lane has */
+    unsigned lanes_open;
     void (*close_cb)(void *ctx);
     void *close_ctx;
 };
@@ -48,7 +70,7 @@ struct asd_session {
 };
 
 struct asd_server_request {
-    struct asd_server *server;
+    struct asd_lane *lane;
     struct net_conn *conn; /* held */
     struct asd_session *session;
     unsigned version;
@@ -58,7 +80,7 @@ struct asd_server_request {
     uint32_t frame_lead;
     struct asd_request in;
     uv_timer_t delay; /* Slowness */
-    struct list link; /* in asd_server.delayed */
+    struct list link; /* in asd_lane.delayed */
     union {
         struct asd_store_op op;
         struct asd_store_apply apply;
@@ -70,6 +92,23 @@ struct asd_server_request {
     void *items;                          /* arrays of the reply */
     void *more_items;
 };
+
+/* What connections of a lane do: net_server_options.ctx is the lane. server_session.c */
+extern const struct net_server_ops asd_session_ops;
+/* Nobody waits for those being delayed any more. */
+void asd_session_end_delays(struct asd_lane *lane);
+
+/* server_lane.c. `listen` (addresses) is for the first lane, which needs no more than that. */
+int asd_lane_init(struct asd_lane *lane, struct asd_server *server, uv_loop_t *loop,
+                  struct asd_front *front, const struct asd_server_options *listen, struct err *e);
+/* Another one, with its loop and thread. */
+int asd_lane_start(struct asd_lane *lane, struct asd_server *server, struct err *e);
+/* Answer what runs, close. The first one's loop; any other lane: any thread, and once only. */
+void asd_lane_stop(struct asd_lane *lane);
+/* No request runs any more: close if that was waited for. Its loop. */
+void asd_lane_settle(struct asd_lane *lane);
+/* The first lane is closed, or server->ended was sent. server.c */
+void asd_server_lane_closed(struct asd_server *server);
 
 /* Start it; it answers and frees itself. */
 void asd_server_request_run(struct asd_server_request *r);

@@ -148,29 +148,47 @@ static void on_store(struct asd_store_op *op, int rc)
 
 /* ---- commands that need no store ---- */
 
+/* Of all lanes. */
+static struct stat_sum take_stat(struct asd_server *server, uint32_t code, bool clear)
+{
+    struct stat_sum sum;
+
+    stat_sum_init(&sum);
+    for (unsigned i = 0; i < server->lane_count; i++) {
+        struct asd_lane *lane = &server->lanes[i];
+
+        uv_mutex_lock(&lane->stats_lock);
+        stat_sum_merge(&sum, &lane->stats[code]);
+        if (clear) {
+            stat_sum_init(&lane->stats[code]);
+        }
+        uv_mutex_unlock(&lane->stats_lock);
+    }
+    return sum;
+}
+
 static void answer_statistics(struct asd_server_request *r)
 {
-    struct asd_server *server = r->server;
+    struct asd_server *server = r->lane->server;
     struct asd_stat_entry entries[ASD_CODES];
     uint64_t now_ns = clock_mono_ns();
-    struct asd_reply reply = {
-        .code = ASD_STATISTICS,
-        .statistics = {.creation_s = server->created_s,
-                       .period_s = (double)(now_ns - server->created_ns) / 1e9,
-                       .entries = entries}};
+    struct asd_reply reply = {.code = ASD_STATISTICS, .statistics = {.entries = entries}};
 
-    for (uint32_t code = ASD_RANGE; code < ASD_CODES; code++) {
-        if (server->stats[code].n != 0) {
-            entries[reply.statistics.entry_count++] =
-                (struct asd_stat_entry){.code = code, .stat = server->stats[code]};
-        }
-    }
+    uv_mutex_lock(&server->lock);
+    reply.statistics.creation_s = server->created_s;
+    reply.statistics.period_s = (double)(now_ns - server->created_ns) / 1e9;
     if (r->in.clear) {
-        for (unsigned i = 0; i < ASD_CODES; i++) {
-            stat_sum_init(&server->stats[i]);
-        }
         server->created_s = (double)server->wall_us() / 1e6;
         server->created_ns = now_ns;
+    }
+    uv_mutex_unlock(&server->lock);
+    for (uint32_t code = ASD_RANGE; code < ASD_CODES; code++) {
+        struct stat_sum stat = take_stat(server, code, r->in.clear);
+
+        if (stat.n != 0) {
+            entries[reply.statistics.entry_count++] =
+                (struct asd_stat_entry){.code = code, .stat = stat};
+        }
     }
     asd_server_answer(r, &reply);
 }
@@ -183,9 +201,13 @@ static double sane_delay(double seconds)
 
 static void set_slowness(struct asd_server_request *r)
 {
-    r->server->slow = r->in.slowness.on;
-    r->server->slow_fixed_s = sane_delay(r->in.slowness.fixed_s);
-    r->server->slow_variable_s = sane_delay(r->in.slowness.variable_s);
+    struct asd_server *server = r->lane->server;
+
+    uv_mutex_lock(&server->lock);
+    server->slow_fixed_s = sane_delay(r->in.slowness.fixed_s);
+    server->slow_variable_s = sane_delay(r->in.slowness.variable_s);
+    uv_mutex_unlock(&server->lock);
+    atomic_store(&server->slow, r->in.slowness.on);
 }
 
 /* False when the command is one for the store. */
@@ -199,7 +221,7 @@ static bool run_here(struct asd_server_request *r)
         answer_statistics(r);
         return true;
     case ASD_SET_FULL:
-        asd_store_set_full(r->server->store, r->in.full);
+        asd_store_set_full(r->lane->server->store, r->in.full);
         break;
     case ASD_GET_VERSION:
         reply.version.major = ALBACORE_VERSION_MAJOR;
@@ -208,7 +230,7 @@ static bool run_here(struct asd_server_request *r)
         reply.version.text = slice_str("albacore");
         break;
     case ASD_GET_DISK_USAGE:
-        stats = asd_store_stats(r->server->store);
+        stats = asd_store_stats(r->lane->server->store);
         reply.usage.used_bytes = (int64_t)stats.used_bytes;
         reply.usage.capacity_bytes = (int64_t)stats.capacity_bytes;
         break;
@@ -229,7 +251,7 @@ static bool run_here(struct asd_server_request *r)
 
 static int submit(struct asd_server_request *r)
 {
-    struct asd_front *front = asd_store_front(r->server->store);
+    struct asd_front *front = r->lane->front;
     struct asd_request *in = &r->in;
 
     switch (in->code) {

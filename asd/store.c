@@ -150,6 +150,13 @@ struct asd_front *asd_store_front(struct asd_store *store)
     return store->front;
 }
 
+unsigned asd_store_read_threads(unsigned fronts)
+{
+    unsigned share = ASD_STORE_READ_THREADS / fronts;
+
+    return share > 2 ? share : 2;
+}
+
 /* ---- settings and figures ---- */
 
 void asd_store_set_full(struct asd_store *store, bool full)

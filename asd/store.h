@@ -77,6 +77,9 @@ int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threa
  * the front is gone. Its loop; not for the first one. */
 void asd_front_close(struct asd_front *front, asd_store_close_cb cb, void *ctx);
 struct asd_front *asd_store_front(struct asd_store *store); /* the first one */
+/* For each of so many fronts: together ASD_STORE_READ_THREADS, but two at least, so that a read
+ * at High need not wait for one at Low. */
+unsigned asd_store_read_threads(unsigned fronts);
 
 /* Head of every request. The caller owns a request and everything it points to again in
  * the callback, which runs exactly once, later, if the submit returned 0. */

@@ -36,6 +36,7 @@ void metrics_counter(struct metrics *m, struct metric_counter *c, const char *na
 {
     atomic_init(&c->value, 0);
     c->scale = scale;
+    c->more = NULL;
     metric_register(m, &c->metric, METRIC_COUNTER, name, labels, help);
 }
 
@@ -59,12 +60,25 @@ void metrics_histogram(struct metrics *m, struct metric_histogram *h, const char
     h->scale = scale;
     h->first = first;
     h->last = last;
+    h->more = NULL;
     metric_register(m, &h->metric, METRIC_HISTOGRAM, name, labels, help);
 }
 
 void metrics_collector(struct metrics *m, struct metric_collector *c)
 {
     list_push(&m->collectors, &c->link);
+}
+
+void metric_counter_join(struct metric_counter *whole, struct metric_counter *part)
+{
+    part->more = whole->more;
+    whole->more = part;
+}
+
+void metric_histogram_join(struct metric_histogram *whole, struct metric_histogram *part)
+{
+    part->more = whole->more;
+    whole->more = part;
 }
 
 void metrics_remove(struct metric *metric)
@@ -101,15 +115,31 @@ static uint64_t bucket_upper(unsigned index)
 
 static uint64_t bucket_count(const struct metric_histogram *h, unsigned index)
 {
-    return atomic_load_explicit(&h->buckets[index], memory_order_relaxed);
+    uint64_t count = 0;
+
+    for (; h != NULL; h = h->more) {
+        count += atomic_load_explicit(&h->buckets[index], memory_order_relaxed);
+    }
+    return count;
+}
+
+static uint64_t sum_of(const struct metric_histogram *h)
+{
+    uint64_t sum = 0;
+
+    for (; h != NULL; h = h->more) {
+        sum += atomic_load_explicit(&h->sum, memory_order_relaxed);
+    }
+    return sum;
 }
 
 void metric_observe(struct metric_histogram *h, uint64_t value)
 {
     unsigned i = bucket_of(value);
+    uint64_t count = atomic_load_explicit(&h->buckets[i], memory_order_relaxed);
     uint64_t sum = atomic_load_explicit(&h->sum, memory_order_relaxed);
 
-    atomic_store_explicit(&h->buckets[i], bucket_count(h, i) + 1, memory_order_relaxed);
+    atomic_store_explicit(&h->buckets[i], count + 1, memory_order_relaxed);
     atomic_store_explicit(&h->sum, sum + value, memory_order_relaxed);
 }
 
@@ -221,7 +251,7 @@ static void print_histogram(struct buf *out, const struct metric_histogram *h)
     buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"}", metric->name, labels, comma);
     put_value(out, (double)total);
     buf_printf(out, *labels != '\0' ? "%s_sum{%s}" : "%s_sum%s", metric->name, labels);
-    put_value(out, (double)atomic_load_explicit(&h->sum, memory_order_relaxed) * h->scale);
+    put_value(out, (double)sum_of(h) * h->scale);
     buf_printf(out, *labels != '\0' ? "%s_count{%s}" : "%s_count%s", metric->name, labels);
     put_value(out, (double)total);
 }

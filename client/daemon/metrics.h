@@ -30,7 +30,8 @@ struct metric { /* private */
 struct metric_counter {
     struct metric metric;
     _Atomic uint64_t value;
-    double scale; /* printed value = value * scale, e.g. 1e-9 for nanoseconds */
+    double scale;                /* printed value = value * scale, e.g. 1e-9 for nanoseconds */
+    struct metric_counter *more; /* joined */
 };
 
 struct metric_gauge {
@@ -49,6 +50,7 @@ struct metric_histogram {
     double scale;   /* e.g. 1e-9: observed in ns, printed in seconds */
     uint64_t first; /* smallest and largest printed bound, powers of two */
     uint64_t last;
+    struct metric_histogram *more; /* joined */
 };
 
 /* Prints lines of its own at each scrape, e.g. for thousands of volumes. */
@@ -71,6 +73,10 @@ void metrics_gauge(struct metrics *m, struct metric_gauge *g, const char *name, 
 void metrics_histogram(struct metrics *m, struct metric_histogram *h, const char *name,
                        const char *labels, double scale, uint64_t first, uint64_t last,
                        const char *help);
+/* What `part` ({0}, and not registered) counts is read in `whole` from now on: for several threads,
+ * each of which adds to its own. The thread that registers. */
+void metric_counter_join(struct metric_counter *whole, struct metric_counter *part);
+void metric_histogram_join(struct metric_histogram *whole, struct metric_histogram *part);
 void metrics_collector(struct metrics *m, struct metric_collector *c);
 void metrics_remove(struct metric *metric);
 void metrics_print(struct metrics *m, struct buf *out);
@@ -95,7 +101,12 @@ static inline void metric_inc(struct metric_counter *c)
 
 static inline uint64_t metric_value(struct metric_counter *c)
 {
-    return atomic_load_explicit(&c->value, memory_order_relaxed);
+    uint64_t value = 0;
+
+    for (; c != NULL; c = c->more) {
+        value += atomic_load_explicit(&c->value, memory_order_relaxed);
+    }
+    return value;
 }
 
 static inline void metric_set(struct metric_gauge *g, int64_t v)

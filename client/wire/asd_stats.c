@@ -26,6 +26,28 @@ void stat_sum_add(struct stat_sum *s, double x)
     s->max = s->n > 1 && s->max > x ? s->max : x;
 }
 
+void stat_sum_merge(struct stat_sum *into, const struct stat_sum *from)
+{
+    double apart = from->avg - into->avg;
+    double part;
+
+    if (from->n == 0) {
+        return;
+    }
+    if (into->n == 0) {
+        *into = *from;
+        return;
+    }
+    part = (double)from->n / (double)(into->n + from->n);
+    into->m2 += from->m2 + apart * apart * (double)into->n * part;
+    into->avg += apart * part;
+    into->exp_avg += (from->exp_avg - into->exp_avg) * part;
+    into->n += from->n;
+    into->var = into->m2 / (double)(into->n - 1);
+    into->min = from->min < into->min ? from->min : into->min;
+    into->max = from->max > into->max ? from->max : into->max;
+}
+
 void stat_sum_put(struct buf *b, const struct stat_sum *s)
 {
     llio_put_i64(b, s->n);

@@ -22,6 +22,8 @@ struct stat_sum {
 
 void stat_sum_init(struct stat_sum *s);
 void stat_sum_add(struct stat_sum *s, double x);
+/* As if all of `from` had been added to `into`; exp_avg becomes the mean of both, by their n. */
+void stat_sum_merge(struct stat_sum *into, const struct stat_sum *from);
 void stat_sum_put(struct buf *b, const struct stat_sum *s);
 struct stat_sum stat_sum_get(struct rd *r);
 

@@ -1,4 +1,5 @@
-/* The server byte by byte: both protocol versions, every command, every error. */
+/* The server byte by byte: both protocol versions, every command, every error; with one loop and
+ * with several. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -10,9 +11,10 @@
 #include "fault/asd_fixture.h"
 #include "unit/asd/session.h"
 
-enum { LARGE = 70000 };
+enum { LARGE = 70000, THREADS = 3 };
 
 static uint8_t *large;
+static unsigned threads;
 
 struct fixture {
     struct asd_fixture base;
@@ -30,7 +32,8 @@ static int setup(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
     struct net_addr addr = raw_addr(0);
-    struct asd_server_options options = {.asd_id = "asd_1", .addrs = &addr, .addr_count = 1};
+    struct asd_server_options options = {
+        .asd_id = "asd_1", .addrs = &addr, .addr_count = 1, .threads = threads};
     struct err e;
 
     asd_fixture_init(&f->base, false, 5);
@@ -300,6 +303,7 @@ static void a_large_value_is_received_where_it_can_be_written_from(void **state)
 {
     struct fixture *f = *state;
 
+    in_place = 0;
     below = seen = *crash_disk_io(f->base.disk)->ops;
     seen.pwritev = seen_pwritev;
     crash_disk_io(f->base.disk)->ops = &seen;
@@ -425,6 +429,43 @@ static void the_reserve_flag_goes_beyond_full(void **state)
     close(s.fd);
 }
 
+/* With several loops each of these sessions is on another one. */
+static void settings_and_statistics_are_one_for_all_connections(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_request full = {.code = ASD_SET_FULL, .full = true};
+    struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 1000, .on = true}};
+    struct asd_update u = set("k", "v", 1);
+    struct asd_request usage = {.code = ASD_GET_DISK_USAGE};
+    struct session s[THREADS];
+    struct answer a;
+    struct asd_reply reply;
+
+    for (unsigned i = 0; i < THREADS; i++) {
+        s[i] = open_session(f, ASD_VERSION_2);
+        put(&s[i], "k", "v", 1);
+    }
+    expect_rc(&s[0], full, 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        expect_rc(&s[i], apply_of(NULL, &u), ASD_RC_FULL);
+    }
+    a = ask(&s[1], (struct asd_request){.code = ASD_STATISTICS, .clear = true});
+    reply = decode(&a, ASD_STATISTICS);
+    assert_int_equal(reply.statistics.entries[0].code, ASD_APPLY);
+    assert_int_equal(reply.statistics.entries[0].stat.n, 2 * THREADS);
+    asd_reply_release(&reply);
+    buf_release(&a.bytes);
+    expect_rc(&s[2], slow, 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        send_request(&s[i], &usage);
+    }
+    RAW_UNTIL(s[0].loop, asd_server_requests(f->server) == THREADS);
+    close_server(f); /* what is being delayed does not keep it */
+    for (unsigned i = 0; i < THREADS; i++) {
+        close(s[i].fd);
+    }
+}
+
 /* ---- many in flight ---- */
 
 static void version_2_answers_many_requests_each_once(void **state)
@@ -499,11 +540,28 @@ static void version_1_answers_in_order(void **state)
     close(s.fd);
 }
 
+/* Every loop has served, and so has opened what it needs. */
+static void warm_up(struct fixture *f)
+{
+    struct session s[THREADS];
+
+    for (unsigned i = 0; i < threads; i++) {
+        s[i] = open_session(f, ASD_VERSION_2);
+        expect_rc(&s[i], (struct asd_request){.code = ASD_GET_VERSION}, 0);
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        close(s[i].fd);
+    }
+    RAW_UNTIL(&f->base.base.loop, asd_server_connections(f->server) == 0);
+}
+
 static void a_client_that_hangs_up_leaves_nothing_behind(void **state)
 {
     struct fixture *f = *state;
-    unsigned fds = raw_open_fds();
+    unsigned fds;
 
+    warm_up(f);
+    fds = raw_open_fds();
     for (unsigned round = 0; round < 30; round++) {
         struct session s = open_session(f, ASD_VERSION_2);
         char name[16];
@@ -675,6 +733,7 @@ int main(void)
         TEST(errors_have_the_codes_of_version_1),
         TEST(errors_have_the_codes_of_version_2),
         TEST(the_reserve_flag_goes_beyond_full),
+        TEST(settings_and_statistics_are_one_for_all_connections),
         TEST(version_2_answers_many_requests_each_once),
         TEST(a_slow_request_does_not_hold_up_others_in_version_2),
         TEST(version_1_answers_in_order),
@@ -688,7 +747,10 @@ int main(void)
 
     log_set_level(LOG_NONE);
     large = asd_fixture_bytes(1, LARGE);
-    rc = cmocka_run_group_tests(tests, NULL, NULL);
+    threads = 1;
+    rc = cmocka_run_group_tests_name("one loop", tests, NULL, NULL);
+    threads = THREADS;
+    rc += cmocka_run_group_tests_name("three loops", tests, NULL, NULL);
     free(large);
     return rc;
 }

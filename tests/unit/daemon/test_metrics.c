@@ -63,6 +63,36 @@ static void samples_of_one_name_stand_together_under_one_help(void **state)
     free(text);
 }
 
+/* Each thread adds to its own; readers see one metric. */
+static void joined_metrics_are_read_as_one(void **state)
+{
+    struct metrics m;
+    struct metric_counter whole, parts[2] = {0};
+    struct metric_histogram time, part = {0};
+    char *text;
+
+    (void)state;
+    metrics_init(&m);
+    metrics_counter(&m, &whole, "x_total", NULL, 1, "X.");
+    metrics_histogram(&m, &time, "x_seconds", NULL, 1, 1, 4, "X.");
+    metric_counter_join(&whole, &parts[0]);
+    metric_counter_join(&whole, &parts[1]);
+    metric_histogram_join(&time, &part);
+    metric_add(&whole, 1);
+    metric_add(&parts[0], 20);
+    metric_add(&parts[1], 300);
+    metric_observe(&time, 1);
+    metric_observe(&part, 2);
+    metric_observe(&part, 3);
+    assert_int_equal(metric_value(&whole), 321);
+    assert_int_equal(metric_count(&time), 3);
+    text = print(&m);
+    assert_non_null(strstr(text, "\nx_total 321\n"));
+    assert_non_null(strstr(text, "\nx_seconds_sum 6\n"));
+    assert_non_null(strstr(text, "\nx_seconds_count 3\n"));
+    free(text);
+}
+
 static void a_histogram_prints_cumulative_buckets(void **state)
 {
     struct metrics m;
@@ -165,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_of_one_name_stand_together_under_one_help),
+        cmocka_unit_test(joined_metrics_are_read_as_one),
         cmocka_unit_test(a_histogram_prints_cumulative_buckets),
         cmocka_unit_test(quantiles_are_right_within_a_quarter),
         cmocka_unit_test(collectors_add_lines_and_labels_are_escaped),

@@ -29,7 +29,7 @@ static void write_config(const struct asd_process *asd, const char *path, const 
     if (asd_id != NULL) {
         fprintf(file, "\"asd_id\": \"%s\", ", asd_id);
     }
-    fprintf(file, "\"node_id\": \"test\"}\n");
+    fprintf(file, "\"node_id\": \"test\", \"threads\": 2}\n");
     assert_int_equal(fclose(file), 0);
 }
 

@@ -344,6 +344,34 @@ static bool near(double a, double b)
     return a - b < 1e-9 && b - a < 1e-9;
 }
 
+/* Two halves, added apart and then merged, are what all of it is. */
+static void merged_statistics_are_those_of_both(void **state)
+{
+    static const double values[] = {0.5, 2, 0.25, 8, 1, 1, 3};
+    struct stat_sum all, halves[2], none;
+
+    (void)state;
+    stat_sum_init(&all);
+    stat_sum_init(&halves[0]);
+    stat_sum_init(&halves[1]);
+    stat_sum_init(&none);
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++) {
+        stat_sum_add(&all, values[i]);
+        stat_sum_add(&halves[i % 2], values[i]);
+    }
+    stat_sum_merge(&none, &(struct stat_sum){.alpha = 0.9});
+    assert_int_equal(none.n, 0);
+    stat_sum_merge(&none, &halves[0]);
+    stat_sum_merge(&none, &halves[1]);
+    assert_int_equal(none.n, all.n);
+    assert_float_equal(none.avg, all.avg, 1e-9);
+    assert_float_equal(none.m2, all.m2, 1e-9);
+    assert_float_equal(none.var, all.var, 1e-9);
+    assert_float_equal(none.min, all.min, 0);
+    assert_float_equal(none.max, all.max, 0);
+    assert_true(none.exp_avg >= all.min && none.exp_avg <= all.max);
+}
+
 static void statistics_follow_their_definitions(void **state)
 {
     struct stat_sum s;
@@ -383,6 +411,7 @@ int main(void)
         cmocka_unit_test(osd_keys_are_read_back),
         cmocka_unit_test(scan_bounds_hold_exactly_the_keys_with_the_prefix),
         cmocka_unit_test(statistics_follow_their_definitions),
+        cmocka_unit_test(merged_statistics_are_those_of_both),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
