@@ -145,6 +145,7 @@ static int write_update(struct commit_batch *b, struct commit_member *m, uint32_
     if (b->store->room != NULL) {
         asd_room_wrote(b->store->room, change_cost(c));
     }
+    b->store->space.direct.low = m->apply->low;
     rc = write_change(b, c, e);
     if (rc == 0 && move != NULL) {
         m->apply->op.rc = moved_crc_check(move, c, &m->apply->op.err);

@@ -15,6 +15,8 @@
 #include "base/mem.h"
 #include "loop/ring.h"
 
+enum { LOW_SHARE = 4 }; /* Low reads hold one of so many threads at most */
+
 /* ---- callbacks ---- */
 
 static void apply_end(struct asd_front *front, struct asd_store_apply *apply)
@@ -296,6 +298,7 @@ int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threa
         free(front);
         return err_set(e, rc, "store: read threads");
     }
+    pool_limit_low(front->read_pool, read_threads < LOW_SHARE ? 1 : read_threads / LOW_SHARE);
     front->store = store;
     front->loop = loop;
     list_init(&front->answered);

@@ -38,6 +38,12 @@ static int direct_open(struct asd_space *s, const struct asd_slab *slab)
     return s->direct.fd < 0 ? s->direct.fd : 0;
 }
 
+/* While the device has a large write before it, a read waits for that. */
+static uint32_t piece_bytes(const struct asd_space *s, uint32_t bytes_max)
+{
+    return s->direct.low && bytes_max > ASD_SPACE_LOW_BYTES ? ASD_SPACE_LOW_BYTES : bytes_max;
+}
+
 /* From where it lies: only what is behind its last whole block is copied. */
 static int write_in_place(struct asd_space *s, uint64_t offset, const uint8_t *data, uint32_t bytes,
                           uint32_t *ret_crc)
@@ -52,6 +58,15 @@ static int write_in_place(struct asd_space *s, uint64_t offset, const uint8_t *d
         memset(s->direct.bounce + (bytes - whole), 0, IO_DIRECT_BYTES - (bytes - whole));
     }
     *ret_crc = crc32c(0, data, bytes);
+    for (uint32_t piece = piece_bytes(s, whole); iov[0].iov_len > piece; offset += piece) {
+        int rc = io_write_direct(s->io, s->direct.fd, iov[0].iov_base, piece, offset);
+
+        if (rc != 0) {
+            return rc;
+        }
+        iov[0].iov_base = (uint8_t *)iov[0].iov_base + piece;
+        iov[0].iov_len -= piece;
+    }
     return io_writev_direct(s->io, s->direct.fd, iov, 2, offset);
 }
 
@@ -64,7 +79,8 @@ static int write_by_pieces(struct asd_space *s, uint64_t offset, const uint8_t *
 
     for (uint32_t at = 0; rc == 0 && at < bytes;) {
         uint32_t left = bytes - at;
-        uint32_t part = left < ASD_SPACE_BOUNCE_BYTES ? left : ASD_SPACE_BOUNCE_BYTES;
+        uint32_t most = piece_bytes(s, ASD_SPACE_BOUNCE_BYTES);
+        uint32_t part = left < most ? left : most;
         uint32_t whole = (uint32_t)asd_slab_align(part);
 
         crc = crc32c(crc, data + at, part);

@@ -193,6 +193,16 @@ int pool_new(uv_loop_t *loop, const char *name, unsigned threads, unsigned queue
     return 0;
 }
 
+void pool_limit_low(struct pool *pool, unsigned running_max)
+{
+    CHECK(running_max > 0);
+    pthread_mutex_lock(&pool->lock);
+    if (running_max < pool->low_running_max) {
+        pool->low_running_max = running_max;
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
 int pool_submit(struct pool *pool, struct pool_work *work, enum pool_priority priority,
                 pool_run_cb run, pool_done_cb done)
 {

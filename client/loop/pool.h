@@ -5,7 +5,8 @@
  * touches only its own work item and constants, or what it locks itself. Work runs
  * in submission order within a priority, High before Low (one Low item is taken
  * after POOL_HIGH_BURST High ones, so Low never starves). Low items leave one thread
- * free, so that a High one does not wait behind them (with one thread: at most one).
+ * free, or more (pool_limit_low), so that a High one does not wait behind them (with one
+ * thread: at most one).
  * An idle pool does not keep uv_run() from returning. */
 #ifndef LOOP_POOL_H
 #define LOOP_POOL_H
@@ -39,6 +40,8 @@ typedef void (*pool_close_cb)(void *ctx);
  * items that wait or run. Fails only when threads cannot be made (*ret_pool NULL). */
 int pool_new(uv_loop_t *loop, const char *name, unsigned threads, unsigned queue_max,
              struct pool **ret_pool);
+/* At most so many Low items run at once, and never more than leave a thread free. */
+void pool_limit_low(struct pool *pool, unsigned running_max);
 /* 0: `done` will run exactly once on the loop, later. ERR_BUSY: queue full, nothing started. */
 int pool_submit(struct pool *pool, struct pool_work *work, enum pool_priority priority,
                 pool_run_cb run, pool_done_cb done);

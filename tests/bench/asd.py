@@ -4,6 +4,8 @@
     tests/bench/asd.py [--runs 5] [--seconds 3] [--only REGEX] [--dir DIR] [--json FILE]
 """
 import json
+from concurrent.futures import ThreadPoolExecutor
+import time
 
 from measure import (BIN, Side, drop_pages, fio, free_port, listens, need, need_ours, options,
                      run_json, wait_for)
@@ -12,6 +14,8 @@ from report import Row, measure
 HOT_KEYS = 4000  # of 4 KiB: 16 MiB, within the index's block cache (32 MiB by default)
 PUT_KEYS = 20000
 SLICED_VALUES = 512  # of 4 MiB: 2 GiB, most of which no run touches
+HIGH_CLIENTS = 8
+LOW_LEAD_S = 0.3  # Low is at work before High begins, and still when it ends
 BIG_KEYS = 64
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -41,9 +45,9 @@ class Asd:
         self.scratch.stop(self.name)
         self.start()
 
-    def load(self, op, clients, value_bytes, keys, seconds):
+    def load(self, op, clients, value_bytes, keys, seconds, *prio):
         return run_json(BIN / "kv_load", "asd", self.port, op, clients, seconds, value_bytes, keys,
-                        self.pid)
+                        self.pid, *prio)
 
     def side(self, op, clients, value_bytes, keys, prepare=None):
         return Side("alba-asd", lambda s: self.load(op, clients, value_bytes, keys, s),
@@ -111,6 +115,32 @@ def big_puts(scratch, clients):
             Side("fio write + fdatasync, O_DIRECT", write)]
 
 
+def high_beside_low(scratch, low_op, low_clients, low_keys):
+    """High slices alone and beside Low at full blast; what Low had then is a side of its own."""
+    asd = Asd(scratch, f"asd-low-{low_op}")
+    asd.load("fill", 4, 4 * MIB, SLICED_VALUES, 0)
+    low = {}
+
+    def alone(seconds):
+        return asd.load("slice", HIGH_CLIENTS, 4 * MIB, SLICED_VALUES, seconds)
+
+    def beside(seconds):
+        with ThreadPoolExecutor() as threads:
+            background = threads.submit(asd.load, low_op, low_clients, 4 * MIB, low_keys,
+                                        seconds + 2 * LOW_LEAD_S, "low")
+            time.sleep(LOW_LEAD_S)
+            figures = alone(seconds)
+            low.update(background.result())
+        return figures
+
+    def drop():
+        drop_pages(asd.home)
+
+    return [Side("High, beside Low", beside, lambda: [asd.pid], lambda: [asd.http_port], drop),
+            Side("Low, in that run", lambda s: low),
+            Side("High, alone", alone, lambda: [asd.pid], lambda: [asd.http_port], drop)]
+
+
 ROWS = [
     Row("4 KiB gets, hot, 50 clients", "ops_per_s", hot_gets, "≥ 0.6"),
     Row("4 KiB durable puts, 64 clients", "ops_per_s", durable_puts, "≥ 0.5; ≤ 0.1 flushes/op"),
@@ -118,6 +148,10 @@ ROWS = [
         "≥ 0.5; ≤ 25 CPU µs/op"),
     Row("4 MiB puts, 1 client", "mb_per_s", lambda s: big_puts(s, 1), "≥ 0.7"),
     Row("4 MiB puts, 4 clients", "mb_per_s", lambda s: big_puts(s, 4), "≥ 0.7"),
+    Row("4 KiB slices, uncached, beside 32 clients of Low slices", "p99_us",
+        lambda s: high_beside_low(s, "slice", 32, SLICED_VALUES), "≤ 2"),
+    Row("4 KiB slices, uncached, beside 4 clients of Low 4 MiB puts", "p99_us",
+        lambda s: high_beside_low(s, "put", 4, BIG_KEYS), "≤ 2"),
 ]
 
 if __name__ == "__main__":

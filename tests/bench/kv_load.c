@@ -1,6 +1,6 @@
 /* One load generator for an ASD and for redis, so that both are asked the same way.
  *
- * Usage: kv_load asd|redis PORT fill|get|put|slice CLIENTS SECONDS VALUE_BYTES KEYS PID
+ * Usage: kv_load asd|redis PORT fill|get|put|slice CLIENTS SECONDS VALUE_BYTES KEYS PID [low]
  * fill puts every key once; the others take random keys for SECONDS (get and slice need a
  * fill before). Each client is a connection with one request in flight. Prints one JSON line:
  * operations, seconds, latency, and the CPU time that process PID (the server) and this one
@@ -48,6 +48,7 @@ struct client {
 
 struct load {
     bool redis;
+    uint8_t prio; /* of an ASD */
     enum op op;
     unsigned clients;
     double seconds;
@@ -94,6 +95,7 @@ static void put_asd(struct load *l, struct buf *out, enum op op, const char *key
         request = (struct asd_request){.code = ASD_PARTIAL_GET,
                                        .partial = {.key = k, .parts = &part, .part_count = 1}};
     }
+    request.prio = l->prio;
     asd_request_encode(&request, &g);
     buf_put(out, head, asd_request_head(head, ASD_VERSION_2, 1, gather_bytes(&g)));
     gather_flatten(&g, out);
@@ -352,12 +354,14 @@ int main(int argc, char **argv)
     double own;
     uint64_t start_ns;
 
-    if (argc != 9 || !parse_args(l, argv)) {
+    if (argc < 9 || argc > 10 || (argc == 10 && strcmp(argv[9], "low") != 0) ||
+        !parse_args(l, argv)) {
         fputs("usage: kv_load asd|redis PORT fill|get|put|slice CLIENTS SECONDS VALUE_BYTES KEYS "
-              "PID\n",
+              "PID [low]\n",
               stderr);
         return 2;
     }
+    l->prio = argc == 10 ? ASD_PRIO_LOW : ASD_PRIO_HIGH;
     l->rnd = rnd_seed(clock_mono_ns());
     l->value = mem_alloc(l->value_bytes);
     rnd_bytes(l->value, l->value_bytes);

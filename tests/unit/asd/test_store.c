@@ -581,6 +581,59 @@ static void a_value_on_a_boundary_is_written_without_a_copy(void **state)
     }
 }
 
+static unsigned writes_counted;
+static size_t most_written;
+
+static ssize_t measured_pwritev(struct io *io, int fd, const struct iovec *iov, int iov_count,
+                                uint64_t offset)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < iov_count; i++) {
+        bytes += iov[i].iov_len;
+    }
+    most_written = bytes > most_written ? bytes : most_written;
+    writes_counted += bytes >= ASD_SPACE_LOW_BYTES;
+    return below->pwritev(io, fd, iov, iov_count, offset);
+}
+
+/* Wherever its memory lies: aligned or not. */
+static void a_low_value_is_written_in_small_pieces(void **state)
+{
+    enum { PIECES = 5, BYTES = PIECES * ASD_SPACE_LOW_BYTES };
+    struct asd_fixture *f = *state;
+    struct io *io = crash_disk_io(f->disk);
+    struct io_ops measured = *io->ops;
+    uint8_t *memory = bigmem_alloc(BYTES + 8);
+
+    below = io->ops;
+    measured.pwritev = measured_pwritev;
+    io->ops = &measured;
+    for (unsigned i = 0; i < 4; i++) {
+        bool low = i < 2;
+        uint8_t *value = memory + (i % 2 != 0 ? 8 : 0);
+        unsigned answered = 0;
+        struct many m = {.answered = &answered};
+
+        memset(memory, (int)i + 1, BYTES + 8);
+        m.update = set("low", value, BYTES);
+        m.what = (struct asd_apply){.updates = &m.update, .update_count = 1};
+        writes_counted = 0;
+        most_written = 0;
+        assert_int_equal(asd_store_apply(f->front, &m.apply, &m.what,
+                                         low ? ASD_PRIO_LOW : ASD_PRIO_HIGH, on_many),
+                         0);
+        wait_many(f, &answered, 1);
+        assert_int_equal(most_written, low          ? (size_t)ASD_SPACE_LOW_BYTES
+                                       : i % 2 != 0 ? (size_t)ASD_SPACE_BOUNCE_BYTES
+                                                    : (size_t)BYTES);
+        assert_int_equal(writes_counted, low ? PIECES : i % 2 != 0 ? 2 : 1);
+        assert_true(asd_fixture_has(f, "low", value, BYTES));
+    }
+    io->ops = below;
+    bigmem_free(memory);
+}
+
 static unsigned large_writes;
 
 static ssize_t second_pwritev_fails(struct io *io, int fd, const struct iovec *iov, int iov_count,
@@ -726,6 +779,7 @@ int main(void)
         CRASH(without_direct_io_large_values_go_through_the_page_cache),
         CRASH(a_value_of_many_pieces_is_whole_though_its_writes_are_short),
         CRASH(a_value_on_a_boundary_is_written_without_a_copy),
+        CRASH(a_low_value_is_written_in_small_pieces),
         CRASH(a_device_without_space_refuses_values_and_recovers),
         CRASH(what_one_without_space_had_planned_is_there_for_later_ones_of_the_batch),
         CRASH(after_a_failed_flush_nothing_is_acknowledged_and_reads_go_on),

@@ -213,6 +213,28 @@ static void low_items_leave_a_thread_to_high_ones(void **state)
     wait_done(f, 6);
 }
 
+static void low_items_hold_no_more_threads_than_they_may(void **state)
+{
+    struct fixture *f = *state;
+    struct item low[5], high[3];
+
+    open_pool(f, 6, 64);
+    pool_limit_low(f->pool, 2);
+    pool_limit_low(f->pool, 100); /* never more */
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(submit(f, &low[i], i, POOL_LOW, run_at_gate), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(submit(f, &high[i], 10 + i, POOL_HIGH, run_at_gate), 0);
+    }
+    wait_at_gate(f, 5);
+    pthread_mutex_lock(&f->lock);
+    assert_int_equal(f->at_gate, 5);
+    pthread_mutex_unlock(&f->lock);
+    open_gate(f);
+    wait_done(f, 8);
+}
+
 static void threads_work_side_by_side(void **state)
 {
     struct fixture *f = *state;
@@ -372,6 +394,7 @@ int main(void)
         TEST(work_runs_in_order_and_ends_on_the_loop),
         TEST(one_low_item_is_taken_after_a_burst_of_high_ones),
         TEST(low_items_leave_a_thread_to_high_ones),
+        TEST(low_items_hold_no_more_threads_than_they_may),
         TEST(threads_work_side_by_side),
         TEST(a_full_queue_is_busy_until_something_is_done),
         TEST(close_cancels_what_waits_and_finishes_what_runs),
