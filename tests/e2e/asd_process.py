@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 
 from harness import BIN, wait_for
@@ -72,3 +74,18 @@ class AsdProcess:
             return new if "reloaded" in new else None
 
         return wait_for("the configuration to be read", told)
+
+    def set_many(self, keys, value):
+        """All in one Apply, over the protocol itself: client/wire/PROTOCOL.md."""
+        def string(data):
+            return struct.pack("<i", len(data)) + data
+
+        sets = [b"\1" + string(key.encode()) + b"\1" + string(value) + b"\1\0" for key in keys]
+        body = struct.pack("<iii", 3, 0, len(sets)) + b"".join(reversed(sets)) + b"\1"
+        port = int(self.address[1].removeprefix("--port="))
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as s, s.makefile("rb") as f:
+            s.sendall(b"aLbA" + struct.pack("<i", 1) + b"\0")
+            code, id_bytes = struct.unpack("<ii", f.read(8))
+            assert code == 0 and f.read(id_bytes) == self.keys["asd_id"].encode()
+            s.sendall(struct.pack("<i", len(body)) + body)
+            assert struct.unpack("<ii", f.read(8))[1] == 0

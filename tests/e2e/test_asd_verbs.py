@@ -62,13 +62,13 @@ def ranges(c, asd):
     assert ["large", [["file_exists", True], ["CRC32c", True]]] in checked["keys"], checked
     assert "large: file_exists ok, CRC32c ok" in text
     assert c.json("asd-range-validate", *asd)["keys"] == []  # those that fail
+    assert c.text("asd-range-validate", *asd) == "no value failed\n"
     assert c.json("asd-range-validate", *asd, "--max=2")["next"] == "k1"
 
 
 def more_keys_than_one_reply_holds(c, asd):
     keys = [f"many{i:03}" for i in range(210)]
-    for key in keys:
-        c.d.run("asd-set", *asd, key, "v")
+    c.one.set_many(keys, b"v")
     assert c.json("asd-range", *asd, "--max=-1") == {"n": 210, "have_more": False, "keys": keys}
     assert c.json("asd-range", *asd, "--max=205")["keys"] == keys[:205]
     shown = ["--show-all", "--verify-checksums"]
@@ -245,6 +245,7 @@ def wrong_addresses(c, asd):
 
 with Deployment("--asds=2") as d, AsdProcess(d.root, "one") as one:
     c = Caller(d)
+    c.one = one
     c.source = random_file(d.root / "source", 300_000, seed=6)
     for part in (values, ranges, deletes, more_keys_than_one_reply_holds, state, settings,
                  benchmarks, osds, inspection, wrong_addresses):

@@ -32,7 +32,7 @@ with Deployment(*up[2].split()) as d:
                           timeout=300)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert (d.root / "os-release").read_bytes() == pathlib.Path("/etc/os-release").read_bytes()
-    for word in ("uuid", "asd5", "another", "os-release", "fragments", "redundancy"):
+    for word in ("uuid", "asd5", "another", "os-release", "fragments", "redundancy", "clean"):
         assert word in done.stdout, f"{word!r} is not in:\n{done.stdout}"
 
 tests = README.parent / "tests"

@@ -220,6 +220,9 @@ static void show_validations(const struct cli *cli)
         }
         putchar('\n');
     }
+    if (json_array_size(json_object_get(result, "keys")) == 0) {
+        puts("no value failed");
+    }
     if (!json_is_null(json_object_get(result, "next"))) {
         fprintf(stderr, "checked up to %s; --follow goes on to the end\n",
                 json_string_value(json_object_get(result, "next")));
