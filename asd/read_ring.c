@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "asd/front_private.h"
+#include "asd/health.h"
 #include "asd/read_private.h"
 #include "asd/space_file.h"
 #include "asd/store_private.h"
@@ -93,6 +94,7 @@ static void finish(struct asd_ring_op *op)
     asd_value_found_release(store, &op->found);
     free(op);
     if (!failed) {
+        asd_health_read(store, 0, 0, 0);
         asd_count(&store->counters.reads, 1);
         asd_count(&store->counters.reads_hot, 1);
         asd_count(&store->counters.read_bytes, partial->data_bytes);

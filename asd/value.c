@@ -68,19 +68,23 @@ static int find_by(struct asd_store *store, find_cb get, struct slice index_key,
             rc = found_take(store, index_key, seq, &value, ret_found, e);
         }
     } while (rc == -EAGAIN);
-    return bad_find(store, index_key, rc);
+    return rc;
 }
 
 int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
                    struct err *e)
 {
-    return find_by(store, store->index->ops->get, index_key, ret_found, e);
+    int rc = find_by(store, store->index->ops->get, index_key, ret_found, e);
+
+    return bad_find(store, index_key, rc);
 }
 
 int asd_value_find_cached(struct asd_store *store, struct slice index_key,
                           struct asd_found *ret_found, struct err *e)
 {
-    return find_by(store, store->index->ops->get_cached, index_key, ret_found, e);
+    int rc = find_by(store, store->index->ops->get_cached, index_key, ret_found, e);
+
+    return rc == 0 || rc == ERR_NOT_FOUND ? rc : ERR_BUSY;
 }
 
 void asd_value_find_many(struct asd_store *store, const struct slice *index_keys, size_t count,

@@ -22,7 +22,8 @@ struct asd_found {
 /* 0, ERR_NOT_FOUND (without *e), ERR_CORRUPT, … *ret_found is to be released in any case. */
 int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
                    struct err *e);
-/* The same without waiting for the disk: ERR_BUSY when it would have to. Any thread. */
+/* The same without waiting for the disk: 0, ERR_NOT_FOUND, or ERR_BUSY when it would have to, or
+ * when something is wrong: asd_value_find() tells and counts it. Any thread. */
 int asd_value_find_cached(struct asd_store *store, struct slice index_key,
                           struct asd_found *ret_found, struct err *e);
 /* Many: one rc each. The arrays have room for `count`. */

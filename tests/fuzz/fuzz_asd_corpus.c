@@ -8,6 +8,7 @@
 #include "asd/home.h"
 #include "asd/mark.h"
 #include "asd/record.h"
+#include "asd/scrub_record.h"
 #include "base/check.h"
 #include "base/mem.h"
 
@@ -65,6 +66,7 @@ static void write_records(void)
     struct asd_usage_record usage = {.used_bytes = 1 << 20, .next_slab = 3, .commit = 77};
     struct asd_slab_record slab = {.size_bytes = 1 << 20, .tail = 8192, .live_bytes = 4096};
     struct asd_free_record free_record = {.bytes = 8192};
+    struct asd_scrub_record scrub = {.pass = 3, .running = true, .next = slice_str("some key")};
     struct asd_name_record name = {.client_key = slice_str("some key")};
     struct buf b = {0};
 
@@ -84,6 +86,9 @@ static void write_records(void)
     asd_name_record_put(&b, asd_internal_slice(&key), &name);
     write_record(5, asd_internal_slice(&key), &b);
     write_record(6, asd_internal_slice(&key), &b);
+    key = asd_key_of(ASD_KEY_SCRUB);
+    asd_scrub_record_put(&b, asd_internal_slice(&key), &scrub);
+    write_record(7, asd_internal_slice(&key), &b);
     buf_release(&b);
     write_value((struct asd_value_record){
         .checksum = checksum_none(), .bytes = 5, .value = slice_str("hello")});

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "asd/record.h"
+#include "asd/scrub_record.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-enum kind { STORE, USAGE, SLAB, FREE, VALUE, NAME, KEYS, KINDS, MAKE_RIGHT = 128 };
+enum kind { STORE, USAGE, SLAB, FREE, VALUE, NAME, KEYS, SCRUB, KINDS, MAKE_RIGHT = 128 };
 
 static void check_store(struct slice key, struct slice record)
 {
@@ -82,6 +83,22 @@ static void check_name(struct slice key, struct slice record)
         asd_name_record_put(&b, key, &r);
         CHECK(asd_name_record_get(key, slice_buf(&b), &again, &e) == 0);
         CHECK(slice_eq(r.client_key, again.client_key));
+    }
+    buf_release(&b);
+}
+
+static void check_scrub(struct slice key, struct slice record)
+{
+    struct asd_scrub_record r, again;
+    struct buf b = {0};
+    struct err e;
+
+    if (asd_scrub_record_get(key, record, &r, &e) == 0) {
+        CHECK(r.next.len < record.len);
+        asd_scrub_record_put(&b, key, &r);
+        CHECK(asd_scrub_record_get(key, slice_buf(&b), &again, &e) == 0);
+        CHECK(r.pass == again.pass && r.running == again.running && r.bad == again.bad &&
+              r.paused_s == again.paused_s && slice_eq(r.next, again.next));
     }
     buf_release(&b);
 }
@@ -186,6 +203,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         break;
     case NAME:
         check_name(key, record);
+        break;
+    case SCRUB:
+        check_scrub(key, record);
         break;
     case VALUE:
         check_value(key, record);

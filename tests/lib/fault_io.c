@@ -61,6 +61,7 @@ void fault_io_init(struct fault_io *f, struct io *io)
 {
     CHECK(fault == NULL);
     *f = (struct fault_io){.io = io, .below = io->ops, .ops = *io->ops};
+    f->ops.os_fd = NULL; /* the kernel would read past us */
     f->ops.preadv = faulty_preadv;
     f->ops.pwritev = faulty_pwritev;
     f->ops.fdatasync = faulty_fdatasync;

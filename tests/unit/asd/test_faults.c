@@ -129,7 +129,48 @@ static int health(struct fixture *f)
     return asd_health(f->base.store, &e);
 }
 
+static struct {
+    bool done;
+    int rc;
+} read_end;
+
+static void on_read(struct asd_store_op *op, int rc)
+{
+    (void)op;
+    read_end.rc = rc;
+    read_end.done = true;
+}
+
 /* ---- reads that fail ---- */
+
+/* A look-up on the loop that finds damage leaves it to the one in a thread. */
+static void a_damaged_record_counts_once_for_each_read(void **state)
+{
+    struct fixture *f = *state;
+    struct slice keys[] = {slice_str("k000"), slice_str("k001")};
+    struct asd_part part = {.offset = 0, .bytes = 100};
+    struct asd_store_partial partial;
+    struct asd_store_get both;
+
+    put_all(f);
+    index_double_corrupt(f->base.index, slice_str("\x10k000"), 13);
+    read_end.done = false;
+    assert_int_equal(asd_store_get(asd_store_front(f->base.store), &both, keys, 2, 0, on_read), 0);
+    loop_fixture_run_until(&f->base.base, &read_end.done);
+    assert_int_equal(both.values[0].rc, ERR_CORRUPT);
+    assert_int_equal(both.values[1].rc, 0);
+    asd_store_get_release(&both);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 1);
+    assert_int_equal(get(f, 0), ERR_CORRUPT);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 2);
+    read_end.done = false;
+    assert_int_equal(
+        asd_store_partial(asd_store_front(f->base.store), &partial, keys[0], &part, 1, 0, on_read),
+        0);
+    loop_fixture_run_until(&f->base.base, &read_end.done);
+    assert_int_equal(read_end.rc, ERR_CORRUPT);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 3);
+}
 
 static void one_bad_place_is_one_keys_trouble_however_often_it_is_read(void **state)
 {
@@ -496,6 +537,7 @@ static void damage_anywhere_in_a_table_is_never_a_wrong_or_missing_value(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_damaged_record_counts_once_for_each_read),
         TEST(one_bad_place_is_one_keys_trouble_however_often_it_is_read),
         TEST(a_device_that_fails_all_reads_is_told_until_it_is_back),
         REAL(a_device_that_fails_all_reads_is_told_until_it_is_back),
