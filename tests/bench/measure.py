@@ -215,6 +215,15 @@ class FlushTrace:
 
 # ---- one side of a row ----
 
+def rss_mib(pids):
+    """Resident memory of these processes."""
+    total_kib = 0
+    for pid in pids:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        total_kib += int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+    return total_kib / 1024
+
+
 class Side:
     """Something that can be measured: `load(seconds)` returns at least ops and seconds.
 
@@ -247,6 +256,7 @@ class Side:
                                    children) / (time.monotonic() - start) / os.cpu_count()
         if pids:
             read_after, written_after = io_bytes(pids)
+            f["rss_mib"] = rss_mib(pids)
             f["disk_read_bytes"] = read_after - read
             f["disk_written_bytes"] = written_after - written
         after = metrics(self.http_ports())

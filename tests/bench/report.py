@@ -113,8 +113,9 @@ def flushes(row, side):
 def print_table(rows):
     print("| row | side | figure: median (min – max) | ours / it | p50 µs | p99 µs "
           "| CPU µs/op: daemons + client | CPU-s/GB | Applies/op | flushes/op "
-          "| stored bytes/op | disk bytes/op: written; read | others' CPU, load |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+          "| stored bytes/op | disk bytes/op: written; read | RSS MiB: daemons "
+          "| others' CPU, load |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         ratio = ratios(row)
         for side in row.sides:
@@ -135,9 +136,10 @@ def print_table(rows):
                      number(median(runs, "stored_bytes_per_op")),
                      f"{number(median(runs, 'disk_written_bytes_per_op'))}; "
                      f"{number(median(runs, 'disk_read_bytes_per_op'))}",
+                     number(median(runs, "rss_mib")),
                      f"{median(runs, 'other_cpu_share'):.0%}, {median(runs, 'load_before'):.1f}"]
             print("| " + " | ".join(cells) + " |")
         for what, value in row.quoted:
             ratio = median(row.runs[row.sides[0].name], row.figure) / value
             print(f"| | {what}: earlier, not this run | {number(value)} {row.figure} "
-                  f"| {ratio:.2f} (target {row.target}) |" + " |" * 9)
+                  f"| {ratio:.2f} (target {row.target}) |" + " |" * 10)
