@@ -9,6 +9,8 @@
 
 #define AT(member) CONFIG_AT(struct asd_config, member)
 
+static const struct config_key tls_keys[] = TLS_CONFIG_SERVER_KEYS(struct asd_config, tls);
+
 const struct config_key asd_config_keys[] = {
     {.name = "home",
      .type = CONFIG_PATH,
@@ -27,11 +29,20 @@ const struct config_key asd_config_keys[] = {
     CONFIG_ROW_IPS(AT(ips)),
     {.name = "port",
      .type = CONFIG_INT,
-     .flags = CONFIG_REQUIRED,
      .min = 0,
      .max = 65535,
      .offset = AT(port),
-     .help = "TCP port; 0: any free one, which the log tells"},
+     .help = "TCP port without TLS; 0: any free one, which the log tells; null: none"},
+    {.name = "tls",
+     .type = CONFIG_OBJECT,
+     .keys = tls_keys,
+     .offset = AT(tls.given),
+     .help = "TLS 1.3 with client certificates, on a port of its own"},
+    {.name = "allow_plain",
+     .type = CONFIG_BOOL,
+     .default_json = "false",
+     .offset = AT(allow_plain),
+     .help = "let 'port' be reached from other machines: whoever reaches it reads and writes all"},
     {.name = "threads",
      .type = CONFIG_INT,
      .min = 1,
@@ -108,7 +119,6 @@ const struct config_key asd_config_keys[] = {
      .offset = AT(write_blobs),
      .help = "a store that drops its values is no store"},
     CONFIG_ROW_TRANSPORT(AT(transport)),
-    CONFIG_ROW_NO_TLS("tls", AT(tls)),
     CONFIG_ROW_UNUSED("multicast"),
     CONFIG_ROW_UNUSED("tcp_keepalive"),
     CONFIG_ROW_UNUSED("use_fadvise"),
@@ -140,6 +150,22 @@ static int check_ips(const char *key, const struct config_strings *ips, struct e
     return rc == 0 ? 0 : err_wrap(e, "key '%s'", key);
 }
 
+static int check_plain(const struct asd_config *c, struct err *e)
+{
+    struct daemon_addrs addrs = {0};
+    int rc = c->allow_plain ? 0 : daemon_addrs_tcp(&addrs, &c->ips, c->port, e);
+
+    for (unsigned i = 0; rc == 0 && i < addrs.count; i++) {
+        if (!net_addr_is_local(&addrs.items[i])) {
+            rc = err_say(e, ERR_CONFIG,
+                         "%.100s would be open to other machines without TLS: give 'tls' and no "
+                         "'port', or 'ips' of the loopback only, or say \"allow_plain\": true",
+                         addrs.items[i].text);
+        }
+    }
+    return rc;
+}
+
 int asd_config_check(const void *config, struct err *e)
 {
     const struct asd_config *c = config;
@@ -147,5 +173,10 @@ int asd_config_check(const void *config, struct err *e)
 
     rc = rc != 0 ? rc : check_name("asd_id", c->asd_id, e);
     rc = rc != 0 ? rc : check_ips("ips", &c->ips, e);
-    return rc != 0 ? rc : check_ips("http_ips", &c->http_ips, e);
+    rc = rc != 0 ? rc : check_ips("http_ips", &c->http_ips, e);
+    if (rc == 0 && c->port == CONFIG_NONE && !c->tls.given) {
+        rc = err_say(e, ERR_CONFIG, "neither 'port' nor 'tls': nobody could connect");
+    }
+    rc = rc != 0 ? rc : check_plain(c, e);
+    return rc != 0 ? rc : tls_config_check_server(&c->tls, e);
 }

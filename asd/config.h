@@ -7,10 +7,13 @@
 
 #include "base/err.h"
 #include "daemon/config.h"
+#include "daemon/tls_config.h"
 
 struct asd_config {
     struct config_strings ips; /* empty: every interface */
-    int64_t port;              /* 0: the kernel picks one */
+    int64_t port;              /* 0: the kernel picks one; CONFIG_NONE: only TLS */
+    struct tls_config_server tls;
+    bool allow_plain;
     char *home;
     char *node_id;
     char *asd_id; /* NULL: as the home has it, or a fresh one */
@@ -29,12 +32,12 @@ struct asd_config {
     bool sync; /* these have one allowed value each */
     bool write_blobs;
     char *transport;
-    struct json_t *tls;
 };
 
 extern const struct config_key asd_config_keys[];
 
-/* What the table cannot say; a daemon_options.check. */
+/* What the table cannot say: a way in, and none without TLS but from this machine; names and
+ * addresses that are some. A daemon_options.check. */
 int asd_config_check(const void *config, struct err *e);
 
 #endif

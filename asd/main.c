@@ -42,6 +42,7 @@ struct asd {
     struct asd_store *store;
     struct asd_scrub *scrub;
     struct asd_server *server;
+    struct net_tls *tls;
     struct http_server *http;
     struct metrics metrics;
     struct metric_collector collector;
@@ -275,6 +276,36 @@ static void abandon(struct asd *asd, uv_loop_t *loop)
     if (asd->lock_fd >= 0) {
         close(asd->lock_fd);
     }
+    net_tls_free(asd->tls);
+}
+
+static int start_server(struct asd *asd, struct daemon *d, struct err *e)
+{
+    const struct asd_config *config = daemon_config(d);
+    struct daemon_addrs addrs = {0};
+    struct asd_server_options options = {.store = asd->store,
+                                         .asd_id = asd->home.asd_id,
+                                         .addrs = addrs.items,
+                                         .threads = (unsigned)config->threads};
+    bool plain = config->port != CONFIG_NONE;
+    unsigned plain_count;
+    int rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
+
+    plain_count = addrs.count;
+    rc = rc != 0 ? rc : tls_config_open_server(&config->tls, &asd->tls, e);
+    if (rc == 0 && config->tls.given) {
+        rc = daemon_addrs_tls(&addrs, &config->ips, config->tls.port, e);
+    }
+    options.addr_count = addrs.count;
+    options.tls = asd->tls;
+    rc = rc != 0 ? rc : asd_server_new(daemon_loop(d), &options, &asd->server, e);
+    if (rc == 0) {
+        log_info("asd", "serving", "asd_id=%s node_id=%s home=%s port=%u tls_port=%u",
+                 asd->home.asd_id, asd->home.node_id, config->home,
+                 plain ? asd_server_port(asd->server, 0) : 0,
+                 config->tls.given ? asd_server_port(asd->server, plain_count) : 0);
+    }
+    return rc;
 }
 
 static void on_trim(uv_timer_t *timer)
@@ -295,33 +326,17 @@ static int start(struct daemon *d, struct err *e)
 {
     struct asd *asd = daemon_ctx(d);
     const struct asd_config *config = daemon_config(d);
-    struct asd_server_options options = {0};
-    struct daemon_addrs addrs = {0};
     const struct asd_scrub_settings scrub = scrub_settings(config);
     int rc = open_store(asd, d, config, e);
 
     rc = rc != 0 ? rc : asd_scrub_new(asd->store, &scrub, &asd->scrub, e);
-    if (rc == 0) {
-        rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
-    }
-    if (rc == 0) {
-        options.store = asd->store;
-        options.asd_id = asd->home.asd_id;
-        options.addrs = addrs.items;
-        options.addr_count = addrs.count;
-        options.threads = (unsigned)config->threads;
-        rc = asd_server_new(daemon_loop(d), &options, &asd->server, e);
-    }
-    if (rc == 0) {
-        rc = start_http(asd, daemon_loop(d), config, e);
-    }
+    rc = rc != 0 ? rc : start_server(asd, d, e);
+    rc = rc != 0 ? rc : start_http(asd, daemon_loop(d), config, e);
     if (rc != 0) {
         abandon(asd, daemon_loop(d));
         return rc;
     }
     keep_memory(asd, daemon_loop(d));
-    log_info("asd", "serving", "asd_id=%s node_id=%s home=%s port=%u", asd->home.asd_id,
-             asd->home.node_id, config->home, asd_server_port(asd->server, 0));
     daemon_ready(d, "serving");
     return 0;
 }
@@ -335,6 +350,7 @@ static void on_room_closed(void *ctx)
     asd_room_release(&asd->room);
     asd_home_release(&asd->home);
     close(asd->lock_fd);
+    net_tls_free(asd->tls);
     daemon_stopped(ctx);
 }
 
@@ -389,6 +405,7 @@ static void reload(struct daemon *d, const void *old)
     asd_store_set_limits(asd->store, capacity(config, &asd->room), (unsigned)config->limit_percent);
     asd_store_verify_checksums(asd->store, config->verify_checksums);
     asd_scrub_set(asd->scrub, &settings);
+    tls_config_reload_server(&config->tls, asd->tls);
 }
 
 int main(int argc, char **argv)

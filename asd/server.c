@@ -68,6 +68,7 @@ static struct asd_server *server_new(const struct asd_server_options *options)
     CHECK(options->threads <= ASD_SERVER_THREADS_MAX);
     server->store = options->store;
     server->asd_id = slice_str(options->asd_id);
+    server->tls = options->tls;
     server->wall_us = options->wall_us != NULL ? options->wall_us : clock_wall_us;
     server->created_s = (double)server->wall_us() / 1e6;
     server->created_ns = clock_mono_ns();

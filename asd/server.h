@@ -25,12 +25,14 @@ enum {
 
 struct asd_server;
 struct metrics;
+struct net_tls; /* net/tls.h */
 
 struct asd_server_options {
     struct asd_store *store; /* borrowed, outlives the server */
     const char *asd_id;      /* borrowed */
     const struct net_addr *addrs;
     unsigned addr_count;
+    struct net_tls *tls;       /* borrowed, outlives the server; for addresses that speak TLS */
     unsigned threads;          /* loops; 0: 1 */
     uint64_t (*wall_us)(void); /* as clock_wall_us(), which NULL means; for statistics only */
 };

@@ -12,6 +12,7 @@ int asd_lane_init(struct asd_lane *lane, struct asd_server *server, uv_loop_t *l
 {
     struct net_server_options net = {.ops = &asd_session_ops,
                                      .ctx = lane,
+                                     .tls = server->tls,
                                      .connections_max = ASD_SERVER_CONNECTIONS_MAX,
                                      .frame_bytes_max = ASD_FRAME_BYTES_MAX};
     uint64_t seed;

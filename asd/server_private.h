@@ -45,6 +45,7 @@ struct asd_lane {
 struct asd_server {
     struct asd_store *store;
     struct slice asd_id;
+    struct net_tls *tls; /* borrowed */
     struct asd_lane *lanes;
     unsigned lane_count;
     struct net_server **peers; /* of the first lane */

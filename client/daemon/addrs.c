@@ -30,6 +30,18 @@ int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ip
     return rc;
 }
 
+int daemon_addrs_tls(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
+                     struct err *e)
+{
+    unsigned before = addrs->count;
+    int rc = daemon_addrs_tcp(addrs, ips, port, e);
+
+    for (unsigned i = before; i < addrs->count; i++) {
+        net_addr_set_tls(&addrs->items[i]);
+    }
+    return rc;
+}
+
 int daemon_addrs_unix(struct daemon_addrs *addrs, const char *path, struct err *e)
 {
     char *uri;

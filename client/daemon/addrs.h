@@ -17,6 +17,9 @@ struct daemon_addrs {
  * CONFIG_NONE. ERR_CONFIG: more than DAEMON_ADDRS_MAX; -EINVAL: no address. */
 int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
                      struct err *e);
+/* The same, for TLS. */
+int daemon_addrs_tls(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
+                     struct err *e);
 /* Adds the unix socket at `path`; nothing when that is NULL. */
 int daemon_addrs_unix(struct daemon_addrs *addrs, const char *path, struct err *e);
 

@@ -36,6 +36,21 @@ static void no_ip_is_every_interface(void **state)
     assert_string_equal(addrs.items[0].text, "tcp://[::]:65535");
 }
 
+static void addresses_for_tls_come_behind_plain_ones(void **state)
+{
+    struct daemon_addrs addrs = {0};
+    struct err e;
+
+    (void)state;
+    assert_int_equal(daemon_addrs_tcp(&addrs, &both, 80, &e), 0);
+    assert_int_equal(daemon_addrs_tls(&addrs, &both, 443, &e), 0);
+    assert_int_equal(addrs.count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(addrs.items[i].is_tls, i >= 2);
+        assert_int_equal(net_addr_port(&addrs.items[i]), i >= 2 ? 443 : 80);
+    }
+}
+
 static void no_port_and_no_path_are_no_address(void **state)
 {
     struct daemon_addrs addrs = {0};
@@ -97,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_ip_gets_the_port),
         cmocka_unit_test(no_ip_is_every_interface),
+        cmocka_unit_test(addresses_for_tls_come_behind_plain_ones),
         cmocka_unit_test(no_port_and_no_path_are_no_address),
         cmocka_unit_test(a_socket_comes_behind_what_is_there),
         cmocka_unit_test(what_is_no_address_is_refused_by_name),

@@ -66,6 +66,26 @@ static void bad_addresses_are_refused_with_the_text_in_the_message(void **state)
     }
 }
 
+static void a_port_with_tls_prints_so_and_knows_its_ip(void **state)
+{
+    static const char *const ips[] = {"192.0.2.1", "2001:db8::1"};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char ip[NET_ADDR_IP_MAX];
+        struct net_addr addr;
+        struct err e;
+
+        assert_int_equal(net_addr_tcp(&addr, ips[i], 80, &e), 0);
+        assert_false(addr.is_tls);
+        net_addr_set_tls(&addr);
+        assert_true(addr.is_tls);
+        assert_string_equal(addr.text, i == 0 ? "tls://192.0.2.1:80" : "tls://[2001:db8::1]:80");
+        net_addr_ip(&addr, ip);
+        assert_string_equal(ip, ips[i]);
+    }
+}
+
 static void an_address_from_the_kernel_prints_the_same(void **state)
 {
     struct net_addr addr, again;
@@ -85,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses_are_read_and_printed_as_given),
         cmocka_unit_test(bad_addresses_are_refused_with_the_text_in_the_message),
+        cmocka_unit_test(a_port_with_tls_prints_so_and_knows_its_ip),
         cmocka_unit_test(an_address_from_the_kernel_prints_the_same),
     };
 
