@@ -4,6 +4,8 @@
 
 #define AT(member) CONFIG_AT(struct proxy_config, member)
 
+static const struct config_key tls_keys[] = TLS_CONFIG_CLIENT_KEYS(struct proxy_config, tls);
+
 const struct config_key proxy_config_keys[] = {
     CONFIG_ROW_REGISTRY_URL(AT(registry_url)),
     CONFIG_ROW_IPS(AT(ips)),
@@ -76,7 +78,7 @@ const struct config_key proxy_config_keys[] = {
     CONFIG_ROW_HTTP_PORT(AT(http_port)),
     CONFIG_ROW_HTTP_IPS(AT(http_ips)),
     CONFIG_ROW_TRANSPORT(AT(transport)),
-    CONFIG_ROW_NO_TLS("tls_client", AT(tls)),
+    TLS_CONFIG_CLIENT_ROW(tls_keys, struct proxy_config, tls),
     CONFIG_ROW_UNUSED("albamgr_connection_pool_size"),
     CONFIG_ROW_UNUSED("nsm_host_connection_pool_size"),
     CONFIG_ROW_UNUSED("osd_connection_pool_size"),
@@ -98,5 +100,5 @@ int proxy_config_check(const void *config, struct err *e)
     if (c->port == CONFIG_NONE && c->socket == NULL) {
         return err_say(e, ERR_CONFIG, "neither 'port' nor 'socket': nobody could connect");
     }
-    return 0;
+    return tls_config_check_client(&c->tls, e);
 }

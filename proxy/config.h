@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "daemon/config.h"
+#include "daemon/tls_config.h"
 
 struct proxy_config {
     char *registry_url; /* engine URL or the path of a file that holds one */
@@ -25,8 +26,9 @@ struct proxy_config {
     int64_t http_port; /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;
 
-    char *transport; /* these have one allowed value each */
-    struct json_t *tls;
+    struct tls_config_client tls;
+
+    char *transport; /* one allowed value */
 };
 
 extern const struct config_key proxy_config_keys[];

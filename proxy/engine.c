@@ -25,7 +25,7 @@ static bool address_of(const struct registry_osd *osd, struct net_addr *ret_addr
     struct err e;
 
     for (unsigned i = 0; i < osd->ip_count; i++) {
-        if (net_addr_tcp(ret_addr, osd->ips[i], osd->port, &e) == 0) {
+        if (registry_osd_addr(osd, i, ret_addr, &e) == 0) {
             return true;
         }
         log_warn("engine", "bad osd address", "long_id=%s why=\"%s\"", osd->long_id, e.msg);
@@ -114,6 +114,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     tags_init(&engine->tags, engine);
     engine->osds =
         osds_new(loop, &(struct osds_options){.timeout_ms = engine->options.osd_timeout_ms,
+                                              .tls = kv_tls(registry_kv(registry)),
                                               .near_nodes = options->near_nodes,
                                               .near_node_count = options->near_node_count});
     CHECK(uv_timer_init(loop, &engine->timer) == 0);

@@ -33,6 +33,7 @@ struct proxy {
     struct metrics metrics;
     struct metric_collector collector;
     char *fs_dirs[FS_DIRS_MAX];
+    struct net_tls *tls; /* NULL: none */
     struct connect connect;
     bool connected; /* `connect` is to be closed */
 };
@@ -172,11 +173,12 @@ static int start_http(struct proxy *p, const struct proxy_config *config, struct
     return http_server_new(daemon_loop(p->daemon), &options, &p->http, e);
 }
 
-static void free_fs_dirs(struct proxy *p)
+static void release(struct proxy *p)
 {
     for (unsigned i = 0; i < FS_DIRS_MAX; i++) {
         free(p->fs_dirs[i]);
     }
+    net_tls_free(p->tls);
 }
 
 static void on_abandoned(void *ctx)
@@ -191,7 +193,7 @@ static void abandon(struct proxy *p)
 
     connect_close(&p->connect, on_abandoned, &done);
     loop_run_until(daemon_loop(p->daemon), &done);
-    free_fs_dirs(p);
+    release(p);
 }
 
 static int start(struct daemon *d, struct err *e)
@@ -202,11 +204,12 @@ static int start(struct daemon *d, struct err *e)
 
     p->daemon = d;
     rc = check_fs_dirs(p, config, e);
-    rc = rc != 0
-             ? rc
-             : connect_start(&p->connect, daemon_loop(d), config->registry_url, on_registry, p, e);
+    rc = rc != 0 ? rc : tls_config_open_client(&config->tls, &p->tls, e);
+    rc = rc != 0 ? rc
+                 : connect_start(&p->connect, daemon_loop(d), config->registry_url, p->tls,
+                                 on_registry, p, e);
     if (rc != 0) {
-        free_fs_dirs(p);
+        release(p);
         return rc;
     }
     p->connected = true;
@@ -257,7 +260,7 @@ static void stop_step(struct proxy *p)
     } else if (p->connected) {
         connect_close(&p->connect, on_connect_closed, p);
     } else {
-        free_fs_dirs(p);
+        release(p);
         daemon_stopped(p->daemon);
     }
 }
@@ -265,6 +268,15 @@ static void stop_step(struct proxy *p)
 static void stop(struct daemon *d)
 {
     stop_step(daemon_ctx(d));
+}
+
+static void reload(struct daemon *d, const void *old)
+{
+    const struct proxy *p = daemon_ctx(d);
+    const struct proxy_config *config = daemon_config(d);
+
+    (void)old;
+    tls_config_reload_client(&config->tls, p->tls);
 }
 
 int main(int argc, char **argv)
@@ -277,7 +289,8 @@ int main(int argc, char **argv)
                                            .ctx = &proxy,
                                            .check = proxy_config_check,
                                            .start = start,
-                                           .stop = stop};
+                                           .stop = stop,
+                                           .reload = reload};
 
     return daemon_main(&options, argc, argv);
 }

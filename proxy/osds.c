@@ -17,6 +17,7 @@ struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options)
     struct osds *osds = mem_zalloc(sizeof(*osds));
 
     osds->loop = loop;
+    osds->tls = options->tls;
     osds->probe_timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : 10000;
     osds->near_node_count = options->near_node_count;
     osds->near_nodes = mem_array(options->near_node_count + 1, sizeof(*osds->near_nodes));
@@ -102,6 +103,7 @@ static void connect_to(struct osd *osd, const struct osds_entry *entry)
     osd->addr = entry->addr;
     set_text(&osd->long_id, entry->long_id);
     osd->client = asd_client_new(osds->loop, &(struct asd_client_options){.addr = osd->addr,
+                                                                          .tls = osds->tls,
                                                                           .long_id = osd->long_id,
                                                                           .owner = entry->owner});
     osds->open++;

@@ -90,6 +90,7 @@ struct osds_options {
     unsigned timeout_ms;           /* of a probe; 0: 10 s */
     const char *const *near_nodes; /* read preference: node ids; copied */
     unsigned near_node_count;
+    struct net_tls *tls; /* borrowed; who we are, for addresses that speak TLS */
 };
 
 struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options);

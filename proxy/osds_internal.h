@@ -8,6 +8,7 @@ enum { OSDS_TICK_MS = 200, OSDS_USAGE_EVERY_MS = 60000 };
 
 struct osds {
     uv_loop_t *loop;
+    struct net_tls *tls; /* borrowed */
     struct later later;
     uv_timer_t tick; /* probes that are due */
     bool tick_on;

@@ -8,8 +8,11 @@
 
 #define AT(member) CONFIG_AT(struct driver_config, member)
 
+static const struct config_key tls_keys[] = TLS_CONFIG_CLIENT_KEYS(struct driver_config, tls);
+
 const struct config_key driver_config_keys[] = {
     CONFIG_ROW_REGISTRY_URL(AT(registry_url)),
+    TLS_CONFIG_CLIENT_ROW(tls_keys, struct driver_config, tls),
     {.name = "proxies",
      .type = CONFIG_STRINGS,
      .flags = CONFIG_REQUIRED,
@@ -144,5 +147,5 @@ int driver_config_check(const void *config, struct err *e)
             "'nbd_ips' is empty: name the addresses of 'nbd_port' (\"::\" is every one), "
             "or make 'nbd_port' null and give 'nbd_socket'");
     }
-    return 0;
+    return tls_config_check_client(&c->tls, e);
 }

@@ -5,9 +5,11 @@
 #include <stdint.h>
 
 #include "daemon/config.h"
+#include "daemon/tls_config.h"
 
 struct driver_config {
-    char *registry_url;            /* engine URL or the path of a file that holds one */
+    char *registry_url; /* engine URL or the path of a file that holds one */
+    struct tls_config_client tls;
     struct config_strings proxies; /* "unix:///…", "tcp://…" */
     char *home;                    /* journal/ and map/ lie in it */
     char *driver_id;               /* owner of the volumes opened here */

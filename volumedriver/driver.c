@@ -192,7 +192,7 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
                                    .sco_age_ms = (uint64_t)config->sco_age_ms,
                                    .checkpoint_bytes = (uint64_t)config->checkpoint_bytes};
     volume_host_init(&d->host);
-    rc = connect_start(&d->connect, loop, config->registry_url, on_registry, d, e);
+    rc = connect_start(&d->connect, loop, config->registry_url, d->tls, on_registry, d, e);
     if (rc == 0) {
         d->connected = true;
         uv_timer_start(&d->timer, on_tick, TICK_MS, TICK_MS);

@@ -37,6 +37,7 @@ enum {
 struct driver {
     uv_loop_t *loop;
     const struct driver_config *config;
+    struct net_tls *tls; /* borrowed; NULL: none */
     struct connect connect;
     struct backend_route *route;
     struct later later;

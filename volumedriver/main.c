@@ -92,7 +92,8 @@ static int start(struct daemon *d, struct err *e)
     metrics_init(&p->metrics);
     p->collector.collect = collect;
     metrics_collector(&p->metrics, &p->collector);
-    rc = start_http(p, config, e);
+    rc = tls_config_open_client(&config->tls, &p->driver.tls, e);
+    rc = rc != 0 ? rc : start_http(p, config, e);
     rc = rc != 0 ? rc : driver_start(&p->driver, daemon_loop(d), config, e);
     if (rc == 0) {
         driver_api_routes(&p->driver, p->management);
@@ -122,6 +123,7 @@ static void on_driver_stopped(struct driver *driver)
 {
     struct program *p = container_of(driver, struct program, driver);
 
+    net_tls_free(driver->tls);
     if (p->abandoning) {
         p->abandoned = true;
     } else {
@@ -147,6 +149,15 @@ static void stop(struct daemon *d)
     stop_step(daemon_ctx(d));
 }
 
+static void reload(struct daemon *d, const void *old)
+{
+    const struct program *p = daemon_ctx(d);
+    const struct driver_config *config = daemon_config(d);
+
+    (void)old;
+    tls_config_reload_client(&config->tls, p->driver.tls);
+}
+
 int main(int argc, char **argv)
 {
     struct program program = {0};
@@ -157,7 +168,8 @@ int main(int argc, char **argv)
                                            .ctx = &program,
                                            .check = driver_config_check,
                                            .start = start,
-                                           .stop = stop};
+                                           .stop = stop,
+                                           .reload = reload};
 
     return daemon_main(&options, argc, argv);
 }

@@ -38,11 +38,6 @@ extern const char *const config_log_levels[]; /* what log_level_parse() takes, t
         .name = "transport", .type = CONFIG_STRING, .flags = CONFIG_FIXED,                         \
         .default_json = "\"tcp\"", .offset = (at), .help = "no RDMA here"                          \
     }
-#define CONFIG_ROW_NO_TLS(key, at)                                                                 \
-    {                                                                                              \
-        .name = (key), .type = CONFIG_JSON, .flags = CONFIG_FIXED, .default_json = "null",         \
-        .offset = (at), .help = "TLS is not built into this version"                               \
-    }
 #define CONFIG_ROW_UNUSED(key)                                                                     \
     {                                                                                              \
         .name = (key), .type = CONFIG_JSON, .flags = CONFIG_UNUSED, .help = "not used"             \

@@ -32,11 +32,11 @@ static void try_now(struct connect *c)
     registry_refresh(c->registry, on_refreshed, c);
 }
 
-int connect_start(struct connect *c, uv_loop_t *loop, const char *where, connect_cb cb, void *ctx,
-                  struct err *e)
+int connect_start(struct connect *c, uv_loop_t *loop, const char *where, struct net_tls *tls,
+                  connect_cb cb, void *ctx, struct err *e)
 {
     struct kv *kv;
-    int rc = kv_open(loop, where, &kv, e);
+    int rc = kv_open(loop, where, tls, &kv, e);
 
     if (rc != 0) {
         return rc;

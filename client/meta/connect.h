@@ -28,9 +28,9 @@ struct connect {
     void *close_ctx;
 };
 
-/* `where` as in kv_open(). Non-zero: nothing was opened, `cb` will not run. */
-int connect_start(struct connect *connect, uv_loop_t *loop, const char *where, connect_cb cb,
-                  void *ctx, struct err *e);
+/* `where` and `tls` as in kv_open(). Non-zero: nothing was opened, `cb` will not run. */
+int connect_start(struct connect *connect, uv_loop_t *loop, const char *where, struct net_tls *tls,
+                  connect_cb cb, void *ctx, struct err *e);
 /* Closes the registry too; before `cb` has run or after. */
 void connect_close(struct connect *connect, void (*cb)(void *ctx), void *ctx);
 

@@ -248,6 +248,11 @@ const char *kv_url(const struct kv *kv)
     return kv->url;
 }
 
+struct net_tls *kv_tls(const struct kv *kv)
+{
+    return kv->tls;
+}
+
 uv_loop_t *kv_loop(const struct kv *kv)
 {
     return kv->loop;

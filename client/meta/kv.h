@@ -39,6 +39,7 @@ enum {
 };
 
 struct kv;
+struct net_tls; /* net/tls.h */
 
 struct kv_item {
     struct slice key;
@@ -60,15 +61,17 @@ typedef void (*kv_close_cb)(void *ctx);
 
 /* ---- opening ---- */
 
-/* `where` is an engine URL (asd://host:port, asd://host:port/long-id), or file://path or the
- * path of a file that holds one. Writes the URL (KV_URL_BYTES_MAX). ERR_CONFIG names what is
- * wrong; a URL of an engine that does not exist (arakoon://) or is not in this build is
- * refused by name. Reads a file: not on a busy loop. */
+/* `where` is an engine URL (asd://host:port, asd://host:port/long-id, asd+tls:// for TLS), or
+ * file://path or the path of a file that holds one. Writes the URL (KV_URL_BYTES_MAX). ERR_CONFIG
+ * names what is wrong; a URL of an engine that does not exist (arakoon://) or is not in this build
+ * is refused by name. Reads a file: not on a busy loop. */
 int kv_url_load(const char *where, char ret_url[KV_URL_BYTES_MAX], struct err *e);
 /* The same check for text that must be a URL. */
 int kv_url_check(const char *url, struct err *e);
-/* kv_url_load() and an engine on it; connects with the first call. */
-int kv_open(uv_loop_t *loop, const char *where, struct kv **ret_kv, struct err *e);
+/* kv_url_load() and an engine on it; connects with the first call. `tls` (borrowed until it is
+ * closed, or NULL): for where TLS is spoken. */
+int kv_open(uv_loop_t *loop, const char *where, struct net_tls *tls, struct kv **ret_kv,
+            struct err *e);
 
 /* Take the store for metadata, so that it is never claimed as storage. Once for each store,
  * again is harmless. ERR_EXISTS: it is storage, of the alba that the message names. Before that
@@ -131,13 +134,13 @@ void kv_apply(struct kv *kv, const struct kv_txn *txn, unsigned timeout_ms, kv_c
 
 /* Answer with 0 after `delay_ms`, or with ERR_CANCELED when the engine is closed. */
 void kv_sleep(struct kv *kv, unsigned delay_ms, kv_cb cb, void *ctx);
-/* Answer soon with this error. */
-void kv_fail(struct kv *kv, const struct err *e, kv_cb cb, void *ctx);
+void kv_fail(struct kv *kv, const struct err *e, kv_cb cb, void *ctx); /* soon, with this error */
 
 /* ---- end ---- */
 
 const char *kv_url(const struct kv *kv);
 uv_loop_t *kv_loop(const struct kv *kv);
+struct net_tls *kv_tls(const struct kv *kv); /* as kv_open() was given it */
 /* Everything open, and every later call, is answered with ERR_CANCELED, not at its deadline: for
  * somebody who wants to end. Again is harmless. */
 void kv_cancel(struct kv *kv);

@@ -228,7 +228,7 @@ static void asd_start(struct kv *kv, struct kv_op *op)
 
     list_init(&a->link);
     if (op->kind == KV_OP_PREPARE) {
-        osd_claim(kv->loop, &asd->addr, asd->long_id[0] != '\0' ? asd->long_id : NULL,
+        osd_claim(kv->loop, &asd->addr, kv->tls, asd->long_id[0] != '\0' ? asd->long_id : NULL,
                   OSD_OWNER_METADATA, KV_TIMEOUT_DEFAULT_MS, on_prepared, a);
     } else {
         op_send(a);
@@ -282,17 +282,21 @@ static const struct kv_engine_ops asd_ops = {.start = asd_start,
                                              .close = asd_close,
                                              .op_bytes = sizeof(struct asd_op)};
 
-/* asd://host:port[/long-id] */
+/* asd://host:port[/long-id], asd+tls://… */
 static int parse_url(struct kv_asd *asd, const char *url, struct err *e)
 {
-    const char *authority = url + strlen("asd://");
+    bool is_tls = strncmp(url, "asd+tls", strlen("asd+tls")) == 0;
+    const char *authority = strstr(url, "://") + strlen("://");
     size_t authority_bytes = strcspn(authority, "/");
     const char *long_id = authority + authority_bytes;
     char tcp[NET_ADDR_TEXT_MAX];
     int n = snprintf(tcp, sizeof(tcp), "tcp://%.*s", (int)authority_bytes, authority);
 
     if (n < 0 || (size_t)n >= sizeof(tcp) || net_addr_parse(&asd->addr, tcp, e) != 0) {
-        return err_say(e, ERR_CONFIG, "'%s' is not asd://host:port", url);
+        return err_say(e, ERR_CONFIG, "'%s' is not asd%s://host:port", url, is_tls ? "+tls" : "");
+    }
+    if (is_tls) {
+        net_addr_set_tls(&asd->addr);
     }
     long_id += *long_id == '/';
     if (strlen(long_id) > ASD_ID_BYTES_MAX) {
@@ -302,7 +306,8 @@ static int parse_url(struct kv_asd *asd, const char *url, struct err *e)
     return 0;
 }
 
-int kv_asd_open(uv_loop_t *loop, const char *url, struct kv **ret_kv, struct err *e)
+int kv_asd_open(uv_loop_t *loop, const char *url, struct net_tls *tls, struct kv **ret_kv,
+                struct err *e)
 {
     struct kv_asd *asd = mem_zalloc(sizeof(*asd));
     struct asd_client_options options = {0};
@@ -312,10 +317,12 @@ int kv_asd_open(uv_loop_t *loop, const char *url, struct kv **ret_kv, struct err
         return e->code;
     }
     kv_engine_init(&asd->kv, &asd_ops, loop, url);
+    asd->kv.tls = tls;
     list_init(&asd->waiting);
     list_init(&asd->calls);
     CHECK(uv_timer_init(loop, &asd->retry_timer) == 0);
     options.addr = asd->addr;
+    options.tls = tls;
     options.long_id = asd->long_id[0] != '\0' ? asd->long_id : NULL;
     options.owner = OSD_OWNER_METADATA; /* an empty store would say that nothing exists */
     asd->client = asd_client_new(loop, &options);

@@ -48,7 +48,8 @@ struct kv_engine_ops {
 struct kv {
     const struct kv_engine_ops *ops;
     uv_loop_t *loop;
-    char *url; /* owned */
+    char *url;           /* owned */
+    struct net_tls *tls; /* borrowed; NULL: no TLS */
     struct list open;
     struct list answers;  /* to be answered from the loop */
     struct list sleepers; /* … and those with a time (deadline_ms) */
@@ -78,7 +79,8 @@ void kv_op_finish(struct kv_op *op, int rc);
 /* Answer soon, from the loop, with op->err (set by the caller, rc = err.code). */
 void kv_op_fail(struct kv_op *op);
 
-/* The asd:// engine. `url` was checked. */
-int kv_asd_open(uv_loop_t *loop, const char *url, struct kv **ret_kv, struct err *e);
+/* The asd:// and asd+tls:// engine. `url` was checked. */
+int kv_asd_open(uv_loop_t *loop, const char *url, struct net_tls *tls, struct kv **ret_kv,
+                struct err *e);
 
 #endif

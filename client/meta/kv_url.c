@@ -27,7 +27,7 @@ int kv_url_check(const char *url, struct err *e)
         return err_set(e, ERR_CONFIG, "engine URL of %zu bytes (at most %d)", strlen(url),
                        KV_URL_BYTES_MAX - 1);
     }
-    if (has_prefix(url, "asd://")) {
+    if (has_prefix(url, "asd://") || has_prefix(url, "asd+tls://")) {
         return 0;
     }
     if (has_prefix(url, "arakoon://")) {
@@ -99,7 +99,8 @@ int kv_url_load(const char *where, char ret_url[KV_URL_BYTES_MAX], struct err *e
     return 0;
 }
 
-int kv_open(uv_loop_t *loop, const char *where, struct kv **ret_kv, struct err *e)
+int kv_open(uv_loop_t *loop, const char *where, struct net_tls *tls, struct kv **ret_kv,
+            struct err *e)
 {
     char url[KV_URL_BYTES_MAX];
 
@@ -107,5 +108,5 @@ int kv_open(uv_loop_t *loop, const char *where, struct kv **ret_kv, struct err *
     if (kv_url_load(where, url, e) != 0) {
         return e->code;
     }
-    return kv_asd_open(loop, url, ret_kv, e);
+    return kv_asd_open(loop, url, tls, ret_kv, e);
 }

@@ -210,11 +210,12 @@ static void step(struct identity_op *op)
     CHECK(rc == 0); /* the client is ours alone: its queue is not full */
 }
 
-void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id, const char *owner,
-               unsigned timeout_ms, osd_identity_cb cb, void *ctx)
+void osd_claim(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
+               const char *long_id, const char *owner, unsigned timeout_ms, osd_identity_cb cb,
+               void *ctx)
 {
     struct identity_op *op = mem_zalloc(sizeof(*op));
-    struct asd_client_options options = {.addr = *addr, .long_id = long_id};
+    struct asd_client_options options = {.addr = *addr, .tls = tls, .long_id = long_id};
 
     op->claimer = owner != NULL ? mem_strdup(owner) : NULL;
     op->owner = mem_strdup("");
@@ -225,8 +226,8 @@ void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id
     step(op);
 }
 
-void osd_identify(uv_loop_t *loop, const struct net_addr *addr, const char *long_id,
-                  unsigned timeout_ms, osd_identity_cb cb, void *ctx)
+void osd_identify(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
+                  const char *long_id, unsigned timeout_ms, osd_identity_cb cb, void *ctx)
 {
-    osd_claim(loop, addr, long_id, NULL, timeout_ms, cb, ctx);
+    osd_claim(loop, addr, tls, long_id, NULL, timeout_ms, cb, ctx);
 }

@@ -15,6 +15,8 @@
 /* Owner of an ASD that holds metadata: nobody's storage. */
 #define OSD_OWNER_METADATA "alba-metadata"
 
+struct net_tls; /* net/tls.h */
+
 struct osd_identity {
     const char *long_id;
     const char *owner; /* alba id, OSD_OWNER_METADATA, or "" when it is free */
@@ -26,12 +28,14 @@ struct osd_identity {
 typedef void (*osd_identity_cb)(void *ctx, int rc, const struct err *e,
                                 const struct osd_identity *identity);
 
-/* `long_id` NULL: whatever answers there. ERR_IDENTITY: another one. */
-void osd_identify(uv_loop_t *loop, const struct net_addr *addr, const char *long_id,
-                  unsigned timeout_ms, osd_identity_cb cb, void *ctx);
+/* `long_id` NULL: whatever answers there. ERR_IDENTITY: another one. `tls`: who we are, for an
+ * address that speaks TLS; may be NULL. */
+void osd_identify(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
+                  const char *long_id, unsigned timeout_ms, osd_identity_cb cb, void *ctx);
 /* Write the claim of `owner` (NULL: only ask), in one Apply that asserts that there is none. 0 also
  * when it is `owner`'s already. ERR_EXISTS: another's. */
-void osd_claim(uv_loop_t *loop, const struct net_addr *addr, const char *long_id, const char *owner,
-               unsigned timeout_ms, osd_identity_cb cb, void *ctx);
+void osd_claim(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
+               const char *long_id, const char *owner, unsigned timeout_ms, osd_identity_cb cb,
+               void *ctx);
 
 #endif

@@ -435,7 +435,8 @@ int registry_nsm(struct registry *registry, const char *host_id, struct nsm **re
         return err_set(e, ERR_CANCELED, "NSM host '%s'", host_id);
     }
     host = mem_zalloc(sizeof(*host));
-    if (registry->open_kv(kv_loop(registry->kv), record->url, &host->kv, e) != 0) {
+    if (registry->open_kv(kv_loop(registry->kv), record->url, kv_tls(registry->kv), &host->kv, e) !=
+        0) {
         free(host);
         return err_wrap(e, "NSM host '%s'", host_id);
     }

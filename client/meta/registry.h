@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "meta/kv.h"
 #include "meta/registry_view.h"
+#include "net/addr.h"
 
 struct registry;
 struct nsm;
@@ -54,6 +55,9 @@ void registry_init(struct registry *registry, registry_cb cb, void *ctx);
 
 /* ---- OSDs ---- */
 
+/* Where TLS is spoken, `index` of its addresses says so. */
+int registry_osd_addr(const struct registry_osd *osd, unsigned index, struct net_addr *ret_addr,
+                      struct err *e);
 /* From `osd`: long_id, ips, port, use_tls, node_id, datacenter, capacity_bytes. ERR_EXISTS. */
 void registry_osd_add(struct registry *registry, const struct registry_osd *osd, registry_cb cb,
                       void *ctx);

@@ -1,4 +1,5 @@
 /* OSDs of the registry, and claiming them. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,19 @@ static int check_osd(const struct registry_osd *osd, struct err *e)
         return err_say(e, ERR_CONFIG, "OSD '%s': its capacity is out of range", osd->long_id);
     }
     return 0;
+}
+
+int registry_osd_addr(const struct registry_osd *osd, unsigned index, struct net_addr *ret_addr,
+                      struct err *e)
+{
+    int rc = index < osd->ip_count
+                 ? net_addr_tcp(ret_addr, osd->ips[index], osd->port, e)
+                 : err_say(e, -EINVAL, "no address is registered for OSD '%s'", osd->long_id);
+
+    if (rc == 0 && osd->use_tls) {
+        net_addr_set_tls(ret_addr);
+    }
+    return rc;
 }
 
 /* ---- add, update, remove ---- */
@@ -211,13 +225,13 @@ static void claim_try(struct claim_op *claim)
         claim_done(c, c->err.code);
     } else if (osd->is_claimed) {
         claim_done(c, 0);
-    } else if (net_addr_tcp(&addr, osd->ips[claim->op.number], osd->port, &e) != 0) {
+    } else if (registry_osd_addr(osd, (unsigned)claim->op.number, &addr, &e) != 0) {
         err_copy(&c->err, &e);
         claim_done(c, e.code);
     } else {
         claim->registry->external++;
-        osd_claim(kv_loop(claim->registry->kv), &addr, osd->long_id, claim->alba_id,
-                  CLAIM_TIMEOUT_MS, on_claimed, claim);
+        osd_claim(kv_loop(claim->registry->kv), &addr, kv_tls(claim->registry->kv), osd->long_id,
+                  claim->alba_id, CLAIM_TIMEOUT_MS, on_claimed, claim);
     }
 }
 

@@ -242,7 +242,8 @@ void registry_nsm_host_add(struct registry *registry, const char *id, const char
         change_start(registry, &op->change, build_host_add, reg_op_done);
         return;
     }
-    if (registry->open_kv(kv_loop(registry->kv), url, &kv, &op->change.err) != 0) {
+    if (registry->open_kv(kv_loop(registry->kv), url, kv_tls(registry->kv), &kv, &op->change.err) !=
+        0) {
         reg_op_refuse(registry, op);
         return;
     }

@@ -21,8 +21,8 @@ struct registry_host { /* engine of an NSM host */
     struct nsm *nsm;
 };
 
-typedef int (*registry_open_kv_cb)(uv_loop_t *loop, const char *url, struct kv **ret_kv,
-                                   struct err *e);
+typedef int (*registry_open_kv_cb)(uv_loop_t *loop, const char *url, struct net_tls *tls,
+                                   struct kv **ret_kv, struct err *e);
 
 struct registry {
     struct kv *kv;

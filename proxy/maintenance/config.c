@@ -4,6 +4,8 @@
 
 #define AT(member) CONFIG_AT(struct maintenance_config, member)
 
+static const struct config_key tls_keys[] = TLS_CONFIG_CLIENT_KEYS(struct maintenance_config, tls);
+
 const struct config_key maintenance_config_keys[] = {
     CONFIG_ROW_REGISTRY_URL(AT(registry_url)),
     CONFIG_ROW_LOG_LEVEL(AT(log_level)),
@@ -46,7 +48,7 @@ const struct config_key maintenance_config_keys[] = {
              "deleted when seen twice with gc_grace_seconds between"},
     CONFIG_ROW_HTTP_PORT(AT(http_port)),
     CONFIG_ROW_HTTP_IPS(AT(http_ips)),
-    CONFIG_ROW_NO_TLS("tls_client", AT(tls)),
+    TLS_CONFIG_CLIENT_ROW(tls_keys, struct maintenance_config, tls),
     CONFIG_ROW_UNUSED("fragment_cache"),
     CONFIG_ROW_UNUSED("albamgr_connection_pool_size"),
     CONFIG_ROW_UNUSED("nsm_host_connection_pool_size"),
@@ -62,3 +64,8 @@ const struct config_key maintenance_config_keys[] = {
     CONFIG_ROW_UNUSED("propagate_osd_info_delay"),
     {0},
 };
+
+int maintenance_config_check(const void *config, struct err *e)
+{
+    return tls_config_check_client(&((const struct maintenance_config *)config)->tls, e);
+}

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "daemon/config.h"
+#include "daemon/tls_config.h"
 
 enum { MAINTENANCE_GRACE_SAFE_S = 3600 };
 
@@ -18,10 +19,12 @@ struct maintenance_config {
     int64_t unknown_scan_s;
     int64_t http_port; /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;
-
-    struct json_t *tls; /* one allowed value */
+    struct tls_config_client tls;
 };
 
 extern const struct config_key maintenance_config_keys[];
+
+/* What the table cannot say: the certificates are there. */
+int maintenance_config_check(const void *config, struct err *e);
 
 #endif

@@ -20,6 +20,7 @@
 struct maintenance {
     struct daemon *daemon;
     struct worker worker;
+    struct net_tls *tls; /* NULL: none */
     struct http_server *http;
     struct metrics metrics;
     struct metric_collector collector;
@@ -157,6 +158,7 @@ static void stop_step(struct maintenance *m)
     } else if (m->has_worker) {
         worker_stop(&m->worker);
     } else {
+        net_tls_free(m->tls);
         daemon_stopped(m->daemon);
     }
 }
@@ -225,7 +227,9 @@ static int start(struct daemon *d, struct err *e)
         log_warn("maintenance", "short grace: slow puts will fail", "gc_grace_seconds=%lld",
                  (long long)config->grace_s);
     }
-    rc = start_http(m, config, e);
+    rc = tls_config_open_client(&config->tls, &m->tls, e);
+    options.tls = m->tls;
+    rc = rc != 0 ? rc : start_http(m, config, e);
     if (rc == 0) {
         rc = worker_start(&m->worker, daemon_loop(d), &options, e);
         m->has_worker = rc == 0;
@@ -233,7 +237,19 @@ static int start(struct daemon *d, struct err *e)
             abandon_http(m);
         }
     }
+    if (rc != 0) {
+        net_tls_free(m->tls);
+    }
     return rc;
+}
+
+static void reload(struct daemon *d, const void *old)
+{
+    const struct maintenance *m = daemon_ctx(d);
+    const struct maintenance_config *config = daemon_config(d);
+
+    (void)old;
+    tls_config_reload_client(&config->tls, m->tls);
 }
 
 int main(int argc, char **argv)
@@ -244,8 +260,10 @@ int main(int argc, char **argv)
                                            .keys = maintenance_config_keys,
                                            .config_bytes = sizeof(struct maintenance_config),
                                            .ctx = &maintenance,
+                                           .check = maintenance_config_check,
                                            .start = start,
-                                           .stop = stop};
+                                           .stop = stop,
+                                           .reload = reload};
 
     return daemon_main(&options, argc, argv);
 }

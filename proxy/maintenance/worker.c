@@ -163,7 +163,8 @@ static int run(struct worker *w, struct err *e)
     struct lease_end lease_end = {.closed = true};
     struct connect connect;
     bool closed = false;
-    int rc = connect_start(&connect, &w->loop, w->options.url, on_connected, &connecting, e);
+    int rc = connect_start(&connect, &w->loop, w->options.url, w->options.tls, on_connected,
+                           &connecting, e);
 
     if (rc != 0) {
         return err_wrap(e, "albamgr_cfg_url");

@@ -17,7 +17,8 @@
 
 struct worker_options {
     struct agent_options agent;
-    const char *url; /* borrowed until the end */
+    const char *url;     /* borrowed until the end */
+    struct net_tls *tls; /* likewise; as kv_open() takes it */
     unsigned osd_timeout_ms;
     void (*on_work)(void *ctx); /* the registry was reached */
     /* Nothing is left open. rc: why it ended by itself; 0: it was asked to. */

@@ -10,10 +10,11 @@
 #include "daemon/nearest.h"
 
 /* Options every verb takes, behind its own in the same way. */
-enum common { COMMON_CONFIG, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_COUNT };
+enum common { COMMON_CONFIG, COMMON_TLS, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_COUNT };
 
 static const struct verb_option common_options[COMMON_COUNT + 1] = {
     [COMMON_CONFIG] = {.name = "config", .arg = "URL"},
+    [COMMON_TLS] = {.name = "tls", .arg = "CA,CERT,KEY"},
     [COMMON_JSON] = {.name = "to-json"},
     [COMMON_VERBOSE] = {.name = "verbose", .letter = 'v'},
     [COMMON_HELP] = {.name = "help", .letter = 'h'}, /* but where -h is the host */
@@ -81,6 +82,9 @@ static int take_common(struct cli *cli, int index, const char *value)
     switch (index) {
     case COMMON_CONFIG:
         cli->config = value;
+        return 0;
+    case COMMON_TLS:
+        cli->tls = value;
         return 0;
     case COMMON_JSON:
         cli->to_json = true;
@@ -182,6 +186,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     unsigned min = count_positionals(wanted, &max);
 
     cli->config = getenv("ALBA_CONFIG");
+    cli->tls = getenv("ALBA_CLI_TLS");
     for (int i = 0; cli->verb->options[i].name != NULL; i++) {
         cli->option_values[i] = cli->verb->options[i].value_default;
     }

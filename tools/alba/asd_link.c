@@ -27,8 +27,7 @@ static int find_osd(struct asd_link *l, const char *long_id)
                 long_id);
         return session_fail_mgr(&l->s, cli, MGR_OSD_UNKNOWN);
     }
-    rc = net_addr_tcp(&l->addr, osd->ips[0], osd->port, &cli->err);
-    return rc;
+    return registry_osd_addr(osd, 0, &l->addr, &cli->err);
 }
 
 int asd_link_open(struct asd_link *l, struct cli *cli)
@@ -39,7 +38,8 @@ int asd_link_open(struct asd_link *l, struct cli *cli)
 
     *l = (struct asd_link){.cli = cli};
     session_init(&l->s);
-    rc = cli_number(cli, "attempts", 1, ATTEMPTS_MAX, &l->attempts);
+    rc = session_use_tls(&l->s, cli);
+    rc = rc != 0 ? rc : cli_number(cli, "attempts", 1, ATTEMPTS_MAX, &l->attempts);
     if (rc != 0) {
         return rc;
     }
@@ -49,10 +49,14 @@ int asd_link_open(struct asd_link *l, struct cli *cli)
         rc = cli_number(cli, "port", 1, 65535, &port);
         rc = rc != 0 ? rc
                      : net_addr_tcp(&l->addr, cli_option(cli, "host"), (uint16_t)port, &cli->err);
+        if (rc == 0 && l->s.tls != NULL) {
+            net_addr_set_tls(&l->addr);
+        }
     }
     if (rc == 0) {
         l->client = asd_client_new(
-            &l->s.loop, &(struct asd_client_options){.addr = l->addr, .long_id = long_id});
+            &l->s.loop,
+            &(struct asd_client_options){.addr = l->addr, .tls = l->s.tls, .long_id = long_id});
     }
     return rc;
 }

@@ -33,6 +33,11 @@ static char help_letter(const struct verb *verb)
     return 'h';
 }
 
+static bool speaks_to_asds(const struct verb *verb)
+{
+    return verb->wants_registry || strcmp(verb->group, "One ASD") == 0;
+}
+
 void help_verb(const struct verb *verb, FILE *out)
 {
     fprintf(out, "Usage: alba %s [options]%s%s\n\n%s\n", verb->name,
@@ -50,6 +55,14 @@ void help_verb(const struct verb *verb, FILE *out)
                                           .arg = "URL",
                                           .help = "engine URL of the registry, or a file that "
                                                   "holds one (else $ALBA_CONFIG)"},
+                    out);
+    }
+    if (speaks_to_asds(verb)) {
+        show_option(&(struct verb_option){.name = "tls",
+                                          .arg = "CA,CERT,KEY",
+                                          .help = "PEM files, for ASDs and metadata where TLS is "
+                                                  "spoken, and for the ASD at --host (else "
+                                                  "$ALBA_CLI_TLS)"},
                     out);
     }
     show_option(&(struct verb_option){.name = "to-json", .help = "print one JSON document"}, out);

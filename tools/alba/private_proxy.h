@@ -14,8 +14,10 @@ struct private_proxy {
     char *uri; /* owned: "unix://…" */
 };
 
-/* Starts it and waits until it listens. Its file commands may use any path this user may. */
-int private_proxy_start(struct private_proxy *p, const char *config, struct err *e);
+/* Starts it and waits until it listens. `tls` is "CA,CERT,KEY" or NULL. Its file commands may use
+ * any path this user may. */
+int private_proxy_start(struct private_proxy *p, const char *config, const char *tls,
+                        struct err *e);
 void private_proxy_stop(struct private_proxy *p); /* accepts {0} */
 
 #endif

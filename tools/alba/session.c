@@ -1,15 +1,44 @@
 #include "alba/session.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "alba/verb.h"
 #include "base/check.h"
+#include "base/mem.h"
 #include "loop/run.h"
 #include "meta/kv.h"
+#include "net/tls.h"
 #include "wire/gather.h"
 
 void session_init(struct session *s)
 {
     *s = (struct session){0};
     CHECK(uv_loop_init(&s->loop) == 0);
+}
+
+int session_use_tls(struct session *s, struct cli *cli)
+{
+    char *ca = cli->tls != NULL ? mem_strdup(cli->tls) : NULL;
+    char *cert = ca != NULL ? strchr(ca, ',') : NULL;
+    char *key = cert != NULL ? strchr(cert + 1, ',') : NULL;
+    struct net_tls_files files = {.ca_cert = ca};
+    int rc = 0;
+
+    if (cert != NULL && key != NULL) {
+        *cert = '\0';
+        *key = '\0';
+        files.cert = cert + 1;
+        files.key = key + 1;
+    }
+    if (ca != NULL && key == NULL) {
+        rc = err_say(&cli->err, -EINVAL, "--tls=%.100s: want three files: CA,CERTIFICATE,KEY", ca);
+    } else if (ca != NULL) {
+        rc = net_tls_new(NET_TLS_CLIENT, &files, &s->tls, &cli->err);
+    }
+    free(ca);
+    return rc;
 }
 
 void session_done(void *ctx, int rc, const struct err *e)
@@ -40,7 +69,7 @@ int session_open_registry(struct session *s, const char *config)
                        "which deployment? give --config=URL (or a file that holds one), or set "
                        "ALBA_CONFIG; `alba up` writes D/alba.url");
     }
-    rc = kv_open(&s->loop, config, &s->kv, &s->err);
+    rc = kv_open(&s->loop, config, s->tls, &s->kv, &s->err);
     if (rc != 0) {
         return rc;
     }
@@ -54,6 +83,10 @@ int session_open(struct session *s, struct cli *cli)
     int rc;
 
     session_init(s);
+    rc = session_use_tls(s, cli);
+    if (rc != 0) {
+        return rc;
+    }
     rc = session_open_registry(s, cli->config);
     return rc == 0 ? 0 : session_fail_mgr(s, cli, MGR_UNKNOWN);
 }
@@ -78,6 +111,7 @@ void session_close(struct session *s)
     blocking_reply_release(&s->raw);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&s->loop) == 0);
+    net_tls_free(s->tls);
 }
 
 /* ---- proxy ---- */

@@ -32,6 +32,7 @@ enum session_mgr_code {
 
 struct session {
     uv_loop_t loop;
+    struct net_tls *tls; /* --tls; NULL: none */
     struct kv *kv;
     struct registry *registry;
     struct proxy_client *proxy;
@@ -45,6 +46,8 @@ struct session {
 
 /* A loop and nothing else. */
 void session_init(struct session *s);
+/* Reads the files that --tls names, if it is there: before all that connects. */
+int session_use_tls(struct session *s, struct cli *cli);
 /* Opens `config` (NULL: refused with a hint) and loads the registry. */
 int session_open_registry(struct session *s, const char *config);
 /* The same for a verb; a failure is in cli->err. */

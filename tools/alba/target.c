@@ -34,13 +34,17 @@ int target_open(struct target *t, struct cli *cli)
 
     *t = (struct target){.is_private = cli->verb->wants_registry};
     session_init(&t->s);
+    rc = session_use_tls(&t->s, cli);
+    if (rc != 0) {
+        return rc;
+    }
     if (t->is_private) {
         /* The proxy would wait for metadata that does not answer, and say nothing. */
         rc = session_open_registry(&t->s, cli->config);
         if (rc != 0) {
             return session_fail_mgr(&t->s, cli, MGR_UNKNOWN);
         }
-        rc = private_proxy_start(&t->proxy, cli->config, &cli->err);
+        rc = private_proxy_start(&t->proxy, cli->config, cli->tls, &cli->err);
         return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
     }
     rc = proxy_uri(cli, &uri);

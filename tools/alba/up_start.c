@@ -129,7 +129,7 @@ static int start_registry(struct up *up)
     }
     if (rc == 0) {
         url[strlen(url) - 1] = '\0';
-        rc = kv_open(&up->s.loop, url, &up->s.kv, &up->s.err);
+        rc = kv_open(&up->s.loop, url, NULL, &up->s.kv, &up->s.err);
     }
     if (rc == 0) {
         up->s.registry = registry_new(up->s.kv);

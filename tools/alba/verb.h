@@ -48,6 +48,7 @@ struct cli {
     const char *positionals[VERB_POSITIONALS_MAX];
     unsigned positional_count;
     const char *config; /* --config, or $ALBA_CONFIG, or NULL */
+    const char *tls;    /* --tls, or $ALBA_CLI_TLS, or NULL: "CA,CERT,KEY" */
     bool to_json;
     bool verbose;
 

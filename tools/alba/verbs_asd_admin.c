@@ -133,17 +133,16 @@ static void show_statistics(const struct cli *cli)
 
 /* ---- statistics of many ---- */
 
-static json_t *osd_statistics(uv_loop_t *loop, const struct registry_osd *osd, bool clear)
+static json_t *osd_statistics(struct session *s, const struct registry_osd *osd, bool clear)
 {
-    struct asd_client_options options = {.long_id = osd->long_id};
+    struct asd_client_options options = {.long_id = osd->long_id, .tls = s->tls};
+    uv_loop_t *loop = &s->loop;
     struct asd_client *client;
     json_t *result = NULL;
     bool escaped;
     struct err e = {0};
 
-    if (osd->ip_count == 0) {
-        err_say(&e, -EINVAL, "no address is registered");
-    } else if (net_addr_tcp(&options.addr, osd->ips[0], osd->port, &e) == 0) {
+    if (registry_osd_addr(osd, 0, &options.addr, &e) == 0) {
         client = asd_client_new(loop, &options);
         result = ask_statistics(loop, client, clear, SOON_MS, &e);
         blocking_asd_close(loop, client);
@@ -164,7 +163,7 @@ static int statistics_of_all(struct cli *cli, struct session *s)
         const struct registry_osd *osd = registry_view_osd(view, i);
 
         json_object_set_new(cli->result, osd->long_id,
-                            osd_statistics(&s->loop, osd, cli_flag(cli, "clear")));
+                            osd_statistics(s, osd, cli_flag(cli, "clear")));
     }
     return 0;
 }
@@ -182,8 +181,7 @@ static int statistics_of_named(struct cli *cli, struct session *s)
                     long_id);
             return session_fail_mgr(s, cli, MGR_OSD_UNKNOWN);
         }
-        json_object_set_new(cli->result, long_id,
-                            osd_statistics(&s->loop, osd, cli_flag(cli, "clear")));
+        json_object_set_new(cli->result, long_id, osd_statistics(s, osd, cli_flag(cli, "clear")));
     }
     return 0;
 }

@@ -59,16 +59,16 @@ static json_t *osd_json(const struct registry_view *view, const struct registry_
 }
 
 /* What the disk itself says; null for an OSD that does not answer. */
-static void add_usage(uv_loop_t *loop, const struct registry_osd *osd, json_t *o)
+static void add_usage(struct session *s, const struct registry_osd *osd, json_t *o)
 {
-    struct asd_client_options options = {.long_id = osd->long_id};
+    struct asd_client_options options = {.long_id = osd->long_id, .tls = s->tls};
     const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
     struct asd_answer answer;
     struct err e;
-    int rc = osd->ip_count != 0 ? net_addr_tcp(&options.addr, osd->ips[0], osd->port, &e) : -EINVAL;
+    int rc = registry_osd_addr(osd, 0, &options.addr, &e);
 
     if (rc == 0) {
-        rc = asd_call(loop, &options, &request, ASD_TIMEOUT_MS, &answer, &e);
+        rc = asd_call(&s->loop, &options, &request, ASD_TIMEOUT_MS, &answer, &e);
     }
     json_object_set_new(o, "answers", json_boolean(rc == 0));
     if (rc != 0) {
@@ -127,7 +127,7 @@ static int list_osds(struct cli *cli, enum osd_filter filter)
             continue;
         }
         o = osd_json(view, osd);
-        add_usage(&s.loop, osd, o);
+        add_usage(&s, osd, o);
         osd_view_add(&seen, osd->long_id, o);
         json_array_insert_new(cli->result, place_by_id(cli->result, osd), o);
     }
@@ -196,8 +196,11 @@ static int ask_asd(struct session *s, const char *host, uint16_t port, char **re
     struct net_addr addr;
     int rc = net_addr_tcp(&addr, host, port, &s->err);
 
+    if (rc == 0 && s->tls != NULL) {
+        net_addr_set_tls(&addr);
+    }
     if (rc == 0) {
-        osd_identify(&s->loop, &addr, NULL, ASD_TIMEOUT_MS, on_identified, &a);
+        osd_identify(&s->loop, &addr, s->tls, NULL, ASD_TIMEOUT_MS, on_identified, &a);
         rc = session_wait(s);
     }
     return rc;
@@ -206,8 +209,13 @@ static int ask_asd(struct session *s, const char *host, uint16_t port, char **re
 int osd_register(struct session *s, const char *host, uint16_t port, const char *node_id,
                  const char *datacenter, char **ret_long_id)
 {
-    struct registry_osd osd = {
-        .ips = {host}, .ip_count = 1, .port = port, .node_id = node_id, .datacenter = datacenter};
+    bool use_tls = s->tls != NULL;
+    struct registry_osd osd = {.ips = {host},
+                               .ip_count = 1,
+                               .port = port,
+                               .use_tls = use_tls,
+                               .node_id = node_id,
+                               .datacenter = datacenter};
     const struct registry_osd *old;
     int rc = ask_asd(s, host, port, ret_long_id, &osd.capacity_bytes);
 
@@ -216,7 +224,8 @@ int osd_register(struct session *s, const char *host, uint16_t port, const char 
     }
     osd.long_id = *ret_long_id;
     old = registry_view_osd_find(registry_view(s->registry), osd.long_id);
-    if (old != NULL && old->port == port && old->ip_count == 1 && strcmp(old->ips[0], host) == 0) {
+    if (old != NULL && old->port == port && old->use_tls == use_tls && old->ip_count == 1 &&
+        strcmp(old->ips[0], host) == 0) {
         return err_say(&s->err, ERR_EXISTS, "osd %s is registered already", osd.long_id);
     }
     if (old != NULL) {

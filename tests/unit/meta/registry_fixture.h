@@ -42,9 +42,11 @@ static inline int reg_await(struct fixture *f, struct reg_wait *w)
 
 static struct fixture *current; /* for open_host, which has no context */
 
-static inline int open_host(uv_loop_t *loop, const char *url, struct kv **ret_kv, struct err *e)
+static inline int open_host(uv_loop_t *loop, const char *url, struct net_tls *tls,
+                            struct kv **ret_kv, struct err *e)
 {
     (void)e;
+    (void)tls;
     (void)url;
     *ret_kv = kv_mem_open(loop, current->host_store);
     return 0;

@@ -211,6 +211,8 @@ static void a_url_may_lie_in_a_file(void **state)
     assert_string_equal(url, "asd://127.0.0.1:8000");
     assert_int_equal(kv_url_load("asd://[::1]:1/x", url, &e), 0);
     assert_string_equal(url, "asd://[::1]:1/x");
+    assert_int_equal(kv_url_load("asd+tls://[::1]:1/x", url, &e), 0);
+    assert_string_equal(url, "asd+tls://[::1]:1/x");
     write_file(path, "[global]\ncluster = node_0\n");
     expect_refused(path, "arakoon configuration");
     write_file(path, "arakoon://x\n");

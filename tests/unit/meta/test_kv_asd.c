@@ -57,7 +57,7 @@ static struct kv *open_engine(struct fixture *f, const char *url)
     struct kv *kv;
     struct err e;
 
-    assert_int_equal(kv_open(&f->loop, url, &kv, &e), 0);
+    assert_int_equal(kv_open(&f->loop, url, NULL, &kv, &e), 0);
     return kv;
 }
 
@@ -337,7 +337,7 @@ static void expect_owner(struct fixture *f, const struct asd_process *asd, const
     struct net_addr addr = addr_of(asd);
     struct probe_wait w = {0};
 
-    osd_identify(&f->loop, &addr, NULL, 5000, on_probe, &w);
+    osd_identify(&f->loop, &addr, NULL, NULL, 5000, on_probe, &w);
     run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_string_equal(w.owner, owner);
@@ -350,7 +350,7 @@ static int claim_as(struct fixture *f, const struct asd_process *asd, const char
     struct net_addr addr = addr_of(asd);
     struct probe_wait w = {0};
 
-    osd_claim(&f->loop, &addr, NULL, owner, 5000, on_probe, &w);
+    osd_claim(&f->loop, &addr, NULL, NULL, owner, 5000, on_probe, &w);
     run_until(&f->loop, &w.done);
     return w.rc;
 }
@@ -669,7 +669,7 @@ static struct kv *open_suite(uv_loop_t *loop)
     struct kv *kv;
     struct err e;
 
-    assert_int_equal(kv_open(loop, suite_asd.url, &kv, &e), 0);
+    assert_int_equal(kv_open(loop, suite_asd.url, NULL, &kv, &e), 0);
     return prepared(loop, kv);
 }
 

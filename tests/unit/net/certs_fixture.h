@@ -22,7 +22,8 @@ struct certs {
     char *key[PAIRS];
 };
 
-static inline void certs_make(struct certs *c)
+/* Into `dir`. */
+static inline void certs_write(struct certs *c)
 {
     static const struct {
         const char *name;
@@ -34,7 +35,6 @@ static inline void certs_make(struct certs *c)
                       [PAIR_ELSEWHERE] = {"elsewhere", "IP:192.0.2.1,DNS:store-2"}};
     struct certs_ca *ca, *other;
 
-    c->dir = tempdir_make();
     c->ca = tempdir_path(c->dir, "ca.pem");
     c->other_ca = tempdir_path(c->dir, "other-ca.pem");
     ca = certs_ca_new("ca", c->ca);
@@ -57,7 +57,13 @@ static inline void certs_make(struct certs *c)
     certs_ca_free(other);
 }
 
-static inline void certs_remove(struct certs *c)
+static inline void certs_make(struct certs *c)
+{
+    c->dir = tempdir_make();
+    certs_write(c);
+}
+
+static inline void certs_release(struct certs *c)
 {
     for (unsigned i = 0; i < PAIRS; i++) {
         free(c->cert[i]);
@@ -65,6 +71,11 @@ static inline void certs_remove(struct certs *c)
     }
     free(c->ca);
     free(c->other_ca);
+}
+
+static inline void certs_remove(struct certs *c)
+{
+    certs_release(c);
     tempdir_remove(c->dir);
 }
 

@@ -70,7 +70,7 @@ static void make_registry(struct fixture *f)
     struct kv *kv;
     struct err e;
 
-    assert_int_equal(kv_open(&f->base.loop, f->meta.url, &kv, &e), 0);
+    assert_int_equal(kv_open(&f->base.loop, f->meta.url, NULL, &kv, &e), 0);
     registry = registry_new(kv);
     registry_init(registry, on_registry, &made);
     loop_fixture_run_until(&f->base, &made);
