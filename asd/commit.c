@@ -18,6 +18,7 @@
 
 #include "asd/commit_private.h"
 #include "asd/room.h"
+#include "asd/space_reclaim.h"
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"

@@ -26,6 +26,7 @@ struct asd_config {
     int64_t scrub_rate;
     int64_t scrub_interval_h;
     int64_t block_cache_bytes; /* CONFIG_NONE: a default */
+    int64_t evacuation_rate;   /* bytes per second; 0: off */
     int64_t http_port;         /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;
 

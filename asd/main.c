@@ -91,6 +91,11 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_counter(out, "asd_read_bytes_total", s.read_bytes, "Values read.");
     put_counter(out, "asd_bad_values_total", s.bad_values, "Values that failed their checksum.");
     put_counter(out, "asd_read_errors_total", s.read_errors, "Reads that the device failed.");
+    put_gauge(out, "asd_slabs_stuck", s.slabs_stuck, "Nearly empty, and cannot be emptied.");
+    put_counter(out, "asd_slabs_evacuated_total", s.slabs_evacuated, "Emptied by moving values.");
+    put_counter(out, "asd_moves_total", s.moves, "Values moved to empty a slab.");
+    put_counter(out, "asd_moves_lost_total", s.moves_lost, "Of keys that a client changed.");
+    put_counter(out, "asd_moved_bytes_total", s.moved_bytes, "Moved to empty slabs.");
     put_counter(out, "asd_punched_bytes_total", s.punched_bytes, "Space given back.");
     asd_scrub_collect(asd->scrub, out);
 }
@@ -186,6 +191,7 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
                                       .read_threads =
                                           asd_store_read_threads((unsigned)config->threads),
                                       .punch_delay_ms = PUNCH_DELAY_MS,
+                                      .evacuation_rate = (uint64_t)config->evacuation_rate,
                                       .verify_checksums = config->verify_checksums,
                                       .ring_depth = config->io_uring ? RING_DEPTH : 0,
                                       .room = &asd->room,
@@ -406,6 +412,7 @@ static void reload(struct daemon *d, const void *old)
     asd_store_verify_checksums(asd->store, config->verify_checksums);
     asd_scrub_set(asd->scrub, &settings);
     tls_config_reload_server(&config->tls, asd->tls);
+    asd_store_set_evacuation_rate(asd->store, (uint64_t)config->evacuation_rate);
 }
 
 int main(int argc, char **argv)

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "asd/space_reclaim.h"
 #include "asd/store_private.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -242,7 +243,10 @@ void asd_reclaim_soon(struct asd_store *store)
 
 static void reclaim_wake(uv_async_t *async)
 {
-    asd_reclaim_soon(container_of(async, struct asd_store, reclaim_wake));
+    struct asd_store *store = container_of(async, struct asd_store, reclaim_wake);
+
+    asd_reclaim_soon(store);
+    asd_evacuate_soon(store);
 }
 
 void asd_reclaim_init(struct asd_store *store)

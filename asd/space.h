@@ -36,8 +36,11 @@ struct asd_slab {
     int fd;    /* these: under asd_space.lock; fd is -1 until first used */
     bool kept; /* set at start-up: with its tail, for this run (torn.h) */
     bool dead;
-    unsigned refs; /* pins, frees, and 1 while in asd_space.slabs */
-    unsigned side; /* new pins take this one */
+    uint64_t live_shown; /* live_bytes, as of the last commit that changed them */
+    bool sparse;         /* little lives in it: worth emptying */
+    bool stuck;          /* it could not be emptied: left alone until restart */
+    unsigned refs;       /* pins, frees, and 1 while in asd_space.slabs */
+    unsigned side;       /* new pins take this one */
     unsigned pins[ASD_PIN_SIDES];
     struct list gathering; /* frees that wait for the sides to swap */
     struct list waiting;   /* frees that wait for pins[!side] to end */
@@ -70,6 +73,8 @@ struct asd_space {
     struct io *io;
     const struct asd_home *home; /* borrowed */
     uint64_t slab_bytes;
+    unsigned
+        sparse_part; /* a slab is sparse when no more than this part of it lives: 8 means 1/8 */
 
     struct asd_slab *active; /* these: commit thread; active may be NULL */
     struct asd_space_direct direct;
@@ -82,14 +87,16 @@ struct asd_space {
     struct list ready;      /* frees to be punched */
     struct list dead;       /* slabs to be dropped */
     uint64_t pending;       /* frees not punched, slabs not dropped */
+    uint64_t room_shown;    /* behind the tail of the active slab, as of the last commit */
     asd_space_ready_cb on_ready;
     void *ready_ctx;
 
     uv_mutex_t open_lock; /* one thread opens a slab's file */
 };
 
+/* What is 0 of `slab_bytes` and `sparse_part` gets a default. */
 void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t slab_bytes,
-                    asd_space_ready_cb on_ready, void *ready_ctx);
+                    unsigned sparse_part, asd_space_ready_cb on_ready, void *ready_ctx);
 /* Closes files. Nobody may hold a pin. */
 void asd_space_release(struct asd_space *s);
 
@@ -129,22 +136,14 @@ int asd_space_read(struct asd_space *s, struct asd_slab *slab, uint64_t offset, 
                    size_t bytes, struct err *e);
 /* Does the file reach that far? 0, ERR_CORRUPT, or why not. */
 int asd_space_check(struct asd_space *s, struct asd_slab *slab, uint64_t end, struct err *e);
-
-/* ---- reclaim thread ---- */
-
-/* Moves at most `max` frees to `ret_frees`; the caller gives each back to
- * asd_space_free_done(). Frees of dead slabs are left out and done with. */
-unsigned asd_space_take_ready(struct asd_space *s, unsigned max, struct list *ret_frees);
-struct asd_slab *asd_space_take_dead(struct asd_space *s); /* NULL: none that nobody has pinned */
-int asd_space_punch(struct asd_space *s, struct asd_slab *slab, uint64_t offset, uint64_t bytes,
-                    struct err *e);
-int asd_space_flush_slab(struct asd_space *s, struct asd_slab *slab, struct err *e);
-void asd_space_free_done(struct asd_space *s, struct asd_free *f);
-void asd_space_free_again(struct asd_space *s, struct asd_free *f); /* back to ready */
-/* The slab's record is gone: unlink its file and forget it. */
-int asd_space_drop(struct asd_space *s, struct asd_slab *slab, struct err *e);
-bool asd_space_has_work(struct asd_space *s);
 uint64_t asd_space_pending(struct asd_space *s);
 uint64_t asd_space_slab_count(struct asd_space *s);
+
+/* ---- emptying slabs; any thread ---- */
+
+/* A sparse slab that is worth emptying now, the sparsest; false: none. */
+bool asd_space_pick_sparse(struct asd_space *s, uint64_t *ret_number);
+uint64_t asd_space_live_bytes(struct asd_space *s, uint64_t number); /* 0 also when it is gone */
+void asd_space_set_stuck(struct asd_space *s, uint64_t number);
 
 #endif

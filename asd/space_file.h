@@ -3,7 +3,7 @@
 #ifndef ASD_SPACE_FILE_H
 #define ASD_SPACE_FILE_H
 
-#include "asd/space.h"
+#include "asd/space_reclaim.h"
 
 /* NULL when there is none. The caller knows why the slab stays: it is pinned, or the caller is
  * the commit thread and a committed value lies in it. */
@@ -23,6 +23,10 @@ struct asd_free *asd_space_free_new(struct asd_space *s, struct asd_slab *slab, 
                                     uint64_t bytes);
 /* Sealed and nothing lives in it: to be dropped. Under lock, or at start-up. */
 void asd_space_bury(struct asd_space *s, struct asd_slab *slab);
+/* Let other threads see what lives in the slab. Under lock, commit thread or start-up. True: there
+ * may be a slab to empty that was not before. */
+bool asd_space_show(struct asd_space *s, struct asd_slab *slab);
+void asd_space_show_all(struct asd_space *s); /* start-up */
 /* Take it out of the table and drop the table's reference. */
 void asd_space_forget(struct asd_space *s, struct asd_slab *slab);
 

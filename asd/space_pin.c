@@ -129,6 +129,7 @@ void asd_space_publish(struct asd_space *s, struct list *frees)
             any = true;
         }
         any = take_turns(s, slab) || any;
+        any = asd_space_show(s, slab) || any;
     }
     uv_mutex_unlock(&s->lock);
     if (any) {

@@ -9,12 +9,11 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-static const uint64_t SLAB_BYTES_DEFAULT = UINT64_C(4) << 30;
-
-/* ---- closing: the first front and the reclaim pool, then the commit thread, then handles ---- */
+/* ---- closing: the first front and the pools, then the commit thread, then handles ---- */
 
 static void store_free(struct asd_store *store)
 {
+    asd_evacuate_release(store);
     asd_mark_close(&store->mark);
     asd_space_release(&store->space);
     uv_mutex_destroy(&store->lock);
@@ -40,7 +39,8 @@ static void on_handle_closed(uv_handle_t *handle)
 static void close_handles(struct asd_store *store)
 {
     uv_handle_t *handles[] = {(uv_handle_t *)&store->reclaim_timer,
-                              (uv_handle_t *)&store->reclaim_wake};
+                              (uv_handle_t *)&store->reclaim_wake,
+                              (uv_handle_t *)&store->evacuation.timer};
 
     store->closing_parts = sizeof(handles) / sizeof(handles[0]);
     for (unsigned i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
@@ -65,7 +65,9 @@ void asd_store_close(struct asd_store *store, asd_store_close_cb cb, void *ctx)
     store->closing = true;
     store->close_cb = cb;
     store->close_ctx = ctx;
-    store->closing_parts = 2;
+    store->closing_parts = 3;
+    asd_evacuate_stop(store);
+    pool_close(store->evacuation.pool, on_part_closed, store);
     asd_front_end(store->front, on_part_closed, store);
     pool_close(store->reclaim_pool, on_part_closed, store);
 }
@@ -84,6 +86,11 @@ static int threads_start(struct asd_store *store, unsigned read_threads, struct 
     if (rc != 0) {
         return err_set(e, rc, "store: threads");
     }
+    rc = pool_new(store->loop, "asd-evacuate", 1, 1, &store->evacuation.pool);
+    if (rc != 0) {
+        pool_close(store->reclaim_pool, on_pool_given_up, NULL);
+        return err_set(e, rc, "store: threads");
+    }
     rc = asd_commit_start(store, e);
     if (rc == 0) {
         rc = asd_front_open(store, store->loop,
@@ -96,6 +103,7 @@ static int threads_start(struct asd_store *store, unsigned read_threads, struct 
         asd_commit_stop(store);
     }
     pool_close(store->reclaim_pool, on_pool_given_up, NULL);
+    pool_close(store->evacuation.pool, on_pool_given_up, NULL);
     return rc;
 }
 
@@ -128,8 +136,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     list_init(&store->commit.members);
     CHECK(uv_mutex_init(&store->lock) == 0 && uv_cond_init(&store->came) == 0);
     asd_store_set_limits(store, options->capacity_bytes, options->limit_percent);
-    asd_space_init(&store->space, store->home,
-                   options->slab_bytes != 0 ? options->slab_bytes : SLAB_BYTES_DEFAULT,
+    asd_space_init(&store->space, store->home, options->slab_bytes, options->sparse_part,
                    on_space_ready, store);
     rc = asd_store_recover(store, e);
     if (rc == 0) {
@@ -141,6 +148,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     }
     asd_reclaim_init(store);
     asd_reclaim_soon(store);
+    asd_evacuate_init(store, options->evacuation_rate);
     *ret_store = store;
     return 0;
 }
@@ -177,6 +185,12 @@ void asd_store_set_limits(struct asd_store *store, uint64_t capacity_bytes, unsi
 void asd_store_verify_checksums(struct asd_store *store, bool verify)
 {
     atomic_store(&store->verify_checksums, verify);
+}
+
+void asd_store_set_evacuation_rate(struct asd_store *store, uint64_t bytes_per_second)
+{
+    atomic_store(&store->evacuation.rate, bytes_per_second);
+    on_space_ready(store);
 }
 
 bool asd_store_failed(const struct asd_store *store, struct err *ret_err)
@@ -229,5 +243,8 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .moves = c->moves,
         .moves_lost = c->moves_lost,
         .moved_bytes = c->moved_bytes,
+        .evacuating = asd_evacuate_is_busy(store),
+        .slabs_evacuated = c->slabs_evacuated,
+        .slabs_stuck = c->slabs_stuck,
     };
 }

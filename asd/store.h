@@ -51,9 +51,11 @@ struct asd_store_options {
     struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
     struct asd_index *index; /* closed with the store, not when open fails */
     uint64_t capacity_bytes;
-    unsigned limit_percent;  /* this part of the capacity may be used, the reserve included */
-    uint64_t slab_bytes;     /* of new slab files; 0: 4 GiB */
-    unsigned read_threads;   /* of the first front; 0: ASD_STORE_READ_THREADS */
+    unsigned limit_percent;   /* this part of the capacity may be used, the reserve included */
+    uint64_t slab_bytes;      /* of new slab files; 0: 4 GiB */
+    unsigned sparse_part;     /* slabs of which 1/that lives are emptied; 0: 8 */
+    uint64_t evacuation_rate; /* so many bytes per second; 0: not */
+    unsigned read_threads;    /* of the first front; 0: ASD_STORE_READ_THREADS */
     unsigned ring_depth;     /* of each front: small reads with the kernel at once; 0: in threads */
     bool verify_checksums;   /* as asd_store_verify_checksums() */
     unsigned punch_delay_ms; /* gather frees this long; 0: punch at once */
@@ -117,6 +119,7 @@ void asd_store_set_limits(struct asd_store *store, uint64_t capacity_bytes, unsi
 /* Compare the client's checksum, if it gave one, with each value set from now on: ERR_CHECKSUM for
  * an apply with one that is wrong. */
 void asd_store_verify_checksums(struct asd_store *store, bool verify);
+void asd_store_set_evacuation_rate(struct asd_store *store, uint64_t bytes_per_second);
 /* True once a write, flush or index write has failed; *ret_err (may be NULL) says which. */
 bool asd_store_failed(const struct asd_store *store, struct err *ret_err);
 
@@ -129,6 +132,8 @@ struct asd_store_stats {
         read_errors;
     uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
     uint64_t moves, moves_lost /* to a change of the key */, moved_bytes;
+    uint64_t slabs_evacuated, slabs_stuck /* could not be emptied */;
+    bool evacuating; /* a slab is being emptied, or is about to be */
 };
 struct asd_store_stats asd_store_stats(struct asd_store *store);
 

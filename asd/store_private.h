@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "asd/evacuate.h"
 #include "asd/home.h"
 #include "asd/index.h"
 #include "asd/mark.h"
@@ -27,7 +28,7 @@ struct asd_counters {
     atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values, read_errors;
     atomic_uint_fast64_t refused_checksum;
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
-    atomic_uint_fast64_t moves, moves_lost, moved_bytes;
+    atomic_uint_fast64_t moves, moves_lost, moved_bytes, slabs_evacuated, slabs_stuck;
 };
 
 /* health.c */
@@ -99,6 +100,7 @@ struct asd_store {
     uv_timer_t reclaim_timer;
     uv_async_t reclaim_wake;
     unsigned punch_delay_ms;
+    struct asd_evacuation evacuation;
 
     bool closing;
     unsigned closing_parts;

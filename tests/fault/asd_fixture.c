@@ -235,7 +235,9 @@ int asd_fixture_range(struct asd_fixture *f, struct asd_store_range *ret_range,
 void asd_fixture_settle(struct asd_fixture *f)
 {
     for (unsigned i = 0; i < 5000; i++) {
-        if (asd_store_stats(f->store).frees_pending == 0) {
+        struct asd_store_stats stats = asd_store_stats(f->store);
+
+        if (stats.frees_pending == 0 && !stats.evacuating) {
             return;
         }
         loop_fixture_run_ms(&f->base, 1);

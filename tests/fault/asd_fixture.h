@@ -50,7 +50,7 @@ int asd_fixture_get(struct asd_fixture *f, struct slice key, uint8_t **ret_data,
 bool asd_fixture_has(struct asd_fixture *f, const char *key, const void *data, size_t bytes);
 int asd_fixture_range(struct asd_fixture *f, struct asd_store_range *ret_range,
                       const struct asd_range *range, enum asd_store_range_kind kind);
-/* Until every free has been punched and dead slabs are gone. */
+/* Until every free has been punched, dead slabs are gone, and none is to be emptied. */
 void asd_fixture_settle(struct asd_fixture *f);
 
 /* `bytes` repeatable bytes; free() them. */

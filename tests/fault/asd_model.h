@@ -11,7 +11,14 @@
 #include "base/rnd.h"
 #include "fault/asd_fixture.h"
 
-enum { MODEL_KEYS = 9, MODEL_GROUP_MAX = 4, MODEL_UPDATES_MAX = 3, MODEL_ASSERTS_MAX = 2 };
+enum {
+    MODEL_KEYS = 9,
+    MODEL_GROUP_MAX = 4,
+    MODEL_UPDATES_MAX = 3,
+    MODEL_ASSERTS_MAX = 2,
+    /* More than a group: one that cannot be judged without power does not stop the store. */
+    MODEL_DOUBT_MAX = 4 * MODEL_GROUP_MAX,
+};
 
 struct model_value {
     bool there;
@@ -38,13 +45,16 @@ struct model_tx {
 struct workload {
     struct rnd rnd;
     struct model model;
-    struct model_tx doubt[MODEL_GROUP_MAX];
+    struct model_tx doubt[MODEL_DOUBT_MAX];
     unsigned doubt_count;
     bool full_allowed; /* no space was injected: ERR_FULL may be answered */
     unsigned acked;
     unsigned refused;
+    unsigned full; /* of them: no space */
     unsigned moved;
     unsigned moves_lost;
+    unsigned dropped; /* slabs; of the stores that were closed or came to the end */
+    unsigned evacuated;
 };
 
 void workload_init(struct workload *w, uint64_t seed);

@@ -13,7 +13,11 @@
 #include "base/log.h"
 #include "fault/asd_model.h"
 
-enum { GROUPS = 20, SLAB_BYTES = 192 * 1024 };
+enum {
+    GROUPS = 20,
+    SLAB_BYTES = 192 * 1024,
+    FULL_BYTES = 160 * 1024, /* a disk on which about one set in three finds no space */
+};
 
 static uint64_t test_seed = 20261121;
 
@@ -21,6 +25,8 @@ static void start(struct asd_fixture *f, uint64_t seed)
 {
     asd_fixture_init(f, false, seed);
     f->options.slab_bytes = SLAB_BYTES;
+    f->options.sparse_part = 2; /* so that many are emptied */
+    f->options.evacuation_rate = UINT64_C(1) << 40;
 }
 
 static void open_ok(struct asd_fixture *f)
@@ -35,7 +41,7 @@ static void open_ok(struct asd_fixture *f)
 }
 
 /* I/Os of the whole workload when nothing goes wrong, from the end of creation on. */
-static void measure(uint64_t seed, uint64_t *ret_first, uint64_t *ret_last)
+static void measure_on(uint64_t seed, uint64_t disk_bytes, uint64_t *ret_first, uint64_t *ret_last)
 {
     struct asd_fixture f;
     struct workload w;
@@ -43,20 +49,27 @@ static void measure(uint64_t seed, uint64_t *ret_first, uint64_t *ret_last)
     start(&f, seed);
     workload_init(&w, seed);
     open_ok(&f);
+    crash_disk_set_capacity(f.disk, disk_bytes);
+    w.full_allowed = disk_bytes != 0;
     *ret_first = crash_disk_io_count(f.disk) + 1;
     assert_true(workload_run(&w, &f, GROUPS));
     workload_verify(&w, &f);
     workload_verify_space(&w, &f);
     assert_true(w.refused > 0);
     assert_true(w.moved > 0);
-    assert_true(w.moves_lost > 0);
+    assert_true(disk_bytes != 0 ? w.full > 0 : w.moves_lost > 0 && w.evacuated > 0);
     *ret_last = crash_disk_io_count(f.disk);
-    printf("seed %llu: %u acknowledged, %u refused, %u moved, %u moves lost, %llu I/Os, "
-           "%llu slabs dropped\n",
-           (unsigned long long)seed, w.acked, w.refused, w.moved, w.moves_lost,
-           (unsigned long long)(*ret_last - *ret_first + 1),
-           (unsigned long long)asd_store_stats(f.store).slabs_unlinked);
+    printf("seed %llu: %u acknowledged, %u refused (%u for want of space), %u moved, %u moves "
+           "lost, %llu I/Os, "
+           "%u slabs dropped, %u of them emptied\n",
+           (unsigned long long)seed, w.acked, w.refused, w.full, w.moved, w.moves_lost,
+           (unsigned long long)(*ret_last - *ret_first + 1), w.dropped, w.evacuated);
     asd_fixture_release(&f);
+}
+
+static void measure(uint64_t seed, uint64_t *ret_first, uint64_t *ret_last)
+{
+    measure_on(seed, 0, ret_first, ret_last);
 }
 
 /* Reopen; now and then lose power again while that goes on. */
@@ -232,6 +245,76 @@ static void no_space_at_any_io_never_leads_to_a_false_acknowledgement(void **sta
     enumerate_failures(-ENOSPC);
 }
 
+/* The disk is as good as full from the start; then the power goes. */
+static void full_once(uint64_t seed, uint64_t n)
+{
+    struct asd_fixture f;
+    struct workload w;
+
+    start(&f, seed);
+    workload_init(&w, seed);
+    w.full_allowed = true;
+    open_ok(&f);
+    crash_disk_set_capacity(f.disk, FULL_BYTES);
+    crash_disk_power_off_at(f.disk, n);
+    workload_run(&w, &f, GROUPS);
+    if (!crash_disk_is_off(f.disk)) {
+        crash_disk_power_off(f.disk);
+    }
+    asd_fixture_close(&f);
+    recover(&f, (enum crash_mode)(n % (CRASH_REVERSED + 1)), n);
+    workload_verify(&w, &f);
+    workload_verify_space(&w, &f);
+    assert_true(workload_run(&w, &f, 2));
+    workload_verify(&w, &f);
+    workload_verify_space(&w, &f);
+    asd_fixture_release(&f);
+}
+
+static void power_loss_on_a_full_disk(void **state)
+{
+    uint64_t first;
+    uint64_t last;
+
+    (void)state;
+    measure_on(test_seed + 4, FULL_BYTES, &first, &last);
+    for (uint64_t n = first; n <= last; n++) {
+        printf("power off at %llu, full disk\r", (unsigned long long)n);
+        full_once(test_seed + 4, n);
+    }
+}
+
+/* Any one I/O finds no space, a new slab, a write, a punch or a move; a little later the power
+ * goes. */
+static void power_loss_soon_after_an_io_found_no_space(void **state)
+{
+    uint64_t first;
+    uint64_t last;
+
+    (void)state;
+    measure(test_seed + 5, &first, &last);
+    for (uint64_t n = first; n <= last; n++) {
+        struct asd_fixture f;
+        struct workload w;
+
+        printf("no space at %llu, then power off\r", (unsigned long long)n);
+        start(&f, test_seed + 5);
+        workload_init(&w, test_seed + 5);
+        w.full_allowed = true;
+        open_ok(&f);
+        crash_disk_fail_at(f.disk, n, -ENOSPC);
+        crash_disk_power_off_at(f.disk, n + 1 + n % 5);
+        workload_run(&w, &f, GROUPS);
+        crash_disk_power_off(f.disk);
+        asd_fixture_close(&f);
+        recover(&f, (enum crash_mode)(n % (CRASH_REVERSED + 1)), n);
+        workload_verify(&w, &f);
+        assert_true(workload_run(&w, &f, 2));
+        workload_verify(&w, &f);
+        asd_fixture_release(&f);
+    }
+}
+
 static void a_short_write_at_any_io_is_finished(void **state)
 {
     uint64_t first;
@@ -263,12 +346,15 @@ int main(int argc, char **argv)
         cmocka_unit_test(power_loss_while_a_home_is_created),
         cmocka_unit_test(an_io_error_at_any_io_never_leads_to_a_false_acknowledgement),
         cmocka_unit_test(no_space_at_any_io_never_leads_to_a_false_acknowledgement),
+        cmocka_unit_test(power_loss_on_a_full_disk),
+        cmocka_unit_test(power_loss_soon_after_an_io_found_no_space),
         cmocka_unit_test(a_short_write_at_any_io_is_finished),
     };
 
     if (argc > 1) {
         test_seed = strtoull(argv[1], NULL, 10);
     }
+    cmocka_set_test_filter(getenv("ASD_TEST")); /* one of them */
     printf("seed %llu\n", (unsigned long long)test_seed);
     log_set_level(LOG_NONE);
     return cmocka_run_group_tests(tests, NULL, NULL);

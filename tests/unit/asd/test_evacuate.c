@@ -483,6 +483,264 @@ static void a_move_without_space_on_the_disk_leaves_the_value_where_it_is(void *
     check_space(f, LARGE_ALIGNED);
 }
 
+/* ---- emptying slabs: 12 values to a slab, one of them is less than an eighth of it ---- */
+
+enum { PER_SLAB = 12 };
+
+static void key_name(char ret_key[8], unsigned i)
+{
+    snprintf(ret_key, 8, "k%03u", i);
+}
+
+static void fill(struct asd_fixture *f, unsigned first, unsigned count)
+{
+    char key[8];
+
+    for (unsigned i = first; i < first + count; i++) {
+        key_name(key, i);
+        set_seeded(f, key, i, LARGE);
+    }
+}
+
+/* Deletes all of a slab's but `keep`, the last ones. */
+static void thin(struct asd_fixture *f, unsigned slab, unsigned keep)
+{
+    char key[8];
+
+    for (unsigned i = slab * PER_SLAB; i < (slab + 1) * PER_SLAB - keep; i++) {
+        key_name(key, i);
+        assert_int_equal(asd_fixture_delete(f, key), 0);
+    }
+}
+
+static void evacuate(struct asd_fixture *f)
+{
+    asd_store_set_evacuation_rate(f->store, UINT64_C(1) << 40);
+    asd_fixture_settle(f);
+}
+
+static void check_value(struct asd_fixture *f, unsigned i)
+{
+    char key[8];
+
+    key_name(key, i);
+    assert_true(has_seeded(f, key, i, LARGE));
+}
+
+/* Slabs 0 to 2 hold one value each, the last; slab 3 takes what is set. */
+static void three_sparse_slabs(struct asd_fixture *f)
+{
+    fill(f, 0, 3 * PER_SLAB + 1);
+    for (unsigned slab = 0; slab < 3; slab++) {
+        thin(f, slab, 1);
+    }
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 4);
+}
+
+static void check_three_emptied(struct asd_fixture *f)
+{
+    assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+    check_space(f, 4 * LARGE_ALIGNED);
+    for (unsigned i = PER_SLAB - 1; i < 3 * PER_SLAB; i += PER_SLAB) {
+        check_value(f, i);
+    }
+    check_value(f, 3 * PER_SLAB);
+}
+
+static void slabs_of_which_little_is_left_are_emptied_and_unlinked(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    three_sparse_slabs(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 0); /* a rate of 0: not */
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 3);
+    assert_int_equal(asd_store_stats(f->store).slabs_evacuated, 3);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 0);
+    check_three_emptied(f);
+    reopen(f);
+    check_three_emptied(f);
+}
+
+static void a_slab_of_which_more_is_left_stays(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    fill(f, 0, PER_SLAB + 1);
+    thin(f, 0, 2);
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 0);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+}
+
+static void without_names_all_values_are_looked_at(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    three_sparse_slabs(f);
+    forget_names(f);
+    evacuate(f);
+    fill(f, 3 * PER_SLAB, 1); /* what was not moved has no name yet */
+    check_three_emptied(f);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 0);
+}
+
+static void what_becomes_sparse_is_emptied_at_the_next_start(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    three_sparse_slabs(f);
+    f->options.evacuation_rate = UINT64_C(1) << 40;
+    reopen(f);
+    asd_fixture_settle(f);
+    check_three_emptied(f);
+}
+
+/* Slab 1 is the active one and full: a move would need a new slab for the one that it frees. */
+static void no_slab_is_emptied_when_that_would_free_none(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    fill(f, 0, 2 * PER_SLAB);
+    thin(f, 0, 1);
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 0);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+    fill(f, 2 * PER_SLAB, 1); /* there is a new slab now */
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 1);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+    check_value(f, PER_SLAB - 1);
+}
+
+static void two_sparse_slabs_are_worth_a_new_one(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    fill(f, 0, 3 * PER_SLAB);
+    thin(f, 0, 1);
+    thin(f, 1, 1);
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 2);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+    check_space(f, (PER_SLAB + 2) * LARGE_ALIGNED);
+}
+
+static void corrupt_slab(struct asd_fixture *f, const char *key)
+{
+    struct asd_value_record r = place_of(f, key).record;
+    char *path = mem_printf("%s/slabs/%016llx", f->dir, (unsigned long long)r.slab);
+
+    assert_int_equal(crash_disk_corrupt(f->disk, path, r.offset + 100), 0);
+    free(path);
+}
+
+static void a_bad_value_stays_where_it_is_and_its_slab_is_left_alone(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *data = NULL;
+    uint32_t bytes;
+
+    three_sparse_slabs(f);
+    corrupt_slab(f, "k011");
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 2);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 1);
+    assert_int_equal(asd_store_stats(f->store).bad_values, 1);
+    assert_int_equal(place_of(f, "k011").record.slab, 0);
+    assert_int_equal(asd_fixture_get(f, slice_str("k011"), &data, &bytes), ERR_CORRUPT);
+    assert_int_equal(asd_fixture_delete(f, "k011"), 0);
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+}
+
+/* Live bytes that no value record accounts for, as a damaged record that was replaced leaves. */
+static void a_slab_with_bytes_that_nobody_names_is_left_alone(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_index *index = f->options.index;
+    struct asd_index_batch batch = {0};
+    struct buf key = {0};
+    struct err e;
+
+    three_sparse_slabs(f);
+    asd_key_value_put(&key, slice_str("k011"));
+    asd_index_batch_delete(&batch, slice_buf(&key));
+    assert_int_equal(index->ops->write(index, &batch, true, &e), 0);
+    asd_index_batch_release(&batch);
+    buf_release(&key);
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 1);
+    assert_int_equal(asd_store_stats(f->store).moves, 2);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+}
+
+static void a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    f->options.evacuation_rate = UINT64_C(1) << 40;
+    fill(f, 0, 1);
+    f->is_torn = true;
+    reopen(f);
+    fill(f, 1, 1);
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 0);
+    f->is_torn = false;
+    reopen(f);
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 1);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+    check_value(f, 0);
+}
+
+static void with_little_room_in_the_file_system_nothing_is_moved(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    asd_fixture_close(f);
+    f->in_room = true;
+    reopen(f);
+    three_sparse_slabs(f);
+    atomic_store(&f->room.keep_bytes, UINT64_MAX);
+    asd_store_set_evacuation_rate(f->store, UINT64_C(1) << 40);
+    while (!(f->store->evacuation.state == ASD_EVACUATE_WAITING && f->store->evacuation.again)) {
+        assert_int_equal(asd_store_stats(f->store).moves, 0);
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    atomic_store(&f->room.keep_bytes, 0);
+    while (asd_store_stats(f->store).moves < 3) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    asd_fixture_settle(f);
+    check_three_emptied(f);
+}
+
+/* After any number of turns of the loop: wherever it is, nothing waits for ever or is lost. */
+static void closing_at_any_moment_leaves_every_value(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    f->options.evacuation_rate = UINT64_C(1) << 40;
+    for (unsigned turns = 0; turns < 24; turns++) {
+        fill(f, 0, 3 * PER_SLAB + 1);
+        for (unsigned slab = 0; slab < 3; slab++) {
+            thin(f, slab, 1);
+        }
+        for (unsigned i = 0; i < turns; i++) {
+            uv_run(&f->base.loop, UV_RUN_NOWAIT);
+        }
+        reopen(f);
+        asd_fixture_settle(f);
+        for (unsigned i = PER_SLAB - 1; i < 3 * PER_SLAB; i += PER_SLAB) {
+            check_value(f, i);
+        }
+        check_space(f, 4 * LARGE_ALIGNED);
+    }
+}
+
 #define REAL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define CRASH(test) cmocka_unit_test_setup_teardown(test, setup_crash_disk, teardown)
 
@@ -498,6 +756,17 @@ int main(void)
         REAL(bytes_that_are_not_those_of_the_record_are_not_moved),
         REAL(a_full_store_moves_values),
         CRASH(a_move_without_space_on_the_disk_leaves_the_value_where_it_is),
+        REAL(slabs_of_which_little_is_left_are_emptied_and_unlinked),
+        REAL(a_slab_of_which_more_is_left_stays),
+        REAL(without_names_all_values_are_looked_at),
+        REAL(what_becomes_sparse_is_emptied_at_the_next_start),
+        REAL(no_slab_is_emptied_when_that_would_free_none),
+        REAL(two_sparse_slabs_are_worth_a_new_one),
+        CRASH(a_bad_value_stays_where_it_is_and_its_slab_is_left_alone),
+        CRASH(a_slab_with_bytes_that_nobody_names_is_left_alone),
+        CRASH(a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start),
+        REAL(with_little_room_in_the_file_system_nothing_is_moved),
+        CRASH(closing_at_any_moment_leaves_every_value),
     };
 
     log_set_level(LOG_NONE);
