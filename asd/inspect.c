@@ -179,8 +179,12 @@ static int open_index(struct inspect *in, struct err *e)
 {
     struct asd_index_rocksdb_options options = {
         .read_only = true, .count = asd_store_count_commits, .commits_min = in->out->marked_commit};
-    int rc = asd_index_rocksdb_open(in->home.db_path, &options, &in->index, e);
+    int rc;
 
+    if (access(in->home.db_path, R_OK | X_OK) != 0 && errno == EACCES) {
+        return err_set(e, -EACCES, "%s", in->home.db_path); /* RocksDB would call it an I/O error */
+    }
+    rc = asd_index_rocksdb_open(in->home.db_path, &options, &in->index, e);
     if (rc == ERR_CORRUPT || rc == -EIO) {
         inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
         return 0;

@@ -156,8 +156,8 @@ static bool see_file(void *ctx, const char *name)
     if (slab == NULL) {
         slab = inspect_slab_add(in, number, NULL);
         inspect_found(in, ASD_FINDING_SETTLED,
-                      "slab %" PRIu64 " is a file that no record names: it is removed at start",
-                      number);
+                      "slab %" PRIu64 " is a file that no record names: it is %s at start", number,
+                      in->index->is_torn ? "put into torn/" : "removed");
     }
     slab->seen.has_file = true;
     return true;
@@ -243,8 +243,8 @@ static void check_slab(struct inspect *in, struct inspect_slab *slab)
         if (data >= 0 && (uint64_t)data < record->size_bytes) {
             inspect_found(in, ASD_FINDING_SETTLED,
                           "slab %" PRIu64 " has bytes behind its tail, of a commit that did not "
-                          "happen: they are punched at start",
-                          number);
+                          "happen: they are punched at %s start",
+                          number, in->index->is_torn ? "the next but one" : "the next");
         }
     }
 }
