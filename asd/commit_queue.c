@@ -29,6 +29,7 @@ static void batch_take(struct asd_store *store, struct list *queue, uint64_t byt
            (link = list_pop(queue)) != NULL) {
         struct asd_store_apply *apply = container_of(link, struct asd_store_apply, op.link);
 
+        apply->op.queued = false;
         list_push(&store->commit.members, link);
         *bytes += apply->bytes;
         (*applies)++;
@@ -66,6 +67,7 @@ static void answer(struct asd_store_op *op, int rc)
     bool was_empty = list_empty(&front->answered);
 
     op->rc = rc;
+    op->queued = false;
     list_push(&front->answered, &op->link);
     if (was_empty) {
         CHECK(uv_async_send(&front->wake) == 0);
@@ -239,4 +241,20 @@ void asd_commit_cancel(struct asd_front *front)
     cancel_of(&front->high, front);
     cancel_of(&front->low, front);
     uv_mutex_unlock(&store->lock);
+}
+
+bool asd_commit_cancel_one(struct asd_store_op *op)
+{
+    struct asd_store *store = op->store;
+    bool queued;
+
+    uv_mutex_lock(&store->lock);
+    queued = op->queued;
+    if (queued) {
+        list_remove(&op->link);
+        err_set(&op->err, ERR_CANCELED, "nobody waits for it");
+        answer(op, ERR_CANCELED);
+    }
+    uv_mutex_unlock(&store->lock);
+    return queued;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "asd/front_private.h"
+#include "asd/read_private.h"
 #include "asd/store_private.h"
 #include "asd/store_read.h"
 #include "base/check.h"
@@ -145,6 +146,7 @@ static int submit(struct asd_front *front, struct asd_store_apply *apply, asd_st
     apply->bytes = bytes;
     front->apply_count++;
     asd_count(&store->counters.applies, apply->move == NULL);
+    apply->op.queued = true; /* nobody else knows it yet */
     list_push(apply->low ? &front->low : &front->high, &apply->op.link);
     gather(front);
     return 0;
@@ -162,6 +164,15 @@ int asd_store_move(struct asd_store *store, struct asd_store_apply *apply,
 {
     *apply = (struct asd_store_apply){.what = what, .move = move, .low = true};
     return submit(store->front, apply, cb);
+}
+
+bool asd_store_cancel(struct asd_store_op *op)
+{
+    if (op->in_ring != NULL) {
+        asd_ring_cancel(op->in_ring);
+        return false;
+    }
+    return op->in_pool ? pool_cancel(op->front->read_pool, &op->work) : asd_commit_cancel_one(op);
 }
 
 /* ---- closing ---- */

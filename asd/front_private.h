@@ -42,6 +42,8 @@ void asd_commit_stop(struct asd_store *store);
 void asd_commit_take(struct asd_front *front);
 /* All that waits of this front gets ERR_CANCELED. Its loop. */
 void asd_commit_cancel(struct asd_front *front);
+/* False: `op` does not wait for a batch. Its loop. */
+bool asd_commit_cancel_one(struct asd_store_op *op);
 
 /* ---- front.c: loop of the front ---- */
 

@@ -76,6 +76,8 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_gauge(out, "asd_failed", asd_store_failed(asd->store, NULL), "1: out of service.");
     put_gauge(out, "asd_connections", asd_server_connections(asd->server), "Open connections.");
     put_gauge(out, "asd_requests_running", asd_server_requests(asd->server), "In flight.");
+    put_counter(out, "asd_cancelled_total", asd_server_canceled(asd->server),
+                "Requests not begun when their connection went.");
     put_counter(out, "asd_applies_total", s.applies, "Transactions done.");
     put_counter(out, "asd_asserts_failed_total", s.asserts_failed, "Refused by an assert.");
     put_counter(out, "asd_refused_full_total", s.refused_full, "Refused for want of space.");

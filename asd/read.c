@@ -21,6 +21,7 @@ int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t pr
     op->store = front->store;
     op->front = front;
     op->cb = cb;
+    op->in_pool = true;
     rc = pool_submit(front->read_pool, &op->work, prio == ASD_PRIO_LOW ? POOL_LOW : POOL_HIGH, run,
                      asd_read_done);
     if (rc != 0) {
@@ -35,7 +36,7 @@ void asd_read_done(struct pool_work *work, int rc)
     struct asd_store_op *op = container_of(work, struct asd_store_op, work);
 
     if (rc != 0) {
-        err_set(&op->err, rc, "store closes");
+        err_set(&op->err, rc, "canceled before it began");
     }
     op->cb(op, rc != 0 ? rc : op->rc);
 }

@@ -6,6 +6,7 @@
 #include "loop/pool.h"
 
 struct asd_found;
+struct asd_ring_op;
 struct asd_store_partial;
 
 /* Run `run` in the front's read pool, then asd_read_done() and so `cb` with op->rc. */
@@ -20,5 +21,8 @@ bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial
 /* The whole value into a fresh buffer. */
 int asd_read_value(struct asd_store *store, const struct asd_found *found,
                    struct asd_store_value *ret_value, struct err *e);
+
+/* What the kernel was given goes on, but nothing is read again. read_ring.c */
+void asd_ring_cancel(struct asd_ring_op *op);
 
 #endif

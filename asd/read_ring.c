@@ -34,6 +34,7 @@ struct asd_ring_op {
     struct asd_found found;
     unsigned left; /* parts under way */
     bool failed;
+    bool canceled;
     struct asd_ring_part parts[];
 };
 
@@ -87,12 +88,14 @@ static void finish(struct asd_ring_op *op)
     struct asd_front *front = partial->op.front;
     struct asd_store_op *request = &partial->op;
     bool failed = op->failed;
+    bool canceled = op->canceled || front->closing;
     uint8_t prio = op->prio;
     pool_run_cb run_in_pool = op->run_in_pool;
     int rc = 0;
 
     asd_value_found_release(store, &op->found);
     free(op);
+    request->in_ring = NULL;
     if (!failed) {
         asd_health_read(store, 0, 0, 0);
         asd_count(&store->counters.reads, 1);
@@ -102,8 +105,8 @@ static void finish(struct asd_ring_op *op)
         return;
     }
     asd_store_partial_release(partial);
-    rc = front->closing ? err_set(&request->err, ERR_CANCELED, "store closes")
-                        : asd_read_submit(front, request, prio, run_in_pool, request->cb);
+    rc = canceled ? err_set(&request->err, ERR_CANCELED, "nobody waits for it")
+                  : asd_read_submit(front, request, prio, run_in_pool, request->cb);
     if (rc != 0) {
         request->cb(request, rc);
     }
@@ -147,6 +150,7 @@ bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial
                                .prio = prio,
                                .found = found,
                                .left = partial->part_count};
+    partial->op.in_ring = op;
     for (uint32_t i = 0; i < partial->part_count; i++) {
         const struct asd_part *part = &partial->parts[i];
 
@@ -156,4 +160,9 @@ bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial
         partial->data_bytes += part->bytes;
     }
     return true;
+}
+
+void asd_ring_cancel(struct asd_ring_op *op)
+{
+    op->canceled = true;
 }

@@ -156,6 +156,16 @@ unsigned asd_server_requests(const struct asd_server *server)
     return count;
 }
 
+uint64_t asd_server_canceled(const struct asd_server *server)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < server->lane_count; i++) {
+        count += atomic_load(&server->lanes[i].canceled);
+    }
+    return count;
+}
+
 static void join_metrics(struct asd_lane *first, struct asd_lane *lane)
 {
     for (unsigned code = ASD_RANGE; code < ASD_CODES; code++) {

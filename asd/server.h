@@ -47,5 +47,7 @@ void asd_server_close(struct asd_server *server, void (*cb)(void *ctx), void *ct
 void asd_server_metrics(struct asd_server *server, struct metrics *metrics);
 unsigned asd_server_connections(const struct asd_server *server);
 unsigned asd_server_requests(const struct asd_server *server); /* in flight */
+/* Not begun when their connection went, and so never executed. */
+uint64_t asd_server_canceled(const struct asd_server *server);
 
 #endif

@@ -24,7 +24,8 @@ struct asd_lane {
     uv_loop_t *loop;
     struct asd_front *front;
     struct net_server *net;
-    atomic_uint requests; /* in flight; this loop changes it */
+    atomic_uint requests; /* in flight; this loop changes it, and this: */
+    atomic_uint_fast64_t canceled;
     struct rnd rnd;
     struct list delayed; /* struct asd_server_request */
     bool net_closed;
@@ -68,12 +69,14 @@ struct asd_server {
 struct asd_session {
     unsigned version; /* 0 before the preamble */
     unsigned requests;
+    struct list running; /* struct asd_server_request.in_session */
 };
 
 struct asd_server_request {
     struct asd_lane *lane;
-    struct net_conn *conn; /* held */
-    struct asd_session *session;
+    struct net_conn *conn;       /* held */
+    struct asd_session *session; /* NULL: nobody waits for the answer any more */
+    struct list in_session;
     unsigned version;
     uint32_t id;
     uint64_t start_ns;
@@ -81,6 +84,8 @@ struct asd_server_request {
     uint32_t frame_lead;
     struct asd_request in;
     uv_timer_t delay; /* Slowness */
+    bool delaying;
+    bool submitted;   /* to the store, whose callback comes */
     struct list link; /* in asd_lane.delayed */
     union {
         struct asd_store_op op;
@@ -115,6 +120,8 @@ void asd_server_lane_closed(struct asd_server *server);
 void asd_server_request_run(struct asd_server_request *r);
 /* What RangeValidate found. server_validate.c */
 void asd_server_build_validations(struct asd_server_request *r, struct asd_reply *reply);
+/* Nobody waits for the answer: the request ends without one. */
+void asd_server_drop(struct asd_server_request *r);
 /* Either ends the request: it is freed once the reply was sent. */
 void asd_server_answer(struct asd_server_request *r, const struct asd_reply *reply);
 void asd_server_answer_err(struct asd_server_request *r, int rc, const struct err *e,

@@ -127,6 +127,11 @@ static void on_store(struct asd_store_op *op, int rc)
     struct asd_reply reply = {.code = r->in.code};
     struct slice key = {0};
 
+    r->submitted = false;
+    if (r->session == NULL) {
+        asd_server_drop(r);
+        return;
+    }
     if (rc == ERR_NOT_FOUND && r->in.code == ASD_PARTIAL_GET) {
         build_partial(r, &reply, false);
         asd_server_answer(r, &reply);
@@ -292,5 +297,7 @@ void asd_server_request_run(struct asd_server_request *r)
 
         r->has_get = r->has_partial = r->has_range = false;
         asd_server_answer_err(r, rc, &e, slice_of(NULL, 0));
+    } else {
+        r->submitted = true;
     }
 }

@@ -2,7 +2,8 @@
  *
  *   frame -> decode -> (delay) -> store -> reply built -> written -> freed
  *
- * A request holds its connection; when that is gone, the answer is thrown away. */
+ * A request holds its connection; when that is gone, what has not begun is canceled, and what has
+ * is thrown away when it ends: until then its frame stays. */
 #include <stdlib.h>
 
 #include "asd/server_private.h"
@@ -63,12 +64,19 @@ static void send_reply(struct asd_server_request *r, struct gather *g)
     struct asd_session *session = r->session;
 
     note_time(r);
+    list_remove(&r->in_session);
     if (!net_conn_is_closed(conn)) {
         session->requests--;
         net_conn_pause(conn, false);
     }
     net_conn_write_gather(conn, g, on_sent, r);
     net_conn_drop(conn);
+}
+
+void asd_server_drop(struct asd_server_request *r)
+{
+    net_conn_drop(r->conn);
+    request_free(r);
 }
 
 void asd_server_answer(struct asd_server_request *r, const struct asd_reply *reply)
@@ -120,19 +128,37 @@ static int on_preamble(struct net_conn *conn, const uint8_t *data, size_t bytes)
     }
     session = mem_zalloc(sizeof *session);
     session->version = p.version;
+    list_init(&session->running);
     net_conn_set_user(conn, session);
+    if (p.version == ASD_VERSION_2) {
+        net_conn_watch(conn); /* in version 1 a closed side is no more than that */
+    }
     return taken;
+}
+
+static void count_canceled(struct asd_lane *lane)
+{
+    atomic_fetch_add_explicit(&lane->canceled, 1, memory_order_relaxed);
 }
 
 static void on_delay_closed(uv_handle_t *handle)
 {
-    asd_server_request_run(container_of((uv_timer_t *)handle, struct asd_server_request, delay));
+    struct asd_server_request *r =
+        container_of((uv_timer_t *)handle, struct asd_server_request, delay);
+
+    if (r->session == NULL) {
+        count_canceled(r->lane);
+        asd_server_drop(r);
+    } else {
+        asd_server_request_run(r);
+    }
 }
 
 static void on_delay_over(uv_timer_t *timer)
 {
     struct asd_server_request *r = container_of(timer, struct asd_server_request, delay);
 
+    r->delaying = false;
     list_remove(&r->link);
     uv_close((uv_handle_t *)timer, on_delay_closed);
 }
@@ -147,6 +173,7 @@ static void run_delayed(struct asd_server_request *r)
     uv_mutex_lock(&server->lock);
     seconds = server->slow_fixed_s + part * server->slow_variable_s;
     uv_mutex_unlock(&server->lock);
+    r->delaying = true;
     CHECK(uv_timer_init(lane->loop, &r->delay) == 0);
     list_push(&lane->delayed, &r->link);
     uv_timer_start(&r->delay, on_delay_over, (uint64_t)(seconds * 1000), 0);
@@ -186,6 +213,7 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     r->lane = lane;
     r->conn = conn;
     r->session = session;
+    list_push(&session->running, &r->in_session);
     r->version = session->version;
     r->frame = frame;
     r->frame_lead = net_conn_frame_lead(conn);
@@ -211,9 +239,25 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     }
 }
 
+static void cancel(struct asd_server_request *r)
+{
+    r->session = NULL;
+    if (r->delaying) {
+        on_delay_over(&r->delay);
+    } else if (r->submitted && asd_store_cancel(&r->op)) {
+        count_canceled(r->lane);
+    }
+}
+
 static void on_close(struct net_conn *conn)
 {
-    free(net_conn_user(conn));
+    struct asd_session *session = net_conn_user(conn);
+    struct list *link;
+
+    while (session != NULL && (link = list_pop(&session->running)) != NULL) {
+        cancel(container_of(link, struct asd_server_request, in_session));
+    }
+    free(session);
 }
 
 const struct net_server_ops asd_session_ops = {.on_preamble = on_preamble,

@@ -92,9 +92,16 @@ struct asd_store_op {
     struct asd_front *front;
     struct list link;
     struct pool_work work;
+    struct asd_ring_op *in_ring; /* NULL: not there */
+    bool in_pool;
+    bool queued; /* under asd_store.lock: waits for a batch */
     asd_store_cb cb;
     int rc;
 };
+
+/* Of a request not called back yet, on its loop. True: it had not begun and will not; the callback
+ * comes later, with ERR_CANCELED. False: it runs, or has run; the callback comes as it would. */
+bool asd_store_cancel(struct asd_store_op *op);
 
 struct asd_store_apply {
     struct asd_store_op op;

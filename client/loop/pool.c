@@ -1,6 +1,6 @@
 /* A work item goes: pool_submit -> high or low -> a worker's hands -> finished -> done.
  *
- * - closed before a worker took it: pool_close moves it to `finished` as canceled;
+ * - canceled, or closed, before a worker took it: moved to `finished` as canceled;
  * - pool_close ends when the last `done` has run: workers joined, handle closed, cb. */
 #include "loop/pool.h"
 
@@ -50,7 +50,11 @@ static struct pool_work *take(struct pool *pool, enum pool_priority *ret_priorit
         *ret_priority = POOL_HIGH;
         pool->high_streak = low ? pool->high_streak + 1 : 0;
     }
-    return link != NULL ? container_of(link, struct pool_work, link) : NULL;
+    if (link == NULL) {
+        return NULL;
+    }
+    container_of(link, struct pool_work, link)->waiting = false;
+    return container_of(link, struct pool_work, link);
 }
 
 /* Lock held; the item belongs to the loop thread from here on. */
@@ -59,6 +63,7 @@ static void finish(struct pool *pool, struct pool_work *work, int rc)
     bool was_empty = list_empty(&pool->finished);
 
     work->rc = rc;
+    work->waiting = false;
     list_push(&pool->finished, &work->link);
     if (was_empty) {
         CHECK(uv_async_send(&pool->wake) == 0);
@@ -217,10 +222,25 @@ int pool_submit(struct pool *pool, struct pool_work *work, enum pool_priority pr
     work->done = done;
 
     pthread_mutex_lock(&pool->lock);
+    work->waiting = true;
     list_push(priority == POOL_HIGH ? &pool->high : &pool->low, &work->link);
     pthread_cond_signal(&pool->work_came);
     pthread_mutex_unlock(&pool->lock);
     return 0;
+}
+
+bool pool_cancel(struct pool *pool, struct pool_work *work)
+{
+    bool waited;
+
+    pthread_mutex_lock(&pool->lock);
+    waited = work->waiting;
+    if (waited) {
+        list_remove(&work->link);
+        finish(pool, work, ERR_CANCELED);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return waited;
 }
 
 unsigned pool_load(const struct pool *pool)

@@ -30,6 +30,7 @@ struct pool_work { /* embedded by the caller; private while submitted */
     struct list link;
     pool_run_cb run;
     pool_done_cb done;
+    bool waiting; /* under the pool's lock */
     int rc;
 };
 
@@ -45,6 +46,8 @@ void pool_limit_low(struct pool *pool, unsigned running_max);
 /* 0: `done` will run exactly once on the loop, later. ERR_BUSY: queue full, nothing started. */
 int pool_submit(struct pool *pool, struct pool_work *work, enum pool_priority priority,
                 pool_run_cb run, pool_done_cb done);
+/* Of an item whose `done` has not run. True: it had not begun; `done` gets ERR_CANCELED, later. */
+bool pool_cancel(struct pool *pool, struct pool_work *work);
 unsigned pool_load(const struct pool *pool); /* items waiting or running */
 /* Items that have not started get ERR_CANCELED; running ones finish; then `cb`, then
  * the pool is freed. No submits from here on. */

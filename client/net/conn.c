@@ -306,6 +306,8 @@ void net_conn_tick(struct net_conn *conn, uint64_t now_ms)
     } else if (s->write_since_ms != 0 && now_ms - s->write_since_ms > o->frame_timeout_ms) {
         log_dropped(conn, "peer takes no replies");
         net_stream_close(&conn->stream);
+    } else if (conn->watched && s->paused && net_conn_peer_left(conn)) {
+        conn_end(conn);
     }
 }
 
@@ -434,6 +436,11 @@ void net_conn_write_gather(struct net_conn *conn, struct gather *g, void (*sent)
     reply->ctx = ctx;
     gather_finish(&reply->gather, &reply->out.iov, &reply->out.iov_count, &bytes);
     conn_send(conn, reply);
+}
+
+void net_conn_watch(struct net_conn *conn)
+{
+    conn->watched = true;
 }
 
 void net_conn_pause(struct net_conn *conn, bool paused)

@@ -63,6 +63,7 @@ struct net_conn {
     void *user;
     struct list link; /* in net_server.conns */
     unsigned holds;
+    bool watched; /* net_conn_watch() */
     bool refused; /* over the limit: the owner never heard of it */
     bool ending;  /* net_conn_close(), or the stream is down */
     bool closed;

@@ -110,6 +110,9 @@ void net_conn_write(struct net_conn *conn, const void *data, size_t bytes); /* c
  * also when the connection dies; may be NULL when nothing is borrowed). */
 void net_conn_write_gather(struct net_conn *conn, struct gather *reply, void (*sent)(void *ctx),
                            void *ctx);
+/* From now on, while it is paused, it is looked at each second or so whether the peer has closed
+ * its side; that ends the connection, as it does when it is read. */
+void net_conn_watch(struct net_conn *conn);
 /* Owner's back-pressure: no on_frame until unpaused, even for what was already read. */
 void net_conn_pause(struct net_conn *conn, bool paused);
 /* Between on_frame_window and on_frame: the frame is given up. Its memory is freed, its rest is

@@ -37,6 +37,7 @@ void net_server_share(struct net_server *server, struct net_server *const *peers
 {
     for (unsigned i = 0; i < peer_count; i++) {
         CHECK(peers[i]->options.addr_count == 0);
+        CHECK(peers[i]->options.tls == server->options.tls); /* or one would speak in the clear */
     }
     server->peers = peers;
     server->peer_count = peer_count;

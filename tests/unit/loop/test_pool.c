@@ -290,6 +290,31 @@ static void close_cancels_what_waits_and_finishes_what_runs(void **state)
     assert_int_equal(running.rc, 0);
 }
 
+static void one_that_waits_can_be_canceled_and_one_that_runs_cannot(void **state)
+{
+    struct fixture *f = *state;
+    struct item items[3];
+
+    open_pool(f, 1, 10);
+    for (int i = 0; i < 3; i++) {
+        items[i] = (struct item){.f = f, .id = i};
+        assert_int_equal(pool_submit(f->pool, &items[i].work, i == 1 ? POOL_LOW : POOL_HIGH,
+                                     i == 0 ? run_at_gate : run_record, on_done),
+                         0);
+    }
+    wait_at_gate(f, 1);
+    assert_false(pool_cancel(f->pool, &items[0].work));
+    assert_true(pool_cancel(f->pool, &items[1].work));
+    assert_false(pool_cancel(f->pool, &items[1].work)); /* its done is on the way */
+    assert_int_equal(f->done_count, 0);
+    wait_done(f, 1);
+    assert_int_equal(items[1].rc, ERR_CANCELED);
+    open_gate(f);
+    wait_done(f, 3);
+    assert_false(items[1].ran);
+    assert_true(items[0].rc == 0 && items[2].rc == 0 && items[2].ran);
+}
+
 static void an_idle_pool_closes_and_does_not_keep_the_loop(void **state)
 {
     struct fixture *f = *state;
@@ -398,6 +423,7 @@ int main(void)
         TEST(threads_work_side_by_side),
         TEST(a_full_queue_is_busy_until_something_is_done),
         TEST(close_cancels_what_waits_and_finishes_what_runs),
+        TEST(one_that_waits_can_be_canceled_and_one_that_runs_cannot),
         TEST(an_idle_pool_closes_and_does_not_keep_the_loop),
         TEST(done_may_submit_again_and_close),
         TEST(workers_bear_the_name_and_leave_signals_to_the_loop),
