@@ -13,7 +13,7 @@ WRONG = [  # what is changed in a good configuration, what the one line says
     ({"capacty": 1 << 30}, "unknown key 'capacty'; did you mean 'capacity'?"),
     ({"port": "8000"}, "key 'port': want an integer from 0 to 65535, got \"8000\""),
     ({"port": 65536}, "key 'port': want an integer from 0 to 65535, got 65536"),
-    ({"port": None}, "key 'port'"),
+    ({"port": None}, "neither 'port' nor 'tls': nobody could connect"),
     ({"home": None}, "key 'home'"),
     ({"home": "asd0"}, "key 'home': want an absolute path, got \"asd0\""),
     ({"node_id": ""}, "key 'node_id': want 1 to 255 characters, got 0"),
