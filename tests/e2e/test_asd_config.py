@@ -21,6 +21,8 @@ WRONG = [  # what is changed in a good configuration, what the one line says
     ({"capacity": "10GB"}, "key 'capacity': want bytes or a size like \"64MiB\""),
     ({"capacity": 1}, "key 'capacity'"),
     ({"limit": 101}, "key 'limit': want an integer from 1 to 100, got 101"),
+    ({"threads": 0}, "key 'threads': want an integer from 1 to 64, got 0"),
+    ({"threads": 65}, "key 'threads': want an integer from 1 to 64, got 65"),
     ({"ips": "127.0.0.1"}, "key 'ips': want a list of strings"),
     ({"ips": ["nohost"]}, "key 'ips': 'nohost' is not an IP address"),
     ({"http_ips": ["1.2.3"]}, "key 'http_ips': '1.2.3' is not an IP address"),
