@@ -229,10 +229,12 @@ static void reclaim_start(uv_timer_t *timer)
 
 void asd_reclaim_soon(struct asd_store *store)
 {
-    unsigned delay_ms = store->punch_delay_ms;
+    bool urgent = asd_space_is_urgent(&store->space);
+    unsigned delay_ms = urgent ? 0 : store->punch_delay_ms;
 
     if (store->closing || store->failed || store->reclaim_running ||
-        uv_is_active((uv_handle_t *)&store->reclaim_timer) || !asd_space_has_work(&store->space)) {
+        (uv_is_active((uv_handle_t *)&store->reclaim_timer) && (!urgent || store->reclaim_again)) ||
+        !asd_space_has_work(&store->space)) {
         return;
     }
     if (store->reclaim_again) {

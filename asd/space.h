@@ -83,11 +83,11 @@ struct asd_space {
 
     atomic_uint_fast64_t freed_seq; /* counts published batches with frees; changed under lock */
     uv_mutex_t lock;
-    struct asd_slab *slabs; /* these: under lock */
-    struct list ready;      /* frees to be punched */
-    struct list dead;       /* slabs to be dropped */
-    uint64_t pending;       /* frees not punched, slabs not dropped */
-    uint64_t room_shown;    /* behind the tail of the active slab, as of the last commit */
+    struct asd_slab *slabs;          /* these: under lock */
+    struct list ready;               /* frees to be punched */
+    struct list dead;                /* slabs to be dropped */
+    uint64_t pending, pending_bytes; /* frees not punched, slabs not dropped; of the frees */
+    uint64_t room_shown;             /* behind the tail of the active slab, as of the last commit */
     asd_space_ready_cb on_ready;
     void *ready_ctx;
 

@@ -12,6 +12,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 
+enum { URGENT_BYTES = 32 << 20 };
+
 /* Under lock. Returns the descriptor to close behind it, or -1. */
 static int slab_put(struct asd_slab *slab)
 {
@@ -54,6 +56,7 @@ struct asd_free *asd_space_free_new(struct asd_space *s, struct asd_slab *slab, 
     uv_mutex_lock(&s->lock);
     slab->refs++;
     s->pending++;
+    s->pending_bytes += bytes;
     uv_mutex_unlock(&s->lock);
     return f;
 }
@@ -64,6 +67,7 @@ void asd_space_free_done(struct asd_space *s, struct asd_free *f)
 
     uv_mutex_lock(&s->lock);
     s->pending--;
+    s->pending_bytes -= f->bytes;
     fd = slab_put(f->slab);
     uv_mutex_unlock(&s->lock);
     close_fd(s, fd);
@@ -248,6 +252,16 @@ int asd_space_drop(struct asd_space *s, struct asd_slab *slab, struct err *e)
         asd_space_forget(s, slab);
     }
     return rc;
+}
+
+bool asd_space_is_urgent(struct asd_space *s)
+{
+    bool urgent;
+
+    uv_mutex_lock(&s->lock);
+    urgent = s->pending_bytes >= URGENT_BYTES;
+    uv_mutex_unlock(&s->lock);
+    return urgent;
 }
 
 bool asd_space_has_work(struct asd_space *s)

@@ -16,5 +16,8 @@ void asd_space_free_again(struct asd_space *s, struct asd_free *f); /* back to r
 /* The slab's record is gone: unlink its file and forget it. */
 int asd_space_drop(struct asd_space *s, struct asd_slab *slab, struct err *e);
 bool asd_space_has_work(struct asd_space *s);
+/* So much waits to be punched that it should not gather for long: the disk is that much fuller
+ * than what the values cost. */
+bool asd_space_is_urgent(struct asd_space *s);
 
 #endif

@@ -372,6 +372,31 @@ static void reads_in_a_storm_of_overwrites_never_see_a_hole(void **state)
     free(value);
 }
 
+/* Who deletes much does not wait an hour for the space, though frees are gathered so long. */
+static void much_that_was_freed_is_punched_at_once(void **state)
+{
+    enum { VALUES = 4, BYTES = 9 * 1048576 };
+    struct fixture *f = *state;
+    uint8_t *data = asd_fixture_bytes(1, BYTES);
+    char key[2] = "0";
+    struct err e;
+
+    asd_fixture_close(&f->base);
+    f->base.options.slab_bytes = 64 * 1048576;
+    f->base.options.punch_delay_ms = 3600 * 1000;
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    for (key[0] = '0'; key[0] < '0' + VALUES; key[0]++) {
+        assert_int_equal(asd_fixture_set(&f->base, key, data, BYTES), 0);
+    }
+    for (key[0] = '0'; key[0] < '0' + VALUES; key[0]++) {
+        assert_int_equal(asd_store_stats(f->base.store).punches, 0);
+        assert_int_equal(asd_fixture_delete(&f->base, key), 0);
+    }
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punched_bytes, (uint64_t)VALUES * BYTES);
+    free(data);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -383,6 +408,7 @@ int main(void)
         TEST(a_slab_is_not_unlinked_before_those_who_pinned_it_have_read),
         TEST(a_slab_that_dies_before_its_pinned_reader_opened_it_is_read),
         TEST(a_read_whose_look_up_is_out_of_date_looks_up_again),
+        TEST(much_that_was_freed_is_punched_at_once),
         TEST(reads_in_a_storm_of_overwrites_never_see_a_hole),
     };
     int rc;
