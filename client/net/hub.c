@@ -46,9 +46,29 @@ static void run_tasks(struct net_hub *hub)
     }
 }
 
+static void on_idle(uv_idle_t *handle)
+{
+    struct net_hub *hub = handle->data;
+    struct list *link = list_pop(&hub->turns);
+
+    if (link != NULL) {
+        struct net_task *task = container_of(link, struct net_task, link);
+
+        task->run(task);
+    }
+    if (list_empty(&hub->turns)) {
+        uv_idle_stop(&hub->idle);
+    }
+}
+
+/* Then this turn does not wait for events: who waits for what the tasks did, and prepared before
+ * us, looks again first. */
 static void on_prepare(uv_prepare_t *handle)
 {
-    run_tasks(handle->data);
+    struct net_hub *hub = handle->data;
+
+    run_tasks(hub);
+    uv_idle_start(&hub->idle, on_idle);
 }
 
 static void on_check(uv_check_t *handle)
@@ -66,21 +86,6 @@ void net_hub_schedule(struct net_hub *hub, struct net_task *task)
         hub->armed = true;
         uv_prepare_start(&hub->prepare, on_prepare);
         uv_check_start(&hub->check, on_check);
-    }
-}
-
-static void on_idle(uv_idle_t *handle)
-{
-    struct net_hub *hub = handle->data;
-    struct list *link = list_pop(&hub->turns);
-
-    if (link != NULL) {
-        struct net_task *task = container_of(link, struct net_task, link);
-
-        task->run(task);
-    }
-    if (list_empty(&hub->turns)) {
-        uv_idle_stop(&hub->idle);
     }
 }
 
