@@ -261,24 +261,23 @@ int choose_place(const struct preset *preset, const struct choose_osd *osds, uin
     return 0;
 }
 
-uint32_t choose_extra(const struct preset *preset, const struct preset_policy *policy,
-                      const struct choose_osd *osds, uint32_t count, const uint64_t *held,
-                      uint32_t held_count, uint32_t want, struct rnd *rnd,
+uint32_t choose_extra(const struct preset *preset, const struct choose_more *more,
+                      const struct choose_osd *osds, uint32_t count, struct rnd *rnd,
                       uint32_t ret_chosen[PRESET_FRAGMENTS_MAX])
 {
     uint32_t found = 0;
     struct picker p;
 
-    CHECK(want <= PRESET_FRAGMENTS_MAX);
-    picker_init(&p, preset, policy, osds, count, rnd);
-    for (uint32_t h = 0; h < held_count; h++) {
+    CHECK(more->want <= PRESET_FRAGMENTS_MAX);
+    picker_init(&p, preset, more->policy, osds, count, rnd);
+    for (uint32_t h = 0; h < more->held_count; h++) {
         for (uint32_t i = 0; i < count; i++) {
-            if (osds[i].osd_id == held[h]) {
+            if (osds[i].osd_id == more->held[h]) {
                 picker_take(&p, i);
             }
         }
     }
-    while (found < want && picker_pick(&p, &ret_chosen[found])) {
+    while (found < more->want && picker_pick(&p, &ret_chosen[found])) {
         found++;
     }
     picker_release(&p);

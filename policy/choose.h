@@ -53,12 +53,18 @@ int choose_policy(const struct preset *preset, const struct choose_osd *osds, ui
 int choose_place(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
                  struct rnd *rnd, struct choose_result *ret_result, struct err *e);
 
-/* For repair: the fragments on `held` stay where they are (ids that are not in
- * osds[] or not usable are fine: they hold a place all the same); pick OSDs for up
- * to `want` further ones under `policy`. Returns how many were found, 0 … want. */
-uint32_t choose_extra(const struct preset *preset, const struct preset_policy *policy,
-                      const struct choose_osd *osds, uint32_t count, const uint64_t *held,
-                      uint32_t held_count, uint32_t want, struct rnd *rnd,
+/* More fragments for an object that has some. Those stay where they are: OSDs that are not in
+ * osds[], or not usable, hold a place all the same. */
+struct choose_more {
+    const struct preset_policy *policy;
+    const uint64_t *held; /* ids of OSDs */
+    uint32_t held_count;
+    uint32_t want;
+};
+
+/* Returns how many were found, 0 … want. */
+uint32_t choose_extra(const struct preset *preset, const struct choose_more *more,
+                      const struct choose_osd *osds, uint32_t count, struct rnd *rnd,
                       uint32_t ret_chosen[PRESET_FRAGMENTS_MAX]);
 
 #endif

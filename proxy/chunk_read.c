@@ -80,14 +80,15 @@ static void on_fetched(struct fetch *fetch, int rc)
 static void start_part(struct chunk_read *r, uint32_t fragment)
 {
     struct chunk_part *part = mem_alloc(sizeof(*part));
+    struct fetch_range range = {
+        .chunk = r->chunk, .fragment = fragment, .offset = r->offset, .bytes = r->bytes};
 
     part->read = r;
     part->state = CHUNK_PART_READING;
-    part->bytes = place_of(r, fragment);
+    part->bytes = range.dest = place_of(r, fragment);
     r->parts[fragment] = part;
     r->reading++;
-    fetch_start(&part->fetch, r->engine, r->readable, r->chunk, fragment, r->offset, r->bytes,
-                part->bytes, on_fetched);
+    fetch_start(&part->fetch, r->engine, r->readable, &range, on_fetched);
 }
 
 /* Of those not yet asked; -1: none left. */
@@ -295,14 +296,13 @@ void chunk_read_all(struct chunk_read *r, struct engine *engine, const struct re
 }
 
 void chunk_read_range(struct chunk_read *r, struct engine *engine, const struct readable *readable,
-                      uint32_t chunk, uint32_t fragment, uint32_t offset, uint32_t bytes,
-                      uint8_t *dest, chunk_read_cb cb)
+                      const struct fetch_range *range, chunk_read_cb cb)
 {
-    CHECK(bytes > 0 && fragment < readable->k);
-    r->wanted = fragment;
-    r->offset = offset;
-    r->bytes = bytes;
-    start(r, engine, readable, chunk, dest, cb);
+    CHECK(range->bytes > 0 && range->fragment < readable->k);
+    r->wanted = range->fragment;
+    r->offset = range->offset;
+    r->bytes = range->bytes;
+    start(r, engine, readable, range->chunk, range->dest, cb);
 }
 
 void chunk_read_cancel(struct chunk_read *r)

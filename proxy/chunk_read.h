@@ -49,10 +49,10 @@ struct chunk_read {
 /* The whole chunk into `dest`: k * fragment bytes, padding included; > 0. */
 void chunk_read_all(struct chunk_read *read, struct engine *engine, const struct readable *readable,
                     uint32_t chunk, uint8_t *dest, chunk_read_cb cb);
-/* `bytes` (> 0) bytes of data fragment `fragment` from `offset` on. */
+/* A range of a data fragment. */
 void chunk_read_range(struct chunk_read *read, struct engine *engine,
-                      const struct readable *readable, uint32_t chunk, uint32_t fragment,
-                      uint32_t offset, uint32_t bytes, uint8_t *dest, chunk_read_cb cb);
+                      const struct readable *readable, const struct fetch_range *range,
+                      chunk_read_cb cb);
 /* Callbacks: 0, ERR_NOT_ENOUGH (fewer than k fragments can be had), ERR_CANCELED. */
 void chunk_read_cancel(struct chunk_read *read); /* a wish */
 

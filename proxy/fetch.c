@@ -65,7 +65,7 @@ static void log_corrupt(struct fetch *f)
         log_warn("fetch", "bad fragment",
                  "osd=%" PRIu64 " object=%s chunk=%" PRIu32 " fragment=%" PRIu32
                  " why=\"%s\" skipped=%lu",
-                 f->osd->id, id, f->chunk, f->fragment, f->err.msg, skipped);
+                 f->osd->id, id, f->range.chunk, f->range.fragment, f->err.msg, skipped);
     }
 }
 
@@ -113,7 +113,7 @@ static uint32_t parts_of(const struct fetch *f, struct fragment_range parts[3])
 
     switch (f->state) {
     case FETCH_PLAIN:
-        plain = fragment_plain_ranges(&f->ref, f->offset, f->bytes);
+        plain = fragment_plain_ranges(&f->ref, f->range.offset, f->range.bytes);
         parts[0] = plain.blocks;
         parts[1] = plain.entries;
         parts[2] = plain.footer;
@@ -125,7 +125,7 @@ static uint32_t parts_of(const struct fetch *f, struct fragment_range parts[3])
         parts[0] = fragment_trailer_range(&f->ref);
         return 1;
     case FETCH_BLOCKS:
-        parts[0] = fragment_index_range(&f->index->index, f->offset, f->bytes);
+        parts[0] = fragment_index_range(&f->index->index, f->range.offset, f->range.bytes);
         return 1;
     }
     CHECK(false);
@@ -137,11 +137,11 @@ static void ask(struct fetch *f)
     const struct manifest *m = &f->readable->object->manifest;
     struct fragment_range parts[3];
     struct asd_part asked[3];
-    struct osd_fragment name = {.object_id = m->object_id,
-                                .chunk = f->chunk,
-                                .fragment = f->fragment,
-                                .version =
-                                    readable_fragment(f->readable, f->chunk, f->fragment)->version};
+    struct osd_fragment name = {
+        .object_id = m->object_id,
+        .chunk = f->range.chunk,
+        .fragment = f->range.fragment,
+        .version = readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version};
     struct buf key = {0};
     struct asd_request request = {.code = ASD_PARTIAL_GET,
                                   .prio = f->readable->low_priority ? ASD_PRIO_LOW : ASD_PRIO_HIGH,
@@ -171,16 +171,16 @@ static void ask(struct fetch *f)
 
 static int unpack_plain(struct fetch *f)
 {
-    struct fragment_plain plain = fragment_plain_ranges(&f->ref, f->offset, f->bytes);
+    struct fragment_plain plain = fragment_plain_ranges(&f->ref, f->range.offset, f->range.bytes);
     const uint8_t *blocks = f->data.data;
     const uint8_t *entries = blocks + plain.blocks.bytes;
     const uint8_t *raw;
     int rc;
 
-    rc = fragment_plain_unpack(&f->ref, f->offset, f->bytes, blocks, entries,
+    rc = fragment_plain_unpack(&f->ref, f->range.offset, f->range.bytes, blocks, entries,
                                entries + plain.entries.bytes, &raw, &f->err);
     if (rc == 0) {
-        memcpy(f->dest, raw, f->bytes);
+        memcpy(f->range.dest, raw, f->range.bytes);
     }
     return rc;
 }
@@ -198,9 +198,10 @@ static int unpack_all(struct fetch *f)
     rc =
         fragment_index_init(&index, &f->ref, f->data.data + trailer.offset, trailer.bytes, &f->err);
     if (rc == 0) {
-        blocks = fragment_index_range(&index, f->offset, f->bytes);
-        rc = fragment_index_unpack(&index, f->offset, f->bytes, f->data.data + blocks.offset,
-                                   blocks.bytes, f->dest, &f->err);
+        blocks = fragment_index_range(&index, f->range.offset, f->range.bytes);
+        rc = fragment_index_unpack(&index, f->range.offset, f->range.bytes,
+                                   f->data.data + blocks.offset, blocks.bytes, f->range.dest,
+                                   &f->err);
     }
     fragment_index_release(&index);
     return rc;
@@ -215,8 +216,8 @@ static int unpack(struct fetch *f, enum fetch_state state)
     case FETCH_ALL:
         return unpack_all(f);
     case FETCH_BLOCKS:
-        return fragment_index_unpack(&f->index->index, f->offset, f->bytes, f->data.data,
-                                     (uint32_t)f->data.len, f->dest, &f->err);
+        return fragment_index_unpack(&f->index->index, f->range.offset, f->range.bytes,
+                                     f->data.data, (uint32_t)f->data.len, f->range.dest, &f->err);
     default:
         CHECK(false);
         return 0;
@@ -258,10 +259,10 @@ static void unpack_in_pool(struct fetch *f)
 
 static struct index_key key_of(const struct fetch *f)
 {
-    return (struct index_key){.id = f->ref.id,
-                              .version =
-                                  readable_fragment(f->readable, f->chunk, f->fragment)->version,
-                              .stored_bytes = f->ref.stored_bytes};
+    return (struct index_key){
+        .id = f->ref.id,
+        .version = readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version,
+        .stored_bytes = f->ref.stored_bytes};
 }
 
 static void on_trailer(struct fetch *f)
@@ -329,7 +330,7 @@ static void on_reply(struct osd_call *call, int rc)
     }
     if (f->state == FETCH_TRAILER) {
         on_trailer(f);
-    } else if (f->bytes > FETCH_INLINE_BYTES) {
+    } else if (f->range.bytes > FETCH_INLINE_BYTES) {
         unpack_in_pool(f);
     } else {
         finish_checked(f, unpack(f, f->state));
@@ -355,7 +356,7 @@ static enum fetch_state first_state(struct fetch *f)
 {
     struct index_key key = key_of(f);
 
-    if (f->ref.stored_bytes <= FETCH_WHOLE_BYTES || f->bytes >= f->ref.shape.raw_bytes / 2) {
+    if (f->ref.stored_bytes <= FETCH_WHOLE_BYTES || f->range.bytes >= f->ref.shape.raw_bytes / 2) {
         return FETCH_ALL;
     }
     if (fragment_is_plain(&f->ref.shape)) {
@@ -366,27 +367,22 @@ static enum fetch_state first_state(struct fetch *f)
 }
 
 void fetch_start(struct fetch *f, struct engine *engine, const struct readable *readable,
-                 uint32_t chunk, uint32_t fragment, uint32_t offset, uint32_t bytes, uint8_t *dest,
-                 fetch_cb cb)
+                 const struct fetch_range *range, fetch_cb cb)
 {
-    const struct manifest_fragment *mf = readable_fragment(readable, chunk, fragment);
+    const struct manifest_fragment *mf = readable_fragment(readable, range->chunk, range->fragment);
     int rc;
 
     memset(f, 0, sizeof(*f));
     f->engine = engine;
     f->readable = readable;
-    f->chunk = chunk;
-    f->fragment = fragment;
-    f->offset = offset;
-    f->bytes = bytes;
-    f->dest = dest;
+    f->range = *range;
     f->cb = cb;
-    f->ref = ref_of(readable, chunk, fragment);
+    f->ref = ref_of(readable, range->chunk, range->fragment);
     f->osd = mf->has_osd ? osds_find(engine->osds, mf->osd_id) : NULL;
     rc = fragment_ref_check(&f->ref, &f->err);
     if (rc == 0 && f->osd == NULL) {
         rc = err_set(&f->err, ERR_NOT_FOUND, "chunk %" PRIu32 " fragment %" PRIu32 ": its osd",
-                     chunk, fragment);
+                     range->chunk, range->fragment);
     }
     if (rc != 0) {
         finish_later(f, rc);

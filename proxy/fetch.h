@@ -35,6 +35,15 @@ int readable_init(struct readable *ret_readable, struct object *object, struct e
 const struct manifest_fragment *readable_fragment(const struct readable *readable, uint32_t chunk,
                                                   uint32_t fragment);
 
+/* Raw [offset, offset + bytes) of one fragment, and where it goes. */
+struct fetch_range {
+    uint32_t chunk;
+    uint32_t fragment;
+    uint32_t offset; /* in the raw fragment */
+    uint32_t bytes;  /* > 0, within it */
+    uint8_t *dest;   /* borrowed until the callback */
+};
+
 struct fetch;
 typedef void (*fetch_cb)(struct fetch *fetch, int rc);
 
@@ -51,11 +60,7 @@ struct fetch {
 
     struct engine *engine; /* private from here on */
     const struct readable *readable;
-    uint32_t chunk;
-    uint32_t fragment;
-    uint32_t offset; /* in the raw fragment */
-    uint32_t bytes;
-    uint8_t *dest; /* borrowed */
+    struct fetch_range range;
     fetch_cb cb;
 
     enum fetch_state state;
@@ -73,12 +78,10 @@ struct fetch {
     struct later_item later;
 };
 
-/* Fill `dest` with raw [offset, offset + bytes) of a fragment; bytes > 0, within it. The
- * callback comes once, later: 0, ERR_CORRUPT, ERR_NOT_FOUND (the OSD does not have it), or why
- * the OSD could not be asked. */
+/* The callback comes once, later: 0, ERR_CORRUPT, ERR_NOT_FOUND (the OSD does not have it), or
+ * why the OSD could not be asked. */
 void fetch_start(struct fetch *fetch, struct engine *engine, const struct readable *readable,
-                 uint32_t chunk, uint32_t fragment, uint32_t offset, uint32_t bytes, uint8_t *dest,
-                 fetch_cb cb);
+                 const struct fetch_range *range, fetch_cb cb);
 void fetch_cancel(struct fetch *fetch); /* a wish */
 
 #endif

@@ -353,8 +353,13 @@ static void on_looked_up(struct lookup *lookup, int rc)
 
 static void start_lookup(struct fs_get *g, bool fresh)
 {
-    lookup_start(&g->lookup, g->engine, &g->use, &g->spec.name, 1, fresh || g->spec.consistent,
-                 g->spec.should_cache, on_looked_up);
+    struct lookup_spec spec = {.use = &g->use,
+                               .names = &g->spec.name,
+                               .count = 1,
+                               .consistent = fresh || g->spec.consistent,
+                               .should_cache = g->spec.should_cache};
+
+    lookup_start(&g->lookup, g->engine, &spec, on_looked_up);
 }
 
 static void on_namespace(void *ctx, int rc, const struct err *e)

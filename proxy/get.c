@@ -161,6 +161,11 @@ static void on_looked_up(struct lookup *lookup, int rc)
 static void on_namespace(void *ctx, int rc, const struct err *e)
 {
     struct get *g = ctx;
+    struct lookup_spec spec = {.use = &g->use,
+                               .names = g->names,
+                               .count = g->spec.count,
+                               .consistent = g->spec.consistent,
+                               .should_cache = g->spec.should_cache};
 
     g->pending--;
     if (g->rc == 0 && rc != 0) {
@@ -170,8 +175,7 @@ static void on_namespace(void *ctx, int rc, const struct err *e)
     if (g->rc == 0) {
         g->state = GET_LOOKUP;
         g->pending++;
-        lookup_start(&g->lookup, g->engine, &g->use, g->names, g->spec.count, g->spec.consistent,
-                     g->spec.should_cache, on_looked_up);
+        lookup_start(&g->lookup, g->engine, &spec, on_looked_up);
     }
     get_step(g);
 }

@@ -196,10 +196,15 @@ static void on_looked_again(struct lookup *lookup, int rc)
 static void read_again(struct get_object *o)
 {
     struct get *g = o->get;
+    struct lookup_spec spec = {.use = &g->use,
+                               .names = &o->item->name,
+                               .count = 1,
+                               .consistent = true,
+                               .should_cache = true};
 
     o->has_retried = true;
     g->engine->stats.totals.stale_manifests++;
     stats_of(&g->engine->stats, g->spec.ns)->manifest_stale++;
     g->pending++;
-    lookup_start(&o->again, g->engine, &g->use, &o->item->name, 1, true, true, on_looked_again);
+    lookup_start(&o->again, g->engine, &spec, on_looked_again);
 }

@@ -18,12 +18,13 @@ static void take(struct lookup *lookup, size_t asked, struct nsm_object *found)
     size_t index = lookup->missing[asked];
 
     if (!found->found) {
-        manifest_cache_remove(&engine->manifests, lookup->use->ns->id, lookup->names[index]);
+        manifest_cache_remove(&engine->manifests, lookup->spec.use->ns->id,
+                              lookup->spec.names[index]);
         return;
     }
     lookup->bytes += manifest_memory_bytes(&found->manifest);
-    lookup->objects[index] = object_new(lookup->use->ns->id, &found->manifest);
-    if (lookup->should_cache) {
+    lookup->objects[index] = object_new(lookup->spec.use->ns->id, &found->manifest);
+    if (lookup->spec.should_cache || !lookup->spec.consistent) {
         manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->stamps[asked]);
     }
 }
@@ -32,7 +33,7 @@ static void take(struct lookup *lookup, size_t asked, struct nsm_object *found)
  * caller can do without. */
 static void fail_damaged(struct lookup *lookup, size_t asked)
 {
-    struct slice name = lookup->names[lookup->missing[asked]];
+    struct slice name = lookup->spec.names[lookup->missing[asked]];
     char text[KEY_TEXT_BYTES];
 
     key_text(name, text);
@@ -77,9 +78,9 @@ static void ask_next(struct lookup *lookup)
     }
     lookup->batch = left < BATCH_MAX ? left : BATCH_MAX;
     for (size_t i = 0; i < lookup->batch; i++) {
-        names[i] = lookup->names[lookup->missing[lookup->asked + i]];
+        names[i] = lookup->spec.names[lookup->missing[lookup->asked + i]];
     }
-    nsm_get(lookup->use->nsm, lookup->use->ns->id, names, lookup->batch, on_got, lookup);
+    nsm_get(lookup->spec.use->nsm, lookup->spec.use->ns->id, names, lookup->batch, on_got, lookup);
 }
 
 static void on_later(struct later_item *item)
@@ -87,39 +88,34 @@ static void on_later(struct later_item *item)
     ask_next(container_of(item, struct lookup, later));
 }
 
-void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_use *use,
-                  const struct slice *names, size_t count, bool consistent, bool should_cache,
+void lookup_start(struct lookup *lookup, struct engine *engine, const struct lookup_spec *spec,
                   lookup_cb cb)
 {
-    struct proxy_ns_stats *sums = stats_of(&engine->stats, slice_str(use->ns->name));
+    const struct registry_namespace *ns = spec->use->ns;
+    struct proxy_ns_stats *sums = stats_of(&engine->stats, slice_str(ns->name));
 
-    *lookup = (struct lookup){.engine = engine,
-                              .use = use,
-                              .names = names,
-                              .count = count,
-                              .should_cache = should_cache || !consistent,
-                              .cb = cb};
-    lookup->objects = mem_array(count + 1, sizeof(*lookup->objects));
-    lookup->missing = mem_array(count + 1, sizeof(*lookup->missing));
-    lookup->stamps = mem_array(count + 1, sizeof(*lookup->stamps));
-    for (size_t i = 0; i < count; i++) {
-        if (!consistent) {
-            lookup->objects[i] = manifest_cache_get(&engine->manifests, use->ns->id, names[i]);
+    *lookup = (struct lookup){.engine = engine, .spec = *spec, .cb = cb};
+    lookup->objects = mem_array(spec->count + 1, sizeof(*lookup->objects));
+    lookup->missing = mem_array(spec->count + 1, sizeof(*lookup->missing));
+    lookup->stamps = mem_array(spec->count + 1, sizeof(*lookup->stamps));
+    for (size_t i = 0; i < spec->count; i++) {
+        if (!spec->consistent) {
+            lookup->objects[i] = manifest_cache_get(&engine->manifests, ns->id, spec->names[i]);
         }
         if (lookup->objects[i] == NULL) {
             lookup->stamps[lookup->missing_count] =
-                manifest_cache_stamp(&engine->manifests, use->ns->id, names[i]);
+                manifest_cache_stamp(&engine->manifests, ns->id, spec->names[i]);
             lookup->missing[lookup->missing_count++] = i;
         }
     }
-    sums->manifest_cached += (int32_t)(count - lookup->missing_count);
+    sums->manifest_cached += (int32_t)(spec->count - lookup->missing_count);
     sums->manifest_from_nsm += (int32_t)lookup->missing_count;
     later_run(&engine->later, &lookup->later, on_later);
 }
 
 void lookup_release(struct lookup *lookup)
 {
-    for (size_t i = 0; i < lookup->count; i++) {
+    for (size_t i = 0; i < lookup->spec.count; i++) {
         object_drop(lookup->objects[i]);
     }
     free(lookup->objects);
@@ -128,5 +124,5 @@ void lookup_release(struct lookup *lookup)
     lookup->objects = NULL;
     lookup->missing = NULL;
     lookup->stamps = NULL;
-    lookup->count = 0;
+    lookup->spec.count = 0;
 }

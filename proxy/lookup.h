@@ -10,6 +10,14 @@
 #include "base/err.h"
 #include "proxy/namespace.h"
 
+struct lookup_spec {
+    const struct ns_use *use;  /* borrowed until the callback, */
+    const struct slice *names; /* and these */
+    size_t count;
+    bool consistent;   /* as the namespace manager has it now */
+    bool should_cache; /* what was found then; else it always is, on a miss */
+};
+
 struct lookup;
 typedef void (*lookup_cb)(struct lookup *lookup, int rc);
 
@@ -19,10 +27,7 @@ struct lookup {
     struct object **objects; /* out: one per name, NULL: no such object; lookup_release() */
 
     struct engine *engine; /* private from here on */
-    const struct ns_use *use;
-    const struct slice *names;
-    size_t count;
-    bool should_cache;
+    struct lookup_spec spec;
     size_t *missing;  /* indexes of names to ask for */
     uint32_t *stamps; /* of those, before asking */
     size_t missing_count;
@@ -33,11 +38,8 @@ struct lookup {
     struct later_item later;
 };
 
-/* `use` and `names` are borrowed until the callback. `consistent`: as the namespace manager has
- * it now; what was found is cached if should_cache, and always on a miss otherwise. ERR_TOO_LARGE:
- * more than engine->lookup_bytes_max. */
-void lookup_start(struct lookup *lookup, struct engine *engine, const struct ns_use *use,
-                  const struct slice *names, size_t count, bool consistent, bool should_cache,
+/* ERR_TOO_LARGE: more than engine->lookup_bytes_max. */
+void lookup_start(struct lookup *lookup, struct engine *engine, const struct lookup_spec *spec,
                   lookup_cb cb);
 void lookup_release(struct lookup *lookup); /* accepts {0} */
 

@@ -81,10 +81,14 @@ static void start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
 static void start_piece(struct object_read *r, const struct layout_piece *piece, uint8_t *dest)
 {
     struct unit *unit = unit_new(r, dest, piece->bytes);
+    struct fetch_range range = {.chunk = piece->chunk,
+                                .fragment = piece->fragment,
+                                .offset = piece->offset,
+                                .bytes = piece->bytes,
+                                .dest = dest};
 
     r->pieces++;
-    chunk_read_range(&unit->read, r->engine, r->readable, piece->chunk, piece->fragment,
-                     piece->offset, piece->bytes, dest, on_unit);
+    chunk_read_range(&unit->read, r->engine, r->readable, &range, on_unit);
 }
 
 /* Cut the next unit off the ranges; false when it has to wait, or nothing is left. */

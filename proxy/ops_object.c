@@ -162,10 +162,14 @@ static void on_info_open(void *ctx, int rc, const struct err *e)
 {
     struct object_op *op = ctx;
     const struct proxy_request *request = &op->session->request;
+    struct lookup_spec spec = {.use = &op->use,
+                               .names = &request->object.name,
+                               .count = 1,
+                               .consistent = request->consistent_read,
+                               .should_cache = request->should_cache};
 
     if (is_open(op, rc, e)) {
-        lookup_start(&op->lookup, op->session->server->engine, &op->use, &request->object.name, 1,
-                     request->consistent_read, request->should_cache, on_info_looked_up);
+        lookup_start(&op->lookup, op->session->server->engine, &spec, on_info_looked_up);
     }
 }
 

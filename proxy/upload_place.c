@@ -177,7 +177,8 @@ struct osd *upload_replacement(const struct upload_fragment *f, const struct osd
     struct upload *u = f->chunk->upload;
     struct engine *engine = u->engine;
     uint64_t held[PRESET_FRAGMENTS_MAX];
-    uint32_t held_count = 0, chosen[PRESET_FRAGMENTS_MAX];
+    struct choose_more more = {.policy = &u->policy, .held = held, .want = 1};
+    uint32_t chosen[PRESET_FRAGMENTS_MAX];
     const struct choose_osd *list;
     struct osd *osd;
     unsigned count;
@@ -186,12 +187,11 @@ struct osd *upload_replacement(const struct upload_fragment *f, const struct osd
         const struct upload_fragment *other = &f->chunk->fragments[i];
 
         if (other != f && other->osd != NULL && other->state != UPLOAD_FRAGMENT_FAILED) {
-            held[held_count++] = other->osd->id;
+            held[more.held_count++] = other->osd->id;
         }
     }
     list = osds_choose_list(engine->osds, u->spec.reserve, failed, &count);
-    if (choose_extra(u->spec.preset, &u->policy, list, count, held, held_count, 1, &engine->rnd,
-                     chosen) == 0) {
+    if (choose_extra(u->spec.preset, &more, list, count, &engine->rnd, chosen) == 0) {
         return NULL;
     }
     osd = osds_at(engine->osds, chosen[0]);

@@ -285,7 +285,8 @@ static void repair_counts_the_fragments_that_stay(void **state)
         uint64_t held[PRESET_FRAGMENTS_MAX];
         struct choose_osd osds[OSDS_MAX];
         struct choose_result r;
-        uint32_t count, kept = 0, want, found;
+        struct choose_more more = {.policy = &r.policy, .held = held};
+        uint32_t count, kept = 0, found;
         struct preset p;
         struct err e;
 
@@ -301,9 +302,10 @@ static void repair_counts_the_fragments_that_stay(void **state)
                 held[kept++] = osds[r.chosen[i]].osd_id;
             }
         }
-        want = r.fragment_count - kept;
-        found = choose_extra(&p, &r.policy, osds, count, held, kept, want, &rnd, extra);
-        assert_int_equal(found, want); /* the old places are free again */
+        more.held_count = kept;
+        more.want = r.fragment_count - kept;
+        found = choose_extra(&p, &more, osds, count, &rnd, extra);
+        assert_int_equal(found, more.want); /* the old places are free again */
         memcpy(all + kept, extra, found * sizeof(extra[0]));
         assert_spread(&p, r.policy.max_per_node, osds, all, kept + found);
         preset_release(&p);
@@ -316,17 +318,21 @@ static void a_fragment_on_a_down_or_unknown_osd_holds_its_place(void **state)
     const uint64_t held[] = {100, 102, 999};
     struct choose_osd osds[OSDS_MAX];
     uint32_t extra[PRESET_FRAGMENTS_MAX];
+    struct choose_more more = {.held = held, .held_count = 3};
     struct preset p;
 
     (void)state;
     preset_init_volumes(&p, "v");
+    more.policy = &p.policies[0];
     p.policies[0].max_per_node = 1;
     make_grid(osds, 3, 2); /* 100 and 101, 102 and 103, 104 and 105 */
     osds[0].usable = false;
     for (int round = 0; round < 50; round++) {
-        assert_int_equal(choose_extra(&p, &p.policies[0], osds, 6, held, 3, 3, &rnd, extra), 1);
+        more.want = 3;
+        assert_int_equal(choose_extra(&p, &more, osds, 6, &rnd, extra), 1);
         assert_int_equal(osds[extra[0]].node, 2); /* the only node without a fragment */
-        assert_int_equal(choose_extra(&p, &p.policies[0], osds, 6, held, 3, 0, &rnd, extra), 0);
+        more.want = 0;
+        assert_int_equal(choose_extra(&p, &more, osds, 6, &rnd, extra), 0);
     }
     preset_release(&p);
 }
