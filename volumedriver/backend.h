@@ -28,7 +28,7 @@ enum backend_assert_kind { BACKEND_ABSENT, BACKEND_CHECKSUM };
 struct backend_assert {
     const char *name;
     uint32_t crc; /* CHECKSUM: crc-32c of its content */
-    uint8_t kind;
+    enum backend_assert_kind kind;
 };
 
 struct backend_update { /* an upload with crc-32c, or, with data NULL, a delete (absent is fine) */
@@ -38,10 +38,30 @@ struct backend_update { /* an upload with crc-32c, or, with data NULL, a delete 
     uint32_t crc;
 };
 
+/* Asserts are judged in order. Names and arrays are copied, data is not. */
+struct backend_transaction {
+    const struct backend_assert *asserts;
+    unsigned assert_count;
+    const struct backend_update *updates;
+    unsigned update_count;
+    unsigned flags;
+};
+
 struct backend_slice {
     uint64_t offset;
     uint32_t bytes;
     uint8_t *data; /* filled in */
+};
+
+/* All slices or an error; they do not overlap. `slices` and what they point to stay until the
+ * callback. */
+struct backend_read {
+    const char *name;
+    const struct backend_slice *slices;
+    unsigned slice_count;
+    /* As the metadata has it now, and it is not remembered: of a SCO that may be deleted as none of
+     * ours, and another put under its name. */
+    bool fresh;
 };
 
 struct backend_req;
@@ -63,15 +83,9 @@ struct backend_req {
 struct backend;
 
 struct backend_ops {
-    /* Asserts are judged in order. Names and arrays are copied, data is not. */
-    void (*apply)(struct backend *b, struct backend_req *req, const struct backend_assert *asserts,
-                  unsigned assert_count, const struct backend_update *updates,
-                  unsigned update_count, unsigned flags, backend_cb cb);
-    /* All slices or an error; they do not overlap. `slices` and what they point to stay until
-     * the callback. `fresh`: as the metadata has it now, and it is not remembered: of a SCO that
-     * may be deleted as none of ours, and another put under its name. */
-    void (*read)(struct backend *b, struct backend_req *req, const char *name,
-                 const struct backend_slice *slices, unsigned slice_count, bool fresh,
+    void (*apply)(struct backend *b, struct backend_req *req,
+                  const struct backend_transaction *transaction, backend_cb cb);
+    void (*read)(struct backend *b, struct backend_req *req, const struct backend_read *read,
                  backend_cb cb);
     /* As the metadata has it now, not from a cache. */
     void (*info)(struct backend *b, struct backend_req *req, const char *name, backend_cb cb);
@@ -85,5 +99,21 @@ struct backend_ops {
 struct backend {
     const struct backend_ops *ops;
 };
+
+static inline void backend_read_slice(struct backend *b, struct backend_req *req, const char *name,
+                                      const struct backend_slice *slice, backend_cb cb)
+{
+    struct backend_read read = {.name = name, .slices = slice, .slice_count = 1};
+
+    b->ops->read(b, req, &read, cb);
+}
+
+static inline void backend_read_fresh(struct backend *b, struct backend_req *req, const char *name,
+                                      const struct backend_slice *slice, backend_cb cb)
+{
+    struct backend_read read = {.name = name, .slices = slice, .slice_count = 1, .fresh = true};
+
+    b->ops->read(b, req, &read, cb);
+}
 
 #endif

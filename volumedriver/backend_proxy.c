@@ -278,76 +278,79 @@ static void submit(struct call *c, struct proxy_request *request)
     backend_route_call(c->owner->route, &c->way, on_reply);
 }
 
-static void apply(struct backend *b, struct backend_req *req, const struct backend_assert *asserts,
-                  unsigned assert_count, const struct backend_update *updates,
-                  unsigned update_count, unsigned flags, backend_cb cb)
+static void apply(struct backend *b, struct backend_req *req,
+                  const struct backend_transaction *transaction, backend_cb cb)
 {
     struct call *c = call_new(b, req, PROXY_APPLY, cb);
-    struct proxy_assert *wire_asserts = mem_array(assert_count, sizeof(*wire_asserts));
-    struct proxy_update *wire_updates = mem_array(update_count, sizeof(*wire_updates));
+    struct proxy_assert *wire_asserts = mem_array(transaction->assert_count, sizeof(*wire_asserts));
+    struct proxy_update *wire_updates = mem_array(transaction->update_count, sizeof(*wire_updates));
     struct proxy_request request = {
         .apply = {.asserts = wire_asserts,
-                  .assert_count = assert_count,
+                  .assert_count = transaction->assert_count,
                   .updates = wire_updates,
-                  .update_count = update_count,
-                  .flags = (flags & BACKEND_RESERVE) != 0 ? PROXY_APPLY_RESERVE : 0,
+                  .update_count = transaction->update_count,
+                  .flags = (transaction->flags & BACKEND_RESERVE) != 0 ? PROXY_APPLY_RESERVE : 0,
                   .deadline_ms = BACKEND_PROXY_APPLY_MS}};
 
     c->is_write = true;
-    c->assert_names = mem_array(assert_count, sizeof(*c->assert_names));
-    c->assert_count = assert_count;
-    for (unsigned i = 0; i < assert_count; i++) {
-        c->assert_names[i] = mem_strdup(asserts[i].name);
-        wire_asserts[i] = (struct proxy_assert){.kind = asserts[i].kind == BACKEND_ABSENT
+    c->assert_names = mem_array(transaction->assert_count, sizeof(*c->assert_names));
+    c->assert_count = transaction->assert_count;
+    for (unsigned i = 0; i < c->assert_count; i++) {
+        const struct backend_assert *assert = &transaction->asserts[i];
+
+        c->assert_names[i] = mem_strdup(assert->name);
+        wire_asserts[i] = (struct proxy_assert){.kind = assert->kind == BACKEND_ABSENT
                                                             ? PROXY_ASSERT_ABSENT
                                                             : PROXY_ASSERT_HAS_CHECKSUM,
                                                 .name = slice_str(c->assert_names[i]),
-                                                .checksum = checksum_crc32c(asserts[i].crc)};
+                                                .checksum = checksum_crc32c(assert->crc)};
     }
-    for (unsigned i = 0; i < update_count; i++) {
-        wire_updates[i] = (struct proxy_update){
-            .kind = updates[i].data != NULL ? PROXY_UPDATE_UPLOAD : PROXY_UPDATE_DELETE,
-            .name = slice_str(updates[i].name),
-            .data = slice_of(updates[i].data, updates[i].bytes),
-            .has_checksum = updates[i].data != NULL,
-            .checksum = checksum_crc32c(updates[i].crc)};
+    for (unsigned i = 0; i < transaction->update_count; i++) {
+        const struct backend_update *update = &transaction->updates[i];
+
+        wire_updates[i] = (struct proxy_update){.kind = update->data != NULL ? PROXY_UPDATE_UPLOAD
+                                                                             : PROXY_UPDATE_DELETE,
+                                                .name = slice_str(update->name),
+                                                .data = slice_of(update->data, update->bytes),
+                                                .has_checksum = update->data != NULL,
+                                                .checksum = checksum_crc32c(update->crc)};
     }
     submit(c, &request);
     free(wire_asserts);
     free(wire_updates);
 }
 
-static void read_object(struct call *c, const char *name, const struct backend_slice *slices,
-                        unsigned slice_count, bool consistent)
+static void read_object(struct call *c, const struct backend_read *read)
 {
-    struct proxy_slice *wire = mem_array(slice_count, sizeof(*wire));
+    struct proxy_slice *slices = mem_array(read->slice_count, sizeof(*slices));
     struct proxy_object_slices object = {
-        .name = slice_str(name), .slices = wire, .slice_count = slice_count};
-    struct proxy_request request = {.consistent_read = consistent,
+        .name = slice_str(read->name), .slices = slices, .slice_count = read->slice_count};
+    struct proxy_request request = {.consistent_read = read->fresh,
                                     .reads = {.items = &object, .count = 1}};
 
-    for (unsigned i = 0; i < slice_count; i++) {
-        wire[i] = (struct proxy_slice){.offset = (int64_t)slices[i].offset,
-                                       .bytes = (int32_t)slices[i].bytes};
+    for (unsigned i = 0; i < read->slice_count; i++) {
+        slices[i] = (struct proxy_slice){.offset = (int64_t)read->slices[i].offset,
+                                         .bytes = (int32_t)read->slices[i].bytes};
     }
     submit(c, &request);
-    free(wire);
+    free(slices);
 }
 
-static void read_slices(struct backend *b, struct backend_req *req, const char *name,
-                        const struct backend_slice *slices, unsigned slice_count, bool fresh,
+static void read_slices(struct backend *b, struct backend_req *req, const struct backend_read *read,
                         backend_cb cb)
 {
     struct call *c = call_new(b, req, PROXY_READ_SLICES, cb);
 
-    c->slices = slices;
-    c->slice_count = slice_count;
-    read_object(c, name, slices, slice_count, fresh);
+    c->slices = read->slices;
+    c->slice_count = read->slice_count;
+    read_object(c, read);
 }
 
 static void info(struct backend *b, struct backend_req *req, const char *name, backend_cb cb)
 {
-    read_object(call_new(b, req, PROXY_READ_SLICES2, cb), name, NULL, 0, true);
+    struct backend_read read = {.name = name, .fresh = true};
+
+    read_object(call_new(b, req, PROXY_READ_SLICES2, cb), &read);
 }
 
 static void list(struct backend *b, struct backend_req *req, const char *prefix, const char *after,

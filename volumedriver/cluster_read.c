@@ -191,8 +191,10 @@ static void read_object(struct cluster_read *rd, const struct data_run *runs, ui
     rd->pending++;
     rd->reading++;
     sco_name(runs[0].number, name);
-    rd->v->backend->ops->read(rd->v->backend, &o->req, name, o->slices, 2 * run_count, false,
-                              on_object);
+    rd->v->backend->ops->read(
+        rd->v->backend, &o->req,
+        &(struct backend_read){.name = name, .slices = o->slices, .slice_count = 2 * run_count},
+        on_object);
 }
 
 /* The next ones, while there is room. What failed has failed as a whole. */

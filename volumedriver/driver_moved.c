@@ -92,7 +92,7 @@ static void look(struct driver *d, const uint8_t uuid[16])
     m->slice = (struct backend_slice){.bytes = OWNER_BYTES, .data = m->owner};
     d->moving = true;
     d->operations++;
-    m->backend->ops->read(m->backend, &m->req, OWNER_NAME, &m->slice, 1, true, on_owner);
+    backend_read_fresh(m->backend, &m->req, OWNER_NAME, &m->slice, on_owner);
 }
 
 struct candidate { /* the first one behind that of the last time, or the first of all */

@@ -133,7 +133,7 @@ static void on_info(struct backend_req *req, int rc)
     fetch->link->bytes = req->bytes;
     fetch->slice = (struct backend_slice){
         .offset = req->bytes - SCO_FOOTER_BYTES, .bytes = SCO_FOOTER_BYTES, .data = fetch->footer};
-    chain->backend->ops->read(chain->backend, req, name, &fetch->slice, 1, true, on_footer);
+    backend_read_fresh(chain->backend, req, name, &fetch->slice, on_footer);
 }
 
 static void fetch_next(struct chain *chain)

@@ -104,7 +104,13 @@ static void mark_drained(struct volume_closing *c)
 
     owner_encode(&owner, c->owner);
     update.crc = crc32c(0, c->owner, OWNER_BYTES);
-    v->backend->ops->apply(v->backend, &c->req, &tag, 1, &update, 1, BACKEND_RESERVE, on_drained);
+    v->backend->ops->apply(v->backend, &c->req,
+                           &(struct backend_transaction){.asserts = &tag,
+                                                         .assert_count = 1,
+                                                         .updates = &update,
+                                                         .update_count = 1,
+                                                         .flags = BACKEND_RESERVE},
+                           on_drained);
 }
 
 void volume_closing_pump(struct volume *v)

@@ -55,5 +55,11 @@ void volume_create(struct backend *backend, struct volume_create *create, const 
                                          .data = create->owner,
                                          .bytes = OWNER_BYTES,
                                          .crc = crc32c(0, create->owner, OWNER_BYTES)};
-    backend->ops->apply(backend, &create->req, asserts, 3, updates, 3, BACKEND_RESERVE, on_created);
+    backend->ops->apply(backend, &create->req,
+                        &(struct backend_transaction){.asserts = asserts,
+                                                      .assert_count = 3,
+                                                      .updates = updates,
+                                                      .update_count = 3,
+                                                      .flags = BACKEND_RESERVE},
+                        on_created);
 }

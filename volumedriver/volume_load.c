@@ -136,7 +136,7 @@ static void next_trailer(struct volume_opening *o)
     o->slice.bytes = (uint32_t)(link->bytes - link->footer.data_bytes - SCO_FOOTER_BYTES);
     o->slice.data = buf_extend(&o->data, o->slice.bytes);
     sco_name(link->footer.number, name);
-    v->backend->ops->read(v->backend, &o->req, name, &o->slice, 1, false, on_trailer);
+    backend_read_slice(v->backend, &o->req, name, &o->slice, on_trailer);
 }
 
 /* ---- PARTS ---- */
@@ -163,7 +163,7 @@ static void next_part(struct volume_opening *o)
     o->slice.bytes = (uint32_t)part->bytes;
     o->slice.data = buf_extend(&o->data, (size_t)part->bytes);
     checkpoint_name(part->number, name);
-    v->backend->ops->read(v->backend, &o->req, name, &o->slice, 1, false, on_part);
+    backend_read_slice(v->backend, &o->req, name, &o->slice, on_part);
 }
 
 static void on_runs_applied(struct map_task *task, int rc)

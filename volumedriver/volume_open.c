@@ -221,7 +221,7 @@ static void on_root_info(struct backend_req *req, int rc)
     o->data.len = 0;
     o->slice = (struct backend_slice){.bytes = (uint32_t)req->bytes};
     o->slice.data = buf_extend(&o->data, (size_t)req->bytes);
-    o->v->backend->ops->read(o->v->backend, req, "volume", &o->slice, 1, true, on_root);
+    backend_read_fresh(o->v->backend, req, "volume", &o->slice, on_root);
 }
 
 void volume_read_root(struct volume_opening *o)

@@ -57,7 +57,11 @@ static void put(struct sco_job *job)
     job->state = JOB_PUTTING;
     v->stats.sco_puts++;
     v->stats.sco_put_bytes += job->bytes;
-    v->backend->ops->apply(v->backend, &job->req, asserts, 2, &update, 1, 0, on_put);
+    v->backend->ops->apply(
+        v->backend, &job->req,
+        &(struct backend_transaction){
+            .asserts = asserts, .assert_count = 2, .updates = &update, .update_count = 1},
+        on_put);
 }
 
 static void pack_run(struct pool_work *work)
@@ -249,7 +253,7 @@ static void on_check(struct backend_req *req, int rc)
                                         .bytes = (uint32_t)(job->bytes - job->footer.data_bytes),
                                         .data = job->stored};
     sco_name(job->footer.number, name);
-    v->backend->ops->read(v->backend, req, name, &job->slice, 1, true, on_trailer);
+    backend_read_fresh(v->backend, req, name, &job->slice, on_trailer);
 }
 
 static void on_put(struct backend_req *req, int rc)

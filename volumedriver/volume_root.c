@@ -182,7 +182,13 @@ static void put_part(struct root_change *c)
 
     checkpoint_name(part->number, name);
     asserts[1].name = update.name = name;
-    v->backend->ops->apply(v->backend, &c->req, asserts, 2, &update, 1, BACKEND_RESERVE, on_part);
+    v->backend->ops->apply(v->backend, &c->req,
+                           &(struct backend_transaction){.asserts = asserts,
+                                                         .assert_count = 2,
+                                                         .updates = &update,
+                                                         .update_count = 1,
+                                                         .flags = BACKEND_RESERVE},
+                           on_part);
 }
 
 static void on_built(struct map_checkpoint *cp, int rc)
@@ -325,7 +331,13 @@ static void put_root(struct root_change *c)
     struct backend_update update = {
         .name = "volume", .data = c->bytes.data, .bytes = c->bytes.len, .crc = c->crc};
 
-    v->backend->ops->apply(v->backend, &c->req, asserts, 2, &update, 1, BACKEND_RESERVE, on_root);
+    v->backend->ops->apply(v->backend, &c->req,
+                           &(struct backend_transaction){.asserts = asserts,
+                                                         .assert_count = 2,
+                                                         .updates = &update,
+                                                         .update_count = 1,
+                                                         .flags = BACKEND_RESERVE},
+                           on_root);
 }
 
 static void on_replaced(struct map_task *task, int rc)

@@ -58,7 +58,12 @@ static void sweep_next(struct volume_sweep *s)
         updates[count] = (struct backend_update){.name = name};
         s->next += strlen(name) + 1;
     }
-    s->v->backend->ops->apply(s->v->backend, &s->req, &tag, 1, updates, count, BACKEND_RESERVE,
+    s->v->backend->ops->apply(s->v->backend, &s->req,
+                              &(struct backend_transaction){.asserts = &tag,
+                                                            .assert_count = 1,
+                                                            .updates = updates,
+                                                            .update_count = count,
+                                                            .flags = BACKEND_RESERVE},
                               on_swept);
 }
 

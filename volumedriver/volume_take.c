@@ -50,7 +50,13 @@ static void take(struct volume_opening *o)
     updates[1].crc = crc32c(0, o->new_owner, OWNER_BYTES);
     /* From here on what the backend names may be ours, whatever reply comes. */
     volume_note_epoch(v, v->claim.epoch);
-    v->backend->ops->apply(v->backend, &o->req, asserts, 2, updates, 2, BACKEND_RESERVE, on_taken);
+    v->backend->ops->apply(v->backend, &o->req,
+                           &(struct backend_transaction){.asserts = asserts,
+                                                         .assert_count = 2,
+                                                         .updates = updates,
+                                                         .update_count = 2,
+                                                         .flags = BACKEND_RESERVE},
+                           on_taken);
 }
 
 /* ---- CLAIM ---- */
@@ -171,11 +177,11 @@ static void on_tag(struct backend_req *req, int rc)
         return;
     }
     o->slice = (struct backend_slice){.bytes = OWNER_BYTES, .data = o->owner};
-    o->v->backend->ops->read(o->v->backend, req, OWNER_NAME, &o->slice, 1, true, on_owner);
+    backend_read_fresh(o->v->backend, req, OWNER_NAME, &o->slice, on_owner);
 }
 
 void volume_take(struct volume_opening *o)
 {
     o->slice = (struct backend_slice){.bytes = VOLUME_TAG_BYTES, .data = o->tag};
-    o->v->backend->ops->read(o->v->backend, &o->req, "owner_tag", &o->slice, 1, true, on_tag);
+    backend_read_fresh(o->v->backend, &o->req, "owner_tag", &o->slice, on_tag);
 }

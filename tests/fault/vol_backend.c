@@ -283,38 +283,33 @@ static struct op *op_new(struct backend *backend, struct backend_req *req, enum 
 }
 
 static void sim_apply(struct backend *b, struct backend_req *req,
-                      const struct backend_assert *asserts, unsigned assert_count,
-                      const struct backend_update *updates, unsigned update_count, unsigned flags,
-                      backend_cb cb)
+                      const struct backend_transaction *t, backend_cb cb)
 {
     struct op *op = op_new(b, req, OP_APPLY, "", cb);
 
-    (void)flags;
-    CHECK(assert_count <= ASSERTS_MAX && update_count <= BACKEND_UPDATES_MAX);
-    op->assert_count = assert_count;
-    op->update_count = update_count;
-    for (unsigned i = 0; i < assert_count; i++) {
-        op->asserts[i] = asserts[i];
-        snprintf(op->assert_names[i], BACKEND_NAME_BYTES, "%s", asserts[i].name);
+    CHECK(t->assert_count <= ASSERTS_MAX && t->update_count <= BACKEND_UPDATES_MAX);
+    op->assert_count = t->assert_count;
+    op->update_count = t->update_count;
+    for (unsigned i = 0; i < op->assert_count; i++) {
+        op->asserts[i] = t->asserts[i];
+        snprintf(op->assert_names[i], BACKEND_NAME_BYTES, "%s", t->asserts[i].name);
         op->asserts[i].name = op->assert_names[i];
     }
-    for (unsigned i = 0; i < update_count; i++) {
-        op->updates[i] = updates[i];
-        snprintf(op->update_names[i], BACKEND_NAME_BYTES, "%s", updates[i].name);
+    for (unsigned i = 0; i < op->update_count; i++) {
+        op->updates[i] = t->updates[i];
+        snprintf(op->update_names[i], BACKEND_NAME_BYTES, "%s", t->updates[i].name);
         op->updates[i].name = op->update_names[i];
     }
 }
 
-static void sim_read(struct backend *b, struct backend_req *req, const char *name,
-                     const struct backend_slice *slices, unsigned slice_count, bool fresh,
+/* It has no cache, so every read is fresh. */
+static void sim_read(struct backend *b, struct backend_req *req, const struct backend_read *read,
                      backend_cb cb)
 {
-    struct op *op = op_new(b, req, OP_READ, name, cb);
+    struct op *op = op_new(b, req, OP_READ, read->name, cb);
 
-    (void)fresh; /* it has no cache */
-
-    op->slices = slices;
-    op->slice_count = slice_count;
+    op->slices = read->slices;
+    op->slice_count = read->slice_count;
 }
 
 static void sim_info(struct backend *b, struct backend_req *req, const char *name, backend_cb cb)

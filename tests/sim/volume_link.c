@@ -191,9 +191,13 @@ static bool passes(struct gate_op *op)
 static void send_apply(struct gate_op *op)
 {
     struct backend *proxy = op->life->proxy;
+    struct backend_transaction transaction = {.asserts = op->asserts,
+                                              .assert_count = op->assert_count,
+                                              .updates = op->updates,
+                                              .update_count = op->update_count,
+                                              .flags = op->flags};
 
-    proxy->ops->apply(proxy, &op->inner, op->asserts, op->assert_count, op->updates,
-                      op->update_count, op->flags, on_inner);
+    proxy->ops->apply(proxy, &op->inner, &transaction, on_inner);
 }
 
 void volume_link_late(struct volume_link *link)
@@ -217,49 +221,49 @@ static const char *keep_name(struct gate_op *op, unsigned i, const char *name)
 }
 
 static void gate_apply(struct backend *b, struct backend_req *req,
-                       const struct backend_assert *asserts, unsigned assert_count,
-                       const struct backend_update *updates, unsigned update_count, unsigned flags,
-                       backend_cb cb)
+                       const struct backend_transaction *t, backend_cb cb)
 {
     struct gate_op *op = op_new(b, req, cb);
 
     op->is_write = true;
-    op->flags = flags;
-    op->asserts = mem_array(assert_count, sizeof(*asserts));
-    op->assert_count = assert_count;
-    for (unsigned i = 0; i < assert_count; i++) {
-        op->asserts[i] = asserts[i];
-        op->asserts[i].name = keep_name(op, i, asserts[i].name);
+    op->flags = t->flags;
+    op->asserts = mem_array(t->assert_count, sizeof(*op->asserts));
+    op->assert_count = t->assert_count;
+    for (unsigned i = 0; i < t->assert_count; i++) {
+        op->asserts[i] = t->asserts[i];
+        op->asserts[i].name = keep_name(op, i, t->asserts[i].name);
     }
-    op->updates = mem_array(update_count, sizeof(*updates));
-    op->update_count = update_count;
-    for (unsigned i = 0; i < update_count; i++) {
-        op->updates[i] = updates[i];
-        op->updates[i].name = keep_name(op, assert_count + i, updates[i].name);
-        op->updates[i].data =
-            updates[i].data != NULL ? mem_dup(updates[i].data, updates[i].bytes) : NULL;
+    op->updates = mem_array(t->update_count, sizeof(*op->updates));
+    op->update_count = t->update_count;
+    for (unsigned i = 0; i < t->update_count; i++) {
+        const struct backend_update *update = &t->updates[i];
+
+        op->updates[i] = *update;
+        op->updates[i].name = keep_name(op, t->assert_count + i, update->name);
+        op->updates[i].data = update->data != NULL ? mem_dup(update->data, update->bytes) : NULL;
     }
     if (passes(op)) {
         send_apply(op);
     }
 }
 
-static void gate_read(struct backend *b, struct backend_req *req, const char *name,
-                      const struct backend_slice *slices, unsigned slice_count, bool fresh,
+static void gate_read(struct backend *b, struct backend_req *req, const struct backend_read *read,
                       backend_cb cb)
 {
     struct gate_op *op = op_new(b, req, cb);
     struct backend *proxy = op->life->proxy;
+    struct backend_read inner = *read;
 
-    op->outer_slices = slices;
-    op->slices = mem_array(slice_count, sizeof(*slices));
-    op->slice_count = slice_count;
-    for (unsigned i = 0; i < slice_count; i++) {
-        op->slices[i] = slices[i];
-        op->slices[i].data = mem_alloc(slices[i].bytes);
+    op->outer_slices = read->slices;
+    op->slices = mem_array(read->slice_count, sizeof(*op->slices));
+    op->slice_count = read->slice_count;
+    for (unsigned i = 0; i < read->slice_count; i++) {
+        op->slices[i] = read->slices[i];
+        op->slices[i].data = mem_alloc(read->slices[i].bytes);
     }
+    inner.slices = op->slices;
     if (passes(op)) {
-        proxy->ops->read(proxy, &op->inner, name, op->slices, slice_count, fresh, on_inner);
+        proxy->ops->read(proxy, &op->inner, &inner, on_inner);
     }
 }
 
