@@ -20,7 +20,7 @@ struct frame_slot {
     size_t bytes;
     int rc;
     int sync_rc;
-    uint8_t state;
+    enum slot_state state;
     bool syncs; /* the job that writes it makes it durable, too */
 };
 

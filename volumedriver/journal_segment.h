@@ -26,7 +26,7 @@ struct segment {
     uint64_t last_lsn;
     uint64_t cover_lsn; /* RELEASED: first frame whose release_lsn is behind it; 0: none yet */
     uint32_t live;      /* records not dropped */
-    uint8_t state;
+    enum segment_state state;
     bool bad; /* some of it could not be read */
 };
 

@@ -22,7 +22,7 @@ struct map_page {
     struct map_volume *mv;
     uint64_t *locations; /* owned; NULL: all are `fill` */
     uint64_t fill;       /* LOCATION_NONE or LOCATION_ZERO */
-    uint8_t state;
+    enum page_state state;
     bool is_dirty;
     struct list lru;  /* in map.clean, oldest first, while clean and READY */
     struct list link; /* in map_volume.pages */

@@ -265,7 +265,8 @@ void map_tasks_step(struct map_volume *mv)
     }
 }
 
-static void enqueue(struct map_volume *mv, struct map_task *task, uint8_t kind, map_task_cb cb)
+static void enqueue(struct map_volume *mv, struct map_task *task, enum map_task_kind kind,
+                    map_task_cb cb)
 {
     CHECK(!mv->closing);
     task->mv = mv;

@@ -23,8 +23,8 @@ struct map_task {
     struct err err; /* out: says why, if rc != 0 */
     bool found;     /* out, of map_volume_load() */
 
-    uint8_t kind; /* private from here on */
-    bool live;    /* count live clusters */
+    enum map_task_kind kind; /* private from here on */
+    bool live;               /* count live clusters */
     bool gc;
     bool sco;
     struct map_volume *mv;

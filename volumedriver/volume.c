@@ -15,6 +15,14 @@ struct volume_flush {
     struct volume_req *req;
 };
 
+/* What a request wants, before it is accepted. */
+struct wish {
+    enum volume_op op;
+    uint64_t offset_bytes;
+    uint64_t length_bytes;
+    unsigned flags;
+};
+
 /* ---- requests ---- */
 
 void volume_req_end(struct volume_req *req, int rc)
@@ -76,18 +84,24 @@ static int refuse(const struct volume *v, struct volume_req *req, bool changes)
     return 0;
 }
 
-static int accept_req(struct volume *v, struct volume_req *req, enum volume_op op,
-                      uint64_t offset_bytes, uint64_t length_bytes, unsigned flags, volume_cb cb)
+static bool is_inside(const struct volume *v, const struct wish *wish)
 {
-    bool changes = op == VOLUME_OP_WRITE || op == VOLUME_OP_TRIM || op == VOLUME_OP_ZEROES;
+    return wish->offset_bytes % VOLUME_SECTOR_BYTES == 0 &&
+           wish->length_bytes % VOLUME_SECTOR_BYTES == 0 && wish->length_bytes != 0 &&
+           wish->offset_bytes <= v->root.size_bytes &&
+           wish->length_bytes <= v->root.size_bytes - wish->offset_bytes;
+}
+
+static int accept_req(struct volume *v, struct volume_req *req, const struct wish *wish,
+                      volume_cb cb)
+{
+    bool changes =
+        wish->op == VOLUME_OP_WRITE || wish->op == VOLUME_OP_TRIM || wish->op == VOLUME_OP_ZEROES;
     int rc;
 
-    if (op != VOLUME_OP_FLUSH &&
-        (offset_bytes % VOLUME_SECTOR_BYTES != 0 || length_bytes % VOLUME_SECTOR_BYTES != 0 ||
-         length_bytes == 0 || offset_bytes > v->root.size_bytes ||
-         length_bytes > v->root.size_bytes - offset_bytes)) {
+    if (wish->op != VOLUME_OP_FLUSH && !is_inside(v, wish)) {
         return err_set(&req->err, -EINVAL, "volume %s: %" PRIu64 " bytes at %" PRIu64, v->name,
-                       length_bytes, offset_bytes);
+                       wish->length_bytes, wish->offset_bytes);
     }
     rc = refuse(v, req, changes);
     if (rc != 0) {
@@ -96,38 +110,38 @@ static int accept_req(struct volume *v, struct volume_req *req, enum volume_op o
     v->requests++;
     req->volume = v;
     req->cb = cb;
-    req->op = (uint8_t)op;
-    req->flags = (uint8_t)flags;
-    req->offset_bytes = offset_bytes;
-    req->length_bytes = length_bytes;
+    req->op = wish->op;
+    req->flags = wish->flags;
+    req->offset_bytes = wish->offset_bytes;
+    req->length_bytes = wish->length_bytes;
     req->submitted_ns = clock_mono_ns();
     return 0;
 }
 
-static int accept_iov(struct volume *v, struct volume_req *req, enum volume_op op,
-                      uint64_t offset_bytes, const struct iovec *iov, int iov_count, unsigned flags,
-                      volume_cb cb)
+/* The length is that of the iovecs. */
+static int accept_iov(struct volume *v, struct volume_req *req, struct wish wish,
+                      const struct iovec *iov, int iov_count, volume_cb cb)
 {
-    uint64_t length = 0;
 
     for (int i = 0; i < iov_count; i++) {
         if (iov[i].iov_len > VOLUME_REQ_BYTES_MAX) {
             return err_set(&req->err, -EINVAL, "volume %s: request too long", v->name);
         }
-        length += iov[i].iov_len;
+        wish.length_bytes += iov[i].iov_len;
     }
-    if (length > VOLUME_REQ_BYTES_MAX) {
+    if (wish.length_bytes > VOLUME_REQ_BYTES_MAX) {
         return err_set(&req->err, -EINVAL, "volume %s: request too long", v->name);
     }
     req->iov = iov;
     req->iov_count = iov_count;
-    return accept_req(v, req, op, offset_bytes, length, flags, cb);
+    return accept_req(v, req, &wish, cb);
 }
 
 int volume_read(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                 const struct iovec *iov, int iov_count, volume_cb cb)
 {
-    int rc = accept_iov(v, req, VOLUME_OP_READ, offset_bytes, iov, iov_count, 0, cb);
+    struct wish wish = {.op = VOLUME_OP_READ, .offset_bytes = offset_bytes};
+    int rc = accept_iov(v, req, wish, iov, iov_count, cb);
 
     if (rc == 0) {
         volume_submit_read(req);
@@ -138,7 +152,8 @@ int volume_read(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
 int volume_write(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                  const struct iovec *iov, int iov_count, unsigned flags, volume_cb cb)
 {
-    int rc = accept_iov(v, req, VOLUME_OP_WRITE, offset_bytes, iov, iov_count, flags, cb);
+    struct wish wish = {.op = VOLUME_OP_WRITE, .offset_bytes = offset_bytes, .flags = flags};
+    int rc = accept_iov(v, req, wish, iov, iov_count, cb);
 
     if (rc == 0) {
         volume_submit_write(req);
@@ -146,10 +161,10 @@ int volume_write(struct volume *v, struct volume_req *req, uint64_t offset_bytes
     return rc;
 }
 
-static int submit_zero(struct volume *v, struct volume_req *req, enum volume_op op,
-                       uint64_t offset_bytes, uint64_t length_bytes, unsigned flags, volume_cb cb)
+static int submit_zero(struct volume *v, struct volume_req *req, const struct wish *wish,
+                       volume_cb cb)
 {
-    int rc = accept_req(v, req, op, offset_bytes, length_bytes, flags, cb);
+    int rc = accept_req(v, req, wish, cb);
 
     if (rc == 0) {
         req->iov = NULL;
@@ -162,13 +177,23 @@ static int submit_zero(struct volume *v, struct volume_req *req, enum volume_op 
 int volume_trim(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                 uint64_t length_bytes, unsigned flags, volume_cb cb)
 {
-    return submit_zero(v, req, VOLUME_OP_TRIM, offset_bytes, length_bytes, flags, cb);
+    struct wish wish = {.op = VOLUME_OP_TRIM,
+                        .offset_bytes = offset_bytes,
+                        .length_bytes = length_bytes,
+                        .flags = flags};
+
+    return submit_zero(v, req, &wish, cb);
 }
 
 int volume_write_zeroes(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                         uint64_t length_bytes, unsigned flags, volume_cb cb)
 {
-    return submit_zero(v, req, VOLUME_OP_ZEROES, offset_bytes, length_bytes, flags, cb);
+    struct wish wish = {.op = VOLUME_OP_ZEROES,
+                        .offset_bytes = offset_bytes,
+                        .length_bytes = length_bytes,
+                        .flags = flags};
+
+    return submit_zero(v, req, &wish, cb);
 }
 
 static void on_flush(struct journal_flush *flush, int rc)
@@ -187,7 +212,8 @@ static void on_flush(struct journal_flush *flush, int rc)
 int volume_flush(struct volume *v, struct volume_req *req, volume_cb cb)
 {
     struct volume_flush *f;
-    int rc = accept_req(v, req, VOLUME_OP_FLUSH, 0, 0, 0, cb);
+    struct wish wish = {.op = VOLUME_OP_FLUSH};
+    int rc = accept_req(v, req, &wish, cb);
 
     if (rc == 0 && v->state == VOLUME_FAILED) {
         v->requests--;
@@ -205,7 +231,9 @@ int volume_block_status(struct volume *v, struct volume_req *req, uint64_t offse
                         uint64_t length_bytes, struct volume_extent *extents, unsigned extents_max,
                         volume_cb cb)
 {
-    int rc = accept_req(v, req, VOLUME_OP_STATUS, offset_bytes, length_bytes, 0, cb);
+    struct wish wish = {
+        .op = VOLUME_OP_STATUS, .offset_bytes = offset_bytes, .length_bytes = length_bytes};
+    int rc = accept_req(v, req, &wish, cb);
 
     if (rc == 0) {
         CHECK(extents_max != 0);

@@ -61,6 +61,15 @@ struct volume_extent {
     uint32_t flags; /* VOLUME_EXTENT_… */
 };
 
+enum volume_op {
+    VOLUME_OP_READ,
+    VOLUME_OP_WRITE,
+    VOLUME_OP_FLUSH,
+    VOLUME_OP_TRIM,
+    VOLUME_OP_ZEROES,
+    VOLUME_OP_STATUS,
+};
+
 /* Embed it in a larger request; needs no initialisation. */
 struct volume_req {
     struct err err;        /* out: says why, if rc != 0 */
@@ -72,9 +81,8 @@ struct volume_req {
     const struct iovec *iov;
     int iov_count;
     int rc;
-    uint8_t op;
-    uint8_t state;
-    uint8_t flags;
+    enum volume_op op;
+    unsigned flags;
     uint64_t offset_bytes;
     uint64_t length_bytes;
     void *plan;

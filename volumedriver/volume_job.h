@@ -28,7 +28,7 @@ struct sco_job {
     struct list link; /* volume.jobs, in order of the chain */
     struct list slot; /* volume_puts.queue */
     struct volume *v;
-    uint8_t state;
+    enum sco_job_state state;
     bool has_slot;
     bool complete;
     bool asking; /* whether it is complete by now */

@@ -20,15 +20,6 @@
 #include "volumedriver/volume_open.h"
 #include "volumedriver/volume_remap.h"
 
-enum volume_op {
-    VOLUME_OP_READ,
-    VOLUME_OP_WRITE,
-    VOLUME_OP_FLUSH,
-    VOLUME_OP_TRIM,
-    VOLUME_OP_ZEROES,
-    VOLUME_OP_STATUS,
-};
-
 struct sco_job;
 struct volume {
     struct volume_options options;

@@ -34,7 +34,7 @@ enum change_state { BUILD, PART, PART_ASK, NEXT, ROOT, ASK, DONE };
 
 struct root_change {
     struct volume *v;
-    uint8_t state;
+    enum change_state state;
     bool waiting; /* until volume.root_retry_ms */
     struct map_checkpoint *cp;
     bool full;

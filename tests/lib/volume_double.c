@@ -216,27 +216,27 @@ static void fill_extents(struct volume *v, struct volume_req *req)
 static void execute(struct volume *v, struct volume_req *req)
 {
     switch (req->op) {
-    case VOLUME_DOUBLE_READ:
+    case VOLUME_OP_READ:
         copy(v, req, false);
         v->stats.reads++;
         break;
-    case VOLUME_DOUBLE_WRITE:
+    case VOLUME_OP_WRITE:
         copy(v, req, true);
         mark(v, req->offset_bytes, req->length_bytes, 1);
         v->stats.writes++;
         break;
-    case VOLUME_DOUBLE_FLUSH:
+    case VOLUME_OP_FLUSH:
         v->stats.flushes++;
         break;
-    case VOLUME_DOUBLE_TRIM:
+    case VOLUME_OP_TRIM:
         zero(v, req->offset_bytes, req->length_bytes);
         v->stats.trims++;
         break;
-    case VOLUME_DOUBLE_ZEROES:
+    case VOLUME_OP_ZEROES:
         zero(v, req->offset_bytes, req->length_bytes);
         v->stats.zeroes++;
         break;
-    case VOLUME_DOUBLE_STATUS:
+    case VOLUME_OP_STATUS:
         fill_extents(v, req);
         break;
     default:
@@ -273,9 +273,9 @@ static void on_check(uv_check_t *check)
 
 /* ---- volumedriver/volume.h ---- */
 
-static bool fails_now(struct volume *v, struct volume_req *req, unsigned op)
+static bool fails_now(struct volume *v, struct volume_req *req, enum volume_op op)
 {
-    if (v->fail_count == 0 || (v->fail_ops & op) == 0) {
+    if (v->fail_count == 0 || (v->fail_ops & 1U << op) == 0) {
         return false;
     }
     v->fail_count--;
@@ -283,10 +283,10 @@ static bool fails_now(struct volume *v, struct volume_req *req, unsigned op)
     return true;
 }
 
-static int submit(struct volume *v, struct volume_req *req, unsigned op, uint64_t offset_bytes,
-                  uint64_t length_bytes, unsigned flags, volume_cb cb)
+static int submit(struct volume *v, struct volume_req *req, enum volume_op op,
+                  uint64_t offset_bytes, uint64_t length_bytes, unsigned flags, volume_cb cb)
 {
-    bool writes = (op & (VOLUME_DOUBLE_WRITE | VOLUME_DOUBLE_TRIM | VOLUME_DOUBLE_ZEROES)) != 0;
+    bool writes = op == VOLUME_OP_WRITE || op == VOLUME_OP_TRIM || op == VOLUME_OP_ZEROES;
     bool fails;
 
     if (v->in_flight >= v->reqs_max) {
@@ -296,7 +296,7 @@ static int submit(struct volume *v, struct volume_req *req, unsigned op, uint64_
         offset_bytes > v->size_bytes || length_bytes > v->size_bytes - offset_bytes) {
         return err_set(&req->err, -EINVAL, "volume %s", v->name);
     }
-    if (v->readonly && (writes || op == VOLUME_DOUBLE_FLUSH)) {
+    if (v->readonly && (writes || op == VOLUME_OP_FLUSH)) {
         return err_set(&req->err, -EROFS, "volume %s", v->name);
     }
     fails = fails_now(v, req, op);
@@ -304,7 +304,7 @@ static int submit(struct volume *v, struct volume_req *req, unsigned op, uint64_
         return v->fail_rc;
     }
     req->volume = v;
-    req->op = (uint8_t)op;
+    req->op = op;
     req->rc = fails ? v->fail_rc : 0;
     req->offset_bytes = offset_bytes;
     req->length_bytes = length_bytes;
@@ -319,8 +319,9 @@ static int submit(struct volume *v, struct volume_req *req, unsigned op, uint64_
     return 0;
 }
 
-static int submit_iov(struct volume *v, struct volume_req *req, unsigned op, uint64_t offset_bytes,
-                      const struct iovec *iov, int iov_count, unsigned flags, volume_cb cb)
+static int submit_iov(struct volume *v, struct volume_req *req, enum volume_op op,
+                      uint64_t offset_bytes, const struct iovec *iov, int iov_count, unsigned flags,
+                      volume_cb cb)
 {
     uint64_t bytes = 0;
 
@@ -335,30 +336,30 @@ static int submit_iov(struct volume *v, struct volume_req *req, unsigned op, uin
 int volume_read(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                 const struct iovec *iov, int iov_count, volume_cb cb)
 {
-    return submit_iov(v, req, VOLUME_DOUBLE_READ, offset_bytes, iov, iov_count, 0, cb);
+    return submit_iov(v, req, VOLUME_OP_READ, offset_bytes, iov, iov_count, 0, cb);
 }
 
 int volume_write(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                  const struct iovec *iov, int iov_count, unsigned flags, volume_cb cb)
 {
-    return submit_iov(v, req, VOLUME_DOUBLE_WRITE, offset_bytes, iov, iov_count, flags, cb);
+    return submit_iov(v, req, VOLUME_OP_WRITE, offset_bytes, iov, iov_count, flags, cb);
 }
 
 int volume_flush(struct volume *v, struct volume_req *req, volume_cb cb)
 {
-    return submit(v, req, VOLUME_DOUBLE_FLUSH, 0, 0, 0, cb);
+    return submit(v, req, VOLUME_OP_FLUSH, 0, 0, 0, cb);
 }
 
 int volume_trim(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                 uint64_t length_bytes, unsigned flags, volume_cb cb)
 {
-    return submit(v, req, VOLUME_DOUBLE_TRIM, offset_bytes, length_bytes, flags, cb);
+    return submit(v, req, VOLUME_OP_TRIM, offset_bytes, length_bytes, flags, cb);
 }
 
 int volume_write_zeroes(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
                         uint64_t length_bytes, unsigned flags, volume_cb cb)
 {
-    return submit(v, req, VOLUME_DOUBLE_ZEROES, offset_bytes, length_bytes, flags, cb);
+    return submit(v, req, VOLUME_OP_ZEROES, offset_bytes, length_bytes, flags, cb);
 }
 
 int volume_block_status(struct volume *v, struct volume_req *req, uint64_t offset_bytes,
@@ -367,7 +368,7 @@ int volume_block_status(struct volume *v, struct volume_req *req, uint64_t offse
 {
     req->plan = extents;
     req->iov_count = (int)extents_max;
-    return submit(v, req, VOLUME_DOUBLE_STATUS, offset_bytes, length_bytes, 0, cb);
+    return submit(v, req, VOLUME_OP_STATUS, offset_bytes, length_bytes, 0, cb);
 }
 
 uint64_t volume_size_bytes(const struct volume *v)

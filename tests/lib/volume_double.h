@@ -14,14 +14,14 @@
 
 #include "volumedriver/volume.h"
 
-enum volume_double_op {
-    VOLUME_DOUBLE_READ = 1,
-    VOLUME_DOUBLE_WRITE = 2,
-    VOLUME_DOUBLE_FLUSH = 4,
-    VOLUME_DOUBLE_TRIM = 8,
-    VOLUME_DOUBLE_ZEROES = 16,
-    VOLUME_DOUBLE_STATUS = 32,
-    VOLUME_DOUBLE_ANY = 63,
+enum volume_double_ops { /* to be combined */
+                         VOLUME_DOUBLE_READ = 1 << VOLUME_OP_READ,
+                         VOLUME_DOUBLE_WRITE = 1 << VOLUME_OP_WRITE,
+                         VOLUME_DOUBLE_FLUSH = 1 << VOLUME_OP_FLUSH,
+                         VOLUME_DOUBLE_TRIM = 1 << VOLUME_OP_TRIM,
+                         VOLUME_DOUBLE_ZEROES = 1 << VOLUME_OP_ZEROES,
+                         VOLUME_DOUBLE_STATUS = 1 << VOLUME_OP_STATUS,
+                         VOLUME_DOUBLE_ANY = 63,
 };
 
 /* `size_bytes` is a multiple of 4096. */
