@@ -141,7 +141,7 @@ void checkpoint_writer_finish(struct checkpoint_writer *w, const struct checkpoi
     memset(at, 0, CHECKPOINT_HEADER_BYTES);
     memcpy(at, magic, 8);
     put_u32le(at + 8, VERSION);
-    memcpy(at + 16, h->volume, 16);
+    memcpy(at + 16, h->volume, UUID_BYTES);
     put_u64le(at + 32, h->number);
     at[40] = h->kind;
     put_u32le(at + 44, h->generation);
@@ -163,7 +163,7 @@ void checkpoint_writer_finish(struct checkpoint_writer *w, const struct checkpoi
 
 static void header_get(const uint8_t *at, struct checkpoint_header *h)
 {
-    memcpy(h->volume, at + 16, 16);
+    memcpy(h->volume, at + 16, UUID_BYTES);
     h->number = get_u64le(at + 32);
     h->kind = at[40];
     h->generation = get_u32le(at + 44);
@@ -180,7 +180,7 @@ static void header_get(const uint8_t *at, struct checkpoint_header *h)
 }
 
 int checkpoint_reader_init(struct checkpoint_reader *r, const uint8_t *object, size_t bytes,
-                           const uint8_t volume[16], uint64_t number, struct err *e)
+                           const uint8_t volume[UUID_BYTES], uint64_t number, struct err *e)
 {
     struct checkpoint_header *h = &r->header;
     size_t body = bytes - CHECKPOINT_HEADER_BYTES;
@@ -195,7 +195,7 @@ int checkpoint_reader_init(struct checkpoint_reader *r, const uint8_t *object, s
                        get_u32le(object + 8));
     }
     header_get(object, h);
-    if (memcmp(h->volume, volume, 16) != 0 || h->number != number) {
+    if (memcmp(h->volume, volume, UUID_BYTES) != 0 || h->number != number) {
         return err_set(e, ERR_CORRUPT, "checkpoint %010" PRIx64 ": another object", number);
     }
     if (h->kind < CHECKPOINT_BASE || h->kind > CHECKPOINT_DELTA || h->run_bytes > body ||

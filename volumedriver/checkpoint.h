@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "volumedriver/uuid.h"
 
 enum {
     CHECKPOINT_HEADER_BYTES = 160,
@@ -35,7 +36,7 @@ struct sco_entry {
 };
 
 struct checkpoint_header {
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     uint64_t number;
     uint8_t kind;
     uint32_t generation;
@@ -87,7 +88,7 @@ struct checkpoint_reader {
 
 /* Borrows the bytes. ERR_CORRUPT or ERR_VERSION unless whole and of this volume and number. */
 int checkpoint_reader_init(struct checkpoint_reader *r, const uint8_t *object, size_t bytes,
-                           const uint8_t volume[16], uint64_t number, struct err *e);
+                           const uint8_t volume[UUID_BYTES], uint64_t number, struct err *e);
 /* 1: there is one; 0: no more; ERR_CORRUPT. */
 int checkpoint_reader_run(struct checkpoint_reader *r, struct checkpoint_run *ret_run);
 int checkpoint_reader_sco(struct checkpoint_reader *r, struct sco_entry *ret_sco);

@@ -20,6 +20,7 @@
 #include "volumedriver/driver_volume.h"
 #include "volumedriver/nbd_server.h"
 #include "volumedriver/nbd_worker.h"
+#include "volumedriver/uuid.h"
 #include "volumedriver/volume_open.h"
 
 enum {
@@ -67,7 +68,7 @@ struct driver {
     bool timer_open, later_open, settling, full_told, moving;
     struct buf full_pins; /* driver_full.c: who was named last */
     uint64_t moved_ms;    /* driver_moved.c: not before */
-    uint8_t moved_uuid[16];
+    uint8_t moved_uuid[UUID_BYTES];
     uint64_t settle_ms; /* not before */
 };
 

@@ -70,7 +70,7 @@ static int check_owner(const struct driver_volume *v, const struct registry_volu
 static void on_get(void *ctx, int rc, const struct err *e, struct registry_volume *record)
 {
     struct driver_volume *v = ctx;
-    char device[33];
+    char device[UUID_HEX_BYTES];
     struct err why;
 
     if (rc == 0) {
@@ -82,7 +82,7 @@ static void on_get(void *ctx, int rc, const struct err *e, struct registry_volum
         return;
     }
     record->epoch = (record->epoch > v->claim->floor ? record->epoch : v->claim->floor) + 1;
-    hex_encode(device, journal_id(v->driver->journal), 16);
+    hex_encode(device, journal_id(v->driver->journal), UUID_BYTES);
     snprintf(record->owner, sizeof(record->owner), "%s", v->driver->config->driver_id);
     snprintf(record->device, sizeof(record->device), "%s", device);
     registry_volume_put(v->driver->connect.registry, record, on_put, v);

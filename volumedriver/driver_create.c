@@ -21,7 +21,7 @@ struct create {
     struct registry_volume record;
     struct backend *backend;
     struct volume_create objects;
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     struct err err;
     driver_cb done;
     void *ctx;

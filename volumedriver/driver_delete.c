@@ -67,7 +67,7 @@ static void on_record_gone(void *ctx, int rc, const struct err *e, struct regist
 static void on_namespace_gone(void *ctx, int rc, const struct err *e)
 {
     struct removal *r = ctx;
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     struct err why;
 
     if (rc != 0 && rc != ERR_NOT_FOUND) {

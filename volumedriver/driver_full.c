@@ -29,7 +29,7 @@ struct pins {
     unsigned count;
 };
 
-static void add_name(void *ctx, const uint8_t uuid[16])
+static void add_name(void *ctx, const uint8_t uuid[UUID_BYTES])
 {
     struct pins *p = ctx;
     const struct driver_volume *v = driver_volume_find_uuid(p->d, uuid);

@@ -26,7 +26,7 @@ enum { AGAIN_MS = 10000 };
 
 struct moved {
     struct driver *d;
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     char text[RND_UUID_TEXT_BYTES];
     struct backend *backend;
     struct backend_req req;
@@ -71,7 +71,7 @@ static void on_owner(struct backend_req *req, int rc)
     if (rc == 0) {
         rc = owner_decode(m->owner, OWNER_BYTES, m->uuid, &owner, &req->err);
     }
-    if (rc == 0 && !d->stopping && memcmp(owner.journal, journal_id(d->journal), 16) != 0 &&
+    if (rc == 0 && !d->stopping && memcmp(owner.journal, journal_id(d->journal), UUID_BYTES) != 0 &&
         owner.epoch > volume_past_epoch(&d->host, m->uuid)) {
         let_go(m, &owner);
     }
@@ -81,12 +81,12 @@ static void on_owner(struct backend_req *req, int rc)
     d->operations--;
 }
 
-static void look(struct driver *d, const uint8_t uuid[16])
+static void look(struct driver *d, const uint8_t uuid[UUID_BYTES])
 {
     struct moved *m = mem_zalloc(sizeof(*m));
 
     m->d = d;
-    memcpy(m->uuid, uuid, 16);
+    memcpy(m->uuid, uuid, UUID_BYTES);
     hex_encode_uuid(m->text, uuid);
     m->backend = backend_proxy_new(d->route, m->text);
     m->slice = (struct backend_slice){.bytes = OWNER_BYTES, .data = m->owner};
@@ -97,19 +97,19 @@ static void look(struct driver *d, const uint8_t uuid[16])
 
 struct candidate { /* the first one behind that of the last time, or the first of all */
     const struct driver *d;
-    uint8_t next[16], lowest[16];
+    uint8_t next[UUID_BYTES], lowest[UUID_BYTES];
     bool has_next, has_lowest;
 };
 
-static void take_lower(uint8_t lowest[16], bool *has, const uint8_t uuid[16])
+static void take_lower(uint8_t lowest[UUID_BYTES], bool *has, const uint8_t uuid[UUID_BYTES])
 {
-    if (!*has || memcmp(uuid, lowest, 16) < 0) {
-        memcpy(lowest, uuid, 16);
+    if (!*has || memcmp(uuid, lowest, UUID_BYTES) < 0) {
+        memcpy(lowest, uuid, UUID_BYTES);
         *has = true;
     }
 }
 
-static void on_pin(void *ctx, const uint8_t uuid[16])
+static void on_pin(void *ctx, const uint8_t uuid[UUID_BYTES])
 {
     struct candidate *c = ctx;
     const struct driver_volume *v = driver_volume_find_uuid(c->d, uuid);
@@ -118,7 +118,7 @@ static void on_pin(void *ctx, const uint8_t uuid[16])
         return;
     }
     take_lower(c->lowest, &c->has_lowest, uuid);
-    if (memcmp(uuid, c->d->moved_uuid, 16) > 0) {
+    if (memcmp(uuid, c->d->moved_uuid, UUID_BYTES) > 0) {
         take_lower(c->next, &c->has_next, uuid);
     }
 }
@@ -134,7 +134,7 @@ void driver_moved_watch(struct driver *d)
     d->moved_ms = now + AGAIN_MS;
     volume_host_pins(&d->host, on_pin, &c);
     if (c.has_lowest) {
-        memcpy(d->moved_uuid, c.has_next ? c.next : c.lowest, 16);
+        memcpy(d->moved_uuid, c.has_next ? c.next : c.lowest, UUID_BYTES);
         look(d, d->moved_uuid);
     }
 }

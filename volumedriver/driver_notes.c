@@ -51,10 +51,10 @@ static bool take_name(void *ctx, const char *name)
     return true;
 }
 
-static bool journal_holds(struct journal *journal, const uint8_t uuid[16])
+static bool journal_holds(struct journal *journal, const uint8_t uuid[UUID_BYTES])
 {
     for (unsigned i = 0; i < journal_tail_count(journal); i++) {
-        if (memcmp(journal_tail_volume(journal, i), uuid, 16) == 0) {
+        if (memcmp(journal_tail_volume(journal, i), uuid, UUID_BYTES) == 0) {
             return true;
         }
     }
@@ -66,7 +66,7 @@ static bool journal_holds(struct journal *journal, const uint8_t uuid[16])
 static void apply_note(struct journal *journal, const char *dir, const char *name)
 {
     struct io *io = io_real();
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     struct tail tail;
     char *path;
 

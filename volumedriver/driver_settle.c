@@ -18,9 +18,9 @@ static void settle_from(struct driver *d, const char *after);
  * last, which need not be where it was opened last. */
 static bool may_be_concerned(const struct driver *d, const struct registry_volume *record)
 {
-    char device[33];
+    char device[UUID_HEX_BYTES];
 
-    hex_encode(device, journal_id(d->journal), 16);
+    hex_encode(device, journal_id(d->journal), UUID_BYTES);
     return record->state == REGISTRY_VOLUME_READY && record->epoch != 0 &&
            (strcmp(record->device, device) == 0 ||
             strcmp(record->owner, d->config->driver_id) == 0);

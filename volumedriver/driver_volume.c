@@ -40,11 +40,12 @@ struct driver_volume *driver_volume_find(const struct driver *d, const char *nam
     return v;
 }
 
-struct driver_volume *driver_volume_find_uuid(const struct driver *d, const uint8_t uuid[16])
+struct driver_volume *driver_volume_find_uuid(const struct driver *d,
+                                              const uint8_t uuid[UUID_BYTES])
 {
     struct driver_volume *v;
 
-    HASH_FIND(by_key, d->by_uuid, uuid, 16, v);
+    HASH_FIND(by_key, d->by_uuid, uuid, UUID_BYTES, v);
     return v;
 }
 
@@ -60,7 +61,8 @@ void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e)
 }
 
 /* What cannot be opened at all fails before anybody waits for it. */
-static int check_uuid(const char *name, const char *uuid, uint8_t ret_bytes[16], struct err *e)
+static int check_uuid(const char *name, const char *uuid, uint8_t ret_bytes[UUID_BYTES],
+                      struct err *e)
 {
     return hex_decode_uuid(ret_bytes, uuid) == 0
                ? 0
@@ -71,7 +73,7 @@ int driver_volume_add(struct driver *d, const struct registry_volume *record, bo
                       driver_cb done, void *ctx, struct err *e)
 {
     struct driver_volume *v;
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     int rc = done != NULL ? check_uuid(record->name, record->uuid, uuid, e) : 0;
 
     if (rc != 0) {
@@ -94,7 +96,7 @@ int driver_volume_add(struct driver *d, const struct registry_volume *record, bo
     v->has_key =
         hex_decode_uuid(v->key, v->uuid) == 0 && driver_volume_find_uuid(d, v->key) == NULL;
     if (v->has_key) {
-        HASH_ADD(by_key, d->by_uuid, key, 16, v);
+        HASH_ADD(by_key, d->by_uuid, key, UUID_BYTES, v);
     }
     driver_open_waiting(d);
     return 0;
@@ -236,7 +238,7 @@ void driver_open_waiting(struct driver *d)
 
 int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struct err *e)
 {
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
 
     if (v->state != DRIVER_VOLUME_WAITING || v->done != NULL) {
         return err_say(e, ERR_BUSY, "volume '%s' is busy with another request", v->name);

@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "meta/registry_volume.h"
 #include "volumedriver/nbd_export.h"
+#include "volumedriver/uuid.h"
 #include "volumedriver/volume_open.h"
 
 struct driver;
@@ -60,12 +61,13 @@ struct driver_volume {
     } closing;
     UT_hash_handle hh;     /* driver.by_name */
     UT_hash_handle by_key; /* driver.by_uuid, when its UUID is one */
-    uint8_t key[16];
+    uint8_t key[UUID_BYTES];
     bool has_key;
 };
 
 struct driver_volume *driver_volume_find(const struct driver *d, const char *name);
-struct driver_volume *driver_volume_find_uuid(const struct driver *d, const uint8_t uuid[16]);
+struct driver_volume *driver_volume_find_uuid(const struct driver *d,
+                                              const uint8_t uuid[UUID_BYTES]);
 /* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL), later, after
  * the first try. ERR_CANCELED: the driver is stopping; ERR_CORRUPT: no UUID, and somebody waits. */
 int driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,

@@ -18,7 +18,7 @@ void frame_super_encode(const struct frame_super *super, uint8_t ret_block[JOURN
     memset(ret_block, 0, JOURNAL_SUPER_BYTES);
     memcpy(ret_block, super_magic, 8);
     put_u32le(ret_block + 8, SUPER_VERSION);
-    memcpy(ret_block + 16, super->journal_id, 16);
+    memcpy(ret_block + 16, super->journal_id, UUID_BYTES);
     put_u64le(ret_block + 32, super->segment_bytes);
     put_u32le(ret_block + SUPER_CRC_AT, crc32c(0, ret_block, SUPER_CRC_AT));
 }
@@ -42,14 +42,14 @@ int frame_super_decode(const uint8_t block[JOURNAL_SUPER_BYTES], struct frame_su
         segment_bytes % FRAME_BLOCK_BYTES != 0) {
         return err_set(e, ERR_CORRUPT, "journal segment size");
     }
-    memcpy(ret_super->journal_id, block + 16, 16);
+    memcpy(ret_super->journal_id, block + 16, UUID_BYTES);
     ret_super->segment_bytes = segment_bytes;
     return 0;
 }
 
 uint8_t *frame_extent_encode(const struct frame_extent *x, uint8_t *at)
 {
-    memcpy(at, x->volume, 16);
+    memcpy(at, x->volume, UUID_BYTES);
     put_u32le(at + 16, x->epoch);
     at[20] = x->op;
     at[21] = x->kind;
@@ -66,11 +66,11 @@ uint8_t *frame_extent_encode(const struct frame_extent *x, uint8_t *at)
 
 void frame_extent_decode(struct rd *r, struct frame_extent *ret_x)
 {
-    const uint8_t *volume = rd_bytes(r, 16);
+    const uint8_t *volume = rd_bytes(r, UUID_BYTES);
 
     *ret_x = (struct frame_extent){0};
     if (volume != NULL) {
-        memcpy(ret_x->volume, volume, 16);
+        memcpy(ret_x->volume, volume, UUID_BYTES);
     }
     ret_x->epoch = rd_u32le(r);
     ret_x->op = rd_u8(r);
@@ -110,8 +110,8 @@ void frame_header_seal(const struct frame_header *h, uint8_t *header)
     memcpy(header, frame_magic, 8);
     put_u16le(header + 12, FRAME_VERSION);
     put_u16le(header + 14, (uint16_t)h->header_blocks);
-    memcpy(header + 16, h->journal_id, 16);
-    memcpy(header + 32, h->salt, 16);
+    memcpy(header + 16, h->journal_id, UUID_BYTES);
+    memcpy(header + 32, h->salt, UUID_BYTES);
     put_u64le(header + 48, h->offset);
     put_u64le(header + 56, h->lsn);
     put_u64le(header + 64, h->incarnation);
@@ -145,8 +145,8 @@ int frame_header_peek(const uint8_t head[FRAME_HEAD_BYTES], struct frame_header 
         frame_bytes(&h) > FRAME_BYTES_MAX) {
         return ERR_CORRUPT;
     }
-    memcpy(h.journal_id, head + 16, 16);
-    memcpy(h.salt, head + 32, 16);
+    memcpy(h.journal_id, head + 16, UUID_BYTES);
+    memcpy(h.salt, head + 32, UUID_BYTES);
     h.offset = get_u64le(head + 48);
     h.lsn = get_u64le(head + 56);
     h.incarnation = get_u64le(head + 64);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "volumedriver/uuid.h"
 
 enum {
     FRAME_BLOCK_BYTES = 4096,
@@ -45,13 +46,13 @@ enum frame_open_kind {
 };
 
 struct frame_super {
-    uint8_t journal_id[16];
+    uint8_t journal_id[UUID_BYTES];
     uint64_t segment_bytes;
 };
 
 struct frame_header {
-    uint8_t journal_id[16];
-    uint8_t salt[16];
+    uint8_t journal_id[UUID_BYTES];
+    uint8_t salt[UUID_BYTES];
     uint64_t offset; /* of the frame in the file */
     uint64_t lsn;
     uint64_t incarnation;
@@ -66,7 +67,7 @@ struct frame_header {
 
 /* A record; what `a`, `b` and `seq` mean depends on `op`. */
 struct frame_extent {
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     uint32_t epoch;
     uint8_t op;
     uint8_t kind;

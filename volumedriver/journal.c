@@ -67,7 +67,7 @@ static void open_in_front(struct journal *j, struct journal_append *open)
     LIST_FOR_EACH (it, &j->data) {
         const struct journal_append *a = container_of(it, struct journal_append, link);
 
-        if (memcmp(a->volume, open->volume, 16) == 0) {
+        if (memcmp(a->volume, open->volume, UUID_BYTES) == 0) {
             open->seq = a->seq;
             return;
         }
@@ -92,11 +92,11 @@ void journal_append(struct journal *j, struct journal_append *append, journal_ap
 
 /* ---- what was replayed ---- */
 
-void journal_take_tail(struct journal *j, const uint8_t volume[16], struct tail *ret_tail)
+void journal_take_tail(struct journal *j, const uint8_t volume[UUID_BYTES], struct tail *ret_tail)
 {
     struct tail_entry *entry;
 
-    HASH_FIND(hh, j->tails, volume, 16, entry);
+    HASH_FIND(hh, j->tails, volume, UUID_BYTES, entry);
     *ret_tail = (struct tail){0};
     if (entry != NULL) {
         HASH_DEL(j->tails, entry);
@@ -106,12 +106,12 @@ void journal_take_tail(struct journal *j, const uint8_t volume[16], struct tail 
     ret_tail->lost_lsn = j->lost_lsn;
 }
 
-uint32_t journal_tail_epoch(const struct journal *j, const uint8_t volume[16])
+uint32_t journal_tail_epoch(const struct journal *j, const uint8_t volume[UUID_BYTES])
 {
     const struct tail_entry *entry;
     uint32_t epoch = 0;
 
-    HASH_FIND(hh, j->tails, volume, 16, entry);
+    HASH_FIND(hh, j->tails, volume, UUID_BYTES, entry);
     for (uint32_t i = 0; entry != NULL && i < entry->tail.count; i++) {
         epoch = entry->tail.items[i].epoch > epoch ? entry->tail.items[i].epoch : epoch;
     }

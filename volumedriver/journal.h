@@ -24,6 +24,7 @@
 #include "volumedriver/frame.h"
 #include "volumedriver/journal_read.h"
 #include "volumedriver/tail.h"
+#include "volumedriver/uuid.h"
 
 enum {
     JOURNAL_SEGMENTS_MIN = 4,
@@ -55,7 +56,7 @@ struct journal_options {
 
 /* One record. The caller owns it until the callback. */
 struct journal_append {
-    const uint8_t *volume; /* borrowed, 16 bytes */
+    const uint8_t *volume; /* borrowed, UUID_BYTES */
     uint64_t seq;
     uint64_t a; /* as in struct frame_extent; a record fills in `a` and count itself */
     uint64_t b;
@@ -88,14 +89,14 @@ int journal_open(const struct journal_options *options, struct journal **ret_jou
                  struct err *e);
 /* Waits for what is in flight, syncs, frees. Volumes are closed before. */
 void journal_close(struct journal *j, void (*cb)(void *ctx), void *ctx);
-const uint8_t *journal_id(const struct journal *j); /* 16 bytes */
+const uint8_t *journal_id(const struct journal *j); /* UUID_BYTES */
 /* Clusters that one record may have. */
 uint32_t journal_record_clusters_max(const struct journal *j);
 
 /* What the replay found of `volume`; the caller owns it (tail_release). Once per volume. */
-void journal_take_tail(struct journal *j, const uint8_t volume[16], struct tail *ret_tail);
+void journal_take_tail(struct journal *j, const uint8_t volume[UUID_BYTES], struct tail *ret_tail);
 /* Highest epoch of the records that nobody took yet; 0: none. */
-uint32_t journal_tail_epoch(const struct journal *j, const uint8_t volume[16]);
+uint32_t journal_tail_epoch(const struct journal *j, const uint8_t volume[UUID_BYTES]);
 /* Records of volumes nobody took: how many, and of which (the n-th). */
 unsigned journal_tail_count(const struct journal *j);
 const uint8_t *journal_tail_volume(const struct journal *j, unsigned index);

@@ -95,7 +95,7 @@ static uint8_t *fill_extent(const struct journal_append *a, uint8_t *at)
     struct frame_sco sco = {.predecessor = a->predecessor, .generation = a->generation};
     uint8_t payload[FRAME_SCO_BYTES];
 
-    memcpy(x.volume, a->volume, 16);
+    memcpy(x.volume, a->volume, UUID_BYTES);
     if (frame_op_is_data(a->op)) {
         x.a = a->record->cluster;
         x.count = a->record->count;
@@ -127,8 +127,8 @@ static void fill_frame(struct journal *j, struct frame_slot *slot, uint32_t head
                              .data_blocks = data_blocks,
                              .extent_count = extent_count};
 
-    memcpy(h.journal_id, j->id, 16);
-    memcpy(h.salt, j->salt, 16);
+    memcpy(h.journal_id, j->id, UUID_BYTES);
+    memcpy(h.salt, j->salt, UUID_BYTES);
     LIST_FOR_EACH (it, &slot->appends) {
         struct journal_append *a = container_of(it, struct journal_append, link);
 

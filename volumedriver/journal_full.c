@@ -22,14 +22,14 @@ const uint8_t *journal_waiting(const struct journal *j, uint64_t *ret_ms)
     return a->volume;
 }
 
-uint64_t journal_cancel(struct journal *j, const uint8_t volume[16], int rc)
+uint64_t journal_cancel(struct journal *j, const uint8_t volume[UUID_BYTES], int rc)
 {
     uint64_t first_seq = 0;
 
     LIST_FOR_EACH_SAFE (it, &j->data) {
         struct journal_append *a = container_of(it, struct journal_append, link);
 
-        if (memcmp(a->volume, volume, 16) == 0) {
+        if (memcmp(a->volume, volume, UUID_BYTES) == 0) {
             first_seq = first_seq != 0 ? first_seq : a->seq;
             a->rc = rc;
             list_remove(it);
@@ -57,7 +57,7 @@ uint64_t journal_oldest_lsn(const struct journal *j)
 }
 
 void journal_pins(const struct journal *j, uint64_t lsn,
-                  void (*cb)(void *ctx, const uint8_t volume[16]), void *ctx)
+                  void (*cb)(void *ctx, const uint8_t volume[UUID_BYTES]), void *ctx)
 {
     const struct tail_entry *entry, *next;
 

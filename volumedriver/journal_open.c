@@ -80,7 +80,7 @@ static int create(struct journal *j, const struct journal_options *o, struct err
     if (rc == 0) {
         segments_add(j, JOURNAL_SEGMENTS_MIN);
     }
-    memcpy(j->id, super.journal_id, 16);
+    memcpy(j->id, super.journal_id, UUID_BYTES);
     free(temporary);
     free(block);
     return rc >= 0 ? 0 : err_set(e, rc, "creating %s", j->path);
@@ -98,7 +98,7 @@ static int read_super(struct journal *j, struct err *e)
         rc = frame_super_decode(block, &super, e);
     }
     if (rc == 0) {
-        memcpy(j->id, super.journal_id, 16);
+        memcpy(j->id, super.journal_id, UUID_BYTES);
         j->segment_bytes = super.segment_bytes;
     }
     free(block);
@@ -178,8 +178,8 @@ static int write_opening_frame(struct journal *j, uint64_t incarnation_before)
                               .header_blocks = 1,
                               .extent_count = 1};
     memset(block, 0, FRAME_BLOCK_BYTES);
-    memcpy(h.journal_id, j->id, 16);
-    memcpy(h.salt, j->salt, 16);
+    memcpy(h.journal_id, j->id, UUID_BYTES);
+    memcpy(h.salt, j->salt, UUID_BYTES);
     frame_extent_encode(&x, block + FRAME_HEAD_BYTES);
     frame_header_seal(&h, block);
     rc = j->io->ops->fdatasync(j->io, j->fd);

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/journal_segment.h"
+#include "volumedriver/uuid.h"
 
 enum slot_state { SLOT_FREE, SLOT_WRITING, SLOT_WRITTEN };
 
@@ -25,7 +26,7 @@ struct frame_slot {
 };
 
 struct tail_entry {
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     struct tail tail;
     UT_hash_handle hh;
 };
@@ -37,8 +38,8 @@ struct journal {
     int fd;
     int lock_fd;
     int failed; /* the first error, or 0 */
-    uint8_t id[16];
-    uint8_t salt[16]; /* of the active segment */
+    uint8_t id[UUID_BYTES];
+    uint8_t salt[UUID_BYTES]; /* of the active segment */
     uint64_t segment_bytes;
     uint32_t segments_max;
 

@@ -72,15 +72,15 @@ static int by_lsn(const void *a, const void *b)
     return x->h.incarnation < y->h.incarnation ? -1 : x->h.incarnation > y->h.incarnation;
 }
 
-static struct tail *tail_of(struct journal *j, const uint8_t volume[16])
+static struct tail *tail_of(struct journal *j, const uint8_t volume[UUID_BYTES])
 {
     struct tail_entry *entry;
 
-    HASH_FIND(hh, j->tails, volume, 16, entry);
+    HASH_FIND(hh, j->tails, volume, UUID_BYTES, entry);
     if (entry == NULL) {
         entry = mem_zalloc(sizeof(*entry));
-        memcpy(entry->volume, volume, 16);
-        HASH_ADD(hh, j->tails, volume, 16, entry);
+        memcpy(entry->volume, volume, UUID_BYTES);
+        HASH_ADD(hh, j->tails, volume, UUID_BYTES, entry);
     }
     return &entry->tail;
 }
@@ -216,7 +216,7 @@ static void continue_at_end(struct replay *r)
     j->active = s;
     j->active_offset =
         r->end->h.offset + frame_bytes(&r->end->h) - segment_offset(j, r->end->segment);
-    memcpy(j->salt, r->end->h.salt, 16);
+    memcpy(j->salt, r->end->h.salt, UUID_BYTES);
 }
 
 static void replay_release(struct replay *r)

@@ -3,10 +3,11 @@
 #define VOLUMEDRIVER_JOURNAL_REPLAY_H
 
 #include "volumedriver/journal_private.h"
+#include "volumedriver/uuid.h"
 
 struct found_item {
     struct tail_item item;
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     uint64_t data_offset; /* the record's, from when it counts */
 };
 

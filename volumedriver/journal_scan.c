@@ -26,7 +26,7 @@ struct first { /* a segment, by what its first header says */
 
 static bool own(const struct replay *r, const struct frame_header *h, uint64_t offset)
 {
-    return memcmp(h->journal_id, r->j->id, 16) == 0 && h->offset == offset &&
+    return memcmp(h->journal_id, r->j->id, UUID_BYTES) == 0 && h->offset == offset &&
            h->segment_bytes == r->j->segment_bytes && h->lsn >= h->first_lsn;
 }
 
@@ -37,7 +37,7 @@ static void decode_item(struct found *f, const struct frame_extent *x, const uin
     struct record *record;
     struct frame_sco sco;
 
-    memcpy(item->volume, x->volume, 16);
+    memcpy(item->volume, x->volume, UUID_BYTES);
     item->item = (struct tail_item){.lsn = f->h.lsn,
                                     .seq = x->seq,
                                     .a = x->a,
@@ -78,7 +78,7 @@ static size_t take_frame(struct replay *r, uint32_t segment, uint64_t at, const 
 
     if (frame_header_peek(header, &h) == ERR_CORRUPT || !own(r, &h, offset) ||
         frame_bytes(&h) > r->j->segment_bytes - at ||
-        (salt != NULL && memcmp(h.salt, salt, 16) != 0)) {
+        (salt != NULL && memcmp(h.salt, salt, UUID_BYTES) != 0)) {
         return 0;
     }
     rc = frame_header_check(header, &h);

@@ -358,11 +358,11 @@ void map_volume_fail(struct map_volume *mv, int rc, const struct err *why)
     }
 }
 
-void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[16])
+void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[UUID_BYTES])
 {
     *mv = (struct map_volume){.map = map, .id = ++map->next_id, .generation = 1};
     mv->next_ordinal = 1;
-    memcpy(mv->uuid, uuid, 16);
+    memcpy(mv->uuid, uuid, UUID_BYTES);
     list_init(&mv->dirty_scos);
     list_init(&mv->pages);
     list_init(&mv->dirty);

@@ -24,6 +24,7 @@
 #include "loop/pool.h"
 #include "volumedriver/checkpoint.h"
 #include "volumedriver/sco.h"
+#include "volumedriver/uuid.h"
 
 enum {
     MAP_PAGE_CLUSTERS = 512,
@@ -52,11 +53,11 @@ struct map_place { /* in a volume's chain of SCOs */
 
 struct map_volume {
     struct map *map; /* private, but read what has a comment */
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     uint64_t id;
     uint64_t epoch;
-    uint8_t root_id[16];      /* of the root the map started from */
-    uint8_t next_root_id[16]; /* of the one that is being put */
+    uint8_t root_id[UUID_BYTES];      /* of the root the map started from */
+    uint8_t next_root_id[UUID_BYTES]; /* of the one that is being put */
     uint32_t generation;
     bool keeps_zeroes;        /* an ancestor may show through: zero is not nothing */
     bool valid;               /* the store's content is that of `applied` */
@@ -109,7 +110,7 @@ uint64_t map_cached_bytes(const struct map *map);
 /* If not, wait with what makes it dirty: on_fail will come. */
 bool map_can_store(const struct map *map);
 
-void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[16]);
+void map_volume_init(struct map_volume *mv, struct map *map, const uint8_t uuid[UUID_BYTES]);
 /* Cancels what waits (ERR_CANCELED), waits for what runs, drops what is not stored; then `cb`.
  * Nothing may be asked of it from here on. */
 void map_volume_close(struct map_volume *mv, void (*cb)(void *ctx), void *ctx);

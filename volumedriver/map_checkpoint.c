@@ -53,7 +53,8 @@ static void read_trails(struct map_checkpoint *cp)
     struct slice key, value;
 
     map_iter_seek(cp->iter, map_key_slice(&from));
-    for (; map_iter_get(cp->iter, &key, &value) && key.len > 16 && key.data[16] == 't';
+    for (; map_iter_get(cp->iter, &key, &value) && key.len > MAP_KEY_KIND_AT &&
+           key.data[MAP_KEY_KIND_AT] == 't';
          map_iter_next(cp->iter)) {
         for (size_t at = 0; at + MAP_TRAIL_BYTES <= value.len; at += MAP_TRAIL_BYTES) {
             add_range(cp, get_u64le(value.data + at), get_u32le(value.data + at + 8));
@@ -114,13 +115,14 @@ static bool add_base(struct map_checkpoint *cp, struct checkpoint_writer *w)
 {
     struct slice key, value;
 
-    while (map_iter_get(cp->iter, &key, &value) && key.len == 29 && key.data[16] == 'p') {
-        uint64_t page = get_u64be(key.data + 17);
+    while (map_iter_get(cp->iter, &key, &value) && key.len == MAP_KEY_PAGE_BYTES &&
+           key.data[MAP_KEY_KIND_AT] == 'p') {
+        uint64_t page = get_u64be(key.data + MAP_KEY_NUMBER_AT);
 
         if (checkpoint_writer_bytes(w) > CHECKPOINT_PART_BYTES) {
             return false;
         }
-        if (get_u32be(key.data + 25) == ~cp->mv->generation) {
+        if (get_u32be(key.data + MAP_KEY_GENERATION_AT) == ~cp->mv->generation) {
             take_page(cp, page, value);
             for (unsigned i = 0; i < MAP_PAGE_CLUSTERS; i++) {
                 if (cp->locations[i] != LOCATION_NONE) {
@@ -208,7 +210,7 @@ void map_checkpoint_next(struct map_checkpoint *cp, uint64_t number, uint64_t ep
 {
     struct checkpoint_header *h = &cp->header;
 
-    memcpy(h->volume, cp->mv->uuid, 16);
+    memcpy(h->volume, cp->mv->uuid, UUID_BYTES);
     h->number = number;
     h->epoch = epoch;
     h->kind = cp->full ? CHECKPOINT_BASE : CHECKPOINT_DELTA;

@@ -43,8 +43,8 @@ static void meta_encode(const struct map_volume *mv, struct map_place place, uin
     put_u32le(ret_meta, META_VERSION);
     put_u32le(ret_meta + 4, mv->generation);
     put_u64le(ret_meta + 8, mv->epoch);
-    memcpy(ret_meta + 16, mv->root_id, 16);
-    memcpy(ret_meta + 32, mv->next_root_id, 16);
+    memcpy(ret_meta + 16, mv->root_id, UUID_BYTES);
+    memcpy(ret_meta + 32, mv->next_root_id, UUID_BYTES);
     put_u64le(ret_meta + 48, place.number);
     put_u64le(ret_meta + 56, place.seq);
     put_u64le(ret_meta + 64, ordinal);
@@ -59,8 +59,8 @@ static bool meta_decode(struct map_volume *mv, const uint8_t meta[MAP_META_BYTES
         get_u32le(meta + META_CRC_AT) != crc32c(0, meta, META_CRC_AT)) {
         return false;
     }
-    memcpy(mv->root_id, meta + 16, 16);
-    memcpy(mv->next_root_id, meta + 32, 16);
+    memcpy(mv->root_id, meta + 16, UUID_BYTES);
+    memcpy(mv->next_root_id, meta + 32, UUID_BYTES);
     mv->applied.number = get_u64le(meta + 48);
     mv->applied.seq = get_u64le(meta + 56);
     mv->ordinal = get_u64le(meta + 64);
@@ -119,7 +119,7 @@ static void load_rows(struct map_volume *mv, const struct buf *values)
 
 /* ---- reset ---- */
 
-static void delete_kind(struct map_batch *b, const uint8_t uuid[16], char kind)
+static void delete_kind(struct map_batch *b, const uint8_t uuid[UUID_BYTES], char kind)
 {
     struct map_key from = map_key(uuid, kind), to = map_key(uuid, (char)(kind + 1));
 
@@ -348,11 +348,11 @@ void map_store_start(struct map_task *task)
     CHECK(pool_submit(mv->map->pool, &job->work, POOL_HIGH, run, job_done) == 0);
 }
 
-void map_volume_begin(struct map_volume *mv, const uint8_t root_id[16], uint32_t ordinal,
+void map_volume_begin(struct map_volume *mv, const uint8_t root_id[UUID_BYTES], uint32_t ordinal,
                       struct map_place place)
 {
-    memcpy(mv->root_id, root_id, 16);
-    memcpy(mv->next_root_id, root_id, 16);
+    memcpy(mv->root_id, root_id, UUID_BYTES);
+    memcpy(mv->next_root_id, root_id, UUID_BYTES);
     mv->applied = place;
     mv->root_ordinal = ordinal;
     mv->next_ordinal = ordinal + 1;

@@ -343,11 +343,11 @@ void map_freeze(struct map_volume *mv, struct map_task *task, struct map_iter **
     enqueue(mv, task, MAP_TASK_FLUSH, cb);
 }
 
-void map_set_next_root(struct map_volume *mv, struct map_task *task, const uint8_t root_id[16],
-                       map_task_cb cb)
+void map_set_next_root(struct map_volume *mv, struct map_task *task,
+                       const uint8_t root_id[UUID_BYTES], map_task_cb cb)
 {
     *task = (struct map_task){.found = false};
-    memcpy(mv->next_root_id, root_id, 16);
+    memcpy(mv->next_root_id, root_id, UUID_BYTES);
     enqueue(mv, task, MAP_TASK_META, cb);
 }
 
@@ -355,7 +355,7 @@ void map_root_replaced(struct map_volume *mv, struct map_task *task, uint32_t or
                        uint64_t upto_ordinal, map_task_cb cb)
 {
     *task = (struct map_task){.upto = upto_ordinal};
-    memcpy(mv->root_id, mv->next_root_id, 16);
+    memcpy(mv->root_id, mv->next_root_id, UUID_BYTES);
     mv->root_ordinal = ordinal;
     enqueue(mv, task, MAP_TASK_META, cb);
 }

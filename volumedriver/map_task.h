@@ -6,6 +6,7 @@
 #define VOLUMEDRIVER_MAP_TASK_H
 
 #include "volumedriver/map.h"
+#include "volumedriver/uuid.h"
 
 struct map_task;
 typedef void (*map_task_cb)(struct map_task *task, int rc);
@@ -46,7 +47,7 @@ void map_volume_load(struct map_volume *mv, struct map_task *task, map_task_cb c
 /* Forget all, in memory and stored: an empty map, not valid until map_volume_begin(). */
 void map_volume_reset(struct map_volume *mv, struct map_task *task, map_task_cb cb);
 /* The map is that of this root's checkpoint; from here on what is stored may be used again. */
-void map_volume_begin(struct map_volume *mv, const uint8_t root_id[16], uint32_t ordinal,
+void map_volume_begin(struct map_volume *mv, const uint8_t root_id[UUID_BYTES], uint32_t ordinal,
                       struct map_place place);
 
 /* Lay a SCO of the chain over the map and enter it in the SCO table. */
@@ -66,8 +67,8 @@ struct map_iter;
 void map_freeze(struct map_volume *mv, struct map_task *task, struct map_iter **ret_iter,
                 map_task_cb cb);
 /* The root that is about to be put; a store that says so is good with either. */
-void map_set_next_root(struct map_volume *mv, struct map_task *task, const uint8_t root_id[16],
-                       map_task_cb cb);
+void map_set_next_root(struct map_volume *mv, struct map_task *task,
+                       const uint8_t root_id[UUID_BYTES], map_task_cb cb);
 /* It is the root now, and its checkpoint `ordinal` holds all up to `upto_ordinal`. */
 void map_root_replaced(struct map_volume *mv, struct map_task *task, uint32_t ordinal,
                        uint64_t upto_ordinal, map_task_cb cb);

@@ -22,8 +22,8 @@ void owner_encode(const struct owner *o, uint8_t ret_bytes[OWNER_BYTES])
     memset(ret_bytes, 0, OWNER_BYTES);
     memcpy(ret_bytes, magic, 8);
     put_u32le(ret_bytes + 8, VERSION);
-    memcpy(ret_bytes + 16, o->volume, 16);
-    memcpy(ret_bytes + 32, o->journal, 16);
+    memcpy(ret_bytes + 16, o->volume, UUID_BYTES);
+    memcpy(ret_bytes + 32, o->journal, UUID_BYTES);
     put_u64le(ret_bytes + 48, o->incarnation);
     put_u64le(ret_bytes + 56, o->epoch);
     put_u64le(ret_bytes + 64, o->since);
@@ -32,7 +32,7 @@ void owner_encode(const struct owner *o, uint8_t ret_bytes[OWNER_BYTES])
     put_u32le(ret_bytes + SEAL_AT, seal_crc(0, ret_bytes, OWNER_BYTES, SEAL_AT));
 }
 
-int owner_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16],
+int owner_decode(const uint8_t *data, size_t bytes, const uint8_t volume[UUID_BYTES],
                  struct owner *ret_owner, struct err *e)
 {
     uint64_t epoch, since;
@@ -47,14 +47,14 @@ int owner_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16],
         return err_set(e, ERR_VERSION, "owner of the volume has version %" PRIu32,
                        get_u32le(data + 8));
     }
-    memcpy(o.volume, data + 16, 16);
-    memcpy(o.journal, data + 32, 16);
+    memcpy(o.volume, data + 16, UUID_BYTES);
+    memcpy(o.journal, data + 32, UUID_BYTES);
     o.incarnation = get_u64le(data + 48);
     epoch = get_u64le(data + 56);
     since = get_u64le(data + 64);
     o.drained = data[72] == DRAINED;
     o.last_seq = get_u64le(data + 80);
-    if (memcmp(o.volume, volume, 16) != 0) {
+    if (memcmp(o.volume, volume, UUID_BYTES) != 0) {
         return err_set(e, ERR_CORRUPT, "owner of another volume");
     }
     if (epoch == 0 || epoch > EPOCH_MAX || since == 0 || since > epoch ||
@@ -67,10 +67,10 @@ int owner_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16],
     return 0;
 }
 
-void owner_init(struct owner *o, const uint8_t volume[16])
+void owner_init(struct owner *o, const uint8_t volume[UUID_BYTES])
 {
     *o = (struct owner){.epoch = 1, .since = 1, .drained = true};
-    memcpy(o->volume, volume, 16);
+    memcpy(o->volume, volume, UUID_BYTES);
 }
 
 struct owner owner_drained(const struct owner *o, uint64_t last_seq)
@@ -85,8 +85,8 @@ struct owner owner_drained(const struct owner *o, uint64_t last_seq)
 int owner_succeed(const struct owner *before, const struct owner_claim *claim,
                   struct owner *ret_after, struct err *e)
 {
-    bool same = memcmp(before->journal, claim->journal, 16) == 0;
-    char id[2 * 16 + 1];
+    bool same = memcmp(before->journal, claim->journal, UUID_BYTES) == 0;
+    char id[UUID_HEX_BYTES];
 
     if (claim->epoch <= before->epoch) {
         return err_set(e, ERR_FENCED, "epoch %" PRIu32 ", the volume has %" PRIu32, claim->epoch,
@@ -94,7 +94,7 @@ int owner_succeed(const struct owner *before, const struct owner_claim *claim,
     }
     if (!before->drained && !claim->accept_loss) {
         if (!same) {
-            hex_encode(id, before->journal, 16);
+            hex_encode(id, before->journal, UUID_BYTES);
             return err_set(e, ERR_IDENTITY, "the volume's last writes are in journal %s", id);
         }
         /* A journal replays what the incarnation before its own left. */
@@ -106,8 +106,8 @@ int owner_succeed(const struct owner *before, const struct owner_claim *claim,
         }
     }
     *ret_after = (struct owner){.incarnation = claim->incarnation, .epoch = claim->epoch};
-    memcpy(ret_after->volume, before->volume, 16);
-    memcpy(ret_after->journal, claim->journal, 16);
+    memcpy(ret_after->volume, before->volume, UUID_BYTES);
+    memcpy(ret_after->journal, claim->journal, UUID_BYTES);
     /* Of a drained volume no journal holds anything that counts. */
     ret_after->since = same && !before->drained ? before->since : claim->epoch;
     return 0;

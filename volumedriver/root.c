@@ -29,8 +29,8 @@ enum section_tag {
     TAG_BEFORE,
 };
 
-void root_init(struct root *r, const uint8_t volume[16], uint64_t epoch, uint64_t size_bytes,
-               uint32_t sco_bytes)
+void root_init(struct root *r, const uint8_t volume[UUID_BYTES], uint64_t epoch,
+               uint64_t size_bytes, uint32_t sco_bytes)
 {
     *r = (struct root){.epoch = epoch,
                        .size_bytes = size_bytes,
@@ -38,7 +38,7 @@ void root_init(struct root *r, const uint8_t volume[16], uint64_t epoch, uint64_
                        .head_generation = 1,
                        .generation_count = 1};
     rnd_bytes(r->id, sizeof(r->id));
-    memcpy(r->volume, volume, 16);
+    memcpy(r->volume, volume, UUID_BYTES);
     r->generations = mem_array(1, sizeof(*r->generations));
     r->generations[0] = (struct root_generation){.generation = 1, .state = ROOT_GENERATION_LIVE};
 }
@@ -103,7 +103,7 @@ static void put_places(const struct root *r, struct buf *b, uint32_t *count)
     section_end(b, body);
 
     body = section_begin(b, count, TAG_BEFORE, CLASS_IGNORE);
-    buf_put(b, r->id_before, 16);
+    buf_put(b, r->id_before, UUID_BYTES);
     section_end(b, body);
 }
 
@@ -112,7 +112,7 @@ static void put_history(const struct root *r, struct buf *b, uint32_t *count)
     size_t body = section_begin(b, count, TAG_ANCESTORS, CLASS_REFUSE);
 
     for (uint32_t i = 0; i < r->ancestor_count; i++) {
-        buf_put(b, r->ancestors[i].volume, 16);
+        buf_put(b, r->ancestors[i].volume, UUID_BYTES);
         buf_put_u32le(b, r->ancestors[i].generation);
         buf_put_u64le(b, r->ancestors[i].snapshot);
     }
@@ -154,7 +154,7 @@ static void put_settings(const struct root *r, struct buf *b, uint32_t *count)
 
     body = section_begin(b, count, TAG_PINS, CLASS_READ_ONLY);
     for (uint32_t i = 0; i < r->pin_count; i++) {
-        buf_put(b, r->pins[i].volume, 16);
+        buf_put(b, r->pins[i].volume, UUID_BYTES);
     }
     section_end(b, body);
 
@@ -177,8 +177,8 @@ void root_encode(const struct root *r, struct buf *b)
     at = b->data + start;
     memcpy(at, magic, 8);
     put_u32le(at + 8, VERSION);
-    memcpy(at + 16, r->id, 16);
-    memcpy(at + 32, r->volume, 16);
+    memcpy(at + 16, r->id, UUID_BYTES);
+    memcpy(at + 32, r->volume, UUID_BYTES);
     put_u64le(at + 48, r->epoch);
     put_u32le(at + 56, (uint32_t)(b->len - start - HEADER_BYTES));
     put_u32le(at + 60, count);
@@ -235,7 +235,7 @@ static void get_ancestors(struct root *r, struct rd *body)
     r->ancestor_count = item_count(body, 28, ROOT_ANCESTORS_MAX);
     r->ancestors = mem_array(r->ancestor_count + 1, sizeof(*r->ancestors));
     for (uint32_t i = 0; i < r->ancestor_count; i++) {
-        get_copy(body, r->ancestors[i].volume, 16);
+        get_copy(body, r->ancestors[i].volume, UUID_BYTES);
         r->ancestors[i].generation = rd_u32le(body);
         r->ancestors[i].snapshot = rd_u64le(body);
     }
@@ -289,10 +289,10 @@ static void get_limits(struct root *r, struct rd *body)
 
 static void get_pins(struct root *r, struct rd *body)
 {
-    r->pin_count = item_count(body, 16, ROOT_ITEMS_MAX);
+    r->pin_count = item_count(body, UUID_BYTES, ROOT_ITEMS_MAX);
     r->pins = mem_array(r->pin_count + 1, sizeof(*r->pins));
     for (uint32_t i = 0; i < r->pin_count; i++) {
-        get_copy(body, r->pins[i].volume, 16);
+        get_copy(body, r->pins[i].volume, UUID_BYTES);
     }
 }
 
@@ -352,7 +352,7 @@ static int get_section(struct root *r, uint16_t tag, uint16_t class, struct rd b
         r->is_template = rd_u8(&body) != 0;
         break;
     case TAG_BEFORE:
-        get_copy(&body, r->id_before, 16);
+        get_copy(&body, r->id_before, UUID_BYTES);
         break;
     default:
         return get_unknown(r, tag, class, &body);
@@ -385,8 +385,8 @@ static int get_sections(struct root *r, struct rd *in, uint32_t count, struct er
     return 0;
 }
 
-int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16], struct root *ret_root,
-                struct err *e)
+int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[UUID_BYTES],
+                struct root *ret_root, struct err *e)
 {
     struct root r = {0};
     struct rd in;
@@ -400,11 +400,11 @@ int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16], str
     if (get_u32le(data + 8) != VERSION || !format_flags_readable(get_u32le(data + FLAGS_AT))) {
         return err_set(e, ERR_VERSION, "root of version %" PRIu32, get_u32le(data + 8));
     }
-    memcpy(r.id, data + 16, 16);
-    memcpy(r.volume, data + 32, 16);
+    memcpy(r.id, data + 16, UUID_BYTES);
+    memcpy(r.volume, data + 32, UUID_BYTES);
     r.epoch = get_u64le(data + 48);
     r.read_only = !format_flags_writable(get_u32le(data + FLAGS_AT));
-    if (memcmp(r.volume, volume, 16) != 0) {
+    if (memcmp(r.volume, volume, UUID_BYTES) != 0) {
         return err_set(e, ERR_CORRUPT, "root of another volume");
     }
     if (r.epoch > EPOCH_MAX) {

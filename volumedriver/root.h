@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "volumedriver/uuid.h"
 
 enum {
     ROOT_BYTES_MAX = 16 * 1048576,
@@ -26,7 +27,7 @@ enum {
 enum root_generation_state { ROOT_GENERATION_LIVE = 1, ROOT_GENERATION_DEAD = 2 };
 
 struct root_ancestor {
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     uint32_t generation;
     uint64_t snapshot;
 };
@@ -57,13 +58,13 @@ struct root_limit {
 };
 
 struct root_pin {
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
 };
 
 struct root {
-    uint8_t id[16];        /* random, new at each replace */
-    uint8_t id_before[16]; /* of the root this one replaced */
-    uint8_t volume[16];
+    uint8_t id[UUID_BYTES];        /* random, new at each replace */
+    uint8_t id_before[UUID_BYTES]; /* of the root this one replaced */
+    uint8_t volume[UUID_BYTES];
     uint64_t epoch;
     uint64_t size_bytes;
     uint32_t sco_bytes; /* a SCO is closed before it grows beyond this */
@@ -91,13 +92,13 @@ struct root {
 };
 
 /* A new volume's root: fresh id, generation 1, no checkpoint. */
-void root_init(struct root *r, const uint8_t volume[16], uint64_t epoch, uint64_t size_bytes,
-               uint32_t sco_bytes);
+void root_init(struct root *r, const uint8_t volume[UUID_BYTES], uint64_t epoch,
+               uint64_t size_bytes, uint32_t sco_bytes);
 void root_release(struct root *r); /* accepts {0} */
 void root_encode(const struct root *r, struct buf *b);
 /* On success *ret_root is to be released. ERR_CORRUPT, or ERR_VERSION for a section that may
  * not be ignored. */
-int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[16], struct root *ret_root,
-                struct err *e);
+int root_decode(const uint8_t *data, size_t bytes, const uint8_t volume[UUID_BYTES],
+                struct root *ret_root, struct err *e);
 
 #endif

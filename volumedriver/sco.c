@@ -70,7 +70,7 @@ static void footer_encode(const struct sco_footer *f, uint32_t trailer_crc, uint
     memset(at, 0, SCO_FOOTER_BYTES);
     memcpy(at, footer_magic, 8);
     put_u32le(at + 8, FOOTER_VERSION);
-    memcpy(at + 16, f->volume, 16);
+    memcpy(at + 16, f->volume, UUID_BYTES);
     put_u64le(at + 32, f->number);
     put_u64le(at + 40, f->predecessor);
     at[48] = f->kind;
@@ -124,7 +124,7 @@ static int footer_bounds(const struct sco_footer *f, uint64_t object_bytes)
     return has_seqs == (f->first_seq != 0) && f->first_seq <= f->last_seq ? 0 : ERR_CORRUPT;
 }
 
-int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volume[16],
+int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volume[UUID_BYTES],
                       uint64_t number, uint64_t object_bytes, struct sco_footer *ret_footer,
                       struct err *e)
 {
@@ -139,7 +139,7 @@ int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volum
         return err_set(e, ERR_VERSION, "SCO %010" PRIx64 " has version %" PRIu32, number,
                        get_u32le(bytes + 8));
     }
-    memcpy(f.volume, bytes + 16, 16);
+    memcpy(f.volume, bytes + 16, UUID_BYTES);
     f.number = get_u64le(bytes + 32);
     f.predecessor = get_u64le(bytes + 40);
     f.kind = bytes[48];
@@ -150,7 +150,7 @@ int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volum
     f.data_bytes = get_u64le(bytes + 80);
     f.extent_count = get_u32le(bytes + 88);
     f.trailer_crc = get_u32le(bytes + 92);
-    if (memcmp(f.volume, volume, 16) != 0 || f.number != number ||
+    if (memcmp(f.volume, volume, UUID_BYTES) != 0 || f.number != number ||
         footer_bounds(&f, object_bytes) != 0) {
         return err_set(e, ERR_CORRUPT, "SCO %010" PRIx64 ": footer of another object", number);
     }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "volumedriver/uuid.h"
 
 enum {
     SCO_CLUSTER_BYTES = 4096,
@@ -23,7 +24,7 @@ enum sco_kind { SCO_CLIENT = 1, SCO_GC = 2, SCO_EMPTY = 3 };
 enum sco_extent_flags { SCO_EXTENT_ZERO = 1 };
 
 struct sco_footer {
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     uint64_t number;
     uint64_t predecessor;
     uint8_t kind;
@@ -64,7 +65,7 @@ void sco_trailer_encode(const struct sco_footer *footer, const uint32_t *crcs,
 
 /* The last SCO_FOOTER_BYTES of an object of `object_bytes`: ERR_CORRUPT or ERR_VERSION unless
  * it is whole and of this volume and number. */
-int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volume[16],
+int sco_footer_decode(const uint8_t bytes[SCO_FOOTER_BYTES], const uint8_t volume[UUID_BYTES],
                       uint64_t number, uint64_t object_bytes, struct sco_footer *ret_footer,
                       struct err *e);
 /* All between data and footer. The caller frees *ret_extents. */

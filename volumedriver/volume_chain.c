@@ -153,13 +153,13 @@ static void fetch_next(struct chain *chain)
     }
 }
 
-void chain_fetch(struct chain *chain, struct backend *backend, const uint8_t volume[16],
+void chain_fetch(struct chain *chain, struct backend *backend, const uint8_t volume[UUID_BYTES],
                  chain_cb cb)
 {
     CHECK(chain->count != 0); /* so that the callback does not come from inside */
     qsort(chain->links, chain->count, sizeof(*chain->links), by_number);
     chain->backend = backend;
-    memcpy(chain->volume, volume, 16);
+    memcpy(chain->volume, volume, UUID_BYTES);
     chain->next = 0;
     chain->pending = 0;
     chain->rc = 0;

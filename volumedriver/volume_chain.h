@@ -6,6 +6,7 @@
 #include "volumedriver/backend.h"
 #include "volumedriver/map.h"
 #include "volumedriver/sco.h"
+#include "volumedriver/uuid.h"
 
 struct chain_link {
     struct sco_footer footer;
@@ -25,7 +26,7 @@ struct chain {
     struct map_place end; /* out of chain_connect() */
 
     struct backend *backend; /* private from here on */
-    uint8_t volume[16];
+    uint8_t volume[UUID_BYTES];
     uint32_t next;
     unsigned pending;
     int rc;
@@ -38,7 +39,7 @@ int chain_connect(struct chain *chain, struct map_place start, struct err *e);
 
 void chain_add(struct chain *chain, uint64_t number);
 /* Fetch the footers of what was added. */
-void chain_fetch(struct chain *chain, struct backend *backend, const uint8_t volume[16],
+void chain_fetch(struct chain *chain, struct backend *backend, const uint8_t volume[UUID_BYTES],
                  chain_cb cb);
 const struct chain_link *chain_find(const struct chain *chain, uint64_t number);
 void chain_release(struct chain *chain);

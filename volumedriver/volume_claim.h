@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "volumedriver/uuid.h"
 
 enum { VOLUME_WHY_BYTES = 160 };
 
@@ -18,9 +19,9 @@ typedef void (*volume_judgement_cb)(struct volume_judgement *judgement, int rc);
 
 /* Why a volume may only be read, until an operator accepts the loss. */
 struct volume_verdict {
-    uint8_t journal[16];  /* that lost something, or was there when it was found */
-    uint64_t incarnation; /* of that journal */
-    uint64_t first_seq;   /* first one that is missing; 0: there is no verdict */
+    uint8_t journal[UUID_BYTES]; /* that lost something, or was there when it was found */
+    uint64_t incarnation;        /* of that journal */
+    uint64_t first_seq;          /* first one that is missing; 0: there is no verdict */
     char why[VOLUME_WHY_BYTES];
 };
 

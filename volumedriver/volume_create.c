@@ -22,8 +22,8 @@ static void on_created(struct backend_req *req, int rc)
     create->cb(create, rc);
 }
 
-void volume_create(struct backend *backend, struct volume_create *create, const uint8_t uuid[16],
-                   uint64_t size_bytes, uint32_t sco_bytes,
+void volume_create(struct backend *backend, struct volume_create *create,
+                   const uint8_t uuid[UUID_BYTES], uint64_t size_bytes, uint32_t sco_bytes,
                    void (*cb)(struct volume_create *create, int rc))
 {
     struct backend_assert asserts[3] = {{.name = "owner_tag", .kind = BACKEND_ABSENT},

@@ -33,12 +33,12 @@ void volume_host_release(struct volume_host *host)
     volume_pasts_release(host);
 }
 
-static struct volume *find(const struct volume_host *host, const uint8_t uuid[16])
+static struct volume *find(const struct volume_host *host, const uint8_t uuid[UUID_BYTES])
 {
     LIST_FOR_EACH (it, &host->volumes) {
         struct volume *v = container_of(it, struct volume, link);
 
-        if (memcmp(v->uuid, uuid, 16) == 0) {
+        if (memcmp(v->uuid, uuid, UUID_BYTES) == 0) {
             return v;
         }
     }
@@ -87,8 +87,8 @@ static bool pins(const struct volume *v, uint64_t lsn)
     return list_pins(&v->stranded, lsn);
 }
 
-void volume_host_pins(const struct volume_host *host, void (*cb)(void *ctx, const uint8_t uuid[16]),
-                      void *ctx)
+void volume_host_pins(const struct volume_host *host,
+                      void (*cb)(void *ctx, const uint8_t uuid[UUID_BYTES]), void *ctx)
 {
     uint64_t lsn = journal_oldest_lsn(host->journal);
 

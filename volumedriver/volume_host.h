@@ -11,6 +11,7 @@
 #include "loop/pool.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/map.h"
+#include "volumedriver/uuid.h"
 
 enum {
     VOLUME_SCO_AGE_MS_DEFAULT = 60000, /* a write is uploaded after that long at most */
@@ -47,7 +48,7 @@ void volume_host_pressure(struct volume_host *host, uint64_t lsn);
 void volume_host_end_waits(struct volume_host *host, uint64_t wait_ms);
 /* The volumes, open or not, that have records in the oldest segment of the ring: until they are
  * uploaded, or given up, nobody gets room. One may be named twice. */
-void volume_host_pins(const struct volume_host *host, void (*cb)(void *ctx, const uint8_t uuid[16]),
-                      void *ctx);
+void volume_host_pins(const struct volume_host *host,
+                      void (*cb)(void *ctx, const uint8_t uuid[UUID_BYTES]), void *ctx);
 
 #endif

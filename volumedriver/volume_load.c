@@ -253,7 +253,8 @@ static bool map_fits(const struct volume_opening *o)
     const struct map_volume *mv = &v->map;
     const struct chain_link *link;
 
-    if (memcmp(mv->root_id, v->root.id, 16) != 0 && memcmp(mv->next_root_id, v->root.id, 16) != 0) {
+    if (memcmp(mv->root_id, v->root.id, UUID_BYTES) != 0 &&
+        memcmp(mv->next_root_id, v->root.id, UUID_BYTES) != 0) {
         return false;
     }
     if (mv->applied.number == v->root.prefix_number) {

@@ -282,7 +282,7 @@ static void open_damaged(struct volume_opening *o, const char *why)
         return;
     }
     journal_stats(v->host->journal, &journal);
-    memcpy(verdict.journal, journal_id(v->host->journal), 16);
+    memcpy(verdict.journal, journal_id(v->host->journal), UUID_BYTES);
     verdict.incarnation = journal.incarnation;
     snprintf(verdict.why, sizeof(verdict.why), "%s", why);
     judge(o, &verdict, on_judged);

@@ -254,7 +254,7 @@ struct volume *volume_open(const struct volume_options *options, volume_open_cb 
     v->backend = options->backend;
     v->name = mem_strdup(options->name);
     v->options.name = v->name;
-    memcpy(v->uuid, options->uuid, 16);
+    memcpy(v->uuid, options->uuid, UUID_BYTES);
     v->state = VOLUME_OPENING;
     v->open_first = 1;
     list_init(&v->writes);

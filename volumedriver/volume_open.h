@@ -10,6 +10,8 @@
 
 #include "loop/pool.h"
 #include "volumedriver/backend.h"
+#include "volumedriver/owner.h"
+#include "volumedriver/uuid.h"
 #include "volumedriver/volume.h"
 #include "volumedriver/volume_claim.h"
 #include "volumedriver/volume_host.h"
@@ -20,7 +22,7 @@ struct volume_options {
     struct volume_host *host;
     const char *name;   /* copied */
     const char *preset; /* copied; NULL: "". Puts that hang hold up those of their preset only */
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     struct backend *backend; /* of the volume's namespace; closed by the caller afterwards */
     const struct volume_owner_ops *owner;
     void *owner_ctx;
@@ -37,11 +39,11 @@ struct volume_create {
     struct backend_req req; /* private */
     struct buf root;
     uint8_t tag[8];
-    uint8_t owner[96];
+    uint8_t owner[OWNER_BYTES];
     void (*cb)(struct volume_create *create, int rc);
 };
-void volume_create(struct backend *backend, struct volume_create *create, const uint8_t uuid[16],
-                   uint64_t size_bytes, uint32_t sco_bytes,
+void volume_create(struct backend *backend, struct volume_create *create,
+                   const uint8_t uuid[UUID_BYTES], uint64_t size_bytes, uint32_t sco_bytes,
                    void (*cb)(struct volume_create *create, int rc));
 
 /* `cb` gets 0; or why not (volume_error() says more), and the volume is gone when it returns. Not

@@ -12,29 +12,29 @@
 #include "volumedriver/volume_past.h"
 
 struct volume_past {
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     uint32_t *epochs;
     uint32_t epoch_count;
     struct tail tail;
     UT_hash_handle hh;
 };
 
-static struct volume_past *past_find(const struct volume_host *host, const uint8_t uuid[16])
+static struct volume_past *past_find(const struct volume_host *host, const uint8_t uuid[UUID_BYTES])
 {
     struct volume_past *past;
 
-    HASH_FIND(hh, host->pasts, uuid, 16, past);
+    HASH_FIND(hh, host->pasts, uuid, UUID_BYTES, past);
     return past;
 }
 
-static struct volume_past *past_of(struct volume_host *host, const uint8_t uuid[16])
+static struct volume_past *past_of(struct volume_host *host, const uint8_t uuid[UUID_BYTES])
 {
     struct volume_past *past = past_find(host, uuid);
 
     if (past == NULL) {
         past = mem_zalloc(sizeof(*past));
-        memcpy(past->uuid, uuid, 16);
-        HASH_ADD(hh, host->pasts, uuid, 16, past);
+        memcpy(past->uuid, uuid, UUID_BYTES);
+        HASH_ADD(hh, host->pasts, uuid, UUID_BYTES, past);
     }
     return past;
 }
@@ -87,7 +87,7 @@ void volume_take_tail(struct volume *v, struct tail *ret_tail)
     v->has_tail = true;
 }
 
-uint32_t volume_past_epoch(const struct volume_host *host, const uint8_t uuid[16])
+uint32_t volume_past_epoch(const struct volume_host *host, const uint8_t uuid[UUID_BYTES])
 {
     const struct volume_past *past = past_find(host, uuid);
     uint32_t epoch = journal_tail_epoch(host->journal, uuid);
@@ -99,7 +99,7 @@ uint32_t volume_past_epoch(const struct volume_host *host, const uint8_t uuid[16
 }
 
 void volume_pasts_pin(const struct volume_host *host, uint64_t lsn,
-                      void (*cb)(void *ctx, const uint8_t uuid[16]), void *ctx)
+                      void (*cb)(void *ctx, const uint8_t uuid[UUID_BYTES]), void *ctx)
 {
     const struct volume_past *past, *next;
 
@@ -132,7 +132,7 @@ static void drop(void *ctx, struct record *record)
     journal_record_drop(ctx, record);
 }
 
-void volume_past_forget(struct volume_host *host, const uint8_t uuid[16])
+void volume_past_forget(struct volume_host *host, const uint8_t uuid[UUID_BYTES])
 {
     struct volume_past *past = past_find(host, uuid);
     struct tail tail;

@@ -3,6 +3,7 @@
 #define VOLUMEDRIVER_VOLUME_PAST_H
 
 #include "volumedriver/tail.h"
+#include "volumedriver/uuid.h"
 #include "volumedriver/volume_host.h"
 
 struct volume;
@@ -16,12 +17,12 @@ bool volume_tried_epoch(const struct volume *v, uint32_t epoch);
 /* Highest epoch that this process tried, or that stands in a record of its journal; 0: none. */
 uint32_t volume_epoch_seen(const struct volume *v);
 /* Of records of a volume that is not open here; 0: there are none. */
-uint32_t volume_past_epoch(const struct volume_host *host, const uint8_t uuid[16]);
+uint32_t volume_past_epoch(const struct volume_host *host, const uint8_t uuid[UUID_BYTES]);
 /* Volumes that are not open, were, and have a record of that LSN or a lower one. */
 void volume_pasts_pin(const struct volume_host *host, uint64_t lsn,
-                      void (*cb)(void *ctx, const uint8_t uuid[16]), void *ctx);
+                      void (*cb)(void *ctx, const uint8_t uuid[UUID_BYTES]), void *ctx);
 /* The volume was deleted for good and is not open here: its records give their places back. */
-void volume_past_forget(struct volume_host *host, const uint8_t uuid[16]);
+void volume_past_forget(struct volume_host *host, const uint8_t uuid[UUID_BYTES]);
 void volume_pasts_release(struct volume_host *host);
 
 #endif

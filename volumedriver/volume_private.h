@@ -17,6 +17,7 @@
 #include "volumedriver/owner.h"
 #include "volumedriver/root.h"
 #include "volumedriver/sco.h"
+#include "volumedriver/uuid.h"
 #include "volumedriver/volume_open.h"
 #include "volumedriver/volume_remap.h"
 
@@ -26,7 +27,7 @@ struct volume {
     struct volume_host *host;
     struct backend *backend;
     char *name;
-    uint8_t uuid[16];
+    uint8_t uuid[UUID_BYTES];
     enum volume_state state;
     struct err err;   /* why it is not running */
     struct list link; /* volume_host.volumes */

@@ -275,7 +275,7 @@ static void make_root(struct root_change *c)
 
     root_encode(&v->root, &c->bytes);
     CHECK(root_decode(c->bytes.data, c->bytes.len, v->uuid, &c->root, &e) == 0);
-    memcpy(c->root.id_before, v->root.id, 16);
+    memcpy(c->root.id_before, v->root.id, UUID_BYTES);
     rnd_bytes(c->root.id, sizeof(c->root.id));
     c->root.epoch = v->epoch;
     c->root.size_bytes = c->size_bytes != 0 ? c->size_bytes : v->root.size_bytes;

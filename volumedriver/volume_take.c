@@ -68,7 +68,7 @@ static int succeed(struct volume_opening *o, uint32_t epoch, struct owner *ret_a
     struct owner_claim want = {.epoch = epoch, .accept_loss = v->options.accept_loss};
     struct journal_stats journal;
 
-    memcpy(want.journal, journal_id(v->host->journal), 16);
+    memcpy(want.journal, journal_id(v->host->journal), UUID_BYTES);
     journal_stats(v->host->journal, &journal);
     want.incarnation = journal.incarnation;
     want.wrote_before = volume_tried_epoch(v, o->before.epoch);

@@ -74,7 +74,7 @@ struct sco_job *volume_job_new(struct volume *v, uint64_t first, uint64_t last)
                                       .generation = v->root.head_generation,
                                       .first_seq = first,
                                       .last_seq = last};
-    memcpy(job->footer.volume, v->uuid, 16);
+    memcpy(job->footer.volume, v->uuid, UUID_BYTES);
     list_init(&job->slot);
     list_push(&v->jobs, &job->link);
     return job;

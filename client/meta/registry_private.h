@@ -8,11 +8,7 @@
 #include "meta/registry.h"
 #include "meta/registry_view_private.h"
 
-enum {
-    REGISTRY_CHANGES_KEPT = 1024,
-    REGISTRY_COMMIT_TEXT_BYTES = 33, /* 16 bytes in hex */
-    REGISTRY_TRIES_MAX = 64
-};
+enum { REGISTRY_CHANGES_KEPT = 1024, REGISTRY_TRIES_MAX = 64 };
 
 struct registry_host { /* engine of an NSM host */
     struct list link;

@@ -4,6 +4,8 @@
 
 #include "meta/registry_record.h"
 
+enum { REGISTRY_COMMIT_TEXT_BYTES = 33 }; /* 16 bytes in hex */
+
 struct record_list {
     struct record **items; /* held, in order of id */
     size_t count, cap;
@@ -12,8 +14,9 @@ struct record_list {
 struct registry_view {
     atomic_uint refs;
     uint64_t version;
-    char commit[33];          /* id of the change that made it: tells histories apart */
-    struct buf version_value; /* as stored: asserted by the next change */
+    char commit
+        [REGISTRY_COMMIT_TEXT_BYTES]; /* id of the change that made it: tells histories apart */
+    struct buf version_value;         /* as stored: asserted by the next change */
     char alba_id[REGISTRY_ALBA_ID_BYTES];
     char *default_preset; /* owned; "" when there is none */
     uint64_t next_osd_id, next_namespace_id, next_work_id;

@@ -12,6 +12,7 @@ enum {
     REGISTRY_VOLUME_NAME_BYTES = 256, /* with NUL */
     REGISTRY_VOLUME_BYTES_UNIT = 4096,
     REGISTRY_OWNER_BYTES = 128,
+    REGISTRY_JOURNAL_BYTES = 33, /* 16 bytes in hex */
     REGISTRY_WHY_BYTES = 160,
     REGISTRY_EPOCH_MAX = (1 << 24) - 1 /* it is part of a SCO number */
 };
@@ -32,9 +33,9 @@ enum registry_dtl_state {
 
 /* The owner found that a part of the volume is lost: it is read only until that is accepted. */
 struct registry_damage {
-    char journal[33];     /* id of the journal */
-    uint64_t incarnation; /* of that journal */
-    uint64_t first_seq;   /* first one that is missing; 0: there is no verdict */
+    char journal[REGISTRY_JOURNAL_BYTES]; /* its id */
+    uint64_t incarnation;                 /* of that journal */
+    uint64_t first_seq;                   /* first one that is missing; 0: there is no verdict */
     char why[REGISTRY_WHY_BYTES];
 };
 
