@@ -40,13 +40,6 @@ struct proxy {
 
 /* ---- figures ---- */
 
-static void put(struct buf *out, const char *name, enum metric_type type, uint64_t value,
-                const char *help)
-{
-    metrics_put_family(out, name, type, help);
-    metrics_put_sample(out, name, NULL, (double)value);
-}
-
 static void collect(struct metric_collector *collector, struct buf *out)
 {
     struct proxy *p = container_of(collector, struct proxy, collector);
@@ -54,9 +47,10 @@ static void collect(struct metric_collector *collector, struct buf *out)
     if (p->engine == NULL || p->server == NULL) {
         return;
     }
-    put(out, "proxy_connections", METRIC_GAUGE, proxy_server_connections(p->server),
-        "Open connections.");
-    put(out, "proxy_requests_running", METRIC_GAUGE, p->server->running, "In flight.");
+    metrics_put_value(out, "proxy_connections", METRIC_GAUGE, proxy_server_connections(p->server),
+                      "Open connections.");
+    metrics_put_value(out, "proxy_requests_running", METRIC_GAUGE, p->server->running,
+                      "In flight.");
     figures_print(p->engine, "proxy", out);
 }
 
@@ -181,17 +175,12 @@ static void release(struct proxy *p)
     net_tls_free(p->tls);
 }
 
-static void on_abandoned(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 /* A start that failed leaves nothing open. */
 static void abandon(struct proxy *p)
 {
     bool done = false;
 
-    connect_close(&p->connect, on_abandoned, &done);
+    connect_close(&p->connect, loop_set_true, &done);
     loop_run_until(daemon_loop(p->daemon), &done);
     release(p);
 }

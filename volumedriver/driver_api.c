@@ -410,13 +410,6 @@ json_t *driver_status(const struct driver *d)
     return o;
 }
 
-static void put(struct buf *out, const char *name, enum metric_type type, uint64_t value,
-                const char *help)
-{
-    metrics_put_family(out, name, type, help);
-    metrics_put_sample(out, name, NULL, (double)value);
-}
-
 void driver_figures(const struct driver *d, struct buf *out)
 {
     struct volume_stats sum = {0};
@@ -445,24 +438,34 @@ void driver_figures(const struct driver *d, struct buf *out)
     if (d->journal != NULL) {
         journal_stats(d->journal, &j);
     }
-    put(out, "volumedriver_volumes_open", METRIC_GAUGE, open, "Volumes served.");
-    put(out, "volumedriver_reads_total", METRIC_COUNTER, sum.reads, "Reads of open volumes.");
-    put(out, "volumedriver_writes_total", METRIC_COUNTER, sum.writes, "Writes.");
-    put(out, "volumedriver_flushes_total", METRIC_COUNTER, sum.flushes, "Flushes.");
-    put(out, "volumedriver_read_bytes_total", METRIC_COUNTER, sum.read_bytes, "Bytes read.");
-    put(out, "volumedriver_write_bytes_total", METRIC_COUNTER, sum.write_bytes, "Bytes written.");
-    put(out, "volumedriver_sco_puts_total", METRIC_COUNTER, sum.sco_puts, "SCOs put.");
-    put(out, "volumedriver_sco_put_bytes_total", METRIC_COUNTER, sum.sco_put_bytes,
-        "Bytes of them.");
-    put(out, "volumedriver_tail_bytes", METRIC_GAUGE, sum.tail_bytes,
-        "Acknowledged and only in the journal yet.");
-    put(out, "volumedriver_errors_total", METRIC_COUNTER, sum.errors, "Requests that failed.");
-    put(out, "volumedriver_journal_frames_total", METRIC_COUNTER, j.frames, "Frames written.");
-    put(out, "volumedriver_journal_bytes_total", METRIC_COUNTER, j.bytes, "Bytes of them.");
-    put(out, "volumedriver_journal_syncs_total", METRIC_COUNTER, j.syncs, "Device flushes.");
-    put(out, "volumedriver_map_cached_bytes", METRIC_GAUGE,
-        d->map != NULL ? map_cached_bytes(d->map) : 0, "Pages of all maps in memory.");
-    put(out, "volumedriver_journal_segments_used", METRIC_GAUGE, j.segments_used,
-        "Segments that hold something needed.");
-    put(out, "volumedriver_journal_failed", METRIC_GAUGE, j.failed, "1: out of service.");
+    metrics_put_value(out, "volumedriver_volumes_open", METRIC_GAUGE, open, "Volumes served.");
+    metrics_put_value(out, "volumedriver_reads_total", METRIC_COUNTER, sum.reads,
+                      "Reads of open volumes.");
+    metrics_put_value(out, "volumedriver_writes_total", METRIC_COUNTER, sum.writes, "Writes.");
+    metrics_put_value(out, "volumedriver_flushes_total", METRIC_COUNTER, sum.flushes, "Flushes.");
+    metrics_put_value(out, "volumedriver_read_bytes_total", METRIC_COUNTER, sum.read_bytes,
+                      "Bytes read.");
+    metrics_put_value(out, "volumedriver_write_bytes_total", METRIC_COUNTER, sum.write_bytes,
+                      "Bytes written.");
+    metrics_put_value(out, "volumedriver_sco_puts_total", METRIC_COUNTER, sum.sco_puts,
+                      "SCOs put.");
+    metrics_put_value(out, "volumedriver_sco_put_bytes_total", METRIC_COUNTER, sum.sco_put_bytes,
+                      "Bytes of them.");
+    metrics_put_value(out, "volumedriver_tail_bytes", METRIC_GAUGE, sum.tail_bytes,
+                      "Acknowledged and only in the journal yet.");
+    metrics_put_value(out, "volumedriver_errors_total", METRIC_COUNTER, sum.errors,
+                      "Requests that failed.");
+    metrics_put_value(out, "volumedriver_journal_frames_total", METRIC_COUNTER, j.frames,
+                      "Frames written.");
+    metrics_put_value(out, "volumedriver_journal_bytes_total", METRIC_COUNTER, j.bytes,
+                      "Bytes of them.");
+    metrics_put_value(out, "volumedriver_journal_syncs_total", METRIC_COUNTER, j.syncs,
+                      "Device flushes.");
+    metrics_put_value(out, "volumedriver_map_cached_bytes", METRIC_GAUGE,
+                      d->map != NULL ? map_cached_bytes(d->map) : 0,
+                      "Pages of all maps in memory.");
+    metrics_put_value(out, "volumedriver_journal_segments_used", METRIC_GAUGE, j.segments_used,
+                      "Segments that hold something needed.");
+    metrics_put_value(out, "volumedriver_journal_failed", METRIC_GAUGE, j.failed,
+                      "1: out of service.");
 }

@@ -212,6 +212,13 @@ void metrics_put_sample(struct buf *out, const char *name, const char *labels, d
     put_value(out, value);
 }
 
+void metrics_put_value(struct buf *out, const char *name, enum metric_type type, uint64_t value,
+                       const char *help)
+{
+    metrics_put_family(out, name, type, help);
+    metrics_put_sample(out, name, NULL, (double)value);
+}
+
 void metrics_put_label(struct buf *out, const char *name, const char *text)
 {
     buf_printf(out, "%s=\"", name);

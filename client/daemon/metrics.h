@@ -84,6 +84,9 @@ void metrics_print(struct metrics *m, struct buf *out);
 /* For collectors: "# HELP", "# TYPE", then samples of that name. */
 void metrics_put_family(struct buf *out, const char *name, enum metric_type type, const char *help);
 void metrics_put_sample(struct buf *out, const char *name, const char *labels, double value);
+/* A family of one sample without labels. */
+void metrics_put_value(struct buf *out, const char *name, enum metric_type type, uint64_t value,
+                       const char *help);
 /* Append `text` with what a label value may not hold escaped. */
 void metrics_put_label(struct buf *out, const char *name, const char *text);
 

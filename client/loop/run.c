@@ -47,3 +47,8 @@ void loop_run_until(uv_loop_t *loop, const bool *done)
 {
     loop_run_until_true(loop, is_set, (void *)(uintptr_t)done);
 }
+
+void loop_set_true(void *done)
+{
+    *(bool *)done = true;
+}

@@ -17,4 +17,7 @@ void loop_run_until(uv_loop_t *loop, const bool *done);
 typedef bool (*loop_condition)(void *ctx);
 void loop_run_until_true(uv_loop_t *loop, loop_condition condition, void *ctx);
 
+/* A callback that says no more than that something is done: sets *(bool *)done. */
+void loop_set_true(void *done);
+
 #endif

@@ -30,13 +30,6 @@ struct maintenance {
 
 /* ---- figures ---- */
 
-static void put(struct buf *out, const char *name, enum metric_type type, uint64_t value,
-                const char *help)
-{
-    metrics_put_family(out, name, type, help);
-    metrics_put_sample(out, name, NULL, (double)value);
-}
-
 static void collect(struct metric_collector *collector, struct buf *out)
 {
     struct maintenance *m = container_of(collector, struct maintenance, collector);
@@ -47,35 +40,36 @@ static void collect(struct metric_collector *collector, struct buf *out)
         return;
     }
     c = &s.counts;
-    put(out, "maintenance_leader", METRIC_GAUGE, s.is_leader, "1: this agent works.");
-    put(out, "maintenance_obsolete_objects_left", METRIC_GAUGE, s.objects_left,
-        "Deleted objects that wait for an OSD, as of the last look.");
-    put(out, "maintenance_records_damaged", METRIC_GAUGE, s.records_damaged,
-        "Records of deleted objects that cannot be read, as of the last look.");
-    put(out, "maintenance_namespaces_left", METRIC_GAUGE, s.namespaces_left,
-        "Deleted namespaces that are not wiped yet.");
-    put(out, "maintenance_osds_aside", METRIC_GAUGE, s.osds_aside, "OSDs that do not answer.");
-    put(out, "maintenance_rounds_total", METRIC_COUNTER, c->rounds, "Rounds done.");
-    put(out, "maintenance_objects_cleaned_total", METRIC_COUNTER, c->objects_cleaned,
-        "Deleted objects whose fragments were deleted.");
-    put(out, "maintenance_fragments_deleted_total", METRIC_COUNTER, c->fragments_deleted,
-        "Fragments of deleted or updated objects.");
-    put(out, "maintenance_deleted_bytes_total", METRIC_COUNTER, c->bytes_deleted,
-        "Bytes of those fragments.");
-    put(out, "maintenance_orphans_deleted_total", METRIC_COUNTER, c->orphans_deleted,
-        "Fragments of ended gc epochs that nothing named.");
-    put(out, "maintenance_tags_deleted_total", METRIC_COUNTER, c->tags_deleted,
-        "Old gc tags of live fragments.");
-    put(out, "maintenance_gc_epochs_begun_total", METRIC_COUNTER, c->epochs_begun,
-        "GC epochs begun.");
-    put(out, "maintenance_gc_epochs_ended_total", METRIC_COUNTER, c->epochs_ended,
-        "GC epochs ended.");
-    put(out, "maintenance_namespaces_removed_total", METRIC_COUNTER, c->namespaces_removed,
-        "Deleted namespaces that were wiped.");
-    put(out, "maintenance_unknown_removed_total", METRIC_COUNTER, c->unknown_removed,
-        "Namespaces wiped because no registry knows them.");
-    put(out, "maintenance_failures_total", METRIC_COUNTER, c->failures,
-        "Steps that failed and are tried again.");
+    metrics_put_value(out, "maintenance_leader", METRIC_GAUGE, s.is_leader, "1: this agent works.");
+    metrics_put_value(out, "maintenance_obsolete_objects_left", METRIC_GAUGE, s.objects_left,
+                      "Deleted objects that wait for an OSD, as of the last look.");
+    metrics_put_value(out, "maintenance_records_damaged", METRIC_GAUGE, s.records_damaged,
+                      "Records of deleted objects that cannot be read, as of the last look.");
+    metrics_put_value(out, "maintenance_namespaces_left", METRIC_GAUGE, s.namespaces_left,
+                      "Deleted namespaces that are not wiped yet.");
+    metrics_put_value(out, "maintenance_osds_aside", METRIC_GAUGE, s.osds_aside,
+                      "OSDs that do not answer.");
+    metrics_put_value(out, "maintenance_rounds_total", METRIC_COUNTER, c->rounds, "Rounds done.");
+    metrics_put_value(out, "maintenance_objects_cleaned_total", METRIC_COUNTER, c->objects_cleaned,
+                      "Deleted objects whose fragments were deleted.");
+    metrics_put_value(out, "maintenance_fragments_deleted_total", METRIC_COUNTER,
+                      c->fragments_deleted, "Fragments of deleted or updated objects.");
+    metrics_put_value(out, "maintenance_deleted_bytes_total", METRIC_COUNTER, c->bytes_deleted,
+                      "Bytes of those fragments.");
+    metrics_put_value(out, "maintenance_orphans_deleted_total", METRIC_COUNTER, c->orphans_deleted,
+                      "Fragments of ended gc epochs that nothing named.");
+    metrics_put_value(out, "maintenance_tags_deleted_total", METRIC_COUNTER, c->tags_deleted,
+                      "Old gc tags of live fragments.");
+    metrics_put_value(out, "maintenance_gc_epochs_begun_total", METRIC_COUNTER, c->epochs_begun,
+                      "GC epochs begun.");
+    metrics_put_value(out, "maintenance_gc_epochs_ended_total", METRIC_COUNTER, c->epochs_ended,
+                      "GC epochs ended.");
+    metrics_put_value(out, "maintenance_namespaces_removed_total", METRIC_COUNTER,
+                      c->namespaces_removed, "Deleted namespaces that were wiped.");
+    metrics_put_value(out, "maintenance_unknown_removed_total", METRIC_COUNTER, c->unknown_removed,
+                      "Namespaces wiped because no registry knows them.");
+    metrics_put_value(out, "maintenance_failures_total", METRIC_COUNTER, c->failures,
+                      "Steps that failed and are tried again.");
 }
 
 static void set_count(json_t *object, const char *name, uint64_t value)
@@ -191,17 +185,12 @@ static void on_worker_end(void *ctx, int rc, const struct err *e)
     } /* else on_http_closed() goes on */
 }
 
-static void on_true(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void abandon_http(struct maintenance *m)
 {
     bool closed = m->http == NULL;
 
     if (m->http != NULL) {
-        http_server_close(m->http, on_true, &closed);
+        http_server_close(m->http, loop_set_true, &closed);
     }
     loop_run_until(daemon_loop(m->daemon), &closed);
 }

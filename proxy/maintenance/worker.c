@@ -14,11 +14,6 @@ static void until(struct worker *w, const bool *done)
     loop_run_until(&w->loop, done);
 }
 
-static void on_done(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static bool is_stopping(struct worker *w)
 {
     bool stopping;
@@ -76,7 +71,7 @@ static void give_back(struct worker *w, struct lease *lease, struct lease_end *e
     *end = (struct lease_end){0};
     CHECK(uv_timer_init(&w->loop, &end->timer) == 0);
     CHECK(uv_timer_start(&end->timer, on_lease_late, LEASE_END_MS, 0) == 0);
-    lease_close(lease, on_done, &end->closed);
+    lease_close(lease, loop_set_true, &end->closed);
     loop_run_until_true(&w->loop, lease_ended, end);
     uv_close((uv_handle_t *)&end->timer, on_lease_timer_closed);
     until(w, &end->timer_closed);
@@ -130,7 +125,7 @@ static int run_engine(struct worker *w, struct registry *registry, struct lease_
     run_agent(w, registry, engine, lease_end);
     registry_unwatch(registry);
     w->registry = NULL;
-    engine_close(engine, on_done, &closed);
+    engine_close(engine, loop_set_true, &closed);
     until(w, &closed);
     return 0;
 }
@@ -174,7 +169,7 @@ static int run(struct worker *w, struct err *e)
     if (rc == 0 && connecting.done && !is_stopping(w)) {
         rc = run_engine(w, connect.registry, &lease_end, e);
     }
-    connect_close(&connect, on_done, &closed);
+    connect_close(&connect, loop_set_true, &closed);
     until(w, &closed);
     until(w, &lease_end.closed);
     return rc;

@@ -177,11 +177,6 @@ struct volume_world *volume_world_new(uint64_t seed)
     return w;
 }
 
-static void on_server_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 void volume_world_free(struct volume_world *w)
 {
     bool closed = false;
@@ -194,7 +189,7 @@ void volume_world_free(struct volume_world *w)
     volume_link_free(w->link);
     vol_load_release(&w->load);
     vol_node_release(&w->node);
-    proxy_server_close(w->server, on_server_closed, &closed);
+    proxy_server_close(w->server, loop_set_true, &closed);
     loop_run_until(&w->base->base.loop, &closed);
     world_free(w->base);
     tempdir_remove(w->dir);

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "loop/run.h"
 #include "meta/bytes.h"
 #include "meta/kv.h"
 #include "unit/meta/kv_mem.h"
@@ -75,17 +76,12 @@ static inline void run_until(uv_loop_t *loop, const bool *done)
     }
 }
 
-static inline void closed_cb(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static inline void close_kv(struct kv *kv)
 {
     bool closed = false;
     uv_loop_t *loop = kv_loop(kv);
 
-    kv_close(kv, closed_cb, &closed);
+    kv_close(kv, loop_set_true, &closed);
     run_until(loop, &closed);
 }
 

@@ -86,7 +86,7 @@ static inline void close_registry(struct registry *registry)
     bool closed = false;
     uv_loop_t *loop = kv_loop(registry_kv(registry));
 
-    registry_close(registry, closed_cb, &closed);
+    registry_close(registry, loop_set_true, &closed);
     run_until(loop, &closed);
 }
 

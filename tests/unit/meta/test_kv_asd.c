@@ -41,7 +41,7 @@ static int teardown(void **state)
     if (f->registry != NULL) {
         bool closed = false;
 
-        registry_close(f->registry, closed_cb, &closed);
+        registry_close(f->registry, loop_set_true, &closed);
         run_until(&f->loop, &closed);
     }
     assert_int_equal(uv_run(&f->loop, UV_RUN_DEFAULT), 0);

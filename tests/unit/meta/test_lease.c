@@ -44,7 +44,7 @@ static void close_lease(struct fixture *f, struct owner *owner)
     bool closed = false;
 
     if (owner->lease != NULL) {
-        lease_close(owner->lease, closed_cb, &closed);
+        lease_close(owner->lease, loop_set_true, &closed);
         run_until(&f->loop, &closed);
         owner->lease = NULL;
         owner->told = false;

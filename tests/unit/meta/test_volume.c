@@ -328,7 +328,7 @@ static void usage_is_written_now_and_then_and_at_the_end(void **state)
         uv_sleep(1);
     }
     usage_add(usage, ns_id, &one);
-    usage_close(usage, closed_cb, &closed);
+    usage_close(usage, loop_set_true, &closed);
     run_until(&f->loop, &closed);
     assert_int_equal(objects_counted(f, ns_id), 3);
 }

@@ -1,4 +1,5 @@
 /* What each step of the maintenance agent leaves, and what it leaves alone. */
+#include "loop/run.h"
 #include "unit/proxy/maintenance_fixture.h"
 
 #include <stdio.h>
@@ -502,11 +503,6 @@ static void namespaces_that_no_registry_knows_go_after_the_grace(void **state)
 
 /* ---- what the agent does not know yet ---- */
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void claim_new_osd(struct fixture *f)
 {
     struct world *w = f->w;
@@ -567,10 +563,10 @@ static void fragments_on_an_osd_newer_than_the_view_are_not_forgotten(void **sta
     assert_int_equal(fixture_count(f, OSD_KEY_FRAGMENT), 0);
     registry_view_drop(ns.view);
     agent_release(&agent);
-    engine_close(engine, on_closed, &closed);
+    engine_close(engine, loop_set_true, &closed);
     loop_fixture_run_until(&w->base, &closed);
     closed = false;
-    registry_close(registry, on_closed, &closed);
+    registry_close(registry, loop_set_true, &closed);
     loop_fixture_run_until(&w->base, &closed);
 }
 

@@ -1,5 +1,6 @@
 /* The maintenance agent stopped at every step, frozen, without its lease, and beside puts that
  * fail: what is live stays, and in the end nothing else is left. */
+#include "loop/run.h"
 #include "unit/proxy/maintenance_fixture.h"
 
 #include <stdio.h>
@@ -303,11 +304,6 @@ static enum fake_fate pass_the_time(void *ctx, struct fake_asd *asd,
     return FAKE_NORMAL;
 }
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void an_agent_whose_lease_ran_out_does_nothing_more(void **state)
 {
     struct fixture *f = *state;
@@ -333,10 +329,10 @@ static void an_agent_whose_lease_ran_out_does_nothing_more(void **state)
     assert_false(lease_is_held(lease));
     assert_int_equal(fixture_count(f, OSD_KEY_FRAGMENT), 2);
     assert_int_equal(f->agent.status.counts.orphans_deleted, 0);
-    lease_close(lease, on_closed, &closed);
+    lease_close(lease, loop_set_true, &closed);
     loop_fixture_run_until(&f->w->base, &closed);
     closed = false;
-    kv_close(kv, on_closed, &closed);
+    kv_close(kv, loop_set_true, &closed);
     loop_fixture_run_until(&f->w->base, &closed);
 }
 

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/loop_fixture.h"
+#include "loop/run.h"
 #include "meta/registry.h"
 #include "proxy/maintenance/worker.h"
 #include "unit/meta/asd_process.h"
@@ -51,11 +52,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void on_done(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void on_registry(void *ctx, int rc, const struct err *e)
 {
     (void)e;
@@ -74,7 +70,7 @@ static void make_registry(struct fixture *f)
     registry = registry_new(kv);
     registry_init(registry, on_registry, &made);
     loop_fixture_run_until(&f->base, &made);
-    registry_close(registry, on_done, &closed);
+    registry_close(registry, loop_set_true, &closed);
     loop_fixture_run_until(&f->base, &closed);
 }
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/loop_fixture.h"
+#include "loop/run.h"
 #include "proxy/osd_call.h"
 #include "sim/proxy_fake_asd.h"
 #include "wire/asd_request.h"
@@ -62,17 +63,12 @@ static int setup(void **state)
     return 0;
 }
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static int teardown(void **state)
 {
     struct fixture *f = *state;
     bool closed = false;
 
-    osds_close(f->osds, on_closed, &closed);
+    osds_close(f->osds, loop_set_true, &closed);
     loop_fixture_run_until(&f->base, &closed);
     for (unsigned i = 0; i < ASDS; i++) {
         fake_asd_free(f->asds[i]);

@@ -1,4 +1,5 @@
 /* Limits, deadlines, disconnects and shutdown of the NBD server. */
+#include "loop/run.h"
 #include "volumedriver/nbd_server.h"
 
 #include <errno.h>
@@ -541,11 +542,6 @@ static void closing_waits_for_the_volume_after_its_time(void **state)
     close(fd);
 }
 
-static void set_flag(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void a_dropped_export_loses_its_clients_and_only_those(void **state)
 {
     struct nbd_fixture *f = *state;
@@ -557,7 +553,7 @@ static void a_dropped_export_loses_its_clients_and_only_those(void **state)
     nbd_play_write(f, fd, 0, 1, 0, data, 4096);
     nbd_fixture_wait_in_flight(f, 1);
     f->hidden[0] = true;
-    nbd_server_drop_export(f->server, &f->table[0], 5000, set_flag, &dropped);
+    nbd_server_drop_export(f->server, &f->table[0], 5000, loop_set_true, &dropped);
     nbd_fixture_turn(f, 20);
     assert_false(dropped);
     volume_double_hold(f->disk, false);
@@ -568,7 +564,8 @@ static void a_dropped_export_loses_its_clients_and_only_those(void **state)
     nbd_play_expect_simple(f, other, 1, NBD_SUCCESS);
     dropped = false;
     f->hidden[1] = true;
-    nbd_server_drop_export(f->server, &f->table[1], 0, set_flag, &dropped); /* nobody is there */
+    nbd_server_drop_export(f->server, &f->table[1], 0, loop_set_true,
+                           &dropped); /* nobody is there */
     assert_false(dropped);
     loop_fixture_run_until(&f->base, &dropped);
     close(fd);
