@@ -83,7 +83,6 @@ int preset_from_text(struct preset *ret_preset, const char *text, size_t bytes, 
 
 /* New reference. Reads back as the same preset. */
 json_t *preset_to_json(const struct preset *p);
-char *preset_to_text(const struct preset *p); /* one line; free() it */
 
 /* What preset_from_json checks behind the syntax; for presets made otherwise. */
 int preset_validate(const struct preset *p, struct err *e);

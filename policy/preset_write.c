@@ -88,13 +88,3 @@ json_t *preset_to_json(const struct preset *p)
     add(object, "version", json_integer(p->version));
     return object;
 }
-
-char *preset_to_text(const struct preset *p)
-{
-    json_t *object = preset_to_json(p);
-    char *text = json_dumps(object, JSON_COMPACT);
-
-    CHECK(text != NULL);
-    json_decref(object);
-    return text;
-}

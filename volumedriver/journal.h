@@ -114,7 +114,6 @@ void journal_append(struct journal *j, struct journal_append *append, journal_ap
 /* Everything that completed with an LSN <= lsn is durable when `cb` gets 0. */
 void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
                    journal_flush_cb cb);
-uint64_t journal_durable_lsn(const struct journal *j);
 
 void journal_record_hold(struct record *record);
 /* The last drop of an appended (or replayed) record gives its place back and frees it. */

@@ -186,8 +186,3 @@ void journal_flush(struct journal *j, struct journal_flush *flush, uint64_t lsn,
     list_push(&j->flushes, &flush->link);
     journal_kick(j);
 }
-
-uint64_t journal_durable_lsn(const struct journal *j)
-{
-    return j->durable_lsn;
-}

@@ -266,16 +266,6 @@ const char *volume_name(const struct volume *v)
     return v->name;
 }
 
-const uint8_t *volume_uuid(const struct volume *v)
-{
-    return v->uuid;
-}
-
-uv_loop_t *volume_loop(const struct volume *v)
-{
-    return v->host->loop;
-}
-
 const struct err *volume_error(const struct volume *v)
 {
     return &v->err;

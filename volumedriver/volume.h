@@ -28,7 +28,6 @@
 
 #include "base/err.h"
 #include "base/list.h"
-#include "volumedriver/uuid.h"
 
 enum {
     VOLUME_SECTOR_BYTES = 512,
@@ -112,8 +111,6 @@ uint64_t volume_size_bytes(const struct volume *v);
 bool volume_is_readonly(const struct volume *v);
 enum volume_state volume_state(const struct volume *v);
 const char *volume_name(const struct volume *v);
-const uint8_t *volume_uuid(const struct volume *v); /* UUID_BYTES */
-uv_loop_t *volume_loop(const struct volume *v);
 
 struct volume_stats {
     uint64_t reads, writes, flushes, trims, zeroes; /* completed requests */

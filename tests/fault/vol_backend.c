@@ -334,6 +334,14 @@ void vol_store_init(struct vol_store *s, uint64_t seed)
     list_init(&s->late);
 }
 
+void vol_store_trouble(struct vol_store *s, unsigned percent)
+{
+    s->fail_percent = percent;
+    s->doubt_percent = percent;
+    s->lazy_percent = 3 * percent;
+    s->incomplete_percent = percent;
+}
+
 void vol_store_release(struct vol_store *s)
 {
     struct vol_object *o, *next;

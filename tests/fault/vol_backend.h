@@ -48,6 +48,8 @@ struct vol_backend { /* one node's connection to it */
 
 void vol_store_init(struct vol_store *s, uint64_t seed);
 void vol_store_release(struct vol_store *s);
+/* Of 100 operations, so many fail and so many end in doubt. 0: none. */
+void vol_store_trouble(struct vol_store *s, unsigned percent);
 /* Operations of dead nodes: let some of them happen now. */
 void vol_store_late(struct vol_store *s, unsigned percent);
 struct vol_object *vol_store_find(struct vol_store *s, const char *name);

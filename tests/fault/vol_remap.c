@@ -45,17 +45,9 @@ static void world_release(struct world *w)
     vol_store_release(&w->store);
 }
 
-static void trouble(struct world *w, unsigned percent)
-{
-    w->store.fail_percent = percent;
-    w->store.doubt_percent = percent;
-    w->store.lazy_percent = 3 * percent;
-    w->store.incomplete_percent = percent;
-}
-
 static void start(struct world *w, uint64_t seed)
 {
-    trouble(w, 0);
+    vol_store_trouble(&w->store, 0);
     assert_int_equal(vol_node_start(&w->node), 0);
     if (volume_state(w->node.volume) != VOLUME_RUNNING) {
         fail_msg("seed %llu: %s", (unsigned long long)seed, volume_error(w->node.volume)->msg);
@@ -117,7 +109,7 @@ static void a_map_that_fails_at_any_moment_loses_nothing(void **state)
         world_init(&w, seed);
         for (unsigned i = 0; i < LIVES; i++) {
             start(&w, seed);
-            trouble(&w, (unsigned)seed % 3 * 5);
+            vol_store_trouble(&w.store, (unsigned)seed % 3 * 5);
             live(&w);
             die(&w);
         }

@@ -50,14 +50,6 @@ static void world_release(struct world *w)
     vol_store_release(&w->store);
 }
 
-static void trouble(struct world *w, unsigned percent)
-{
-    w->store.fail_percent = percent;
-    w->store.doubt_percent = percent;
-    w->store.lazy_percent = 3 * percent;
-    w->store.incomplete_percent = percent;
-}
-
 static void start(struct world *w, struct vol_node *n)
 {
     int rc = vol_node_start(n);
@@ -113,7 +105,7 @@ static void kill_9_loses_nothing_that_was_acknowledged(void **state)
         struct world w;
 
         world_init(&w, seed);
-        trouble(&w, (unsigned)seed % 3 * 5);
+        vol_store_trouble(&w.store, (unsigned)seed % 3 * 5);
         for (unsigned life = 0; life < 2; life++) {
             start(&w, &w.nodes[0]);
             vol_load_check(&w.load, true);
@@ -139,7 +131,7 @@ static void power_loss_keeps_a_prefix_with_all_flushed(void **state)
         struct world w;
 
         world_init(&w, seed);
-        trouble(&w, (unsigned)seed % 3 * 5);
+        vol_store_trouble(&w.store, (unsigned)seed % 3 * 5);
         w.nodes[0].backend.reversed = seed % 2 == 0;
         for (unsigned life = 0; life < 4; life++) {
             struct crash_disk *d = w.nodes[0].disk;
@@ -167,7 +159,7 @@ static void loss_of_the_node_keeps_a_prefix_with_all_uploaded(void **state)
         struct world w;
 
         world_init(&w, seed);
-        trouble(&w, (unsigned)seed % 3 * 5);
+        vol_store_trouble(&w.store, (unsigned)seed % 3 * 5);
         for (unsigned life = 0; life < 4; life++) {
             bool journal = life == 0;
 
@@ -198,7 +190,7 @@ static void a_takeover_fences_the_old_owner_and_voids_its_journal(void **state)
         struct world w;
 
         world_init(&w, seed);
-        trouble(&w, (unsigned)seed % 3 * 5);
+        vol_store_trouble(&w.store, (unsigned)seed % 3 * 5);
         start(&w, &w.nodes[0]);
         for (unsigned life = 0; life < 5; life++) {
             struct vol_node *old = w.load.node;
@@ -264,7 +256,7 @@ static void numbers_that_run_out_under_load_lose_nothing(void **state)
         world_init(&w, seed);
         w.load.in_flight_max = 40;
         w.nodes[0].host.sco_age_ms = 2;
-        trouble(&w, (unsigned)seed % 3 * 5);
+        vol_store_trouble(&w.store, (unsigned)seed % 3 * 5);
         for (unsigned life = 0; life < 3; life++) {
             start(&w, &w.nodes[0]);
             vol_load_check(&w.load, true);
@@ -282,7 +274,7 @@ static void numbers_that_run_out_under_load_lose_nothing(void **state)
             vol_model_flushed(&w.load.model, w.load.model.clock);
             if (life == 1) {
                 vol_load_settle(&w.load);
-                trouble(&w, 0);
+                vol_store_trouble(&w.store, 0);
                 assert_int_equal(vol_node_reopen(&w.nodes[0], 0), 0);
                 vol_load_check(&w.load, true);
             }

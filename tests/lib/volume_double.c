@@ -12,7 +12,6 @@
 struct volume {
     uv_loop_t *loop;
     char *name;
-    uint8_t uuid[16];
     uint64_t size_bytes;
     bool readonly;
     uint8_t *data;
@@ -390,16 +389,6 @@ enum volume_state volume_state(const struct volume *v)
 const char *volume_name(const struct volume *v)
 {
     return v->name;
-}
-
-const uint8_t *volume_uuid(const struct volume *v)
-{
-    return v->uuid;
-}
-
-uv_loop_t *volume_loop(const struct volume *v)
-{
-    return v->loop;
 }
 
 void volume_stats(const struct volume *v, struct volume_stats *ret_stats)

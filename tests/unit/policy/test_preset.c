@@ -42,13 +42,15 @@ static void assert_same(const struct preset *a, const struct preset *b)
 
 static void assert_reads_back(const struct preset *p)
 {
-    char *text = preset_to_text(p);
+    json_t *object = preset_to_json(p);
+    char *text = json_dumps(object, JSON_COMPACT);
     struct preset again;
     struct err e;
 
     assert_int_equal(preset_from_text(&again, text, strlen(text), &e), 0);
     assert_same(&again, p);
     preset_release(&again);
+    json_decref(object);
     free(text);
 }
 
