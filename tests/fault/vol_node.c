@@ -440,3 +440,20 @@ int vol_read(struct vol_node *n, uint64_t offset, void *ret_data, size_t bytes)
     }
     return rc;
 }
+
+/* ---- world ---- */
+
+void vol_world_init(struct vol_world *w, uint64_t seed, uint64_t size_bytes, uint32_t sco_bytes)
+{
+    *w = (struct vol_world){0};
+    vol_store_init(&w->store, seed);
+    vol_node_init(&w->node, &w->store, &w->registry, seed);
+    w->node.host.incomplete_ms = 10;
+    CHECK(vol_create(&w->node, size_bytes, sco_bytes) == 0);
+}
+
+void vol_world_release(struct vol_world *w)
+{
+    vol_node_release(&w->node);
+    vol_store_release(&w->store);
+}

@@ -83,4 +83,15 @@ int vol_drain(struct vol_node *n);
 int vol_flush(struct vol_node *n);
 int vol_read(struct vol_node *n, uint64_t offset, void *ret_data, size_t bytes);
 
+/* A backend, a volume in it, and the node that is to open it. */
+struct vol_world {
+    struct vol_store store;
+    struct vol_registry registry;
+    struct vol_node node;
+};
+
+/* Incomplete objects are released at once. A failure ends the test. */
+void vol_world_init(struct vol_world *w, uint64_t seed, uint64_t size_bytes, uint32_t sco_bytes);
+void vol_world_release(struct vol_world *w);
+
 #endif

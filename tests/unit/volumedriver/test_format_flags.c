@@ -160,20 +160,15 @@ static void flags_of_a_later_version_follow_their_class(void **state)
 /* ---- a volume ---- */
 
 struct fixture {
-    struct vol_store store;
-    struct vol_registry registry;
-    struct vol_node node;
+    struct vol_world world;
 };
 
 static int setup(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
 
-    vol_store_init(&f->store, 1);
-    vol_node_init(&f->node, &f->store, &f->registry, 1);
-    f->node.host.incomplete_ms = 10;
-    f->node.host.sco_age_ms = 20;
-    assert_int_equal(vol_create(&f->node, BYTES, SCO_BYTES), 0);
+    vol_world_init(&f->world, 1, BYTES, SCO_BYTES);
+    f->world.node.host.sco_age_ms = 20;
     *state = f;
     return 0;
 }
@@ -182,33 +177,32 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
-    vol_node_release(&f->node);
-    vol_store_release(&f->store);
+    vol_world_release(&f->world);
     free(f);
     return 0;
 }
 
 static void set_root_flags(struct fixture *f, uint32_t flags)
 {
-    struct vol_object *o = vol_store_find(&f->store, "volume");
+    struct vol_object *o = vol_store_find(&f->world.store, "volume");
     struct buf b = {0};
 
     buf_put(&b, o->data, o->bytes);
     put_u32le(b.data + 64, flags);
     put_u32le(b.data + SEAL_AT, seal_crc(0, b.data, b.len, SEAL_AT));
-    vol_store_delete(&f->store, "volume");
-    vol_store_add(&f->store, "volume", b.data, b.len);
+    vol_store_delete(&f->world.store, "volume");
+    vol_store_add(&f->world.store, "volume", b.data, b.len);
     buf_release(&b);
 }
 
 static int put(struct fixture *f, uint8_t byte)
 {
-    return vol_put(&f->node, (uint64_t)byte * CLUSTER, byte, CLUSTER, 0);
+    return vol_put(&f->world.node, (uint64_t)byte * CLUSTER, byte, CLUSTER, 0);
 }
 
 static void expect(struct fixture *f, uint8_t byte)
 {
-    vol_expect(&f->node, (uint64_t)byte * CLUSTER, byte, CLUSTER);
+    vol_expect(&f->world.node, (uint64_t)byte * CLUSTER, byte, CLUSTER);
 }
 
 static void a_volume_of_a_newer_version_is_served_and_left_as_it_is(void **state)
@@ -217,40 +211,40 @@ static void a_volume_of_a_newer_version_is_served_and_left_as_it_is(void **state
     unsigned scos;
     uint32_t crc;
 
-    assert_int_equal(vol_node_start(&f->node), 0);
+    assert_int_equal(vol_node_start(&f->world.node), 0);
     assert_int_equal(put(f, 1), 0);
-    assert_int_equal(vol_drain(&f->node), 0);
-    f->store.hold_scos = true;
+    assert_int_equal(vol_drain(&f->world.node), 0);
+    f->world.store.hold_scos = true;
     assert_int_equal(put(f, 2), 0); /* in the journal only */
-    vol_node_kill(&f->node);
-    f->store.hold_scos = false;
-    vol_store_add(&f->store, "m_0000090001", "of a root that is not there yet", 31);
+    vol_node_kill(&f->world.node);
+    f->world.store.hold_scos = false;
+    vol_store_add(&f->world.store, "m_0000090001", "of a root that is not there yet", 31);
     set_root_flags(f, READ_ONLY);
-    crc = vol_store_find(&f->store, "volume")->crc;
-    scos = vol_store_count(&f->store, "s_");
+    crc = vol_store_find(&f->world.store, "volume")->crc;
+    scos = vol_store_count(&f->world.store, "s_");
 
     for (unsigned life = 0; life < 2; life++) {
-        assert_int_equal(vol_node_start(&f->node), 0);
-        assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
-        assert_true(volume_is_readonly(f->node.volume));
+        assert_int_equal(vol_node_start(&f->world.node), 0);
+        assert_int_equal(volume_state(f->world.node.volume), VOLUME_RUNNING);
+        assert_true(volume_is_readonly(f->world.node.volume));
         expect(f, 1);
         expect(f, 2);
         assert_int_equal(put(f, 3), -EROFS);
-        assert_true(vol_drain(&f->node) != 0);
+        assert_true(vol_drain(&f->world.node) != 0);
         for (unsigned i = 0; i < 200; i++) {
-            vol_node_turn(&f->node, false);
+            vol_node_turn(&f->world.node, false);
         }
-        vol_node_stop(&f->node, 100);
-        assert_int_equal(vol_store_find(&f->store, "volume")->crc, crc);
-        assert_int_equal(vol_store_count(&f->store, "s_"), scos);
-        assert_non_null(vol_store_find(&f->store, "m_0000090001"));
+        vol_node_stop(&f->world.node, 100);
+        assert_int_equal(vol_store_find(&f->world.store, "volume")->crc, crc);
+        assert_int_equal(vol_store_count(&f->world.store, "s_"), scos);
+        assert_non_null(vol_store_find(&f->world.store, "m_0000090001"));
     }
     set_root_flags(f, 0); /* back at the version that wrote it */
-    assert_int_equal(vol_node_start(&f->node), 0);
-    assert_false(volume_is_readonly(f->node.volume));
+    assert_int_equal(vol_node_start(&f->world.node), 0);
+    assert_false(volume_is_readonly(f->world.node.volume));
     expect(f, 2);
     assert_int_equal(put(f, 3), 0);
-    assert_int_equal(vol_drain(&f->node), 0);
+    assert_int_equal(vol_drain(&f->world.node), 0);
     expect(f, 3);
 }
 

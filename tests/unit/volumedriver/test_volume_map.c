@@ -22,9 +22,7 @@
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 
 struct fixture {
-    struct vol_store store;
-    struct vol_registry registry;
-    struct vol_node node;
+    struct vol_world world;
     struct rlimit limit;
 };
 
@@ -32,10 +30,7 @@ static int setup(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
 
-    vol_store_init(&f->store, 1);
-    vol_node_init(&f->node, &f->store, &f->registry, 1);
-    f->node.host.incomplete_ms = 10;
-    assert_int_equal(vol_create(&f->node, BYTES, SCO_BYTES), 0);
+    vol_world_init(&f->world, 1, BYTES, SCO_BYTES);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &f->limit), 0);
     *state = f;
     return 0;
@@ -46,26 +41,25 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &f->limit), 0);
-    vol_node_release(&f->node);
-    vol_store_release(&f->store);
+    vol_world_release(&f->world);
     free(f);
     return 0;
 }
 
 static void start(struct fixture *f)
 {
-    assert_int_equal(vol_node_start(&f->node), 0);
-    assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
+    assert_int_equal(vol_node_start(&f->world.node), 0);
+    assert_int_equal(volume_state(f->world.node.volume), VOLUME_RUNNING);
 }
 
 static void put(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    assert_int_equal(vol_put(&f->node, cluster * CLUSTER, byte, CLUSTER, 0), 0);
+    assert_int_equal(vol_put(&f->world.node, cluster * CLUSTER, byte, CLUSTER, 0), 0);
 }
 
 static void expect(struct fixture *f, uint64_t cluster, uint8_t byte)
 {
-    vol_expect(&f->node, cluster * CLUSTER, byte, CLUSTER);
+    vol_expect(&f->world.node, cluster * CLUSTER, byte, CLUSTER);
 }
 
 /* The first page of the map gets a value that is none. */
@@ -78,7 +72,7 @@ static void spoil_first_page(struct fixture *f)
     struct err e;
     size_t bytes;
 
-    assert_int_equal(map_db_open(f->node.map_dir, &db, &e), 0);
+    assert_int_equal(map_db_open(f->world.node.map_dir, &db, &e), 0);
     assert_int_equal(map_db_get(db, map_key_slice(&key), page, sizeof(page), &bytes, &e), 0);
     map_batch_put(b, map_key_slice(&key), slice_of("rotten!", 7));
     assert_int_equal(map_batch_write(db, b, &e), 0);
@@ -90,11 +84,11 @@ static void expect_commits(struct fixture *f, uint64_t cluster)
     struct volume_stats s;
 
     put(f, cluster, 77);
-    assert_int_equal(vol_drain(&f->node), 0);
-    volume_stats(f->node.volume, &s);
+    assert_int_equal(vol_drain(&f->world.node), 0);
+    volume_stats(f->world.node.volume, &s);
     assert_int_equal(s.committed_seq, s.last_seq);
     expect(f, cluster, 77);
-    assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
+    assert_int_equal(volume_state(f->world.node.volume), VOLUME_RUNNING);
 }
 
 static void a_rotten_page_that_is_read_is_rebuilt_and_the_read_answered(void **state)
@@ -103,13 +97,13 @@ static void a_rotten_page_that_is_read_is_rebuilt_and_the_read_answered(void **s
 
     start(f);
     put(f, 3, 1);
-    assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+    assert_int_equal(vol_node_stop(&f->world.node, 60000), 0);
     spoil_first_page(f);
     start(f);
     expect(f, 3, 1);
     expect(f, 4, 0);
     expect_commits(f, 5);
-    assert_int_equal(vol_node_reopen(&f->node, 60000), 0);
+    assert_int_equal(vol_node_reopen(&f->world.node, 60000), 0);
     expect(f, 3, 1);
     expect(f, 5, 77);
 }
@@ -120,11 +114,11 @@ static void a_rotten_page_does_not_keep_a_volume_from_opening(void **state)
 
     start(f);
     put(f, 3, 1);
-    assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+    assert_int_equal(vol_node_stop(&f->world.node, 60000), 0);
     start(f);
     put(f, 4, 2); /* into the same page, by its trailer */
-    assert_int_equal(vol_drain(&f->node), 0);
-    vol_node_kill(&f->node);
+    assert_int_equal(vol_drain(&f->world.node), 0);
+    vol_node_kill(&f->world.node);
     spoil_first_page(f);
     start(f);
     expect(f, 3, 1);
@@ -141,12 +135,12 @@ static void a_rebuilding_that_fails_is_tried_again(void **state)
 
     start(f);
     put(f, 3, 1);
-    assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+    assert_int_equal(vol_node_stop(&f->world.node, 60000), 0);
     spoil_first_page(f);
     start(f);
-    f->store.down = true;
-    assert_int_not_equal(vol_read(&f->node, 3 * CLUSTER, data, CLUSTER), 0);
-    f->store.down = false;
+    f->world.store.down = true;
+    assert_int_not_equal(vol_read(&f->world.node, 3 * CLUSTER, data, CLUSTER), 0);
+    f->world.store.down = false;
     expect(f, 3, 1);
     expect_commits(f, 5);
 }
@@ -163,32 +157,32 @@ static void a_store_that_cannot_be_written_is_made_anew(void **state)
 {
     struct fixture *f = *state;
 
-    f->node.host.checkpoint_bytes = 1; /* every commit stores the map */
+    f->world.node.host.checkpoint_bytes = 1; /* every commit stores the map */
     start(f);
     put(f, 3, 1);
-    assert_int_equal(vol_drain(&f->node), 0);
+    assert_int_equal(vol_drain(&f->world.node), 0);
     limit_files(f, 1);
     for (unsigned i = 0; i < 8; i++) {
         put(f, 10 + i, (uint8_t)(i + 1));
         expect(f, 3, 1);
     }
-    for (unsigned i = 0; i < 1000 && map_can_store(f->node.map); i++) {
-        volume_range_close(f->node.volume);
-        vol_node_turn(&f->node, true);
+    for (unsigned i = 0; i < 1000 && map_can_store(f->world.node.map); i++) {
+        volume_range_close(f->world.node.volume);
+        vol_node_turn(&f->world.node, true);
     }
-    assert_false(map_can_store(f->node.map));
+    assert_false(map_can_store(f->world.node.map));
     for (unsigned i = 0; i < 8; i++) { /* from the journal, or the store that still can be read */
         expect(f, 10 + i, (uint8_t)(i + 1));
         expect(f, 30, 0);
     }
-    assert_int_equal(volume_state(f->node.volume), VOLUME_RUNNING);
+    assert_int_equal(volume_state(f->world.node.volume), VOLUME_RUNNING);
     limit_files(f, f->limit.rlim_cur);
     expect(f, 3, 1);
     expect_commits(f, 5);
     for (unsigned i = 0; i < 8; i++) {
         expect(f, 10 + i, (uint8_t)(i + 1));
     }
-    assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+    assert_int_equal(vol_node_stop(&f->world.node, 60000), 0);
     start(f);
     expect(f, 3, 1);
 }
@@ -199,10 +193,10 @@ static void a_volume_closes_while_its_map_cannot_be_stored(void **state)
 
     start(f);
     put(f, 3, 1);
-    assert_int_equal(vol_drain(&f->node), 0);
+    assert_int_equal(vol_drain(&f->world.node), 0);
     put(f, 4, 2);
     limit_files(f, 1);
-    (void)vol_node_stop(&f->node, 200);
+    (void)vol_node_stop(&f->world.node, 200);
     limit_files(f, f->limit.rlim_cur);
     start(f);
     expect(f, 3, 1);
@@ -211,9 +205,10 @@ static void a_volume_closes_while_its_map_cannot_be_stored(void **state)
 
 static void read_begin(struct fixture *f, struct vol_call *c, struct iovec *iov)
 {
-    assert_int_equal(volume_read(f->node.volume, &c->req, 3 * CLUSTER, iov, 1, vol_call_done), 0);
-    while (f->node.volume->opening == NULL) {
-        vol_node_turn(&f->node, true);
+    assert_int_equal(volume_read(f->world.node.volume, &c->req, 3 * CLUSTER, iov, 1, vol_call_done),
+                     0);
+    while (f->world.node.volume->opening == NULL) {
+        vol_node_turn(&f->world.node, true);
     }
 }
 
@@ -228,18 +223,18 @@ static void a_volume_closes_while_its_map_is_built_anew(void **state)
 
         start(f);
         put(f, 3, (uint8_t)(i + 1));
-        assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+        assert_int_equal(vol_node_stop(&f->world.node, 60000), 0);
         spoil_first_page(f);
         start(f);
-        f->store.lazy_percent = 90;
+        f->world.store.lazy_percent = 90;
         read_begin(f, &c, &iov);
         for (unsigned k = 0; k < 5 * i; k++) {
-            vol_node_turn(&f->node, true);
+            vol_node_turn(&f->world.node, true);
         }
-        assert_int_equal(vol_node_stop(&f->node, 0), 0);
+        assert_int_equal(vol_node_stop(&f->world.node, 0), 0);
         assert_true(c.done);
         assert_true(c.rc != 0 || data[0] == i + 1);
-        f->store.lazy_percent = 0;
+        f->world.store.lazy_percent = 0;
     }
 }
 
@@ -252,18 +247,18 @@ static void the_next_epoch_is_taken_while_the_map_waits(void **state)
 
     start(f);
     put(f, 3, 1);
-    assert_int_equal(vol_node_stop(&f->node, 60000), 0);
+    assert_int_equal(vol_node_stop(&f->world.node, 60000), 0);
     spoil_first_page(f);
     start(f);
-    f->store.down = true;
-    assert_int_not_equal(vol_read(&f->node, 3 * CLUSTER, data, CLUSTER), 0);
-    epoch = f->node.volume->epoch;
-    f->node.volume->next_index = SCO_INDEX_MAX + 1;
+    f->world.store.down = true;
+    assert_int_not_equal(vol_read(&f->world.node, 3 * CLUSTER, data, CLUSTER), 0);
+    epoch = f->world.node.volume->epoch;
+    f->world.node.volume->next_index = SCO_INDEX_MAX + 1;
     put(f, 4, 2);
-    volume_range_close(f->node.volume);
-    f->store.down = false;
-    while (f->node.volume->epoch == epoch) {
-        vol_node_turn(&f->node, true);
+    volume_range_close(f->world.node.volume);
+    f->world.store.down = false;
+    while (f->world.node.volume->epoch == epoch) {
+        vol_node_turn(&f->world.node, true);
     }
     expect(f, 3, 1);
     expect_commits(f, 5);

@@ -18,9 +18,7 @@ enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };
 static const uint8_t sick_uuid[16] = "the-other-volume";
 
 struct fixture {
-    struct vol_store store;
-    struct vol_registry registry;
-    struct vol_node node;
+    struct vol_world world;
     struct vol_store sick_store; /* the second volume's */
     struct vol_backend sick_backend;
     struct volume *sick;
@@ -32,7 +30,7 @@ struct fixture {
 static void wait_done(struct fixture *f)
 {
     while (!f->done) {
-        vol_node_turn(&f->node, true);
+        vol_node_turn(&f->world.node, true);
     }
     f->done = false;
     assert_int_equal(f->rc, 0);
@@ -66,15 +64,15 @@ static void on_closed(void *ctx, int rc)
 
 static void open_sick(struct fixture *f, const char *preset)
 {
-    struct volume_options o = {.host = &f->node.host,
+    struct volume_options o = {.host = &f->world.node.host,
                                .name = "sick",
                                .preset = preset,
                                .backend = &f->sick_backend.backend,
-                               .owner = f->node.volume->options.owner,
-                               .owner_ctx = &f->node};
+                               .owner = f->world.node.volume->options.owner,
+                               .owner_ctx = &f->world.node};
 
     memcpy(o.uuid, sick_uuid, 16);
-    vol_backend_init(&f->sick_backend, &f->sick_store, f->node.loop);
+    vol_backend_init(&f->sick_backend, &f->sick_store, f->world.node.loop);
     volume_create(&f->sick_backend.backend, &f->create, sick_uuid, BYTES, SCO_BYTES, on_created);
     wait_done(f);
     f->sick = volume_open(&o, on_open, f);
@@ -86,7 +84,7 @@ static void await_sick_closed(struct fixture *f)
     wait_done(f);
     vol_backend_close(&f->sick_backend);
     while (!f->sick_backend.closed) {
-        vol_node_turn(&f->node, true);
+        vol_node_turn(&f->world.node, true);
     }
 }
 
@@ -94,11 +92,8 @@ static int setup(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
 
-    vol_store_init(&f->store, 1);
+    vol_world_init(&f->world, 1, BYTES, SCO_BYTES);
     vol_store_init(&f->sick_store, 2);
-    vol_node_init(&f->node, &f->store, &f->registry, 1);
-    f->node.host.incomplete_ms = 10;
-    assert_int_equal(vol_create(&f->node, BYTES, SCO_BYTES), 0);
     *state = f;
     return 0;
 }
@@ -107,8 +102,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
-    vol_node_release(&f->node);
-    vol_store_release(&f->store);
+    vol_world_release(&f->world);
     vol_store_release(&f->sick_store);
     free(f);
     return 0;
@@ -134,7 +128,7 @@ static void put(struct fixture *f, struct volume *v, uint64_t cluster)
 
     assert_int_equal(volume_write(v, &c.req, cluster * CLUSTER, &iov, 1, 0, on_call), 0);
     while (!c.done) {
-        vol_node_turn(&f->node, true);
+        vol_node_turn(&f->world.node, true);
     }
     volume_range_close(v);
 }
@@ -147,7 +141,7 @@ static struct sco_job *last_job(struct volume *v)
 static void wait_state(struct fixture *f, struct volume *v, enum sco_job_state state)
 {
     while (last_job(v)->state != state) {
-        vol_node_turn(&f->node, true);
+        vol_node_turn(&f->world.node, true);
     }
 }
 
@@ -155,16 +149,16 @@ static void puts_that_hang_hold_up_those_of_their_preset_only(void **state)
 {
     struct fixture *f = *state;
 
-    f->node.host.puts_max = 2;
-    assert_int_equal(vol_node_start(&f->node), 0);
+    f->world.node.host.puts_max = 2;
+    assert_int_equal(vol_node_start(&f->world.node), 0);
     open_sick(f, "sick");
     f->sick_store.hold_scos = true;
     for (unsigned i = 0; i < 6; i++) {
         put(f, f->sick, i);
     }
     wait_state(f, f->sick, JOB_QUEUED);
-    put(f, f->node.volume, 0);
-    assert_int_equal(vol_drain(&f->node), 0);
+    put(f, f->world.node.volume, 0);
+    assert_int_equal(vol_drain(&f->world.node), 0);
     assert_int_equal(vol_store_count(&f->sick_store, "s_"), 0);
     f->sick_store.hold_scos = false;
     volume_close(f->sick, 0, on_closed, f);
@@ -176,21 +170,21 @@ static void a_volume_that_closes_leaves_the_queue_at_once(void **state)
 {
     struct fixture *f = *state;
 
-    f->node.host.puts_max = 2;
-    assert_int_equal(vol_node_start(&f->node), 0);
+    f->world.node.host.puts_max = 2;
+    assert_int_equal(vol_node_start(&f->world.node), 0);
     open_sick(f, NULL);
-    f->sick_store.hold_scos = f->store.hold_scos = true;
+    f->sick_store.hold_scos = f->world.store.hold_scos = true;
     put(f, f->sick, 0);
     wait_state(f, f->sick, JOB_PUTTING);
-    put(f, f->node.volume, 0);
-    wait_state(f, f->node.volume, JOB_PUTTING);
+    put(f, f->world.node.volume, 0);
+    wait_state(f, f->world.node.volume, JOB_PUTTING);
     put(f, f->sick, 1);
     wait_state(f, f->sick, JOB_QUEUED);
-    put(f, f->node.volume, 1);
-    wait_state(f, f->node.volume, JOB_QUEUED);
+    put(f, f->world.node.volume, 1);
+    wait_state(f, f->world.node.volume, JOB_QUEUED);
     volume_close(f->sick, 0, on_closed, f);
-    f->store.hold_scos = false;
-    assert_int_equal(vol_drain(&f->node), 0);
+    f->world.store.hold_scos = false;
+    assert_int_equal(vol_drain(&f->world.node), 0);
     assert_false(f->done);
     f->sick_store.hold_scos = false;
     await_sick_closed(f);

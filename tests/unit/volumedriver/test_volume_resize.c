@@ -16,9 +16,7 @@
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, DRAIN_MS = 24 * 3600 * 1000 };
 
 struct fixture {
-    struct vol_store store;
-    struct vol_registry registry;
-    struct vol_node node;
+    struct vol_world world;
     struct volume_resize resize;
     unsigned answers;
     int rc;
@@ -28,11 +26,9 @@ static int setup(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
 
-    vol_store_init(&f->store, 1);
-    vol_node_init(&f->node, &f->store, &f->registry, 1);
-    assert_int_equal(vol_create(&f->node, BYTES, SCO_BYTES), 0);
-    assert_int_equal(vol_node_start(&f->node), 0);
-    f->store.down = true;
+    vol_world_init(&f->world, 1, BYTES, SCO_BYTES);
+    assert_int_equal(vol_node_start(&f->world.node), 0);
+    f->world.store.down = true;
     *state = f;
     return 0;
 }
@@ -41,8 +37,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
-    vol_node_release(&f->node);
-    vol_store_release(&f->store);
+    vol_world_release(&f->world);
     free(f);
     return 0;
 }
@@ -57,28 +52,29 @@ static void on_resized(struct volume_resize *resize, int rc)
 
 static void resize(struct fixture *f)
 {
-    assert_int_equal(volume_resize(f->node.volume, &f->resize, (uint64_t)2 * BYTES, on_resized), 0);
+    assert_int_equal(
+        volume_resize(f->world.node.volume, &f->resize, (uint64_t)2 * BYTES, on_resized), 0);
 }
 
 static void close_and_look(struct fixture *f)
 {
-    vol_node_stop(&f->node, DRAIN_MS);
+    vol_node_stop(&f->world.node, DRAIN_MS);
     assert_int_equal(f->answers, 1);
     assert_int_equal(f->rc, ERR_CANCELED);
     assert_non_null(strstr(f->resize.err.msg, "is closing"));
-    f->store.down = false;
-    assert_int_equal(vol_node_start(&f->node), 0);
-    assert_int_equal(volume_size_bytes(f->node.volume), BYTES);
+    f->world.store.down = false;
+    assert_int_equal(vol_node_start(&f->world.node), 0);
+    assert_int_equal(volume_size_bytes(f->world.node.volume), BYTES);
 }
 
 static void one_that_is_tried_again_and_again_ends_with_the_close(void **state)
 {
     struct fixture *f = *state;
-    struct volume *v = f->node.volume;
+    struct volume *v = f->world.node.volume;
 
     resize(f);
     while (v->change == NULL || volume_root_busy(v)) {
-        vol_node_turn(&f->node, true);
+        vol_node_turn(&f->world.node, true);
     }
     assert_int_equal(f->answers, 0);
     close_and_look(f);
