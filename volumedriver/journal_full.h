@@ -13,7 +13,7 @@ struct journal;
 
 /* Data waits, or would. */
 bool journal_is_full(const struct journal *j);
-/* The volume (UUID_BYTES) whose data has waited longest for room, and how long; NULL: none waits. */
+/* UUID of the volume whose data has waited longest for room, and how long; NULL: none waits. */
 const uint8_t *journal_waiting(const struct journal *j, uint64_t *ret_ms);
 /* What waits for room ends with `rc`. Returns the first seq that will not be written: the next data
  * of the volume starts there again. 0: nothing waited. */

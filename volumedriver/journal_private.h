@@ -7,7 +7,6 @@
 #include "base/buf.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/journal_segment.h"
-#include "volumedriver/uuid.h"
 
 enum slot_state { SLOT_FREE, SLOT_WRITING, SLOT_WRITTEN };
 

@@ -10,7 +10,6 @@
  * A failure other than of the map or of ownership is tried again after a while; when the map has
  * failed and nothing is in doubt, all of it is, behind the map's rebuilding. A crash anywhere
  * before ROOT leaves m_ objects that no root names; every open sweeps those. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -438,26 +437,6 @@ static struct root_change *change_new(struct volume *v)
     c->v = v;
     v->change = c;
     return c;
-}
-
-int volume_resize(struct volume *v, struct volume_resize *resize, uint64_t size_bytes,
-                  void (*cb)(struct volume_resize *resize, int rc))
-{
-    if (v->state != VOLUME_RUNNING || volume_is_readonly(v)) {
-        return err_set(&resize->err, -EROFS, "volume %s", v->name);
-    }
-    if (v->resize != NULL) {
-        return err_set(&resize->err, ERR_BUSY, "volume %s is being resized", v->name);
-    }
-    if (size_bytes % VOLUME_CLUSTER_BYTES != 0 || size_bytes < v->root.size_bytes ||
-        size_bytes > ROOT_VOLUME_BYTES_MAX) {
-        return err_set(&resize->err, -EINVAL, "size %" PRIu64, size_bytes);
-    }
-    resize->size_bytes = size_bytes;
-    resize->cb = cb;
-    v->resize = resize;
-    volume_kick(v);
-    return 0;
 }
 
 void volume_root_pump(struct volume *v)
