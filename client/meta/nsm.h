@@ -68,7 +68,7 @@ void nsm_get_ids(struct nsm *nsm, uint64_t ns_id, const struct slice *ids, size_
 void nsm_exists(struct nsm *nsm, uint64_t ns_id, const struct slice *names, size_t count, nsm_cb cb,
                 void *ctx);
 
-/* Names between two ends, as the proxy protocol asks for them. */
+/* Names between two ends. Not proxy_range or asd_range: there a limit may be missing. */
 struct nsm_range {
     struct slice first; /* the upper end when `reverse` */
     bool first_included;
