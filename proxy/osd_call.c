@@ -12,7 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "proxy/osds_internal.h"
+#include "proxy/osds_private.h"
 
 static void on_reply(struct asd_call *asd, int rc);
 

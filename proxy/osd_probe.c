@@ -12,7 +12,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "proxy/osds_internal.h"
+#include "proxy/osds_private.h"
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
 #include "wire/osd_keys.h"

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "proxy/osds_internal.h"
+#include "proxy/osds_private.h"
 
 enum { EXPLAINED_MAX = 8 }; /* OSDs that one message names */
 

@@ -1,6 +1,6 @@
 /* What osds.c, osd_call.c and osd_probe.c share; nobody else includes this. */
-#ifndef PROXY_OSDS_INTERNAL_H
-#define PROXY_OSDS_INTERNAL_H
+#ifndef PROXY_OSDS_PRIVATE_H
+#define PROXY_OSDS_PRIVATE_H
 
 #include "proxy/osd_call.h"
 
