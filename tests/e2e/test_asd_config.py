@@ -23,6 +23,7 @@ WRONG = [  # what is changed in a good configuration, what the one line says
     ({"limit": 101}, "key 'limit': want an integer from 1 to 100, got 101"),
     ({"threads": 0}, "key 'threads': want an integer from 1 to 64, got 0"),
     ({"threads": 65}, "key 'threads': want an integer from 1 to 64, got 65"),
+    ({"evacuation_rate": -1}, "key 'evacuation_rate'"),
     ({"ips": "127.0.0.1"}, "key 'ips': want a list of strings"),
     ({"ips": ["nohost"]}, "key 'ips': 'nohost' is not an IP address"),
     ({"http_ips": ["1.2.3"]}, "key 'http_ips': '1.2.3' is not an IP address"),
