@@ -321,11 +321,10 @@ static void report(struct churn *c, const struct asd_store_stats *s)
     printf("home on the disk, at most: %.0f MiB, capacity + %.0f MiB; index at the end: %.0f MiB\n",
            (double)c->disk_bytes_max / mib, ((double)c->disk_bytes_max - capacity) / mib,
            (double)disk_bytes(c->f.home.db_path) / mib);
-    printf(
-        "slabs: %llu of %.0f MiB, %llu unlinked, %llu of them emptied by %llu moves of %.0f MiB\n",
-        (unsigned long long)s->slab_count, (double)c->size.slab_bytes / mib,
-        (unsigned long long)s->slabs_unlinked, (unsigned long long)s->slabs_evacuated,
-        (unsigned long long)s->moves, (double)s->moved_bytes / mib);
+    printf("slabs: %llu of %.0f MiB, %llu unlinked, %llu emptied by %llu moves of %.0f MiB\n",
+           (unsigned long long)s->slab_count, (double)c->size.slab_bytes / mib,
+           (unsigned long long)s->slabs_unlinked, (unsigned long long)s->slabs_evacuated,
+           (unsigned long long)s->moves, (double)s->moved_bytes / mib);
 }
 
 static void twenty_times_its_capacity_leaves_the_store_usable_and_whole(void **state)
