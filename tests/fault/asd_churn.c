@@ -264,7 +264,7 @@ static void run_group(struct churn *c)
     look_at_disk(c);
 }
 
-/* ---- all of it: waits have no end of their own, the disk may be busy with what was written ---- */
+/* ---- all of it: waits have no end of their own, the disk may still be busy ---- */
 
 struct got {
     struct asd_store_get get;
