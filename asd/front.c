@@ -9,6 +9,7 @@
 
 #include "asd/front_private.h"
 #include "asd/read_private.h"
+#include "asd/results.h"
 #include "asd/store_private.h"
 #include "asd/store_read.h"
 #include "base/check.h"
@@ -168,9 +169,14 @@ int asd_store_move(struct asd_store *store, struct asd_store_apply *apply,
 
 bool asd_store_cancel(struct asd_store_op *op)
 {
+    op->canceled = true;
     if (op->in_ring != NULL) {
         asd_ring_cancel(op->in_ring);
         return false;
+    }
+    if (op->waiting) {
+        asd_results_abandon(op);
+        return true;
     }
     return op->in_pool ? pool_cancel(op->front->read_pool, &op->work) : asd_commit_cancel_one(op);
 }
@@ -197,7 +203,8 @@ static void on_handle_closed(uv_handle_t *handle)
 static void close_when_idle(struct asd_front *front)
 {
     uv_handle_t *handles[] = {(uv_handle_t *)&front->wake, (uv_handle_t *)&front->gather,
-                              (uv_handle_t *)&front->gather_now};
+                              (uv_handle_t *)&front->gather_now,
+                              (uv_handle_t *)&front->results_timer};
 
     if (!front->closing || front->read_pool != NULL || front->ring != NULL ||
         front->apply_count != 0) {
@@ -239,6 +246,7 @@ void asd_front_end(struct asd_front *front, asd_store_close_cb cb, void *ctx)
     front->close_cb = cb;
     front->close_ctx = ctx;
     asd_commit_cancel(front);
+    asd_results_cancel(front);
     pool_close(front->read_pool, on_pool_closed, front);
     if (front->ring != NULL) {
         ring_close(front->ring, on_ring_closed, front);
@@ -316,6 +324,7 @@ int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threa
     list_init(&front->high);
     list_init(&front->low);
     list_init(&front->finished);
+    asd_results_init(front);
     CHECK(uv_async_init(loop, &front->wake, on_wake) == 0);
     CHECK(uv_check_init(loop, &front->gather) == 0);
     CHECK(uv_idle_init(loop, &front->gather_now) == 0);

@@ -26,6 +26,8 @@ struct asd_front {
     uv_idle_t gather_now;
     struct pool *read_pool; /* NULL: closed */
     struct ring *ring;      /* NULL: none, or closed */
+    struct list lacking;    /* reads that wait for memory of results; results.c */
+    uv_timer_t results_timer;
 
     bool closing;
     unsigned closing_handles;

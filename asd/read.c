@@ -6,11 +6,36 @@
 
 #include "asd/front_private.h"
 #include "asd/read_private.h"
+#include "asd/results.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
 #include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
+
+static void read_done(struct pool_work *work, int rc)
+{
+    struct asd_store_op *op = container_of(work, struct asd_store_op, work);
+
+    op->in_pool = false;
+    if (rc == 0 && asd_results_lacks(op) && !op->canceled && !op->front->closing) {
+        asd_results_wait(op);
+        return;
+    }
+    if (rc != 0 || asd_results_lacks(op)) {
+        rc = err_set(&op->err, ERR_CANCELED, "canceled before it began");
+    }
+    op->cb(op, rc != 0 ? rc : op->rc);
+}
+
+static int read_start(struct asd_store_op *op)
+{
+    int rc = pool_submit(op->front->read_pool, &op->work, op->low ? POOL_LOW : POOL_HIGH, op->run,
+                         read_done);
+
+    op->in_pool = rc == 0;
+    return rc == 0 ? 0 : err_set(&op->err, rc, "reads");
+}
 
 int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
                     asd_store_cb cb)
@@ -20,25 +45,20 @@ int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t pr
     CHECK(!front->closing);
     op->store = front->store;
     op->front = front;
+    op->run = run;
+    op->low = prio == ASD_PRIO_LOW;
     op->cb = cb;
-    op->in_pool = true;
-    rc = pool_submit(front->read_pool, &op->work, prio == ASD_PRIO_LOW ? POOL_LOW : POOL_HIGH, run,
-                     asd_read_done);
-    if (rc != 0) {
-        return err_set(&op->err, rc, "reads");
-    }
-    asd_count(&front->store->counters.reads, 1);
-    return 0;
+    rc = read_start(op);
+    asd_count(&front->store->counters.reads, rc == 0);
+    return rc;
 }
 
-void asd_read_done(struct pool_work *work, int rc)
+void asd_read_again(struct asd_store_op *op)
 {
-    struct asd_store_op *op = container_of(work, struct asd_store_op, work);
-
-    if (rc != 0) {
-        err_set(&op->err, rc, "canceled before it began");
+    op->rc = read_start(op);
+    if (op->rc != 0) {
+        asd_front_finish(op->front, op);
     }
-    op->cb(op, rc != 0 ? rc : op->rc);
 }
 
 int asd_reply_check(uint64_t bytes, struct err *e)
@@ -154,7 +174,7 @@ static void get_values(struct asd_store_get *get, const struct asd_found *found,
         bytes += ASD_STORE_ITEM_BYTES_MAX + (rcs[i] == 0 ? found[i].record.bytes : 0);
     }
     op->rc = asd_reply_check(bytes, &op->err);
-    if (op->rc != 0) {
+    if (op->rc != 0 || !asd_results_take(op, bytes)) {
         return;
     }
     get->values = mem_array(get->key_count, sizeof(get->values[0]));
@@ -181,6 +201,9 @@ static bool get_hot(struct asd_front *front, struct asd_store_get *get, asd_stor
     get_values(get, found, rcs);
     for (uint32_t i = 0; i < get->key_count; i++) {
         asd_value_found_release(store, &found[i]);
+    }
+    if (asd_results_lacks(&get->op)) {
+        return false;
     }
     asd_front_finish(front, &get->op);
     asd_count(&store->counters.reads, 1);
@@ -247,6 +270,7 @@ void asd_store_get_release(struct asd_store_get *get)
     free(get->exists);
     get->values = NULL;
     get->exists = NULL;
+    asd_results_give(&get->op);
 }
 
 /* ---- partial ---- */
@@ -261,7 +285,7 @@ static int partial_read(struct asd_store_partial *partial, struct asd_found *fou
     }
     int taken = asd_reply_check(bytes, e);
 
-    if (taken != 0) {
+    if (taken != 0 || !asd_results_take(&partial->op, bytes)) {
         return taken;
     }
     partial->data = bigmem_alloc(bytes);
@@ -320,4 +344,5 @@ void asd_store_partial_release(struct asd_store_partial *partial)
     bigmem_free(partial->data);
     partial->data = NULL;
     partial->data_bytes = 0;
+    asd_results_give(&partial->op);
 }

@@ -12,7 +12,8 @@ struct asd_store_partial;
 /* Run `run` in the front's read pool, then asd_read_done() and so `cb` with op->rc. */
 int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
                     asd_store_cb cb);
-void asd_read_done(struct pool_work *work, int rc);
+/* The same again, from the start. */
+void asd_read_again(struct asd_store_op *op);
 /* ERR_TOO_LARGE, naming the limit: more than a reply may hold. */
 int asd_reply_check(uint64_t bytes, struct err *e);
 /* False: not one for the ring, nothing was done. `run_in_pool` is for what the ring cannot read. */

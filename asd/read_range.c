@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "asd/read_private.h"
+#include "asd/results.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
 #include "asd/verify.h"
@@ -191,16 +192,31 @@ static int range_values(struct asd_store_range *r, struct err *e)
     return rc == ERR_TOO_LARGE || rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+static uint64_t held_bytes(const struct asd_store_range *r)
+{
+    uint64_t bytes = r->keys->len;
+
+    for (uint32_t i = 0; i < r->entry_count; i++) {
+        bytes += r->entries[i].value.data != NULL ? r->entries[i].value.bytes : 0;
+    }
+    return bytes;
+}
+
 static void range_work(struct pool_work *work)
 {
     struct asd_store_op *op = container_of(work, struct asd_store_op, work);
     struct asd_store_range *r = container_of(op, struct asd_store_range, op);
 
+    /* How much it will be is seen when it is there: not much more than this, mostly. */
+    if (!asd_results_take(op, ASD_RESULTS_SMALL_BYTES)) {
+        return;
+    }
     r->keys = mem_zalloc(sizeof(*r->keys));
     op->rc = range_keys(r, &op->err);
     if (op->rc == 0 && r->kind != ASD_STORE_KEYS) {
         op->rc = range_values(r, &op->err);
     }
+    asd_results_add(op, held_bytes(r));
 }
 
 int asd_store_range(struct asd_front *front, struct asd_store_range *request,
@@ -224,4 +240,5 @@ void asd_store_range_release(struct asd_store_range *request)
     request->entries = NULL;
     request->entry_count = 0;
     request->keys = NULL;
+    asd_results_give(&request->op);
 }

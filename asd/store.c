@@ -129,6 +129,8 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     store->room = options->room;
     store->on_failed = options->on_failed;
     store->failed_ctx = options->failed_ctx;
+    store->results.bytes_max =
+        options->result_bytes_max != 0 ? options->result_bytes_max : ASD_RESULTS_BYTES_DEFAULT;
     asd_store_verify_checksums(store, options->verify_checksums);
     store->ring_depth = options->ring_depth;
     list_init(&store->high);
@@ -246,5 +248,7 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .evacuating = asd_evacuate_is_busy(store),
         .slabs_evacuated = c->slabs_evacuated,
         .slabs_stuck = c->slabs_stuck,
+        .result_bytes = atomic_load(&store->results.bytes),
+        .reads_waiting = atomic_load(&store->results.waiting),
     };
 }

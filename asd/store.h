@@ -51,11 +51,12 @@ struct asd_store_options {
     struct asd_home *home;   /* borrowed; a fresh one gets its identity at the end of open */
     struct asd_index *index; /* closed with the store, not when open fails */
     uint64_t capacity_bytes;
-    unsigned limit_percent;   /* this part of the capacity may be used, the reserve included */
-    uint64_t slab_bytes;      /* of new slab files; 0: 4 GiB */
-    unsigned sparse_part;     /* slabs of which 1/that lives are emptied; 0: 8 */
-    uint64_t evacuation_rate; /* so many bytes per second; 0: not */
-    unsigned read_threads;    /* of the first front; 0: ASD_STORE_READ_THREADS */
+    unsigned limit_percent;    /* this part of the capacity may be used, the reserve included */
+    uint64_t slab_bytes;       /* of new slab files; 0: 4 GiB */
+    unsigned sparse_part;      /* slabs of which 1/that lives are emptied; 0: 8 */
+    uint64_t evacuation_rate;  /* so many bytes per second; 0: not */
+    unsigned read_threads;     /* of the first front; 0: ASD_STORE_READ_THREADS */
+    uint64_t result_bytes_max; /* of values read and not released; 0: 64 MiB */
     unsigned ring_depth;     /* of each front: small reads with the kernel at once; 0: in threads */
     bool verify_checksums;   /* as asd_store_verify_checksums() */
     unsigned punch_delay_ms; /* gather frees this long; 0: punch at once */
@@ -94,7 +95,14 @@ struct asd_store_op {
     struct pool_work work;
     struct asd_ring_op *in_ring; /* NULL: not there */
     bool in_pool;
+    bool waiting; /* for memory of results */
+    bool canceled;
     bool queued; /* under asd_store.lock: waits for a batch */
+    pool_run_cb run; /* of a read; these, too: */
+    bool low;
+    uint64_t result_bytes;     /* memory it holds */
+    uint64_t lacking_bytes;    /* waits for so many; 0: does not */
+    uint64_t lacking_since_ms; /* 0: never waited */
     asd_store_cb cb;
     int rc;
 };
@@ -137,6 +145,7 @@ struct asd_store_stats {
     uint64_t slab_write_bytes, index_write_bytes;
     uint64_t reads, reads_hot /* of them: no thread was needed */, read_bytes, bad_values,
         read_errors;
+    uint64_t result_bytes /* held now */, reads_waiting /* for memory of results, now */;
     uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
     uint64_t moves, moves_lost /* to a change of the key */, moved_bytes;
     uint64_t slabs_evacuated, slabs_stuck /* could not be emptied */;

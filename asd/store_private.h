@@ -13,6 +13,7 @@
 #include "asd/home.h"
 #include "asd/index.h"
 #include "asd/mark.h"
+#include "asd/results.h"
 #include "asd/space.h"
 #include "asd/store.h"
 #include "base/err.h"
@@ -64,6 +65,7 @@ struct asd_store {
     struct asd_space space;
     struct asd_mark mark; /* commit thread */
     struct asd_counters counters;
+    struct asd_results results;
     struct asd_health_state health;
     atomic_bool verify_checksums;
     unsigned ring_depth;      /* of each front; 0: none */
