@@ -27,7 +27,11 @@ struct asd_config {
     int64_t scrub_interval_h;
     int64_t block_cache_bytes; /* CONFIG_NONE: a default */
     int64_t evacuation_rate;   /* bytes per second; 0: off */
-    int64_t http_port;         /* CONFIG_NONE: no HTTP */
+    int64_t connections_max;
+    int64_t request_bytes_max;
+    int64_t reply_bytes_max;
+    int64_t slow_request_ms; /* 0: none is slow */
+    int64_t http_port;       /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;
 
     bool sync; /* these have one allowed value each */

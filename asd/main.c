@@ -78,6 +78,10 @@ static void collect(struct metric_collector *collector, struct buf *out)
     put_gauge(out, "asd_requests_running", asd_server_requests(asd->server), "In flight.");
     put_counter(out, "asd_cancelled_total", asd_server_canceled(asd->server),
                 "Requests not begun when their connection went.");
+    put_gauge(out, "asd_request_memory_bytes", asd_server_request_bytes(asd->server),
+              "Large requests, coming or running.");
+    put_gauge(out, "asd_reply_memory_bytes", s.result_bytes, "Values read and not sent yet.");
+    put_gauge(out, "asd_reads_waiting", s.reads_waiting, "For memory of replies.");
     put_counter(out, "asd_applies_total", s.applies, "Transactions done.");
     put_counter(out, "asd_asserts_failed_total", s.asserts_failed, "Refused by an assert.");
     put_counter(out, "asd_refused_full_total", s.refused_full, "Refused for want of space.");
@@ -192,6 +196,7 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
                                       .limit_percent = (unsigned)config->limit_percent,
                                       .read_threads =
                                           asd_store_read_threads((unsigned)config->threads),
+                                      .result_bytes_max = (uint64_t)config->reply_bytes_max,
                                       .punch_delay_ms = PUNCH_DELAY_MS,
                                       .evacuation_rate = (uint64_t)config->evacuation_rate,
                                       .verify_checksums = config->verify_checksums,
@@ -248,6 +253,7 @@ static int start_http(struct asd *asd, uv_loop_t *loop, const struct asd_config 
     rc = rc != 0 ? rc : http_server_new(loop, &options, &asd->http, e);
     if (rc == 0) {
         http_route(asd->http, HTTP_GET | HTTP_POST, "/scrub", false, scrub_route, asd);
+        log_info("asd", "status and metrics", "http_port=%u", http_server_port(asd->http, 0));
     }
     return rc;
 }
@@ -294,7 +300,10 @@ static int start_server(struct asd *asd, struct daemon *d, struct err *e)
     struct asd_server_options options = {.store = asd->store,
                                          .asd_id = asd->home.asd_id,
                                          .addrs = addrs.items,
-                                         .threads = (unsigned)config->threads};
+                                         .threads = (unsigned)config->threads,
+                                         .connections_max = (unsigned)config->connections_max,
+                                         .request_bytes_max = (size_t)config->request_bytes_max,
+                                         .slow_request_ms = (unsigned)config->slow_request_ms};
     bool plain = config->port != CONFIG_NONE;
     unsigned plain_count;
     int rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
@@ -411,6 +420,7 @@ static void reload(struct daemon *d, const void *old)
 
     (void)old;
     asd_store_set_limits(asd->store, capacity(config, &asd->room), (unsigned)config->limit_percent);
+    asd_server_set_slow_ms(asd->server, (unsigned)config->slow_request_ms);
     asd_store_verify_checksums(asd->store, config->verify_checksums);
     asd_scrub_set(asd->scrub, &settings);
     tls_config_reload_server(&config->tls, asd->tls);

@@ -37,8 +37,8 @@ static int read_start(struct asd_store_op *op)
     return rc == 0 ? 0 : err_set(&op->err, rc, "reads");
 }
 
-int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
-                    asd_store_cb cb)
+int asd_read_submit(struct asd_front *front, struct asd_store_op *op,
+                    const struct asd_reader *reader, pool_run_cb run, asd_store_cb cb)
 {
     int rc;
 
@@ -46,7 +46,8 @@ int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t pr
     op->store = front->store;
     op->front = front;
     op->run = run;
-    op->low = prio == ASD_PRIO_LOW;
+    op->low = reader != NULL && reader->prio == ASD_PRIO_LOW;
+    op->owner = reader != NULL ? reader->owner : NULL;
     op->cb = cb;
     rc = read_start(op);
     asd_count(&front->store->counters.reads, rc == 0);
@@ -186,7 +187,8 @@ static void get_values(struct asd_store_get *get, const struct asd_found *found,
     }
 }
 
-static bool get_hot(struct asd_front *front, struct asd_store_get *get, asd_store_cb cb)
+static bool get_hot(struct asd_front *front, struct asd_store_get *get,
+                    const struct asd_reader *reader, asd_store_cb cb)
 {
     struct asd_store *store = front->store;
     struct asd_found found[HOT_KEYS_MAX];
@@ -194,6 +196,7 @@ static bool get_hot(struct asd_front *front, struct asd_store_get *get, asd_stor
 
     get->op.store = store;
     get->op.front = front;
+    get->op.owner = reader != NULL ? reader->owner : NULL;
     get->op.cb = cb;
     if (get->key_count > HOT_KEYS_MAX || !find_hot(store, get, found, rcs, &get->op.err)) {
         return false;
@@ -223,14 +226,15 @@ static void get_work(struct pool_work *work)
 }
 
 int asd_store_get(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
-                  uint32_t key_count, uint8_t prio, asd_store_cb cb)
+                  uint32_t key_count, const struct asd_reader *reader, asd_store_cb cb)
 {
     *get = (struct asd_store_get){.keys = keys, .key_count = key_count};
     if (key_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
     }
     CHECK(!front->closing);
-    return get_hot(front, get, cb) ? 0 : asd_read_submit(front, &get->op, prio, get_work, cb);
+    return get_hot(front, get, reader, cb) ? 0
+                                           : asd_read_submit(front, &get->op, reader, get_work, cb);
 }
 
 static void exists_work(struct pool_work *work)
@@ -252,13 +256,13 @@ static void exists_work(struct pool_work *work)
 }
 
 int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
-                     uint32_t key_count, uint8_t prio, asd_store_cb cb)
+                     uint32_t key_count, const struct asd_reader *reader, asd_store_cb cb)
 {
     *get = (struct asd_store_get){.keys = keys, .key_count = key_count};
     if (key_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
     }
-    return asd_read_submit(front, &get->op, prio, exists_work, cb);
+    return asd_read_submit(front, &get->op, reader, exists_work, cb);
 }
 
 void asd_store_get_release(struct asd_store_get *get)
@@ -326,17 +330,17 @@ static void partial_work(struct pool_work *work)
 }
 
 int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial, struct slice key,
-                      const struct asd_part *parts, uint32_t part_count, uint8_t prio,
-                      asd_store_cb cb)
+                      const struct asd_part *parts, uint32_t part_count,
+                      const struct asd_reader *reader, asd_store_cb cb)
 {
     *partial = (struct asd_store_partial){.key = key, .parts = parts, .part_count = part_count};
     if (part_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&partial->op.err, ERR_TOO_LARGE, "%" PRIu32 " parts", part_count);
     }
     CHECK(!front->closing);
-    return asd_read_by_ring(front, partial, prio, partial_work, cb)
+    return asd_read_by_ring(front, partial, reader, partial_work, cb)
                ? 0
-               : asd_read_submit(front, &partial->op, prio, partial_work, cb);
+               : asd_read_submit(front, &partial->op, reader, partial_work, cb);
 }
 
 void asd_store_partial_release(struct asd_store_partial *partial)

@@ -10,15 +10,15 @@ struct asd_ring_op;
 struct asd_store_partial;
 
 /* Run `run` in the front's read pool, then asd_read_done() and so `cb` with op->rc. */
-int asd_read_submit(struct asd_front *front, struct asd_store_op *op, uint8_t prio, pool_run_cb run,
-                    asd_store_cb cb);
+int asd_read_submit(struct asd_front *front, struct asd_store_op *op,
+                    const struct asd_reader *reader, pool_run_cb run, asd_store_cb cb);
 /* The same again, from the start. */
 void asd_read_again(struct asd_store_op *op);
 /* ERR_TOO_LARGE, naming the limit: more than a reply may hold. */
 int asd_reply_check(uint64_t bytes, struct err *e);
 /* False: not one for the ring, nothing was done. `run_in_pool` is for what the ring cannot read. */
-bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial, uint8_t prio,
-                      pool_run_cb run_in_pool, asd_store_cb cb);
+bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial,
+                      const struct asd_reader *reader, pool_run_cb run_in_pool, asd_store_cb cb);
 /* The whole value into a fresh buffer. */
 int asd_read_value(struct asd_store *store, const struct asd_found *found,
                    struct asd_store_value *ret_value, struct err *e);

@@ -220,11 +220,11 @@ static void range_work(struct pool_work *work)
 }
 
 int asd_store_range(struct asd_front *front, struct asd_store_range *request,
-                    const struct asd_range *range, enum asd_store_range_kind kind, uint8_t prio,
-                    asd_store_cb cb)
+                    const struct asd_range *range, enum asd_store_range_kind kind,
+                    const struct asd_reader *reader, asd_store_cb cb)
 {
     *request = (struct asd_store_range){.range = range, .kind = kind};
-    return asd_read_submit(front, &request->op, prio, range_work, cb);
+    return asd_read_submit(front, &request->op, reader, range_work, cb);
 }
 
 void asd_store_range_release(struct asd_store_range *request)

@@ -9,6 +9,7 @@
 #include "asd/front_private.h"
 #include "asd/health.h"
 #include "asd/read_private.h"
+#include "asd/results.h"
 #include "asd/space_file.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
@@ -30,7 +31,7 @@ struct asd_ring_part {
 struct asd_ring_op {
     struct asd_store_partial *partial;
     pool_run_cb run_in_pool;
-    uint8_t prio;
+    struct asd_reader reader;
     struct asd_found found;
     unsigned left; /* parts under way */
     bool failed;
@@ -89,7 +90,7 @@ static void finish(struct asd_ring_op *op)
     struct asd_store_op *request = &partial->op;
     bool failed = op->failed;
     bool canceled = op->canceled || front->closing;
-    uint8_t prio = op->prio;
+    struct asd_reader reader = op->reader;
     pool_run_cb run_in_pool = op->run_in_pool;
     int rc = 0;
 
@@ -106,7 +107,7 @@ static void finish(struct asd_ring_op *op)
     }
     asd_store_partial_release(partial);
     rc = canceled ? err_set(&request->err, ERR_CANCELED, "nobody waits for it")
-                  : asd_read_submit(front, request, prio, run_in_pool, request->cb);
+                  : asd_read_submit(front, request, &reader, run_in_pool, request->cb);
     if (rc != 0) {
         request->cb(request, rc);
     }
@@ -122,11 +123,12 @@ static void on_part(struct ring_read *read, ssize_t rc)
     }
 }
 
-bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial, uint8_t prio,
-                      pool_run_cb run_in_pool, asd_store_cb cb)
+bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial,
+                      const struct asd_reader *reader, pool_run_cb run_in_pool, asd_store_cb cb)
 {
     struct asd_store *store = front->store;
-    enum pool_priority priority = prio == ASD_PRIO_LOW ? POOL_LOW : POOL_HIGH;
+    struct asd_reader who = reader != NULL ? *reader : (struct asd_reader){0};
+    enum pool_priority priority = who.prio == ASD_PRIO_LOW ? POOL_LOW : POOL_HIGH;
     struct asd_found found;
     struct asd_ring_op *op;
     size_t bytes = 0;
@@ -136,18 +138,20 @@ bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial
         find(store, partial->key, &found, &fd) != 0) {
         return false;
     }
-    if (!parts_fit(partial, &found, &bytes) || ring_room(front->ring) < partial->part_count) {
+    partial->op.store = store;
+    partial->op.front = front;
+    partial->op.owner = who.owner;
+    partial->op.cb = cb;
+    if (!parts_fit(partial, &found, &bytes) || ring_room(front->ring) < partial->part_count ||
+        !asd_results_take(&partial->op, bytes)) {
         asd_value_found_release(store, &found);
         return false;
     }
-    partial->op.store = store;
-    partial->op.front = front;
-    partial->op.cb = cb;
     partial->data = mem_alloc(bytes);
     op = mem_alloc(sizeof(*op) + partial->part_count * sizeof(op->parts[0]));
     *op = (struct asd_ring_op){.partial = partial,
                                .run_in_pool = run_in_pool,
-                               .prio = prio,
+                               .reader = who,
                                .found = found,
                                .left = partial->part_count};
     partial->op.in_ring = op;

@@ -1,11 +1,21 @@
 #include "asd/results.h"
 
+#include <stddef.h>
+
 #include "asd/front_private.h"
 #include "asd/read_private.h"
 #include "asd/store_private.h"
 #include "base/check.h"
 
 enum { LOOK_MS = 5 }; /* memory given back by other fronts tells nobody */
+
+static void hold(struct asd_store_op *op, uint64_t bytes)
+{
+    op->result_bytes += bytes;
+    if (op->owner != NULL) {
+        atomic_fetch_add(&op->owner->bytes, bytes);
+    }
+}
 
 static bool reserve(struct asd_store_op *op, uint64_t bytes)
 {
@@ -20,7 +30,7 @@ static bool reserve(struct asd_store_op *op, uint64_t bytes)
         atomic_fetch_sub(&r->bytes, bytes);
         return false;
     }
-    op->result_bytes = bytes;
+    hold(op, bytes);
     return true;
 }
 
@@ -42,13 +52,16 @@ bool asd_results_take(struct asd_store_op *op, uint64_t bytes)
 void asd_results_add(struct asd_store_op *op, uint64_t bytes)
 {
     atomic_fetch_add(&op->store->results.bytes, bytes);
-    op->result_bytes += bytes;
+    hold(op, bytes);
 }
 
 void asd_results_give(struct asd_store_op *op)
 {
     if (op->result_bytes != 0) {
         atomic_fetch_sub(&op->store->results.bytes, op->result_bytes);
+        if (op->owner != NULL) {
+            atomic_fetch_sub(&op->owner->bytes, op->result_bytes);
+        }
         op->result_bytes = 0;
     }
 }
@@ -76,24 +89,42 @@ static void give_up(struct asd_store_op *op, int rc, const char *why)
 }
 
 /* Those at the front have waited longest. */
+static struct asd_store_op *next_of(struct asd_front *front)
+{
+    struct asd_store_op *next = NULL;
+    uint64_t least = UINT64_MAX;
+
+    LIST_FOR_EACH (it, &front->lacking) {
+        struct asd_store_op *op = container_of(it, struct asd_store_op, link);
+        uint64_t bytes = op->owner != NULL ? atomic_load(&op->owner->bytes) : 0;
+
+        if (bytes < least) {
+            least = bytes;
+            next = op;
+        }
+    }
+    return next;
+}
+
 static void on_look(uv_timer_t *timer)
 {
     struct asd_front *front = container_of(timer, struct asd_front, results_timer);
     uint64_t now_ms = uv_now(front->loop);
+    struct asd_store_op *op;
 
-    while (!list_empty(&front->lacking)) {
-        struct asd_store_op *op = container_of(front->lacking.next, struct asd_store_op, link);
-
-        if (reserve(op, op->lacking_bytes)) {
-            wait_end(op);
-            asd_read_again(op);
-        } else if (now_ms - op->lacking_since_ms > ASD_RESULTS_WAIT_MS) {
+    LIST_FOR_EACH_SAFE (it, &front->lacking) {
+        op = container_of(it, struct asd_store_op, link);
+        if (now_ms - op->lacking_since_ms > ASD_RESULTS_WAIT_MS) {
             give_up(op, ERR_BUSY, "memory for replies: others have not taken theirs");
-        } else {
-            return;
         }
     }
-    uv_timer_stop(timer);
+    while ((op = next_of(front)) != NULL && reserve(op, op->lacking_bytes)) {
+        wait_end(op);
+        asd_read_again(op);
+    }
+    if (op == NULL) {
+        uv_timer_stop(timer);
+    }
 }
 
 void asd_results_wait(struct asd_store_op *op)

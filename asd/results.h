@@ -1,11 +1,12 @@
 /* Memory of results: values that were read, from before they are read until they are sent.
  *
  * A read that needs a thread takes its part there, where it knows how much that is; when too much
- * is taken it gives its thread back and waits in its front, first come, first served, for at most
- * ASD_RESULTS_WAIT_MS. Small ones pass by those that wait, up to a quarter more. A result that is
- * larger than all there may be is read when nothing else is held. So peers that ask for much and
- * take nothing hold up large reads only, until the server drops them: it is told by
- * asd_store_stats() that some wait. Private to the store. */
+ * is taken it gives its thread back and waits in its front for at most ASD_RESULTS_WAIT_MS: whose
+ * owner holds least goes first, of several the one that has waited longest, and nobody overtakes
+ * it. Small ones pass by those that wait, up to a quarter more. A result that is larger than all
+ * there may be is read when nothing else is held. So peers that ask for much and take nothing have
+ * one result each while others wait, until the server drops them (asd_store_reads_waiting()).
+ * Private to the store. */
 #ifndef ASD_RESULTS_H
 #define ASD_RESULTS_H
 

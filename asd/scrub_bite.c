@@ -275,5 +275,7 @@ static void bite_work(struct pool_work *work)
 
 int asd_scrub_bite_submit(struct asd_scrub_bite *bite, asd_store_cb cb)
 {
-    return asd_read_submit(asd_store_front(bite->store), &bite->op, ASD_PRIO_LOW, bite_work, cb);
+    static const struct asd_reader reader = {.prio = ASD_PRIO_LOW};
+
+    return asd_read_submit(asd_store_front(bite->store), &bite->op, &reader, bite_work, cb);
 }

@@ -73,6 +73,12 @@ static struct asd_server *server_new(const struct asd_server_options *options)
     server->created_s = (double)server->wall_us() / 1e6;
     server->created_ns = clock_mono_ns();
     server->lane_count = options->threads != 0 ? options->threads : 1;
+    server->connections_max =
+        options->connections_max != 0 ? options->connections_max : ASD_SERVER_CONNECTIONS_MAX;
+    server->request_bytes_max = (options->request_bytes_max != 0 ? options->request_bytes_max
+                                                                 : ASD_SERVER_REQUEST_BYTES_MAX) /
+                                server->lane_count;
+    asd_server_set_slow_ms(server, options->slow_request_ms);
     server->lanes = mem_array(server->lane_count, sizeof *server->lanes);
     server->peers = mem_array(server->lane_count, sizeof *server->peers);
     CHECK(uv_mutex_init(&server->lock) == 0);
@@ -166,12 +172,28 @@ uint64_t asd_server_canceled(const struct asd_server *server)
     return count;
 }
 
+uint64_t asd_server_request_bytes(const struct asd_server *server)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < server->lane_count; i++) {
+        bytes += atomic_load(&server->lanes[i].request_bytes);
+    }
+    return bytes;
+}
+
+void asd_server_set_slow_ms(struct asd_server *server, unsigned slow_request_ms)
+{
+    atomic_store(&server->slow_request_ms, slow_request_ms);
+}
+
 static void join_metrics(struct asd_lane *first, struct asd_lane *lane)
 {
     for (unsigned code = ASD_RANGE; code < ASD_CODES; code++) {
         metric_counter_join(&first->requests_total[code], &lane->requests_total[code]);
         metric_histogram_join(&first->seconds[code], &lane->seconds[code]);
     }
+    metric_counter_join(&first->slow_total, &lane->slow_total);
     metric_counter_join(&first->errors_total, &lane->errors_total);
 }
 
@@ -205,6 +227,8 @@ void asd_server_metrics(struct asd_server *server, struct metrics *metrics)
         metrics_histogram(metrics, &first->seconds[code], "asd_request_seconds", labels[code], 1e-9,
                           1 << 14, 1ull << 34, "From the whole frame to the reply.");
     }
+    metrics_counter(metrics, &first->slow_total, "asd_slow_requests_total", NULL, 1,
+                    "Requests that took slow_request_ms or longer.");
     metrics_counter(metrics, &first->errors_total, "asd_errors_total", NULL, 1,
                     "Requests answered with an error.");
     for (unsigned i = 1; i < server->lane_count; i++) {

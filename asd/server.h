@@ -18,7 +18,8 @@
 
 enum {
     ASD_SERVER_REQUESTS_MAX = 256,     /* in flight on one connection */
-    ASD_SERVER_CONNECTIONS_MAX = 4096, /* over all loops */
+    ASD_SERVER_CONNECTIONS_MAX = 4096, /* defaults, these two, over all loops */
+    ASD_SERVER_REQUEST_BYTES_MAX = 96 << 20,
     ASD_SERVER_THREADS_MAX = 64,
     ASD_SERVER_DRAIN_MS = 5000
 };
@@ -32,8 +33,13 @@ struct asd_server_options {
     const char *asd_id;      /* borrowed */
     const struct net_addr *addrs;
     unsigned addr_count;
-    struct net_tls *tls;       /* borrowed, outlives the server; for addresses that speak TLS */
-    unsigned threads;          /* loops; 0: 1 */
+    struct net_tls *tls;      /* borrowed, outlives the server; for addresses that speak TLS */
+    unsigned threads;         /* loops; 0: 1 */
+    unsigned connections_max; /* 0, here and below: the default */
+    /* Memory of large frames, those that come and those of requests that run; a frame of more
+     * than half of a loop's part may come beside. Who gets none is not read. */
+    size_t request_bytes_max;
+    unsigned slow_request_ms;  /* see asd_server_set_slow_ms() */
     uint64_t (*wall_us)(void); /* as clock_wall_us(), which NULL means; for statistics only */
 };
 
@@ -49,5 +55,9 @@ unsigned asd_server_connections(const struct asd_server *server);
 unsigned asd_server_requests(const struct asd_server *server); /* in flight */
 /* Not begun when their connection went, and so never executed. */
 uint64_t asd_server_canceled(const struct asd_server *server);
+uint64_t asd_server_request_bytes(const struct asd_server *server);
+/* Requests that take so long, from the whole frame to the reply, are counted and logged, one in a
+ * second and loop. 0: none. */
+void asd_server_set_slow_ms(struct asd_server *server, unsigned slow_request_ms);
 
 #endif

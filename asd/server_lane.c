@@ -13,7 +13,7 @@ int asd_lane_init(struct asd_lane *lane, struct asd_server *server, uv_loop_t *l
     struct net_server_options net = {.ops = &asd_session_ops,
                                      .ctx = lane,
                                      .tls = server->tls,
-                                     .connections_max = ASD_SERVER_CONNECTIONS_MAX,
+                                     .connections_max = server->connections_max,
                                      .frame_bytes_max = ASD_FRAME_BYTES_MAX};
     uint64_t seed;
     int rc;
@@ -32,6 +32,7 @@ int asd_lane_init(struct asd_lane *lane, struct asd_server *server, uv_loop_t *l
     lane->loop = loop;
     lane->front = front;
     list_init(&lane->delayed);
+    frame_room_init(&lane->room, server->request_bytes_max, ASD_FRAME_BYTES_MAX);
     CHECK(uv_mutex_init(&lane->stats_lock) == 0);
     for (unsigned i = 0; i < ASD_CODES; i++) {
         stat_sum_init(&lane->stats[i]);

@@ -8,8 +8,10 @@
 
 #include "asd/server.h"
 #include "asd/store_read.h"
+#include "base/log.h"
 #include "base/rnd.h"
 #include "daemon/metrics.h"
+#include "net/frame_room.h"
 #include "net/server.h"
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
@@ -24,6 +26,9 @@ struct asd_lane {
     uv_loop_t *loop;
     struct asd_front *front;
     struct net_server *net;
+    struct frame_room room;      /* of large frames, being read or running */
+    atomic_size_t request_bytes; /* what that holds, for other threads */
+    struct log_limit slow_log;
     atomic_uint requests; /* in flight; this loop changes it, and this: */
     atomic_uint_fast64_t canceled;
     struct rnd rnd;
@@ -35,6 +40,7 @@ struct asd_lane {
     struct metric_counter requests_total[ASD_CODES];
     struct metric_counter errors_total;
     struct metric_histogram seconds[ASD_CODES];
+    struct metric_counter slow_total;
 
     uv_loop_t own_loop; /* these: not of the first one */
     uv_async_t stop;
@@ -51,6 +57,9 @@ struct asd_server {
     unsigned lane_count;
     struct net_server **peers; /* of the first lane */
 
+    unsigned connections_max;
+    size_t request_bytes_max;    /* of each lane */
+    atomic_uint slow_request_ms; /* 0: none is */
     uint64_t (*wall_us)(void);
     uv_mutex_t lock;
     double created_s; /* these: under lock; of the statistics; may step, so it only tells */
@@ -65,23 +74,30 @@ struct asd_server {
     void *close_ctx;
 };
 
-/* Of a connection. */
+/* Of a connection that has said hello. */
 struct asd_session {
-    unsigned version; /* 0 before the preamble */
-    unsigned requests;
-    struct list running; /* struct asd_server_request.in_session */
+    struct asd_lane *lane;
+    struct net_conn *conn;
+    unsigned version;
+    unsigned requests;        /* not answered yet */
+    unsigned holds;           /* requests, and the connection while it is there */
+    bool closed;              /* nobody waits for answers any more */
+    struct list running;      /* struct asd_server_request.in_session */
+    struct frame_share share; /* of the frame under way */
+    struct asd_results_owner results;
 };
 
 struct asd_server_request {
     struct asd_lane *lane;
     struct net_conn *conn;       /* held */
-    struct asd_session *session; /* NULL: nobody waits for the answer any more */
+    struct asd_session *session; /* held */
     struct list in_session;
     unsigned version;
     uint32_t id;
     uint64_t start_ns;
     uint8_t *frame; /* what `in` points into */
     uint32_t frame_lead;
+    struct frame_share share; /* the memory it takes */
     struct asd_request in;
     uv_timer_t delay; /* Slowness */
     bool delaying;
@@ -103,6 +119,18 @@ struct asd_server_request {
 extern const struct net_server_ops asd_session_ops;
 /* Nobody waits for those being delayed any more. */
 void asd_session_end_delays(struct asd_lane *lane);
+
+/* ---- server_limits.c ---- */
+
+void asd_session_new(struct asd_lane *lane, struct net_conn *conn, unsigned version);
+void asd_session_on_close(struct asd_session *s); /* its connection is gone */
+void asd_session_on_window(struct asd_session *s, uint32_t frame_bytes, uint32_t window);
+/* `r` came; is answered while the connection lives; ends. */
+void asd_session_begin(struct asd_server_request *r);
+void asd_session_answered(struct asd_server_request *r);
+void asd_session_end(struct asd_server_request *r);
+/* Log and count it, if it took long. */
+void asd_server_note_slow(struct asd_server_request *r, uint64_t ns);
 
 /* server_lane.c. `listen` (addresses) is for the first lane, which needs no more than that. */
 int asd_lane_init(struct asd_lane *lane, struct asd_server *server, uv_loop_t *loop,

@@ -128,7 +128,7 @@ static void on_store(struct asd_store_op *op, int rc)
     struct slice key = {0};
 
     r->submitted = false;
-    if (r->session == NULL) {
+    if (r->session->closed) {
         asd_server_drop(r);
         return;
     }
@@ -258,6 +258,7 @@ static int submit(struct asd_server_request *r)
 {
     struct asd_front *front = r->lane->front;
     struct asd_request *in = &r->in;
+    const struct asd_reader reader = {.prio = in->prio, .owner = &r->session->results};
 
     switch (in->code) {
     case ASD_APPLY:
@@ -265,14 +266,14 @@ static int submit(struct asd_server_request *r)
     case ASD_MULTI_GET:
     case ASD_MULTI_GET2:
         r->has_get = true;
-        return asd_store_get(front, &r->get, in->keys.items, in->keys.count, in->prio, on_store);
+        return asd_store_get(front, &r->get, in->keys.items, in->keys.count, &reader, on_store);
     case ASD_MULTI_EXISTS:
         r->has_get = true;
-        return asd_store_exists(front, &r->get, in->keys.items, in->keys.count, in->prio, on_store);
+        return asd_store_exists(front, &r->get, in->keys.items, in->keys.count, &reader, on_store);
     case ASD_PARTIAL_GET:
         r->has_partial = true;
         return asd_store_partial(front, &r->partial, in->partial.key, in->partial.parts,
-                                 in->partial.part_count, in->prio, on_store);
+                                 in->partial.part_count, &reader, on_store);
     default:
         r->has_range = true;
         return asd_store_range(front, &r->range, &in->range,
@@ -280,7 +281,7 @@ static int submit(struct asd_server_request *r)
                                : in->code == ASD_RANGE_ENTRIES ? ASD_STORE_ENTRIES
                                : in->verify_checksum           ? ASD_STORE_VERIFY
                                                                : ASD_STORE_CHECK,
-                               in->prio, on_store);
+                               &reader, on_store);
     }
 }
 

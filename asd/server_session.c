@@ -31,6 +31,7 @@ static void request_free(struct asd_server_request *r)
     }
     asd_request_release(&r->in);
     bigmem_free(r->frame - r->frame_lead);
+    asd_session_end(r);
     free(r->items);
     free(r->more_items);
     free(r);
@@ -55,19 +56,18 @@ static void note_time(struct asd_server_request *r)
         uv_mutex_unlock(&lane->stats_lock);
         metric_observe(&lane->seconds[code], ns);
     }
+    asd_server_note_slow(r, ns);
 }
 
 /* Write the reply, let the connection go on. *g is used up. */
 static void send_reply(struct asd_server_request *r, struct gather *g)
 {
     struct net_conn *conn = r->conn;
-    struct asd_session *session = r->session;
 
     note_time(r);
     list_remove(&r->in_session);
     if (!net_conn_is_closed(conn)) {
-        session->requests--;
-        net_conn_pause(conn, false);
+        asd_session_answered(r);
     }
     net_conn_write_gather(conn, g, on_sent, r);
     net_conn_drop(conn);
@@ -104,12 +104,11 @@ void asd_server_answer_err(struct asd_server_request *r, int rc, const struct er
 
 static int on_preamble(struct net_conn *conn, const uint8_t *data, size_t bytes)
 {
-    const struct asd_lane *lane = net_conn_server_ctx(conn);
+    struct asd_lane *lane = net_conn_server_ctx(conn);
     struct slice asd_id = lane->server->asd_id;
     struct asd_preamble p;
     int taken = asd_preamble_parse(data, bytes, &p);
     struct buf answer = {0};
-    struct asd_session *session;
 
     if (taken <= 0) {
         return taken;
@@ -126,10 +125,7 @@ static int on_preamble(struct net_conn *conn, const uint8_t *data, size_t bytes)
         net_conn_close(conn);
         return taken;
     }
-    session = mem_zalloc(sizeof *session);
-    session->version = p.version;
-    list_init(&session->running);
-    net_conn_set_user(conn, session);
+    asd_session_new(lane, conn, p.version);
     if (p.version == ASD_VERSION_2) {
         net_conn_watch(conn); /* in version 1 a closed side is no more than that */
     }
@@ -146,7 +142,7 @@ static void on_delay_closed(uv_handle_t *handle)
     struct asd_server_request *r =
         container_of((uv_timer_t *)handle, struct asd_server_request, delay);
 
-    if (r->session == NULL) {
+    if (r->session->closed) {
         count_canceled(r->lane);
         asd_server_drop(r);
     } else {
@@ -220,10 +216,7 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     r->start_ns = clock_mono_ns();
     net_conn_hold(conn);
     atomic_fetch_add_explicit(&lane->requests, 1, memory_order_relaxed);
-    session->requests++;
-    if (session->version == ASD_VERSION_1 || session->requests == ASD_SERVER_REQUESTS_MAX) {
-        net_conn_pause(conn, true);
-    }
+    asd_session_begin(r);
     rc = asd_request_decode(rd_of(frame, bytes), session->version, &r->id, &r->in, &e);
     if (rc != 0) {
         r->in = (struct asd_request){0};
@@ -241,7 +234,6 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
 
 static void cancel(struct asd_server_request *r)
 {
-    r->session = NULL;
     if (r->delaying) {
         on_delay_over(&r->delay);
     } else if (r->submitted && asd_store_cancel(&r->op)) {
@@ -249,18 +241,40 @@ static void cancel(struct asd_server_request *r)
     }
 }
 
+static void on_frame_window(struct net_conn *conn, uint32_t frame_bytes, uint32_t window)
+{
+    struct asd_session *session = net_conn_user(conn);
+
+    if (session != NULL) {
+        asd_session_on_window(session, frame_bytes, window);
+    }
+}
+
 static void on_close(struct net_conn *conn)
 {
     struct asd_session *session = net_conn_user(conn);
-    struct list *link;
 
-    while (session != NULL && (link = list_pop(&session->running)) != NULL) {
-        cancel(container_of(link, struct asd_server_request, in_session));
+    if (session == NULL) {
+        return;
     }
-    free(session);
+    session->closed = true;
+    LIST_FOR_EACH_SAFE (it, &session->running) {
+        cancel(container_of(it, struct asd_server_request, in_session));
+    }
+    asd_session_on_close(session);
+}
+
+static unsigned hurry(void *ctx)
+{
+    const struct asd_lane *lane = ctx;
+
+    return (frame_room_is_wanted(&lane->room) ? NET_HURRY_FRAMES : 0U) |
+           (asd_store_reads_waiting(lane->server->store) != 0 ? NET_HURRY_REPLIES : 0U);
 }
 
 const struct net_server_ops asd_session_ops = {.on_preamble = on_preamble,
+                                               .on_frame_window = on_frame_window,
                                                .frame_align_at = frame_align_at,
                                                .on_frame = on_frame,
-                                               .on_close = on_close};
+                                               .on_close = on_close,
+                                               .hurry = hurry};

@@ -205,6 +205,11 @@ bool asd_store_failed(const struct asd_store *store, struct err *ret_err)
     return failed;
 }
 
+unsigned asd_store_reads_waiting(const struct asd_store *store)
+{
+    return atomic_load(&store->results.waiting);
+}
+
 struct asd_store_stats asd_store_stats(struct asd_store *store)
 {
     struct asd_counters *c = &store->counters;

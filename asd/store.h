@@ -37,6 +37,7 @@ struct io;
 struct asd_front;
 struct asd_home;
 struct asd_index;
+struct asd_results_owner;
 struct asd_room;
 struct asd_store;
 struct asd_store_op;
@@ -97,9 +98,10 @@ struct asd_store_op {
     bool in_pool;
     bool waiting; /* for memory of results */
     bool canceled;
-    bool queued; /* under asd_store.lock: waits for a batch */
+    bool queued;     /* under asd_store.lock: waits for a batch */
     pool_run_cb run; /* of a read; these, too: */
     bool low;
+    struct asd_results_owner *owner;
     uint64_t result_bytes;     /* memory it holds */
     uint64_t lacking_bytes;    /* waits for so many; 0: does not */
     uint64_t lacking_since_ms; /* 0: never waited */
@@ -151,6 +153,8 @@ struct asd_store_stats {
     uint64_t slabs_evacuated, slabs_stuck /* could not be emptied */;
     bool evacuating; /* a slab is being emptied, or is about to be */
 };
+/* Are there reads that wait for memory of results (asd/results.h)? How many. */
+unsigned asd_store_reads_waiting(const struct asd_store *store);
 struct asd_store_stats asd_store_stats(struct asd_store *store);
 
 #endif

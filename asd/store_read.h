@@ -7,6 +7,7 @@
 #ifndef ASD_STORE_READ_H
 #define ASD_STORE_READ_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,18 @@ enum {
 
 struct buf;
 
+/* Whose results take how much memory: who holds least goes first when it is scarce. Outlives its
+ * reads. */
+struct asd_results_owner {
+    atomic_uint_fast64_t bytes;
+};
+
+/* Who reads. NULL: at high priority, and nobody in particular. */
+struct asd_reader {
+    uint8_t prio; /* enum asd_prio; 0 is high */
+    struct asd_results_owner *owner;
+};
+
 struct asd_store_value {
     int rc; /* 0, ERR_NOT_FOUND, ERR_CORRUPT, or what the read returned: this key only */
     uint32_t bytes;
@@ -46,9 +59,9 @@ struct asd_store_get {
 };
 
 int asd_store_get(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
-                  uint32_t key_count, uint8_t prio, asd_store_cb cb);
+                  uint32_t key_count, const struct asd_reader *reader, asd_store_cb cb);
 int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
-                     uint32_t key_count, uint8_t prio, asd_store_cb cb);
+                     uint32_t key_count, const struct asd_reader *reader, asd_store_cb cb);
 void asd_store_get_release(struct asd_store_get *get);
 
 struct asd_store_partial {
@@ -64,8 +77,8 @@ struct asd_store_partial {
 /* Parts are not verified here: who reads slices has its own trailer for that.
  * ERR_NOT_FOUND; -ERANGE for a part beyond the value; ERR_TOO_LARGE. */
 int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial, struct slice key,
-                      const struct asd_part *parts, uint32_t part_count, uint8_t prio,
-                      asd_store_cb cb);
+                      const struct asd_part *parts, uint32_t part_count,
+                      const struct asd_reader *reader, asd_store_cb cb);
 void asd_store_partial_release(struct asd_store_partial *partial);
 
 enum asd_store_range_kind {
@@ -97,8 +110,8 @@ struct asd_store_range {
 };
 
 int asd_store_range(struct asd_front *front, struct asd_store_range *request,
-                    const struct asd_range *range, enum asd_store_range_kind kind, uint8_t prio,
-                    asd_store_cb cb);
+                    const struct asd_range *range, enum asd_store_range_kind kind,
+                    const struct asd_reader *reader, asd_store_cb cb);
 void asd_store_range_release(struct asd_store_range *request);
 
 #endif

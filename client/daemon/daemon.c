@@ -23,7 +23,7 @@
 #include "daemon/process.h"
 #include "loop/run.h"
 
-enum { EXIT_USAGE = 2, SIGNAL_COUNT = 4 };
+enum { EXIT_USAGE = 2, SIGNAL_COUNT = 4, TRIM_MS = 5000 };
 
 static const int signal_numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
@@ -34,6 +34,8 @@ struct daemon {
     uv_loop_t loop;
     uv_signal_t signals[SIGNAL_COUNT];
     uv_timer_t watchdog;
+    uv_timer_t trim_timer;
+    struct process_trim trim;
     bool may_create;
     bool started;     /* options->start returned 0 */
     bool stop_wanted; /* before it did */
@@ -207,6 +209,11 @@ static void on_watchdog(uv_timer_t *timer)
     notify_send("WATCHDOG=1");
 }
 
+static void on_trim(uv_timer_t *timer)
+{
+    process_trim_malloc(&container_of(timer, struct daemon, trim_timer)->trim);
+}
+
 static void handles_open(struct daemon *d)
 {
     uint64_t watchdog_ms = notify_watchdog_ms();
@@ -222,6 +229,8 @@ static void handles_open(struct daemon *d)
     if (watchdog_ms > 1) {
         uv_timer_start(&d->watchdog, on_watchdog, watchdog_ms / 2, watchdog_ms / 2);
     }
+    CHECK(uv_timer_init(&d->loop, &d->trim_timer) == 0);
+    CHECK(uv_timer_start(&d->trim_timer, on_trim, TRIM_MS, TRIM_MS) == 0);
 }
 
 static void handles_close(struct daemon *d)
@@ -230,6 +239,7 @@ static void handles_close(struct daemon *d)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     }
     uv_close((uv_handle_t *)&d->watchdog, NULL);
+    uv_close((uv_handle_t *)&d->trim_timer, NULL);
 }
 
 /* ---- command line ---- */

@@ -15,7 +15,8 @@
 enum {
     MMAP_THRESHOLD_BYTES = 32 << 20, /* the most that glibc takes */
     TRIM_THRESHOLD_BYTES = 256 << 20,
-    TOP_PAD_BYTES = 1 << 20
+    TOP_PAD_BYTES = 1 << 20,
+    FREE_BYTES_MAX = 32 << 20
 };
 
 void process_tune_malloc(void)
@@ -23,6 +24,45 @@ void process_tune_malloc(void)
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
     mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
     mallopt(M_TOP_PAD, TOP_PAD_BYTES);
+    mallopt(M_ARENA_MAX, 1); /* glibc never trims the top of another one; and a lock is cheap */
+}
+
+static uint64_t resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long long pages = 0;
+
+    if (file == NULL || fscanf(file, "%*u %llu", &pages) != 1) {
+        pages = 0;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Resident, but not handed out by malloc(): what it keeps, code, stacks. */
+static uint64_t other_bytes(const struct mallinfo2 *info)
+{
+    uint64_t used = info->uordblks + info->hblkhd;
+    uint64_t resident = resident_bytes();
+
+    return resident > used ? resident - used : 0;
+}
+
+/* Free memory may have been given back already: only resident pages tell. */
+void process_trim_malloc(struct process_trim *trim)
+{
+    struct mallinfo2 info = mallinfo2();
+    uint64_t before = trim->free_bytes;
+
+    trim->free_bytes = info.fordblks;
+    if (info.fordblks > FREE_BYTES_MAX && before > FREE_BYTES_MAX &&
+        other_bytes(&info) > trim->other_bytes + FREE_BYTES_MAX) {
+        malloc_trim(0);
+        info = mallinfo2();
+        trim->other_bytes = other_bytes(&info);
+    }
 }
 
 static unsigned count_fds(void)

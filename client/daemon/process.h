@@ -24,5 +24,12 @@ void process_print_metrics(struct buf *out);
 /* Large buffers come and go all the time: keep their memory instead of asking the kernel for
  * zeroed pages each time. Call first in main(). */
 void process_tune_malloc(void);
+/* But not for ever: gives back what was free at this call and the one before. {0} at first. Call
+ * it every few seconds. */
+struct process_trim {
+    uint64_t free_bytes;  /* private */
+    uint64_t other_bytes; /* resident after the last time and not handed out */
+};
+void process_trim_malloc(struct process_trim *trim);
 
 #endif

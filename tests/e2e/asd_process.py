@@ -5,12 +5,13 @@
 """
 import json
 import os
+import pathlib
 import re
 import signal
-import socket
-import struct
 import subprocess
+import urllib.request
 
+from asd_peer import OK, Peer, set_values
 from harness import BIN, wait_for
 
 
@@ -20,7 +21,7 @@ class AsdProcess:
         self.config_path = folder / f"{name}.json"
         self.log_path = folder / f"{name}.log"
         self.keys = {"home": str(self.home), "node_id": "n1", "asd_id": name, "ips": ["127.0.0.1"],
-                     "port": 0, "log_level": "info"} | keys
+                     "port": 0, "http_port": 0, "log_level": "info"} | keys
         self.process = None
 
     def __enter__(self):
@@ -47,8 +48,9 @@ class AsdProcess:
                 [BIN / "alba-asd", f"--config={self.config_path}", "--create"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for("the ASD to serve", self.serves)
-        port = re.search(r"\bserving\b.* port=(\d+)", self.log())[1]
-        self.address = ["--host=127.0.0.1", f"--port={port}"]
+        self.port = int(re.search(r"\bserving\b.* port=(\d+)", self.log())[1])
+        self.http_port = int(re.search(r"\bhttp_port=(\d+)", self.log())[1])
+        self.address = ["--host=127.0.0.1", f"--port={self.port}"]
 
     def serves(self):
         assert self.process.poll() is None, self.log()
@@ -76,16 +78,28 @@ class AsdProcess:
         return wait_for("the configuration to be read", told)
 
     def set_many(self, keys, value):
-        """All in one Apply, over the protocol itself: client/wire/PROTOCOL.md."""
-        def string(data):
-            return struct.pack("<i", len(data)) + data
+        """All in one Apply."""
+        peer = Peer(self.port)
+        assert peer.call(set_values((key.encode(), value) for key in keys))[0] == OK
+        peer.close()
 
-        sets = [b"\1" + string(key.encode()) + b"\1" + string(value) + b"\1\0" for key in keys]
-        body = struct.pack("<iii", 3, 0, len(sets)) + b"".join(reversed(sets)) + b"\1"
-        port = int(self.address[1].removeprefix("--port="))
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as s, s.makefile("rb") as f:
-            s.sendall(b"aLbA" + struct.pack("<i", 1) + b"\0")
-            code, id_bytes = struct.unpack("<ii", f.read(8))
-            assert code == 0 and f.read(id_bytes) == self.keys["asd_id"].encode()
-            s.sendall(struct.pack("<i", len(body)) + body)
-            assert struct.unpack("<ii", f.read(8))[1] == 0
+    def page(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/{name}") as page:
+            return page.read().decode()
+
+    def status(self):
+        return json.loads(self.page("status"))
+
+    def metric(self, name):
+        """The sum over its labels."""
+        values = [float(line.rsplit(" ", 1)[1]) for line in self.page("metrics").splitlines()
+                  if re.match(rf"{name}(\{{.*\}})? ", line)]
+        assert values, f"no metric {name}"
+        return sum(values)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def memory_kib(self, what="VmRSS"):
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"{what}:\s+(\d+)", text)[1])

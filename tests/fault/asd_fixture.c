@@ -198,7 +198,7 @@ int asd_fixture_get(struct asd_fixture *f, struct slice key, uint8_t **ret_data,
                     uint32_t *ret_bytes)
 {
     struct asd_store_get get;
-    int rc = asd_store_get(f->front, &get, &key, 1, ASD_PRIO_HIGH, on_op);
+    int rc = asd_store_get(f->front, &get, &key, 1, NULL, on_op);
 
     rc = wait_for(f, &get.op, rc);
     if (rc == 0) {
@@ -227,7 +227,7 @@ bool asd_fixture_has(struct asd_fixture *f, const char *key, const void *data, s
 int asd_fixture_range(struct asd_fixture *f, struct asd_store_range *ret_range,
                       const struct asd_range *range, enum asd_store_range_kind kind)
 {
-    int rc = asd_store_range(f->front, ret_range, range, kind, ASD_PRIO_HIGH, on_op);
+    int rc = asd_store_range(f->front, ret_range, range, kind, NULL, on_op);
 
     return wait_for(f, &ret_range->op, rc);
 }

@@ -356,7 +356,7 @@ static void writer_get(struct writer *w, const char *key, size_t bytes)
     struct slice k = slice_str(key);
     struct get g = {0};
 
-    w->ok = w->ok && asd_store_get(w->front, &g.get, &k, 1, ASD_PRIO_HIGH, on_get) == 0;
+    w->ok = w->ok && asd_store_get(w->front, &g.get, &k, 1, NULL, on_get) == 0;
     while (w->ok && !g.done) {
         uv_run(&w->loop, UV_RUN_ONCE);
     }

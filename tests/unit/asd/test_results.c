@@ -19,7 +19,7 @@ static uint8_t *bytes;
 struct read {
     struct asd_store_get get;
     struct slice key;
-    bool done;
+    bool done, released;
     int rc;
     unsigned turn; /* the how manieth to end */
 };
@@ -59,10 +59,18 @@ static void on_read(struct asd_store_op *op, int rc)
     r->turn = ++ended;
 }
 
+static void start_for(struct asd_fixture *f, struct read *r, const char *key,
+                      struct asd_results_owner *owner)
+{
+    const struct asd_reader reader = {.owner = owner};
+
+    *r = (struct read){.key = slice_str(key)};
+    assert_int_equal(asd_store_get(f->front, &r->get, &r->key, 1, &reader, on_read), 0);
+}
+
 static void start(struct asd_fixture *f, struct read *r, const char *key)
 {
-    *r = (struct read){.key = slice_str(key)};
-    assert_int_equal(asd_store_get(f->front, &r->get, &r->key, 1, 0, on_read), 0);
+    start_for(f, r, key, NULL);
 }
 
 static void finish(struct asd_fixture *f, struct read *r, uint32_t size)
@@ -72,6 +80,7 @@ static void finish(struct asd_fixture *f, struct read *r, uint32_t size)
     assert_int_equal(r->get.values[0].bytes, size);
     assert_memory_equal(r->get.values[0].data, bytes, size);
     asd_store_get_release(&r->get);
+    r->released = true;
 }
 
 static uint64_t held(struct asd_fixture *f)
@@ -109,6 +118,41 @@ static void reads_wait_until_results_are_released_first_come_first_served(void *
         assert_int_equal(reads[i].turn, i + 1);
         assert_true(held(f) <= MIB);
     }
+    assert_int_equal(held(f), 0);
+}
+
+static struct read *first_done(struct read *reads)
+{
+    while (!reads->done) {
+        reads++;
+    }
+    return reads;
+}
+
+static void whose_owner_holds_least_goes_first(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_results_owner greedy = {0}, modest = {0};
+    struct read reads[4], other;
+
+    for (unsigned i = 0; i < 4; i++) {
+        start_for(f, &reads[i], "large", &greedy);
+    }
+    await_waiting(f, 2);
+    start_for(f, &other, "large", &modest);
+    await_waiting(f, 3);
+    assert_true(atomic_load(&greedy.bytes) >= 2 * LARGE);
+    finish(f, first_done(reads), LARGE);
+    loop_fixture_run_until(&f->base, &other.done);
+    assert_int_equal(other.turn, 3);
+    finish(f, &other, LARGE);
+    assert_int_equal(atomic_load(&modest.bytes), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        if (!reads[i].released) {
+            finish(f, &reads[i], LARGE);
+        }
+    }
+    assert_int_equal(atomic_load(&greedy.bytes), 0);
     assert_int_equal(held(f), 0);
 }
 
@@ -196,8 +240,8 @@ static void parts_and_ranges_hold_memory_too(void **state)
     loop_fixture_run_until(&f->base, &part_done);
     assert_int_equal(held(f), LARGE);
     asd_store_partial_release(&partial);
-    assert_int_equal(asd_fixture_range(f, &range, &(struct asd_range){.max = -1}, ASD_STORE_ENTRIES),
-                     0);
+    assert_int_equal(
+        asd_fixture_range(f, &range, &(struct asd_range){.max = -1}, ASD_STORE_ENTRIES), 0);
     assert_int_equal(range.entry_count, 3);
     assert_true(held(f) >= 2 * MIB + LARGE + SMALL);
     asd_store_range_release(&range);
@@ -226,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(reads_wait_until_results_are_released_first_come_first_served),
+        T(whose_owner_holds_least_goes_first),
         T(small_results_pass_by_those_that_wait),
         T(a_result_larger_than_all_memory_is_read_when_nothing_else_is_held),
         T(who_waited_too_long_is_told_so),

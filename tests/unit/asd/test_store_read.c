@@ -260,10 +260,12 @@ static void on_ring_part(struct asd_store_op *op, int rc)
 
 static void begin_part(struct asd_fixture *f, struct ring_part *r, uint32_t offset, uint8_t prio)
 {
+    const struct asd_reader reader = {.prio = prio};
+
     *r = (struct ring_part){.parts = {{offset, 1000}, {0, 1}, {offset / 2, 2000}}};
-    assert_int_equal(
-        asd_store_partial(f->front, &r->partial, slice_str("l"), r->parts, 3, prio, on_ring_part),
-        0);
+    assert_int_equal(asd_store_partial(f->front, &r->partial, slice_str("l"), r->parts, 3, &reader,
+                                       on_ring_part),
+                     0);
     assert_int_equal(r->answered, 0); /* never from inside */
 }
 

@@ -1,0 +1,84 @@
+"""The protocol of an ASD (version 2) by raw sockets: for peers that misbehave, too."""
+import socket
+import struct
+
+APPLY, MULTI_GET = 3, 2
+OK, BUSY = 0, 66
+
+
+class Peer:
+    """A connection to a local ASD; requests get the ids 0, 1, 2, …"""
+    def __init__(self, port, hello=True):
+        self.sock = socket.create_connection(("127.0.0.1", port))
+        self.next_id = 0
+        if hello:
+            self.hello()
+
+    def hello(self):
+        self.sock.sendall(b"aLbA" + struct.pack("<IB", 2, 0))
+        code, length = struct.unpack("<iI", self.read(8))
+        assert code == OK, f"refused with {code}"
+        return self.read(length)
+
+    def send(self, body):
+        self.sock.sendall(self.frame(body))
+
+    def frame(self, body):
+        frame = struct.pack("<II", 4 + len(body), self.next_id) + body
+        self.next_id += 1
+        return frame
+
+    def reply(self):
+        """(id, code, payload)"""
+        length, number, code = struct.unpack("<IIi", self.read(12))
+        return number, code, self.read(length - 8)
+
+    def call(self, body):
+        self.send(body)
+        return self.reply()[1:]
+
+    def read(self, size):
+        parts = bytearray()
+        while len(parts) < size:
+            part = self.sock.recv(size - len(parts))
+            if not part:
+                raise EOFError("the ASD has closed the connection")
+            parts += part
+        return bytes(parts)
+
+    def ended(self, seconds=60):
+        """The ASD closes it within this time; what it sends before is read."""
+        self.sock.settimeout(seconds)
+        try:
+            while self.sock.recv(1 << 16):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+    def close(self):
+        self.sock.close()
+
+
+def string(data):
+    return struct.pack("<I", len(data)) + data
+
+
+def set_values(items):
+    """Apply of a Set for each (key, value), without checksums."""
+    sets = [b"\1" + string(key) + b"\1" + string(value) + b"\1" + b"\0" for key, value in items]
+    return struct.pack("<III", APPLY, 0, len(sets)) + b"".join(reversed(sets)) + b"\1"
+
+
+def set_value(key, value):
+    return set_values([(key, value)])
+
+
+def multi_get(*keys):
+    body = b"".join(string(key) for key in reversed(keys))
+    return struct.pack("<II", MULTI_GET, len(keys)) + body + b"\1"
+
+
+def slowness(seconds):
+    """Each request takes so long from now on; 0: no longer."""
+    return struct.pack("<I", 14) + (b"\1" + struct.pack("<dd", seconds, 0) if seconds else b"\0")
