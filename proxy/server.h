@@ -11,8 +11,8 @@
 
 #include "base/err.h"
 #include "net/addr.h"
-#include "proxy/engine.h"
 #include "net/frame_room.h"
+#include "proxy/engine.h"
 #include "proxy/fs.h"
 
 enum {
