@@ -285,8 +285,7 @@ static void check_value(struct churn *c, const struct value *v)
 
     key_name(key, v);
     keys[0] = slice_str(key);
-    assert_int_equal(
-        asd_store_get(asd_store_front(c->f.store), &g.get, keys, 1, ASD_PRIO_HIGH, on_got), 0);
+    assert_int_equal(asd_store_get(asd_store_front(c->f.store), &g.get, keys, 1, NULL, on_got), 0);
     loop_run_until(&c->f.base.loop, &g.done);
     assert_int_equal(g.get.values[0].rc, 0);
     assert_int_equal(g.get.values[0].bytes, v->bytes);
