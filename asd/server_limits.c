@@ -1,5 +1,7 @@
 /* What bounds a connection: how many of its requests run, and the memory that its large frames
  * take. While it has too many, or a frame waits for memory, it is not read. And what took long. */
+#include "asd/server_limits.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "asd/server.h"
+#include "asd/server_limits.h"
 #include "asd/store_read.h"
 #include "base/log.h"
 #include "base/rnd.h"
@@ -74,19 +75,6 @@ struct asd_server {
     void *close_ctx;
 };
 
-/* Of a connection that has said hello. */
-struct asd_session {
-    struct asd_lane *lane;
-    struct net_conn *conn;
-    unsigned version;
-    unsigned requests;        /* not answered yet */
-    unsigned holds;           /* requests, and the connection while it is there */
-    bool closed;              /* nobody waits for answers any more */
-    struct list running;      /* struct asd_server_request.in_session */
-    struct frame_share share; /* of the frame under way */
-    struct asd_results_owner results;
-};
-
 struct asd_server_request {
     struct asd_lane *lane;
     struct net_conn *conn;       /* held */
@@ -119,18 +107,6 @@ struct asd_server_request {
 extern const struct net_server_ops asd_session_ops;
 /* Nobody waits for those being delayed any more. */
 void asd_session_end_delays(struct asd_lane *lane);
-
-/* ---- server_limits.c ---- */
-
-void asd_session_new(struct asd_lane *lane, struct net_conn *conn, unsigned version);
-void asd_session_on_close(struct asd_session *s); /* its connection is gone */
-void asd_session_on_window(struct asd_session *s, uint32_t frame_bytes, uint32_t window);
-/* `r` came; is answered while the connection lives; ends. */
-void asd_session_begin(struct asd_server_request *r);
-void asd_session_answered(struct asd_server_request *r);
-void asd_session_end(struct asd_server_request *r);
-/* Log and count it, if it took long. */
-void asd_server_note_slow(struct asd_server_request *r, uint64_t ns);
 
 /* server_lane.c. `listen` (addresses) is for the first lane, which needs no more than that. */
 int asd_lane_init(struct asd_lane *lane, struct asd_server *server, uv_loop_t *loop,

@@ -15,6 +15,7 @@
 
 #include <uv.h>
 
+#include "asd/store_stats.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "base/slice.h"
@@ -140,19 +141,6 @@ void asd_store_set_evacuation_rate(struct asd_store *store, uint64_t bytes_per_s
 /* True once a write, flush or index write has failed; *ret_err (may be NULL) says which. */
 bool asd_store_failed(const struct asd_store *store, struct err *ret_err);
 
-struct asd_store_stats {
-    uint64_t used_bytes, capacity_bytes, slab_count;
-    uint64_t applies, asserts_failed, refused_full, refused_checksum, updates;
-    uint64_t batches, fdatasyncs, index_syncs;
-    uint64_t slab_write_bytes, index_write_bytes;
-    uint64_t reads, reads_hot /* of them: no thread was needed */, read_bytes, bad_values,
-        read_errors;
-    uint64_t result_bytes /* held now */, reads_waiting /* for memory of results, now */;
-    uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
-    uint64_t moves, moves_lost /* to a change of the key */, moved_bytes;
-    uint64_t slabs_evacuated, slabs_stuck /* could not be emptied */;
-    bool evacuating; /* a slab is being emptied, or is about to be */
-};
 /* Are there reads that wait for memory of results (asd/results.h)? How many. */
 unsigned asd_store_reads_waiting(const struct asd_store *store);
 struct asd_store_stats asd_store_stats(struct asd_store *store);
