@@ -26,7 +26,8 @@ struct asd_config {
     int64_t scrub_rate;
     int64_t scrub_interval_h;
     int64_t block_cache_bytes; /* CONFIG_NONE: a default */
-    int64_t evacuation_rate;   /* bytes per second; 0: off */
+    int64_t slab_bytes;
+    int64_t evacuation_rate; /* bytes per second; 0: off */
     int64_t connections_max;
     int64_t request_bytes_max;
     int64_t reply_bytes_max;

@@ -198,6 +198,7 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
                                           asd_store_read_threads((unsigned)config->threads),
                                       .result_bytes_max = (uint64_t)config->reply_bytes_max,
                                       .punch_delay_ms = PUNCH_DELAY_MS,
+                                      .slab_bytes = (uint64_t)config->slab_bytes,
                                       .evacuation_rate = (uint64_t)config->evacuation_rate,
                                       .verify_checksums = config->verify_checksums,
                                       .ring_depth = config->io_uring ? RING_DEPTH : 0,

@@ -29,6 +29,9 @@ static void write_config(const struct asd_process *asd, const char *path, const 
     if (asd_id != NULL) {
         fprintf(file, "\"asd_id\": \"%s\", ", asd_id);
     }
+    if (asd->slab_size != NULL) {
+        fprintf(file, "\"slab_size\": \"%s\", ", asd->slab_size);
+    }
     fprintf(file, "\"node_id\": \"test\", \"threads\": 2}\n");
     assert_int_equal(fclose(file), 0);
 }

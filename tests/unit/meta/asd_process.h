@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 struct asd_process {
+    const char *slab_size; /* "1MiB"; set before the start; NULL: the default */
     char *dir;
     pid_t pid; /* 0: not running */
     uint16_t port;
