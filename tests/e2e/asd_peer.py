@@ -8,8 +8,11 @@ OK, BUSY = 0, 66
 
 class Peer:
     """A connection to a local ASD; requests get the ids 0, 1, 2, …"""
-    def __init__(self, port, hello=True):
+    def __init__(self, port, hello=True, tls=None):
+        """`tls`: the ssl.SSLContext to speak by."""
         self.sock = socket.create_connection(("127.0.0.1", port))
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
         self.next_id = 0
         if hello:
             self.hello()

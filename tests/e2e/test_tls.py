@@ -4,8 +4,10 @@ import filecmp
 import json
 import re
 import shutil
+import ssl
 import subprocess
 
+from asd_peer import Peer
 from asd_process import AsdProcess
 from harness import BIN, Deployment, Failed, random_file, refused, wait_for
 
@@ -29,13 +31,36 @@ class Certs:
         return {"ca_cert": self.path("ca.pem"),
                 "creds": [self.path(f"{who}.pem"), self.path(f"{who}.key")]}
 
+    def context(self, version):
+        """For a client that speaks this version of TLS only."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.path("ca.pem"))
+        context.load_cert_chain(self.path("client.pem"), self.path("client.key"))
+        context.minimum_version = context.maximum_version = version
+        return context
+
     def flag(self, who="client", ca="ca.pem"):
         return "--tls=" + ",".join(map(self.path, (ca, f"{who}.pem", f"{who}.key")))
 
 
+def tls_port(asd):
+    return int(re.search(r"\bserving\b.* tls_port=(\d+)", asd.log())[1])
+
+
 def tls_address(asd):
-    port = re.search(r"\bserving\b.* tls_port=(\d+)", asd.log())[1]
-    return ["--host=127.0.0.1", f"--port={port}"]
+    return ["--host=127.0.0.1", f"--port={tls_port(asd)}"]
+
+
+def only_version_1_3_is_spoken(c, asd):
+    peer = Peer(tls_port(asd), tls=c.context(ssl.TLSVersion.TLSv1_3))
+    assert peer.sock.version() == "TLSv1.3", peer.sock.version()
+    peer.close()
+    try:
+        Peer(tls_port(asd), hello=False, tls=c.context(ssl.TLSVersion.TLSv1_2))
+    except ssl.SSLError as e:
+        assert "PROTOCOL_VERSION" in e.reason, e
+    else:
+        raise AssertionError("TLS 1.2 was taken")
 
 
 def wrong_ones_are_refused(d, c, asd):
@@ -176,6 +201,7 @@ def main():
             refused(lambda: d.alba("asd-disk-usage", *b.address, c.flag()),
                     "does this port speak TLS?")
             d.alba("asd-disk-usage", *b.address)
+            only_version_1_3_is_spoken(c, a)
             wrong_ones_are_refused(d, c, a)
             certificates_are_read_again(d, c, a)
             objects_lie_on_tls_asds(d, c, [a, b])
