@@ -74,38 +74,35 @@ void asd_front_finish(struct asd_front *front, struct asd_store_op *op)
 
 /* ---- submitting ---- */
 
+static int key_check(struct slice key, struct err *e)
+{
+    return key.len != 0 ? asd_read_key_check(key, e) : err_set(e, -EINVAL, "key of 0 bytes");
+}
+
 static int apply_check(const struct asd_apply *what, uint64_t *ret_bytes, struct err *e)
 {
     uint64_t bytes = 0;
+    int rc = 0;
 
     if (what->assert_count > ASD_STORE_ITEMS_MAX || what->update_count > ASD_STORE_ITEMS_MAX) {
         return err_set(e, ERR_TOO_LARGE, "%" PRIu32 " asserts, %" PRIu32 " updates",
                        what->assert_count, what->update_count);
     }
-    for (uint32_t i = 0; i < what->assert_count; i++) {
-        size_t key_bytes = what->asserts[i].key.len;
-
-        if (key_bytes == 0 || key_bytes > ASD_STORE_KEY_BYTES_MAX) {
-            return err_set(e, key_bytes == 0 ? -EINVAL : ERR_TOO_LARGE, "key of %zu bytes",
-                           key_bytes);
-        }
-        bytes += key_bytes + what->asserts[i].value.len;
+    for (uint32_t i = 0; i < what->assert_count && rc == 0; i++) {
+        rc = key_check(what->asserts[i].key, e);
+        bytes += what->asserts[i].key.len + what->asserts[i].value.len;
     }
-    for (uint32_t i = 0; i < what->update_count; i++) {
-        size_t key_bytes = what->updates[i].key.len;
+    for (uint32_t i = 0; i < what->update_count && rc == 0; i++) {
         size_t value_bytes = what->updates[i].value.len;
 
-        if (key_bytes == 0 || key_bytes > ASD_STORE_KEY_BYTES_MAX) {
-            return err_set(e, key_bytes == 0 ? -EINVAL : ERR_TOO_LARGE, "key of %zu bytes",
-                           key_bytes);
+        rc = key_check(what->updates[i].key, e);
+        if (rc == 0 && value_bytes > ASD_STORE_VALUE_BYTES_MAX) {
+            rc = err_set(e, ERR_TOO_LARGE, "value of %zu bytes", value_bytes);
         }
-        if (value_bytes > ASD_STORE_VALUE_BYTES_MAX) {
-            return err_set(e, ERR_TOO_LARGE, "value of %zu bytes", value_bytes);
-        }
-        bytes += key_bytes + value_bytes;
+        bytes += what->updates[i].key.len + value_bytes;
     }
     *ret_bytes = bytes;
-    return 0;
+    return rc;
 }
 
 /* One is let in whatever its size. */

@@ -70,6 +70,24 @@ int asd_reply_check(uint64_t bytes, struct err *e)
                          ASD_STORE_RESULT_BYTES_MAX);
 }
 
+int asd_read_key_check(struct slice key, struct err *e)
+{
+    return key.len <= ASD_STORE_KEY_BYTES_MAX
+               ? 0
+               : err_set(e, ERR_TOO_LARGE, "key of %zu bytes", key.len);
+}
+
+static int keys_check(const struct slice *keys, uint32_t count, struct err *e)
+{
+    int rc =
+        count <= ASD_STORE_ITEMS_MAX ? 0 : err_set(e, ERR_TOO_LARGE, "%" PRIu32 " keys", count);
+
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        rc = asd_read_key_check(keys[i], e);
+    }
+    return rc;
+}
+
 /* ---- get, exists ---- */
 
 struct lookup {
@@ -228,9 +246,12 @@ static void get_work(struct pool_work *work)
 int asd_store_get(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
                   uint32_t key_count, const struct asd_reader *reader, asd_store_cb cb)
 {
+    int rc;
+
     *get = (struct asd_store_get){.keys = keys, .key_count = key_count};
-    if (key_count > ASD_STORE_ITEMS_MAX) {
-        return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
+    rc = keys_check(keys, key_count, &get->op.err);
+    if (rc != 0) {
+        return rc;
     }
     CHECK(!front->closing);
     return get_hot(front, get, reader, cb) ? 0
@@ -248,8 +269,9 @@ static void exists_work(struct pool_work *work)
     get->exists = mem_array(get->key_count, sizeof(get->exists[0]));
     for (uint32_t i = 0; i < get->key_count; i++) {
         get->exists[i] = l.rcs[i] == 0;
-        if (l.rcs[i] != 0 && l.rcs[i] != ERR_NOT_FOUND) {
+        if (op->rc == 0 && l.rcs[i] != 0 && l.rcs[i] != ERR_NOT_FOUND) {
             op->rc = l.rcs[i];
+            get->failed_key = get->keys[i];
         }
     }
     lookup_release(&l, op->store, get->key_count);
@@ -258,11 +280,11 @@ static void exists_work(struct pool_work *work)
 int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const struct slice *keys,
                      uint32_t key_count, const struct asd_reader *reader, asd_store_cb cb)
 {
+    int rc;
+
     *get = (struct asd_store_get){.keys = keys, .key_count = key_count};
-    if (key_count > ASD_STORE_ITEMS_MAX) {
-        return err_set(&get->op.err, ERR_TOO_LARGE, "%" PRIu32 " keys", key_count);
-    }
-    return asd_read_submit(front, &get->op, reader, exists_work, cb);
+    rc = keys_check(keys, key_count, &get->op.err);
+    return rc != 0 ? rc : asd_read_submit(front, &get->op, reader, exists_work, cb);
 }
 
 void asd_store_get_release(struct asd_store_get *get)
@@ -333,9 +355,15 @@ int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial
                       const struct asd_part *parts, uint32_t part_count,
                       const struct asd_reader *reader, asd_store_cb cb)
 {
+    int rc;
+
     *partial = (struct asd_store_partial){.key = key, .parts = parts, .part_count = part_count};
     if (part_count > ASD_STORE_ITEMS_MAX) {
         return err_set(&partial->op.err, ERR_TOO_LARGE, "%" PRIu32 " parts", part_count);
+    }
+    rc = asd_read_key_check(key, &partial->op.err);
+    if (rc != 0) {
+        return rc;
     }
     CHECK(!front->closing);
     return asd_read_by_ring(front, partial, reader, partial_work, cb)

@@ -14,6 +14,8 @@ int asd_read_submit(struct asd_front *front, struct asd_store_op *op,
                     const struct asd_reader *reader, pool_run_cb run, asd_store_cb cb);
 /* The same again, from the start. */
 void asd_read_again(struct asd_store_op *op);
+/* ERR_TOO_LARGE: longer than any key there is. An empty one is merely not there. */
+int asd_read_key_check(struct slice key, struct err *e);
 /* ERR_TOO_LARGE, naming the limit: more than a reply may hold. */
 int asd_reply_check(uint64_t bytes, struct err *e);
 /* False: not one for the ring, nothing was done. `run_in_pool` is for what the ring cannot read. */

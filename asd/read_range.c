@@ -223,8 +223,14 @@ int asd_store_range(struct asd_front *front, struct asd_store_range *request,
                     const struct asd_range *range, enum asd_store_range_kind kind,
                     const struct asd_reader *reader, asd_store_cb cb)
 {
+    int rc;
+
     *request = (struct asd_store_range){.range = range, .kind = kind};
-    return asd_read_submit(front, &request->op, reader, range_work, cb);
+    rc = asd_read_key_check(range->first, &request->op.err);
+    if (rc == 0 && range->has_last) {
+        rc = asd_read_key_check(range->last, &request->op.err);
+    }
+    return rc != 0 ? rc : asd_read_submit(front, &request->op, reader, range_work, cb);
 }
 
 void asd_store_range_release(struct asd_store_range *request)

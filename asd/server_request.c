@@ -143,6 +143,8 @@ static void on_store(struct asd_store_op *op, int rc)
         key = r->apply.failed_key;
     } else if (r->in.code == ASD_PARTIAL_GET) {
         key = r->in.partial.key;
+    } else if (r->in.code == ASD_MULTI_EXISTS) {
+        key = r->get.failed_key;
     }
     if (rc != 0) {
         asd_server_answer_err(r, rc, &op->err, key);

@@ -52,7 +52,8 @@ struct asd_store_value {
 struct asd_store_get {
     struct asd_store_op op;
     struct asd_store_value *values; /* out: one per key, in order */
-    bool *exists;                   /* out of asd_store_exists() */
+    bool *exists;                   /* out of asd_store_exists(); this, too: */
+    struct slice failed_key;        /* if it could not be told of one: the first such of `keys` */
 
     const struct slice *keys; /* private from here on */
     uint32_t key_count;

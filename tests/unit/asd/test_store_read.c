@@ -198,6 +198,44 @@ static void more_keys_or_parts_than_a_request_may_have_are_refused_at_once(void 
                      ERR_TOO_LARGE);
 }
 
+static void keys_longer_than_any_there_is_are_refused_at_once(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *bytes = mem_zalloc(ASD_STORE_KEY_BYTES_MAX + 1);
+    struct slice longest = slice_of(bytes, ASD_STORE_KEY_BYTES_MAX);
+    struct slice longer = slice_of(bytes, ASD_STORE_KEY_BYTES_MAX + 1);
+    struct slice keys[] = {longest, longer};
+    struct asd_range first = {.first = longer, .max = -1};
+    struct asd_range last = {.last = longer, .has_last = true, .max = -1};
+    struct asd_range within = {.first = longest, .last = longest, .has_last = true, .max = -1};
+    struct asd_part part = {0, 1};
+    struct asd_store_partial partial;
+    struct asd_store_range range;
+    struct asd_store_get get;
+
+    assert_int_equal(asd_store_get(f->front, &get, keys, 2, 0, on_read), ERR_TOO_LARGE);
+    assert_int_equal(asd_store_exists(f->front, &get, keys, 2, 0, on_read), ERR_TOO_LARGE);
+    assert_int_equal(asd_store_partial(f->front, &partial, longer, &part, 1, 0, on_read),
+                     ERR_TOO_LARGE);
+    for (unsigned kind = ASD_STORE_KEYS; kind <= ASD_STORE_VERIFY; kind++) {
+        assert_int_equal(asd_store_range(f->front, &range, &first, kind, 0, on_read),
+                         ERR_TOO_LARGE);
+        assert_int_equal(asd_store_range(f->front, &range, &last, kind, 0, on_read), ERR_TOO_LARGE);
+        assert_int_equal(asd_fixture_range(f, &range, &within, kind), 0);
+        asd_store_range_release(&range);
+    }
+    assert_int_equal(wait_read(f, asd_store_get(f->front, &get, keys, 1, 0, on_read)), 0);
+    assert_int_equal(get.values[0].rc, ERR_NOT_FOUND);
+    asd_store_get_release(&get);
+    assert_int_equal(wait_read(f, asd_store_exists(f->front, &get, keys, 1, 0, on_read)), 0);
+    assert_false(get.exists[0]);
+    asd_store_get_release(&get);
+    assert_int_equal(
+        wait_read(f, asd_store_partial(f->front, &partial, longest, &part, 1, 0, on_read)),
+        ERR_NOT_FOUND);
+    free(bytes);
+}
+
 /* ---- parts ---- */
 
 static int read_parts(struct asd_fixture *f, const char *key, const struct asd_part *parts,
@@ -559,6 +597,33 @@ static void flipped_bytes_of_an_inline_value_are_an_error(void **state)
     assert_int_equal(asd_fixture_get(f, slice_str("k"), &data, &bytes), ERR_CORRUPT);
 }
 
+static void a_damaged_record_is_named_by_who_asks_whether_it_is_there(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct slice keys[] = {slice_str("good"), slice_str("none"), slice_str("bad"),
+                           slice_str("worse")};
+    struct asd_store_get get;
+
+    for (unsigned i = 0; i < 4; i++) {
+        if (i != 1) {
+            assert_int_equal(asd_fixture_set(f, (const char *)keys[i].data, "inline", 6), 0);
+        }
+    }
+    index_double_corrupt(f->index,
+                         slice_str("\x10"
+                                   "bad"),
+                         4);
+    index_double_corrupt(f->index, slice_str("\x10worse"), 4);
+    assert_int_equal(wait_read(f, asd_store_exists(f->front, &get, keys, 4, 0, on_read)),
+                     ERR_CORRUPT);
+    assert_true(slice_eq(get.failed_key, slice_str("bad")));
+    assert_true(get.op.err.msg[0] != '\0');
+    asd_store_get_release(&get);
+    assert_int_equal(wait_read(f, asd_store_exists(f->front, &get, keys, 2, 0, on_read)), 0);
+    assert_true(get.exists[0] && !get.exists[1]);
+    asd_store_get_release(&get);
+}
+
 static void an_unreadable_sector_is_an_error_for_that_key_only(void **state)
 {
     struct asd_fixture *f = *state;
@@ -635,6 +700,7 @@ int main(void)
         TEST(many_keys_are_answered_in_order_with_their_checksums),
         TEST(more_bytes_than_a_reply_may_hold_are_refused_before_they_are_read),
         TEST(more_keys_or_parts_than_a_request_may_have_are_refused_at_once),
+        TEST(keys_longer_than_any_there_is_are_refused_at_once),
         TEST(parts_come_in_the_order_asked_for),
         cmocka_unit_test(parts_of_values_in_slabs_are_read_without_a_thread),
         cmocka_unit_test(a_part_of_a_file_that_was_cut_is_an_error_for_its_key),
@@ -649,6 +715,7 @@ int main(void)
         TEST(a_reply_counts_with_all_that_is_around_its_values),
         TEST(flipped_bytes_in_a_slab_are_an_error_for_that_key_only),
         TEST(flipped_bytes_of_an_inline_value_are_an_error),
+        TEST(a_damaged_record_is_named_by_who_asks_whether_it_is_there),
         TEST(an_unreadable_sector_is_an_error_for_that_key_only),
         TEST(verification_tells_good_values_from_bad_ones),
     };
