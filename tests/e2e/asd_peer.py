@@ -3,7 +3,8 @@ import socket
 import struct
 
 APPLY, MULTI_GET = 3, 2
-OK, BUSY = 0, 66
+OK, CORRUPT = 0, 64
+NO_CHECKSUM = b"\1"
 
 
 class Peer:
@@ -67,14 +68,26 @@ def string(data):
     return struct.pack("<I", len(data)) + data
 
 
-def set_values(items):
-    """Apply of a Set for each (key, value), without checksums."""
-    sets = [b"\1" + string(key) + b"\1" + string(value) + b"\1" + b"\0" for key, value in items]
-    return struct.pack("<III", APPLY, 0, len(sets)) + b"".join(reversed(sets)) + b"\1"
+def crc32c(checksum):
+    return b"\3" + struct.pack("<I", checksum)
 
 
-def set_value(key, value):
-    return set_values([(key, value)])
+def apply_of(updates):
+    return struct.pack("<III", APPLY, 0, len(updates)) + b"".join(reversed(updates)) + b"\1"
+
+
+def set_values(items, checksum=NO_CHECKSUM):
+    """Apply of a Set for each (key, value)."""
+    return apply_of([b"\1" + string(key) + b"\1" + string(value) + checksum + b"\0"
+                     for key, value in items])
+
+
+def set_value(key, value, checksum=NO_CHECKSUM):
+    return set_values([(key, value)], checksum)
+
+
+def delete_values(keys):
+    return apply_of([b"\1" + string(key) + b"\0" for key in keys])
 
 
 def multi_get(*keys):

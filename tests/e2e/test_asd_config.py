@@ -6,6 +6,8 @@ import signal
 import subprocess
 import tempfile
 
+from asd_peer import (CORRUPT, OK, Peer, crc32c, delete_values, multi_get, set_value, set_values,
+                      slowness)
 from asd_process import AsdProcess
 from harness import BIN, wait_for
 
@@ -159,10 +161,70 @@ def reloads(folder):
         assert " info " not in said and " warn " not in said, said
 
 
+def changes(asd, **keys):
+    """As the log says, too."""
+    asd.configure(**keys)
+    said = asd.reload()
+    assert f"changed={len(keys)} need_restart=0" in said, said
+    for key in keys:
+        assert f"key={key}" in said, said
+
+
+def slow_requests_are_told_from_now_on(asd, peer):
+    assert peer.call(slowness(0.01))[0] == OK
+    assert peer.call(multi_get(b"a"))[0] == OK
+    assert asd.metric("asd_slow_requests_total") == 0 and "slow request" not in asd.log()
+    changes(asd, slow_request_ms=1)
+    assert peer.call(multi_get(b"b"))[0] == OK
+    assert asd.metric("asd_slow_requests_total") == 1
+    assert re.search(r'slow request op=MultiGet ms=\d+ key="b"', asd.log()), asd.log()
+    assert peer.call(slowness(0))[0] == OK  # slow itself, maybe
+    changes(asd, slow_request_ms=0)
+
+
+def sent_checksums_are_compared_from_now_on(asd, peer):
+    wrong = set_value(b"bad", b"123456789", crc32c(0xe3069284))
+    assert peer.call(wrong)[0] == OK
+    changes(asd, verify_checksums=True)
+    code, payload = peer.call(wrong)
+    assert code == CORRUPT and b"bad" in payload, (code, payload)
+    assert peer.call(set_value(b"bad", b"123456789", crc32c(0xe3069283)))[0] == OK
+    changes(asd, verify_checksums=False)
+    assert peer.call(wrong)[0] == OK
+
+
+def slabs_are_emptied_from_now_on(asd, peer):
+    keys = [b"%03d" % i for i in range(200)]
+    for first in range(0, len(keys), 10):
+        items = [(key, key * 20_000) for key in keys[first:first + 10]]
+        assert peer.call(set_values(items))[0] == OK
+    slabs = asd.metric("asd_slabs")
+    assert slabs > 8, slabs  # 12 MB in slabs of a MiB
+    kept = keys[::20]
+    assert peer.call(delete_values([key for key in keys if key not in kept]))[0] == OK
+    assert asd.metric("asd_moves_total") == 0
+    changes(asd, evacuation_rate="1GiB")
+    wait_for("slabs to be emptied", lambda: asd.metric("asd_slabs_evacuated_total") > 3)
+    assert asd.metric("asd_moves_total") > 3
+    for key in kept:
+        code, payload = peer.call(multi_get(key))
+        assert code == OK and key * 20_000 in payload, (key, code)
+
+
+def each_live_setting_takes_effect(folder):
+    with AsdProcess(folder, "set", slow_request_ms=0, verify_checksums=False, evacuation_rate=0,
+                    slab_size="1MiB") as asd:
+        peer = Peer(asd.port)
+        slow_requests_are_told_from_now_on(asd, peer)
+        sent_checksums_are_compared_from_now_on(asd, peer)
+        slabs_are_emptied_from_now_on(asd, peer)
+
+
 with tempfile.TemporaryDirectory(prefix="alba-e2e-") as name:
     folder = pathlib.Path(name)
     live = help_of_every_key()
     checks(folder)
     starts(folder)
     reloads(folder)
+    each_live_setting_takes_effect(folder)
 print("ok; live keys:", ", ".join(live))
