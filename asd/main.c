@@ -82,7 +82,7 @@ static void collect(struct metric_collector *collector, struct buf *out)
               "Large requests, coming or running.");
     put_gauge(out, "asd_reply_memory_bytes", s.result_bytes, "Values read and not sent yet.");
     put_gauge(out, "asd_reads_waiting", s.reads_waiting, "For memory of replies.");
-    put_counter(out, "asd_applies_total", s.applies, "Transactions done.");
+    put_counter(out, "asd_applies_total", s.applies, "Transactions, refused ones too.");
     put_counter(out, "asd_asserts_failed_total", s.asserts_failed, "Refused by an assert.");
     put_counter(out, "asd_refused_full_total", s.refused_full, "Refused for want of space.");
     put_counter(out, "asd_refused_checksum_total", s.refused_checksum,
