@@ -178,42 +178,91 @@ static void act(struct fixture *f, unsigned what)
     loop_fixture_run_ms(&f->base.base, GRACE_MS); /* to destroy what may be destroyed */
 }
 
-struct slow_get {
+/* A value whole, which is checked, or parts of it, which nothing but the pin keeps right. */
+struct slow_read {
     struct asd_store_get get;
+    struct asd_store_partial partial;
     struct slice key;
     bool done;
     int rc;
 };
 
+static const struct asd_part parts[] = {{BYTES - 3000, 3000}, {7, 9000}};
+
 static void on_get(struct asd_store_op *op, int rc)
 {
-    struct slow_get *g = container_of(op, struct slow_get, get.op);
+    struct slow_read *r = container_of(op, struct slow_read, get.op);
 
-    g->rc = rc;
-    g->done = true;
+    r->rc = rc;
+    r->done = true;
 }
 
-static void check_get(const struct slow_get *g, enum point point, unsigned what)
+static void on_partial(struct asd_store_op *op, int rc)
 {
-    bool old = point == AT_THE_DISK || (what & (DELETE | OVERWRITE)) == 0;
-    const struct asd_store_value *v = &g->get.values[0];
-    uint8_t *data;
+    struct slow_read *r = container_of(op, struct slow_read, partial.op);
 
-    assert_int_equal(g->rc, 0);
-    if (!old && (what & OVERWRITE) == 0) {
-        assert_int_equal(v->rc, ERR_NOT_FOUND);
-        return;
+    r->rc = rc;
+    r->done = true;
+}
+
+static void begin_read(struct fixture *f, struct slow_read *r, bool by_parts)
+{
+    struct asd_front *front = asd_store_front(f->base.store);
+
+    *r = (struct slow_read){.key = slice_str("key")};
+    assert_int_equal(by_parts
+                         ? asd_store_partial(front, &r->partial, r->key, parts, 2, 0, on_partial)
+                         : asd_store_get(front, &r->get, &r->key, 1, 0, on_get),
+                     0);
+}
+
+static void check_get(const struct asd_store_get *get, int rc, const uint8_t *data)
+{
+    const struct asd_store_value *v = &get->values[0];
+
+    assert_int_equal(rc, 0);
+    assert_int_equal(v->rc, data == NULL ? ERR_NOT_FOUND : 0);
+    if (data != NULL) {
+        assert_int_equal(v->bytes, BYTES);
+        assert_memory_equal(v->data, data, BYTES);
     }
-    assert_int_equal(v->rc, 0);
-    data = asd_fixture_bytes(old ? 1 : 2, BYTES);
-    assert_int_equal(v->bytes, BYTES);
-    assert_memory_equal(v->data, data, BYTES);
-    free(data);
 }
 
-static void delay_read(enum point point, unsigned what)
+static void check_parts(const struct asd_store_partial *partial, int rc, const uint8_t *data)
 {
-    struct slow_get g = {.key = slice_str("key")};
+    assert_int_equal(rc, data == NULL ? ERR_NOT_FOUND : 0);
+    if (data != NULL) {
+        assert_int_equal(partial->data_bytes, parts[0].bytes + parts[1].bytes);
+        assert_memory_equal(partial->data, data + parts[0].offset, parts[0].bytes);
+        assert_memory_equal(partial->data + parts[0].bytes, data + parts[1].offset, parts[1].bytes);
+    }
+}
+
+/* What the reader is to be told; NULL: that there is nothing. free() it. */
+static uint8_t *expected(enum point point, unsigned what)
+{
+    if (point == AT_THE_DISK || (what & (DELETE | OVERWRITE)) == 0) {
+        return asd_fixture_bytes(1, BYTES);
+    }
+    return (what & OVERWRITE) != 0 ? asd_fixture_bytes(2, BYTES) : NULL;
+}
+
+static void end_read(struct fixture *f, struct slow_read *r, bool by_parts, const uint8_t *data)
+{
+    loop_fixture_run_until(&f->base.base, &r->done);
+    if (by_parts) {
+        check_parts(&r->partial, r->rc, data);
+        asd_store_partial_release(&r->partial);
+    } else {
+        check_get(&r->get, r->rc, data);
+        asd_store_get_release(&r->get);
+    }
+}
+
+static void delay_read(enum point point, unsigned what, bool by_parts)
+{
+    uint8_t *data = expected(point, what);
+    struct slow_read r;
     struct fixture f;
     unsigned destroyed;
 
@@ -221,7 +270,7 @@ static void delay_read(enum point point, unsigned what)
     fill(&f);
     asd_fixture_settle(&f.base);
     gate_arm(&f.gate, point);
-    assert_int_equal(asd_store_get(asd_store_front(f.base.store), &g.get, &g.key, 1, 0, on_get), 0);
+    begin_read(&f, &r, by_parts);
     gate_wait_held(&f.gate);
     act(&f, what);
     destroyed = gate_open(&f.gate);
@@ -229,31 +278,34 @@ static void delay_read(enum point point, unsigned what)
         assert_int_equal(destroyed, 0);
         assert_int_equal(asd_store_stats(f.base.store).slabs_unlinked, 0);
     }
-    loop_fixture_run_until(&f.base.base, &g.done);
-    check_get(&g, point, what);
-    asd_store_get_release(&g.get);
+    end_read(&f, &r, by_parts, data);
     asd_fixture_settle(&f.base);
     assert_int_equal(asd_store_stats(f.base.store).slabs_unlinked, what == NOTHING ? 0 : 1);
     teardown(&f);
+    free(data);
 }
 
 static const unsigned whats[] = {
     NOTHING, DELETE, OVERWRITE, EMPTY, EMPTY | DELETE, EMPTY | OVERWRITE, DELETE | OVERWRITE};
 
+static void delay_reads(enum point point)
+{
+    for (unsigned i = 0; i < sizeof(whats) / sizeof(whats[0]); i++) {
+        delay_read(point, whats[i], false);
+        delay_read(point, whats[i], true);
+    }
+}
+
 static void a_read_that_waits_for_the_disk_gets_the_old_bytes(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < sizeof(whats) / sizeof(whats[0]); i++) {
-        delay_read(AT_THE_DISK, whats[i]);
-    }
+    delay_reads(AT_THE_DISK);
 }
 
 static void a_read_whose_look_up_is_out_of_date_gets_what_the_key_holds(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < sizeof(whats) / sizeof(whats[0]); i++) {
-        delay_read(BEHIND_THE_LOOK_UP, whats[i]);
-    }
+    delay_reads(BEHIND_THE_LOOK_UP);
 }
 
 int main(void)
