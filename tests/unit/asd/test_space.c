@@ -9,10 +9,12 @@
 
 #include <cmocka.h>
 
+#include "asd/space.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
+#include "loop/ring.h"
 
 enum { LARGE = 40000 };
 
@@ -85,17 +87,38 @@ struct fixture {
     struct gate gate;
 };
 
-static int setup(void **state)
+static struct fixture *fixture_new(bool real)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
-    struct err e;
 
-    asd_fixture_init(&f->base, false, 3);
-    f->base.options.slab_bytes = 200000;
-    f->base.options.read_threads = 4;
+    asd_fixture_init(&f->base, real, 3);
     assert_int_equal(pthread_mutex_init(&f->gate.lock, NULL), 0);
     assert_int_equal(pthread_cond_init(&f->gate.changed, NULL), 0);
+    return f;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = fixture_new(false);
+    struct err e;
+
+    f->base.options.slab_bytes = 200000;
+    f->base.options.read_threads = 4;
     crash_disk_set_hook(f->base.disk, on_io, &f->gate);
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    *state = f;
+    return 0;
+}
+
+/* A real disk, parts read by io_uring where there is one, slabs emptied as soon as may be. */
+static int setup_real(void **state)
+{
+    struct fixture *f = fixture_new(true);
+    struct err e;
+
+    f->base.options.slab_bytes = 4 * 1048576;
+    f->base.options.ring_depth = 8;
+    f->base.options.evacuation_rate = UINT64_C(1) << 40;
     assert_int_equal(asd_fixture_open(&f->base, &e), 0);
     *state = f;
     return 0;
@@ -292,11 +315,15 @@ static void a_read_whose_look_up_is_out_of_date_looks_up_again(void **state)
     free(other);
 }
 
-/* Threads read while values are replaced, deleted and punched: every full answer is one of
- * the values that were there. The bytes of a value all say which one it is. */
+/* Parts are read while values are replaced, deleted, moved, punched, their slabs unlinked: every
+ * full answer is one value that its key had. All bytes of a value are the same and say whose. */
+enum { STORM_KEYS = 6, STORM_HOT_KEYS = 4, STORM_READS = 20000, STORM_WRITES_MAX = 50000 };
+
 struct storm {
     struct fixture *f;
-    unsigned left;
+    uint32_t value_bytes;
+    bool is_over;
+    unsigned begun;
     unsigned running;
     unsigned answers;
     unsigned wrong;
@@ -305,23 +332,29 @@ struct storm {
 struct storm_read {
     struct asd_store_partial partial;
     struct storm *storm;
-    struct asd_part part;
+    struct asd_part parts[2];
     char key[2];
 };
 
 static void storm_next(struct storm_read *r);
 
+static uint8_t storm_byte(unsigned key, unsigned version)
+{
+    return (uint8_t)(1 + key + version % 40 * STORM_KEYS);
+}
+
 static void on_storm(struct asd_store_op *op, int rc)
 {
     struct storm_read *r = container_of(op, struct storm_read, partial.op);
+    const uint8_t *data = r->partial.data;
     struct storm *s = r->storm;
 
     s->running--;
     if (rc == 0) {
         s->answers++;
-        for (size_t i = 0; i < r->partial.data_bytes; i++) {
-            s->wrong += r->partial.data[i] != r->partial.data[0] || r->partial.data[i] == 0;
-        }
+        s->wrong += data[0] == 0 || (data[0] - 1) % STORM_KEYS != r->key[0] - 'a';
+        s->wrong += r->partial.data_bytes != (size_t)r->parts[0].bytes + r->parts[1].bytes;
+        s->wrong += memcmp(data, data + 1, r->partial.data_bytes - 1) != 0;
     } else if (rc != ERR_NOT_FOUND) {
         s->wrong++;
     }
@@ -331,24 +364,41 @@ static void on_storm(struct asd_store_op *op, int rc)
 
 static void storm_next(struct storm_read *r)
 {
-    if (r->storm->left == 0) {
+    struct storm *s = r->storm;
+
+    if (s->is_over) {
         return;
     }
-    r->storm->left--;
-    r->storm->running++;
-    r->key[0] = (char)('a' + r->storm->left % 4);
-    r->part = (struct asd_part){r->storm->left * 37 % 20000, 5000};
-    assert_int_equal(asd_store_partial(r->storm->f->base.front, &r->partial, slice_str(r->key),
-                                       &r->part, 1, 0, on_storm),
+    s->begun++;
+    s->running++;
+    r->key[0] = (char)('a' + s->begun % STORM_KEYS);
+    r->parts[0] = (struct asd_part){s->begun * 37 % (s->value_bytes - 5000), 5000};
+    r->parts[1] = (struct asd_part){s->value_bytes - 3000, 3000};
+    assert_int_equal(asd_store_partial(s->f->base.front, &r->partial, slice_str(r->key), r->parts,
+                                       2, 0, on_storm),
                      0);
 }
 
-static void reads_in_a_storm_of_overwrites_never_see_a_hole(void **state)
+/* Most writes go to a few keys. The others stay long enough for their slabs to be emptied. */
+static void storm_write(struct storm *s, unsigned n, uint8_t *buffer)
 {
-    struct fixture *f = *state;
-    struct storm storm = {.f = f, .left = 20000};
+    unsigned key =
+        n % 25 == 0 ? STORM_HOT_KEYS + n / 25 % (STORM_KEYS - STORM_HOT_KEYS) : n % STORM_HOT_KEYS;
+    const char name[2] = {(char)('a' + key), '\0'};
+
+    memset(buffer, storm_byte(key, n), s->value_bytes);
+    assert_int_equal(n % 7 == 6 ? asd_fixture_delete(&s->f->base, name)
+                                : asd_fixture_set(&s->f->base, name, buffer, s->value_bytes),
+                     0);
+}
+
+/* Until so much has been read, punched, unlinked, and so many slabs emptied. */
+static void storm_rage(struct fixture *f, uint32_t value_bytes, unsigned emptied_min)
+{
+    struct storm storm = {.f = f, .value_bytes = value_bytes};
     struct storm_read reads[8] = {0};
-    uint8_t *value = mem_alloc(LARGE);
+    uint8_t *value = mem_alloc(value_bytes);
+    struct asd_store_stats stats = {0};
     unsigned n = 0;
 
     for (unsigned i = 0; i < 8; i++) {
@@ -356,20 +406,56 @@ static void reads_in_a_storm_of_overwrites_never_see_a_hole(void **state)
         storm_next(&reads[i]);
     }
     while (storm.running > 0) {
-        char key[2] = {(char)('a' + n % 4), '\0'};
-
-        memset(value, (int)(1 + n % 255), LARGE);
-        assert_int_equal(n % 7 == 6 ? asd_fixture_delete(&f->base, key)
-                                    : asd_fixture_set(&f->base, key, value, LARGE),
-                         0);
-        n++;
+        storm_write(&storm, n++, value);
+        assert_true(n < STORM_WRITES_MAX);
+        stats = asd_store_stats(f->base.store);
+        storm.is_over = storm.begun >= STORM_READS && n > 100 && stats.punches > 50 &&
+                        stats.slabs_unlinked >= 5 && stats.slabs_evacuated >= emptied_min;
     }
-    printf("%u reads of a value, %u writes\n", storm.answers, n);
+    printf("%u reads of a value, %llu without a thread, %u writes, %llu punches, %llu moves, "
+           "%llu slabs unlinked, %llu of them emptied\n",
+           storm.answers, (unsigned long long)stats.reads_hot, n, (unsigned long long)stats.punches,
+           (unsigned long long)stats.moves, (unsigned long long)stats.slabs_unlinked,
+           (unsigned long long)stats.slabs_evacuated);
     assert_int_equal(storm.wrong, 0);
     assert_true(storm.answers > 1000);
-    assert_true(n > 100);
+    assert_int_equal(stats.bad_values, 0);
     asd_fixture_settle(&f->base);
     free(value);
+}
+
+static void reads_in_a_storm_of_overwrites_never_see_a_hole(void **state)
+{
+    storm_rage(*state, LARGE, 0);
+}
+
+static void on_ring_closed(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static bool has_ring(struct loop_fixture *f)
+{
+    struct ring *ring;
+    bool closed = false;
+
+    if (ring_new(&f->loop, 8, 8, &ring) != 0) {
+        return false;
+    }
+    ring_close(ring, on_ring_closed, &closed);
+    loop_fixture_run_until(f, &closed);
+    return true;
+}
+
+/* Values so large are written past the page cache: who is the first to read one waits for the
+ * disk. */
+static void reads_by_the_ring_in_that_storm_never_see_a_hole(void **state)
+{
+    struct fixture *f = *state;
+    bool ring = has_ring(&f->base.base);
+
+    storm_rage(f, 3 * ASD_SPACE_DIRECT_BYTES_MIN / 2, 5);
+    assert_true(!ring || asd_store_stats(f->base.store).reads_hot > STORM_READS / 4);
 }
 
 /* Who deletes much does not wait an hour for the space, though frees are gathered so long. */
@@ -410,6 +496,8 @@ int main(void)
         TEST(a_read_whose_look_up_is_out_of_date_looks_up_again),
         TEST(much_that_was_freed_is_punched_at_once),
         TEST(reads_in_a_storm_of_overwrites_never_see_a_hole),
+        cmocka_unit_test_setup_teardown(reads_by_the_ring_in_that_storm_never_see_a_hole,
+                                        setup_real, teardown),
     };
     int rc;
 
