@@ -4,6 +4,7 @@ import struct
 
 APPLY, MULTI_GET = 3, 2
 OK, CORRUPT = 0, 64
+PREAMBLE = b"aLbA" + struct.pack("<IB", 2, 0)
 NO_CHECKSUM = b"\1"
 
 
@@ -19,7 +20,10 @@ class Peer:
             self.hello()
 
     def hello(self):
-        self.sock.sendall(b"aLbA" + struct.pack("<IB", 2, 0))
+        self.sock.sendall(PREAMBLE)
+        self.welcome()
+
+    def welcome(self):
         code, length = struct.unpack("<iI", self.read(8))
         assert code == OK, f"refused with {code}"
         return self.read(length)

@@ -11,7 +11,8 @@ NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
 LABEL = NAME + r'="(?:[^"\\\n]|\\["\\n])*"'
 HELP = re.compile(rf"# HELP ({NAME}) \S.*")
 TYPE = re.compile(rf"# TYPE ({NAME}) (counter|gauge|histogram)")
-SAMPLE = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?\d+(?:\.\d+)?(?:e[-+]\d+)?|\+Inf)")
+NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?|\+Inf"
+SAMPLE = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)\}})? ({NUMBER})")
 KIB = 1024
 
 

@@ -10,7 +10,7 @@ import struct
 import tempfile
 import time
 
-from asd_peer import OK, Peer, multi_get, set_value, slowness
+from asd_peer import MULTI_GET, OK, PREAMBLE, Peer, multi_get, set_value, slowness
 from asd_process import AsdProcess
 from harness import wait_for
 
@@ -64,6 +64,41 @@ def half_closed(asd, good):
             assert peer.ended()
             peer.close()
     served(good)
+
+
+def drip(peers, data_of, good):
+    """A byte of each in turn, the good one is served in between."""
+    data = {peer: data_of(peer) for peer in peers}
+    for i in range(len(data[peers[0]])):
+        for peer in peers:
+            peer.sock.sendall(data[peer][i:i + 1])
+        served(good)
+
+
+def slow(asd, good):
+    """Some stop in the middle of their preamble, and are cut off; others send a byte at a time, and
+    are served."""
+    stuck = [Peer(asd.port, hello=False) for _ in range(50)]
+    for peer in stuck:
+        peer.sock.sendall(PREAMBLE[:5])
+    peers = [Peer(asd.port, hello=False) for _ in range(50)]
+    for peer in peers:
+        peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    drip(peers, lambda peer: PREAMBLE, good)
+    for peer in peers:
+        peer.welcome()
+    for body in set_value(b"slow", b"drops"), multi_get(b"small", b"slow"):
+        drip(peers, lambda peer: peer.frame(body), good)
+        for peer in peers:
+            number, code, payload = peer.reply()
+            assert number == peer.next_id - 1 and code == OK, (number, code, payload)
+            assert b"hello" in payload and b"drops" in payload or body[0] != MULTI_GET
+    for peer in stuck:
+        assert peer.ended()
+        served(good)
+    for peer in stuck + peers:
+        peer.close()
+    wait_for("all to be forgotten", lambda: asd.status()["connections"] == 1)
 
 
 def announcers(asd, good):
@@ -128,7 +163,7 @@ def good_client(asd):
     return good
 
 
-def slow(asd, good):
+def slow_requests(asd, good):
     """What takes long is counted, and logged with its key."""
     assert good.call(slowness(0.3))[0] == OK
     served(good)
@@ -145,11 +180,13 @@ def main():
     with tempfile.TemporaryDirectory(prefix="alba-e2e-") as folder:
         folder = pathlib.Path(folder)
         with AsdProcess(folder, "many", max_connections=CONNECTIONS + 10) as asd:
-            steady(asd, good_client(asd), many)
+            # less than 210 bytes stay of each of 30000 connections
+            steady(asd, good_client(asd), many, growth_kib=6 << 10)
             asd.stop()
-        with AsdProcess(folder, "few", max_connections=64, slow_request_ms=250) as asd:
+        with AsdProcess(folder, "few", max_connections=110, slow_request_ms=250) as asd:
             good = good_client(asd)
-            slow(asd, good)
+            slow_requests(asd, good)
+            steady(asd, good, slow, times=1, growth_kib=6 << 10)
             steady(asd, good, too_many)
             steady(asd, good, half_closed)
             asd.stop()
