@@ -23,7 +23,7 @@ KIB, MIB = 1 << 10, 1 << 20
 class Asd:
     """An alba-asd with a fresh home."""
 
-    def __init__(self, scratch, name):
+    def __init__(self, scratch, name, **settings):
         self.scratch = scratch
         self.name = name
         self.home = scratch.dir / name
@@ -32,7 +32,8 @@ class Asd:
         self.config = scratch.dir / f"{name}.json"
         self.config.write_text(json.dumps({
             "home": str(self.home), "node_id": "bench", "ips": ["127.0.0.1"], "port": self.port,
-            "http_port": self.http_port, "log_level": "warning", "capacity": "64GiB"}))
+            "http_port": self.http_port, "log_level": "warning", "capacity": "64GiB",
+            **settings}))
         self.start()
 
     def start(self):
@@ -49,8 +50,8 @@ class Asd:
         return run_json(BIN / "kv_load", "asd", self.port, op, clients, seconds, value_bytes, keys,
                         self.pid, *prio)
 
-    def side(self, op, clients, value_bytes, keys, prepare=None):
-        return Side("alba-asd", lambda s: self.load(op, clients, value_bytes, keys, s),
+    def side(self, op, clients, value_bytes, keys, prepare=None, name="alba-asd"):
+        return Side(name, lambda s: self.load(op, clients, value_bytes, keys, s),
                     lambda: [self.pid], lambda: [self.http_port], prepare)
 
 
@@ -79,6 +80,18 @@ def hot_gets(scratch):
     asd.load("get", 50, 4 * KIB, HOT_KEYS, 1)
     return [asd.side("get", 50, 4 * KIB, HOT_KEYS),
             redis.side("redis GET", "get", 50, 4 * KIB, HOT_KEYS)]
+
+
+def loops(scratch):
+    """What the hand-over between loops costs: an ASD with two beside an ASD with one."""
+    sides = []
+    for threads in (2, 1):
+        asd = Asd(scratch, f"asd-threads-{threads}", threads=threads)
+        asd.load("fill", 64, 4 * KIB, HOT_KEYS, 0)
+        asd.restart()
+        asd.load("get", 64, 4 * KIB, HOT_KEYS, 1)
+        sides.append(asd.side("get", 64, 4 * KIB, HOT_KEYS, name=f"threads {threads}"))
+    return sides
 
 
 def durable_puts(scratch):
@@ -143,6 +156,7 @@ def high_beside_low(scratch, low_op, low_clients, low_keys):
 
 ROWS = [
     Row("4 KiB gets, hot, 50 clients", "ops_per_s", hot_gets, "≥ 0.6"),
+    Row("4 KiB gets, hot, 64 clients, by two loops", "daemon_cpu_us_per_op", loops, "≤ 1.1"),
     Row("4 KiB durable puts, 64 clients", "ops_per_s", durable_puts, "≥ 0.5; ≤ 0.1 flushes/op"),
     Row("4 KiB slices of 4 MiB values, uncached, QD32", "ops_per_s", cold_slices,
         "≥ 0.5; ≤ 25 CPU µs/op"),
