@@ -6,7 +6,7 @@
  * judge  in order: asserts against committed state and what earlier members did
  * build  index batch: values, frees of what they replace, slab records, usage
  * flush  fdatasync of each slab written, then the index batch, synced
- * publish the frees
+ * publish the mark, then the frees
  *
  * - no space for a value, or its checksum is wrong: that member gets ERR_FULL or ERR_CHECKSUM, its
  *   ranges are freed in this batch;
@@ -374,8 +374,14 @@ static int batch_flush(struct commit_batch *b, struct err *e)
     b->commit->used_bytes = b->used_bytes;
     b->commit->number++;
     atomic_store_explicit(&counters->used_bytes, b->used_bytes, memory_order_relaxed);
-    asd_space_publish(&b->store->space, &b->frees);
-    return asd_mark_write(&b->store->mark, b->commit->number, e);
+    rc = asd_mark_write(&b->store->mark, b->commit->number, e);
+    if (rc == 0) { /* nothing is given back that the mark does not know of */
+        if (b->has_moves) {
+            atomic_store(&b->store->moved, true);
+        }
+        asd_space_publish(&b->store->space, &b->frees);
+    }
+    return rc;
 }
 
 static int batch_run(struct commit_batch *b, struct err *e)

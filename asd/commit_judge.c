@@ -116,6 +116,7 @@ static int judge_move(struct commit_batch *b, struct commit_member *m)
         return err_set(&m->apply->op.err, ERR_ASSERT_FAILED, "changed by this commit");
     }
     state->now = c;
+    b->has_moves = true;
     return 0;
 }
 

@@ -39,6 +39,7 @@ struct commit_batch {
     struct list frees;
     uint64_t used_bytes;
     uint64_t slab_write_bytes;
+    bool has_moves;
     struct buf scratch; /* index key */
     struct buf record;
 };

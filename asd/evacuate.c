@@ -234,6 +234,12 @@ static bool is_over(const struct asd_store *store)
     return store->closing || store->failed;
 }
 
+/* Without the mark an index that lost a move could not be told from a sound one. */
+static bool is_allowed(struct asd_store *store)
+{
+    return store->evacuation.rate != 0 && store->mark.fd >= 0;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     step_start(container_of(timer, struct asd_evacuation, timer));
@@ -359,7 +365,7 @@ static void step_start(struct asd_evacuation *v)
     struct asd_store *store = store_of(v);
 
     v->state = ASD_EVACUATE_IDLE;
-    if (is_over(store) || v->rate == 0) {
+    if (is_over(store) || !is_allowed(store)) {
         return;
     }
     if (!v->has_slab) {
@@ -392,7 +398,7 @@ void asd_evacuate_soon(struct asd_store *store)
     struct asd_evacuation *v = &store->evacuation;
     uint64_t slab;
 
-    if (v->state == ASD_EVACUATE_IDLE && !is_over(store) && v->rate != 0 &&
+    if (v->state == ASD_EVACUATE_IDLE && !is_over(store) && is_allowed(store) &&
         (v->has_slab || asd_space_pick_sparse(&store->space, &slab))) {
         wait_ms(v, store->punch_delay_ms);
     }
@@ -407,7 +413,7 @@ bool asd_evacuate_is_busy(struct asd_store *store)
     if (state != ASD_EVACUATE_IDLE) {
         return !atomic_load(&v->again);
     }
-    return !atomic_load(&v->stop) && !atomic_load(&store->failed) && v->rate != 0 &&
+    return !atomic_load(&v->stop) && !atomic_load(&store->failed) && is_allowed(store) &&
            asd_space_pick_sparse(&store->space, &slab);
 }
 

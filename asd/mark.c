@@ -156,6 +156,13 @@ int asd_mark_write(struct asd_mark *mark, uint64_t commit, struct err *e)
     return rc == 0 ? 0 : err_set(e, rc, "commits");
 }
 
+int asd_mark_flush(struct asd_mark *mark, struct err *e)
+{
+    int rc = mark->fd < 0 ? 0 : mark->io->ops->fdatasync(mark->io, mark->fd);
+
+    return rc == 0 ? 0 : err_set(e, rc, "commits");
+}
+
 void asd_mark_close(struct asd_mark *mark)
 {
     if (mark->fd >= 0) {

@@ -4,7 +4,7 @@
  * them. So after every durable commit its number is written here, not flushed: it costs no
  * device flush, is exact after a kill, and after a power loss it is at most as old as the
  * kernel's write-back. It is never ahead of what was durable. Layout: FORMAT.md, "commits".
- * Blocking calls, one thread at a time. */
+ * Blocking calls; one thread writes while another flushes, else one thread at a time. */
 #ifndef ASD_MARK_H
 #define ASD_MARK_H
 
@@ -28,6 +28,8 @@ int asd_mark_read(const struct asd_home *home, uint64_t *ret_commit, struct err 
 int asd_mark_open(struct asd_mark *mark, const struct asd_home *home, struct err *e);
 /* Commit `commit` is durable. */
 int asd_mark_write(struct asd_mark *mark, uint64_t commit, struct err *e);
+/* What was written is durable. */
+int asd_mark_flush(struct asd_mark *mark, struct err *e);
 void asd_mark_close(struct asd_mark *mark); /* flushes; {.fd = -1} is fine */
 
 /* One slot as bytes. */

@@ -4,6 +4,9 @@
  * dead slabs: remove slab, free and name records (synced) -> unlink
  * frees:      punch -> fdatasync of each slab punched -> remove free records (not synced)
  *
+ * Before either, the mark is flushed if values were moved: nobody touched these, so their old
+ * copies are given back only when an index that lost the move is sure to be told from a sound one.
+ *
  * A crash anywhere repeats the step (FORMAT.md, "What a crash may leave"). A punch that finds
  * no space for the file system's own records is tried again; any other failure takes the store
  * out of service. */
@@ -38,14 +41,31 @@ static int delete_places(struct asd_index *index, struct asd_internal_key first,
                                delete_visited, batch, e);
 }
 
+/* Called when what is to be given back has been taken: `moved` was set before it came. */
+static int moves_settle(struct asd_store *store, struct err *e)
+{
+    int rc;
+
+    if (!atomic_exchange(&store->moved, false)) {
+        return 0;
+    }
+    rc = asd_mark_flush(&store->mark, e);
+    if (rc != 0) {
+        atomic_store(&store->moved, true);
+    }
+    asd_count(&store->counters.fdatasyncs, 1);
+    return rc;
+}
+
 static int drop_slab(struct asd_store *store, struct asd_slab *slab, struct err *e)
 {
     uint64_t n = slab->number;
     struct asd_internal_key key = asd_key_slab(n);
     struct asd_index_batch batch = {0};
     struct asd_index *index = store->index;
-    int rc = delete_places(index, asd_key_free(n, 0), asd_key_free(n + 1, 0), &batch, e);
+    int rc = moves_settle(store, e);
 
+    rc = rc != 0 ? rc : delete_places(index, asd_key_free(n, 0), asd_key_free(n + 1, 0), &batch, e);
     /* Of names only stale ones are left: of software that did not know them, of damaged values. */
     rc = rc != 0 ? rc : delete_places(index, asd_key_name(n, 0), asd_key_name(n + 1, 0), &batch, e);
     if (rc == 0) {
@@ -162,7 +182,8 @@ static int reclaim_frees(struct asd_store *store, struct err *e)
         frees[n++] = container_of(link, struct asd_free, link);
     }
     qsort(frees, n, sizeof(frees[0]), by_place);
-    rc = punch_all(store, frees, n, &done, e);
+    rc = moves_settle(store, e);
+    rc = rc != 0 ? rc : punch_all(store, frees, n, &done, e);
     if (rc == -ENOSPC) {
         store->reclaim_again = true;
         rc = 0;

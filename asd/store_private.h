@@ -63,7 +63,8 @@ struct asd_store {
     struct asd_home *home;
     struct asd_index *index;
     struct asd_space space;
-    struct asd_mark mark; /* commit thread */
+    struct asd_mark mark; /* written by the commit thread, flushed by the reclaim thread */
+    atomic_bool moved;    /* there are moves that the mark was not flushed behind */
     struct asd_counters counters;
     struct asd_results results;
     struct asd_health_state health;
