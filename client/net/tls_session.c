@@ -258,7 +258,10 @@ ssize_t net_tls_write(struct net_tls_session *session, const uint8_t *data, size
         return result;
     }
     result = judge(session, result);
-    CHECK(result != 0); /* there is room, and nothing is read to write */
+    if (result == 0) { /* there is room; OpenSSL reads to write only to end what the peer began */
+        return err_say(&session->err, ERR_TLS,
+                       "TLS: the peer stops within a message of the protocol");
+    }
     return result;
 }
 

@@ -10,6 +10,7 @@
 
 #include "net/tls.h"
 #include "unit/net/certs_fixture.h"
+#include "unit/net/tls_raw.h"
 
 enum { BIG = 3 * NET_TLS_RECORD_BYTES };
 
@@ -436,6 +437,61 @@ static void whoever_speaks_something_else_is_told_from_an_attack(void **state)
     assert_string_equal(why(f->client), "TLS: the peer speaks something else");
 }
 
+/* ---- whose certificate is good, but not what it says ---- */
+
+static void raw_say(struct fixture *f, struct tls_raw *raw)
+{
+    int n = BIO_read(SSL_get_wbio(raw->ssl), f->up.data + f->up.to, (int)(PIPE_BYTES - f->up.to));
+
+    assert_true(n > 0);
+    f->up.to += (size_t)n;
+}
+
+static void raw_hear(struct fixture *f, struct tls_raw *raw)
+{
+    size_t bytes;
+
+    take_out(f->server, &f->down);
+    bytes = f->down.to - f->down.from;
+    assert_int_equal(BIO_write(SSL_get_rbio(raw->ssl), f->down.data + f->down.from, (int)bytes),
+                     bytes);
+    f->down.from += bytes;
+}
+
+static void meet_raw(struct fixture *f, struct tls_raw *raw)
+{
+    forget_sessions(f);
+    f->server = net_tls_session_new(f->server_tls, NULL);
+    tls_raw_init(raw, f->client_tls);
+    assert_int_equal(SSL_do_handshake(raw->ssl), -1);
+    raw_say(f, raw);
+    assert_true(give(&f->up, f->server, SIZE_MAX));
+    assert_int_equal(net_tls_handshake(f->server), 0);
+    raw_hear(f, raw);
+    assert_int_equal(SSL_do_handshake(raw->ssl), 1);
+    raw_say(f, raw);
+    assert_true(give(&f->up, f->server, SIZE_MAX));
+    assert_int_equal(net_tls_handshake(f->server), 1);
+    assert_int_equal(net_tls_read(f->server, f->got, BIG), 0);
+}
+
+/* OpenSSL then wants to read before it writes. */
+static void who_stops_within_a_message_of_the_protocol_is_not_answered(void **state)
+{
+    static const uint8_t half_key_update[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1};
+    struct fixture *f = *state;
+    struct tls_raw raw;
+
+    meet_raw(f, &raw);
+    f->up.to += tls_raw_record(&raw, SSL3_RT_HANDSHAKE, half_key_update, sizeof half_key_update,
+                               f->up.data + f->up.to);
+    assert_int_equal(hear(f, f->server, &f->up, SIZE_MAX), 0);
+    assert_int_equal(net_tls_write(f->server, f->text, 100), ERR_TLS);
+    assert_string_equal(why(f->server), "TLS: the peer stops within a message of the protocol");
+    assert_int_equal(net_tls_read(f->server, f->got, 1), ERR_TLS);
+    SSL_free(raw.ssl);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -453,6 +509,7 @@ int main(void)
         TEST(the_server_refuses_clients_that_its_ca_does_not_vouch_for),
         TEST(the_client_refuses_servers_that_are_not_who_it_connected_to),
         TEST(whoever_speaks_something_else_is_told_from_an_attack),
+        TEST(who_stops_within_a_message_of_the_protocol_is_not_answered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
