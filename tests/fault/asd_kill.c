@@ -23,7 +23,14 @@
 #include "wire/asd_request.h"
 #include "wire/gather.h"
 
-enum { WRITERS = 24, CALL_MS = 20000, ROUNDS_DEFAULT = 12 };
+enum {
+    WRITERS = 24,
+    CALL_MS = 20000,
+    ROUNDS_DEFAULT = 12,
+    ROUNDS_TO_EMPTY_SLABS = 40, /* so many see every kind of round several times */
+    BYTES_MAX = 60000,          /* on both sides of what is kept inline */
+    DIRECT_BYTES_MAX = 200000,  /* of a quarter; from 64 KiB on past the page cache */
+};
 
 /* What a writer's two keys hold: the same transaction wrote both. */
 struct version {
@@ -57,6 +64,12 @@ struct world {
     unsigned busy;
     unsigned acked;
     unsigned in_doubt;
+    unsigned direct; /* of the acknowledged: values that go past the page cache */
+
+    struct asd_inspection found; /* after the last kill */
+    unsigned rolled;             /* slabs that were begun */
+    unsigned dropped;            /* that held values, and are gone */
+    unsigned emptied;            /* by moving what lived there */
 };
 
 /* ---- writing ---- */
@@ -64,6 +77,11 @@ struct world {
 static uint8_t *bytes_of(const struct writer *w, unsigned key, struct version v)
 {
     return asd_fixture_bytes(v.seq * 1000 + w->number * 2 + key, v.bytes);
+}
+
+static bool is_delete(struct version v)
+{
+    return v.seq % 5 == 0;
 }
 
 static void write_next(struct writer *w);
@@ -81,6 +99,7 @@ static void on_write(struct asd_call *call, int rc)
     if (rc == 0) {
         w->acked = w->sent;
         w->world->acked++;
+        w->world->direct += w->acked.bytes >= 65536 && !is_delete(w->acked);
         write_next(w);
     } else if (!call->maybe_executed) {
         w->sent = w->acked;
@@ -95,20 +114,24 @@ static bool is_silent(const struct writer *w)
     return w->number % 4 == 0 && (w->wrote || w->world->round % 8 != w->number / 4);
 }
 
-/* Every few writes a delete; lengths on both sides of what is kept inline. */
+static uint32_t some_length(struct rnd *rnd)
+{
+    return (uint32_t)rnd_below(rnd, rnd_below(rnd, 4) == 0 ? DIRECT_BYTES_MAX : BYTES_MAX);
+}
+
+/* Every few writes a delete. */
 static void write_next(struct writer *w)
 {
     struct world *world = w->world;
     struct asd_update updates[2];
     struct asd_request request = {.code = ASD_APPLY,
                                   .apply = {.updates = updates, .update_count = 2}};
-    uint64_t seq = w->sent.seq + 1;
 
     if (world->stop || is_silent(w)) {
         return;
     }
     w->wrote = true;
-    w->sent = (struct version){.seq = seq, .bytes = (uint32_t)rnd_below(&world->rnd, 60000)};
+    w->sent = (struct version){.seq = w->sent.seq + 1, .bytes = some_length(&world->rnd)};
     w->data = mem_alloc((size_t)2 * w->sent.bytes);
     for (unsigned i = 0; i < 2; i++) {
         uint8_t *data = bytes_of(w, i, w->sent);
@@ -118,7 +141,7 @@ static void write_next(struct writer *w)
         free(data);
         updates[i] = (struct asd_update){.key = slice_str(w->keys[i]),
                                          .value = slice_of(at, w->sent.bytes),
-                                         .is_delete = seq % 5 == 0};
+                                         .is_delete = is_delete(w->sent)};
     }
     asd_request_encode(&request, &w->request);
     w->busy = true;
@@ -152,7 +175,7 @@ static void on_read(struct asd_call *call, int rc)
 
 static bool holds(const struct writer *w, const struct asd_reply *reply, struct version v)
 {
-    bool absent = v.seq == 0 || v.seq % 5 == 0;
+    bool absent = is_delete(v); /* 0, too: never written */
     bool same = true;
 
     for (unsigned i = 0; i < 2 && same; i++) {
@@ -214,6 +237,42 @@ static void close_client(struct world *world)
     loop_fixture_run_until(&world->base, &closed);
 }
 
+static const struct asd_inspected_slab *find_slab(const struct asd_inspection *in, uint64_t number)
+{
+    for (size_t i = 0; i < in->slab_count; i++) {
+        if (in->slabs[i].number == number && in->slabs[i].has_file) {
+            return &in->slabs[i];
+        }
+    }
+    return NULL;
+}
+
+static void count_slabs(struct world *world, const struct asd_inspection *now)
+{
+    const struct asd_inspection *before = &world->found;
+
+    for (size_t i = 0; i < now->slab_count; i++) {
+        world->rolled += now->slabs[i].values > 0 && !find_slab(before, now->slabs[i].number);
+    }
+    for (size_t i = 0; i < before->slab_count; i++) {
+        world->dropped += before->slabs[i].values > 0 && !find_slab(now, before->slabs[i].number);
+    }
+}
+
+static void count_emptied(struct world *world)
+{
+    char *path = tempdir_path(world->asd.dir, "asd.log");
+    char line[1024];
+    FILE *log = fopen(path, "r");
+
+    assert_non_null(log);
+    while (fgets(line, sizeof(line), log) != NULL) {
+        world->emptied += strstr(line, "slab emptied") != NULL;
+    }
+    fclose(log);
+    free(path);
+}
+
 /* Whatever it was doing: nothing but what start-up settles, in every record and every byte. */
 static void inspect_home(struct world *world)
 {
@@ -231,7 +290,9 @@ static void inspect_home(struct world *world)
         }
     }
     assert_true(in.is_whole);
-    asd_inspection_release(&in);
+    count_slabs(world, &in);
+    asd_inspection_release(&world->found);
+    world->found = in;
     free(home);
 }
 
@@ -258,6 +319,7 @@ static void one_round(struct world *world)
     loop_fixture_run_ms(&world->base, ms);
     asd_process_kill(&world->asd);
     inspect_home(world);
+    count_emptied(world);
     world->stop = true;
     while (world->busy > 0) {
         uv_run(&world->base.loop, UV_RUN_ONCE);
@@ -289,8 +351,16 @@ static void what_was_acknowledged_survives_every_kill(void **state)
     for (; world->round <= rounds; world->round++) {
         one_round(world);
     }
-    printf("%u acknowledged, %u in doubt\n", world->acked, world->in_doubt);
+    printf("%u acknowledged, %u of them past the page cache, %u in doubt\n", world->acked,
+           world->direct, world->in_doubt);
+    printf("%u slabs begun, %u gone, %u emptied by moving\n", world->rolled, world->dropped,
+           world->emptied);
     assert_true(world->acked > rounds * 10);
+    assert_true(world->direct > 0);
+    if (rounds >= ROUNDS_TO_EMPTY_SLABS) {
+        assert_true(world->rolled > 1 && world->dropped > 0 && world->emptied > 0);
+    }
+    asd_inspection_release(&world->found);
     asd_process_remove(&world->asd);
     loop_fixture_release(&world->base);
     free(world);
