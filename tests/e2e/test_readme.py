@@ -1,9 +1,12 @@
-"""The lines of README.md, as they stand there, in a shell that stops at the first that fails; and
-the tests that asd/TESTS.md names are there."""
+"""The lines of README.md, as they stand there, in a shell that stops at the first that fails; the
+configuration of asd/README.md is good; the tests that asd/TESTS.md names, and what documents link
+to, are there."""
+import json
 import os
 import pathlib
 import re
 import subprocess
+import tempfile
 
 from harness import BIN, Deployment, need
 
@@ -35,11 +38,22 @@ with Deployment(*up[2].split()) as d:
     for word in ("uuid", "asd5", "another", "os-release", "fragments", "redundancy", "clean"):
         assert word in done.stdout, f"{word!r} is not in:\n{done.stdout}"
 
-tests = README.parent / "tests"
-rows = re.findall(r"^\|[^|]*\| `([^`]+)` \| `([^`]+)`", (README.parent / "asd/TESTS.md").read_text(), re.M)
+ROOT = README.parent
+config = json.loads(block((ROOT / "asd/README.md").read_text(), '{"home"'))
+with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+    json.dump(config, file)
+    file.flush()
+    subprocess.run([BIN / "alba-asd", "--check", f"--config={file.name}"], check=True)
+assert "http_port" in config
+
+rows = re.findall(r"^\|[^|]*\| `([^`]+)` \| `([^`]+)`", (ROOT / "asd/TESTS.md").read_text(), re.M)
 assert len(rows) > 30
 for file, test in rows:
-    assert re.search(rf"\b{test}\(", (tests / file).read_text()), f"TESTS.md: no {test} in {file}"
+    source = (ROOT / "tests" / file).read_text()
+    assert re.search(rf"\b{test}\(", source), f"TESTS.md: no {test} in {file}"
 
-for link in re.findall(r"\]\(([^)]+)\)", text):
-    assert (README.parent / link).exists(), f"README.md links to {link}"
+documents = [README, *ROOT.glob("*/*.md"), *ROOT.glob("client/*/*.md")]
+for document in documents:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if "://" not in link:
+            assert (document.parent / link).exists(), f"{document} links to {link}"
