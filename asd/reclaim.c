@@ -8,8 +8,8 @@
  * copies are given back only when an index that lost the move is sure to be told from a sound one.
  *
  * A crash anywhere repeats the step (FORMAT.md, "What a crash may leave"). A punch that finds
- * no space for the file system's own records is tried again; any other failure takes the store
- * out of service. */
+ * no space for the file system's own records, or no descriptor, is tried again; any other failure
+ * takes the store out of service. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 
 enum {
     RUN_FREES_MAX = 1024,
-    RETRY_MS = 10, /* more, after a punch found no space for the file system's own records */
+    RETRY_MS = 10, /* more, after a punch found no space or no descriptor */
 };
 
 /* ---- reclaim thread ---- */
@@ -164,6 +164,12 @@ static int forget_frees(struct asd_store *store, struct asd_free **frees, size_t
     return rc;
 }
 
+/* No space for the file system's own records, too many connections: the disk is sound. */
+static bool is_passing(int rc)
+{
+    return rc == -ENOSPC || rc == -EMFILE || rc == -ENFILE;
+}
+
 static int reclaim_frees(struct asd_store *store, struct err *e)
 {
     struct asd_free **frees;
@@ -184,7 +190,7 @@ static int reclaim_frees(struct asd_store *store, struct err *e)
     qsort(frees, n, sizeof(frees[0]), by_place);
     rc = moves_settle(store, e);
     rc = rc != 0 ? rc : punch_all(store, frees, n, &done, e);
-    if (rc == -ENOSPC) {
+    if (is_passing(rc)) {
         store->reclaim_again = true;
         rc = 0;
     }

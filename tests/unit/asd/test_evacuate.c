@@ -184,6 +184,86 @@ static void with_little_room_in_the_file_system_nothing_is_moved(void **state)
     check_three_emptied(f);
 }
 
+/* ---- what must not end the service ---- */
+
+static struct {
+    struct io_ops ops; /* the disk's, but for open */
+    const struct io_ops *real;
+    atomic_int refused;
+} no_descriptors;
+
+static int open_refused(struct io *io, const char *path, int flags)
+{
+    if (strstr(path, "/slabs/") == NULL) {
+        return no_descriptors.real->open(io, path, flags);
+    }
+    atomic_fetch_add(&no_descriptors.refused, 1);
+    return -EMFILE;
+}
+
+/* The slab's file was not opened since the start. */
+static void without_descriptors_a_range_is_punched_later(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct io *io = crash_disk_io(f->disk);
+
+    fill(f, 0, PER_SLAB + 1);
+    reopen(f);
+    no_descriptors.real = io->ops;
+    no_descriptors.ops = *io->ops;
+    no_descriptors.ops.open = open_refused;
+    atomic_store(&no_descriptors.refused, 0);
+    io->ops = &no_descriptors.ops;
+    assert_int_equal(asd_fixture_delete(f, "k003"), 0);
+    while (atomic_load(&no_descriptors.refused) < 3 && !asd_store_failed(f->store, NULL)) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    assert_false(asd_store_failed(f->store, NULL));
+    assert_int_equal(count_of(f, ASD_KEY_FREE), 1);
+    asd_fixture_close(f);
+    io->ops = no_descriptors.real;
+    reopen(f);
+    check_space(f, PER_SLAB * LARGE_ALIGNED);
+}
+
+/* What software with a fault might leave. */
+static void lower_live_bytes(struct asd_fixture *f, uint64_t slab)
+{
+    struct asd_internal_key key = asd_key_slab(slab);
+    struct asd_index *index = f->options.index;
+    struct asd_index_batch batch = {0};
+    struct asd_index_value value = {0};
+    struct asd_slab_record record;
+    struct buf bytes = {0};
+    struct err e;
+
+    assert_int_equal(index->ops->get(index, asd_internal_slice(&key), &value, &e), 0);
+    assert_int_equal(asd_slab_record_get(asd_internal_slice(&key), value.bytes, &record, &e), 0);
+    index->ops->release(index, &value);
+    record.live_bytes = 4096;
+    asd_slab_record_put(&bytes, asd_internal_slice(&key), &record);
+    asd_index_batch_put(&batch, asd_internal_slice(&key), slice_buf(&bytes), slice_of(NULL, 0));
+    assert_int_equal(index->ops->write(index, &batch, true, &e), 0);
+    asd_index_batch_release(&batch);
+    buf_release(&bytes);
+}
+
+static void a_slab_that_counts_less_than_lives_there_is_left_alone(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    three_sparse_slabs(f);
+    lower_live_bytes(f, 0);
+    reopen(f);
+    evacuate(f);
+    assert_false(asd_store_failed(f->store, NULL));
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 1);
+    assert_int_equal(asd_store_stats(f->store).moves, 2);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+    check_value(f, PER_SLAB - 1);
+    set_seeded(f, "still", 1, LARGE);
+}
+
 /* ---- the mark: an index that lost a move must not pass for a sound one ---- */
 
 /* What the mark says when power is lost now, and nothing that was not flushed is kept. */
@@ -283,6 +363,8 @@ int main(void)
         CRASH(a_slab_with_bytes_that_nobody_names_is_left_alone),
         CRASH(a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start),
         REAL(with_little_room_in_the_file_system_nothing_is_moved),
+        CRASH(without_descriptors_a_range_is_punched_later),
+        CRASH(a_slab_that_counts_less_than_lives_there_is_left_alone),
         CRASH(an_emptied_slab_goes_only_when_the_mark_of_its_moves_is_durable),
         CRASH(a_moved_range_is_punched_only_when_the_mark_of_its_move_is_durable),
         CRASH(without_a_mark_no_slab_is_emptied),
