@@ -356,6 +356,61 @@ static void later_values_follow_in_the_order_of_the_keys(void **state)
     gather_release(&g);
 }
 
+/* The frame of `reply` gives away `data` where it lies, and copies little else. */
+static void expect_borrowed(const struct asd_reply *reply, unsigned version, const uint8_t *data,
+                            size_t data_bytes, unsigned times)
+{
+    struct gather g = {0};
+    const struct iovec *iov;
+    size_t count;
+    size_t bytes;
+    size_t copied;
+    unsigned seen = 0;
+
+    asd_reply_encode(reply, version, 7, &g);
+    gather_finish(&g, &iov, &count, &bytes);
+    copied = bytes;
+    for (size_t i = 0; i < count; i++) {
+        if (iov[i].iov_base == data) {
+            assert_int_equal(iov[i].iov_len, data_bytes);
+            copied -= data_bytes;
+            seen++;
+        }
+    }
+    assert_int_equal(seen, times);
+    assert_true(copied < 100);
+    gather_release(&g);
+}
+
+static void a_reply_borrows_its_large_values(void **state)
+{
+    static uint8_t big[65536];
+    struct asd_value values[] = {{.found = true, .value = slice_of(big, sizeof(big))},
+                                 {.found = false},
+                                 {.found = true, .value = slice_of(big, sizeof(big))}};
+    struct asd_entry entry = {.key = slice_str("k"), .value = slice_of(big, sizeof(big))};
+    struct slice parts[] = {slice_of(big, sizeof(big)), slice_of(big, sizeof(big))};
+    struct asd_reply gets[] = {{.code = ASD_MULTI_GET}, {.code = ASD_MULTI_GET2}};
+    struct asd_reply entries = {.code = ASD_RANGE_ENTRIES};
+    struct asd_reply partial = {.code = ASD_PARTIAL_GET};
+
+    (void)state;
+    entries.entries.items = &entry;
+    entries.entries.count = 1;
+    partial.partial.found = true;
+    partial.partial.parts = parts;
+    partial.partial.part_count = 2;
+    for (unsigned version = ASD_VERSION_1; version <= ASD_VERSION_2; version++) {
+        for (unsigned i = 0; i < 2; i++) {
+            gets[i].values.items = values;
+            gets[i].values.count = 3;
+            expect_borrowed(&gets[i], version, big, sizeof(big), 2);
+        }
+        expect_borrowed(&entries, version, big, sizeof(big), 1);
+        expect_borrowed(&partial, version, big, sizeof(big), 2);
+    }
+}
+
 static void error_replies_have_their_bytes_and_meaning(void **state)
 {
     static const struct {
@@ -472,6 +527,7 @@ int main(void)
         cmocka_unit_test(a_list_cannot_claim_more_than_its_bytes),
         cmocka_unit_test(raw_bytes_lie_behind_the_frame_on_version_1_and_inside_on_2),
         cmocka_unit_test(later_values_follow_in_the_order_of_the_keys),
+        cmocka_unit_test(a_reply_borrows_its_large_values),
         cmocka_unit_test(error_replies_have_their_bytes_and_meaning),
         cmocka_unit_test(an_empty_apply_reply_is_an_empty_list),
         cmocka_unit_test(version_2_frames_stay_as_they_are),
