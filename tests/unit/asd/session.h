@@ -61,23 +61,41 @@ static inline struct session session_open(uv_loop_t *loop, uint16_t port, unsign
     return s;
 }
 
-static inline uint32_t send_request(struct session *s, struct asd_request *request)
+/* The command and its arguments. */
+static inline struct buf body_of(const struct session *s, const struct asd_request *request)
 {
     struct gather g = {0};
-    struct buf b = {0};
+    struct buf body = {0};
     struct asd_v1_tail tail;
-    uint8_t head[ASD_HEAD_BYTES_MAX];
-    uint32_t id = ++s->next_id;
 
     asd_request_encode(request, &g);
     if (s->version == ASD_VERSION_1) {
         asd_v1_request(&g, &tail);
     }
-    buf_put(&b, head, asd_request_head(head, s->version, id, gather_bytes(&g)));
-    gather_flatten(&g, &b);
+    gather_flatten(&g, &body);
+    gather_release(&g);
+    return body;
+}
+
+static inline uint32_t send_body(struct session *s, struct slice body)
+{
+    struct buf b = {0};
+    uint8_t head[ASD_HEAD_BYTES_MAX];
+    uint32_t id = ++s->next_id;
+
+    buf_put(&b, head, asd_request_head(head, s->version, id, body.len));
+    buf_put(&b, body.data, body.len);
     raw_send(s->loop, s->fd, b.data, b.len);
     buf_release(&b);
-    gather_release(&g);
+    return id;
+}
+
+static inline uint32_t send_request(struct session *s, const struct asd_request *request)
+{
+    struct buf body = body_of(s, request);
+    uint32_t id = send_body(s, slice_buf(&body));
+
+    buf_release(&body);
     return id;
 }
 
@@ -103,10 +121,11 @@ static inline struct answer recv_answer(struct session *s)
     return a;
 }
 
-/* One request, its answer; the payload with what version 1 sends behind the frame. */
-static inline struct answer ask(struct session *s, struct asd_request request)
+/* The answer to the only request there is, sent with `id`; the payload with what version 1 sends
+ * behind the frame. */
+static inline struct answer recv_whole_answer(struct session *s, uint32_t id,
+                                              struct asd_request request)
 {
-    uint32_t id = send_request(s, &request);
     struct answer a = recv_answer(s);
 
     if (s->version == ASD_VERSION_2) {
@@ -125,6 +144,13 @@ static inline struct answer ask(struct session *s, struct asd_request request)
         a.payload = rd_of(a.bytes.data + at, a.bytes.len - at);
     }
     return a;
+}
+
+static inline struct answer ask(struct session *s, struct asd_request request)
+{
+    uint32_t id = send_request(s, &request);
+
+    return recv_whole_answer(s, id, request);
 }
 
 static inline struct asd_reply decode(const struct answer *a, uint32_t code)
