@@ -30,8 +30,11 @@ static void read_done(struct pool_work *work, int rc)
 
 static int read_start(struct asd_store_op *op)
 {
-    int rc = pool_submit(op->front->read_pool, &op->work, op->low ? POOL_LOW : POOL_HIGH, op->run,
-                         read_done);
+    int rc;
+
+    op->lacking_bytes = 0; /* a try without a thread may have left it */
+    rc = pool_submit(op->front->read_pool, &op->work, op->low ? POOL_LOW : POOL_HIGH, op->run,
+                     read_done);
 
     op->in_pool = rc == 0;
     return rc == 0 ? 0 : err_set(&op->err, rc, "reads");

@@ -132,7 +132,8 @@ static void entry_damaged(struct asd_store_entry *entry, const struct asd_found 
     entry->value.rc = rc;
 }
 
-/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. */
+/* ERR_NOT_FOUND: gone. ERR_TOO_LARGE: the value is longer than `bytes_max`. ERR_BUSY: memory for
+ * it is lacking. */
 static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, uint64_t bytes_max,
                       struct err *e)
 {
@@ -145,6 +146,10 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
     rc = asd_value_find(store, slice_buf(&key), &found, e);
     if (rc == 0 && found.record.bytes > bytes_max) {
         rc = ERR_TOO_LARGE;
+    } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES &&
+               found.record.bytes > ASD_STORE_ENTRIES_BYTES_MAX &&
+               !asd_results_take(&r->op, found.record.bytes)) {
+        rc = ERR_BUSY;
     } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES) {
         entry->value.rc = asd_read_value(store, &found, &entry->value, e);
     } else if (rc == 0) {
@@ -202,13 +207,29 @@ static uint64_t held_bytes(const struct asd_store_range *r)
     return bytes;
 }
 
+static void range_free(struct asd_store_range *r)
+{
+    for (uint32_t i = 0; i < r->entry_count; i++) {
+        bigmem_free(r->entries[i].value.data);
+    }
+    free(r->entries);
+    if (r->keys != NULL) {
+        buf_release(r->keys);
+    }
+    free(r->keys);
+    r->entries = NULL;
+    r->entry_count = 0;
+    r->keys = NULL;
+}
+
 static void range_work(struct pool_work *work)
 {
     struct asd_store_op *op = container_of(work, struct asd_store_op, work);
     struct asd_store_range *r = container_of(op, struct asd_store_range, op);
+    uint64_t bytes_max =
+        r->kind == ASD_STORE_ENTRIES ? ASD_STORE_ENTRIES_BYTES_MAX : ASD_RESULTS_SMALL_BYTES;
 
-    /* How much it will be is seen when it is there: not much more than this, mostly. */
-    if (!asd_results_take(op, ASD_RESULTS_SMALL_BYTES)) {
+    if (!asd_results_take(op, bytes_max)) {
         return;
     }
     r->keys = mem_zalloc(sizeof(*r->keys));
@@ -216,7 +237,11 @@ static void range_work(struct pool_work *work)
     if (op->rc == 0 && r->kind != ASD_STORE_KEYS) {
         op->rc = range_values(r, &op->err);
     }
-    asd_results_add(op, held_bytes(r));
+    if (asd_results_lacks(op)) {
+        range_free(r); /* from the start again, when there is memory for the first value */
+    } else {
+        asd_results_settle(op, held_bytes(r));
+    }
 }
 
 int asd_store_range(struct asd_front *front, struct asd_store_range *request,
@@ -235,16 +260,6 @@ int asd_store_range(struct asd_front *front, struct asd_store_range *request,
 
 void asd_store_range_release(struct asd_store_range *request)
 {
-    for (uint32_t i = 0; i < request->entry_count; i++) {
-        bigmem_free(request->entries[i].value.data);
-    }
-    free(request->entries);
-    if (request->keys != NULL) {
-        buf_release(request->keys);
-    }
-    free(request->keys);
-    request->entries = NULL;
-    request->entry_count = 0;
-    request->keys = NULL;
+    range_free(request);
     asd_results_give(&request->op);
 }

@@ -66,11 +66,15 @@ void asd_space_free_done(struct asd_space *s, struct asd_free *f)
     int fd;
 
     uv_mutex_lock(&s->lock);
+    fd = slab_put(f->slab);
+    if (fd >= 0) { /* its space comes back with the last descriptor, and not before */
+        uv_mutex_unlock(&s->lock);
+        close_fd(s, fd);
+        uv_mutex_lock(&s->lock);
+    }
     s->pending--;
     s->pending_bytes -= f->bytes;
-    fd = slab_put(f->slab);
     uv_mutex_unlock(&s->lock);
-    close_fd(s, fd);
     free(f);
 }
 
@@ -246,10 +250,10 @@ int asd_space_drop(struct asd_space *s, struct asd_slab *slab, struct err *e)
     int rc = asd_space_unlink(s, slab->number, e);
 
     if (rc == 0) {
+        asd_space_forget(s, slab); /* closes it, which gives its space back */
         uv_mutex_lock(&s->lock);
         s->pending--;
         uv_mutex_unlock(&s->lock);
-        asd_space_forget(s, slab);
     }
     return rc;
 }

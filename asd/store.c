@@ -208,7 +208,7 @@ bool asd_store_failed(const struct asd_store *store, struct err *ret_err)
 
 unsigned asd_store_reads_waiting(const struct asd_store *store)
 {
-    return atomic_load(&store->results.waiting);
+    return atomic_load(&store->results.waiting) + atomic_load(&store->results.giants_waiting);
 }
 
 struct asd_store_stats asd_store_stats(struct asd_store *store)
@@ -254,7 +254,8 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .evacuating = asd_evacuate_is_busy(store),
         .slabs_evacuated = c->slabs_evacuated,
         .slabs_stuck = c->slabs_stuck,
-        .result_bytes = atomic_load(&store->results.bytes),
-        .reads_waiting = atomic_load(&store->results.waiting),
+        .result_bytes =
+            atomic_load(&store->results.bytes) + atomic_load(&store->results.giant_bytes),
+        .reads_waiting = asd_store_reads_waiting(store),
     };
 }

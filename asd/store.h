@@ -104,6 +104,7 @@ struct asd_store_op {
     bool low;
     struct asd_results_owner *owner;
     uint64_t result_bytes;     /* memory it holds */
+    uint64_t giant_bytes;      /* the same, of a giant */
     uint64_t lacking_bytes;    /* waits for so many; 0: does not */
     uint64_t lacking_since_ms; /* 0: never waited */
     asd_store_cb cb;

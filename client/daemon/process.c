@@ -41,13 +41,12 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Resident, but not handed out by malloc(): what it keeps, code, stacks. */
+/* Resident, but not handed out from the heap: what that keeps, code, stacks, large buffers. */
 static uint64_t other_bytes(const struct mallinfo2 *info)
 {
-    uint64_t used = info->uordblks + info->hblkhd;
     uint64_t resident = resident_bytes();
 
-    return resident > used ? resident - used : 0;
+    return resident > info->uordblks ? resident - info->uordblks : 0;
 }
 
 /* Free memory may have been given back already: only resident pages tell. */

@@ -271,11 +271,15 @@ static bool frame_stalls(const struct net_conn *conn, uint64_t now_ms)
            now_ms - s->read_paced_ms > conn->server->options.hurry_timeout_ms;
 }
 
+/* Who does not take its replies is not read, either: then its large frame stalls with them. */
 static bool replies_stall(const struct net_conn *conn, uint64_t now_ms)
 {
     const struct net_stream *s = &conn->stream;
+    bool holds_frame = s->choked && s->framer.frame != NULL &&
+                       s->framer.frame_bytes >= NET_FRAMER_DIRECT_BYTES_MIN;
+    unsigned held = NET_HURRY_REPLIES | (holds_frame ? NET_HURRY_FRAMES : 0U);
 
-    return (conn->server->hurry & NET_HURRY_REPLIES) != 0 && s->write_since_ms != 0 &&
+    return (conn->server->hurry & held) != 0 && s->write_since_ms != 0 &&
            now_ms - s->write_paced_ms > conn->server->options.hurry_timeout_ms;
 }
 

@@ -54,7 +54,8 @@ struct net_server_ops {
      * Called once for each connection, whoever closed it. */
     void (*on_close)(struct net_conn *conn);
     /* Whose memory do others wait for? A set of enum net_hurry: a peer that moves less than
-     * NET_HURRY_BYTES of a large frame, or of its replies, in NET_HURRY_TIMEOUT_MS is dropped.
+     * NET_HURRY_BYTES of a large frame, or of its replies (or less than a 16th of these), in
+     * NET_HURRY_TIMEOUT_MS is dropped.
      * Asked now and then; may be NULL. */
     unsigned (*hurry)(void *ctx);
 };

@@ -286,7 +286,8 @@ void net_stream_note_sent(struct net_stream *s, size_t bytes)
         s->write_since_ms = stream_now_ms(s);
         s->written_bytes = 0;
     }
-    if (s->taken_bytes >= NET_HURRY_BYTES) {
+    if (s->taken_bytes >= NET_HURRY_BYTES &&
+        s->taken_bytes >= net_stream_unsent_bytes(s) / NET_HURRY_PART) {
         s->write_paced_ms = stream_now_ms(s);
         s->taken_bytes = 0;
     }

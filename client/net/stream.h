@@ -26,8 +26,8 @@ struct net_tls_session; /* likewise */
 /* A transfer has made progress, and gets its time anew, whenever it has moved so much. */
 enum { NET_PROGRESS_BYTES = 1 << 20 };
 /* As much as a peer must send, or take, within NET_HURRY_TIMEOUT_MS while others wait for the
- * memory that its frame, or its replies, hold. */
-enum { NET_HURRY_BYTES = 128 << 10, NET_HURRY_TIMEOUT_MS = 5000 };
+ * memory that its frame, or its replies, hold; and of replies at least a 16th of what waits. */
+enum { NET_HURRY_BYTES = 128 << 10, NET_HURRY_PART = 16, NET_HURRY_TIMEOUT_MS = 5000 };
 
 struct net_stream_ops {
     struct net_framer_ops framer;             /* their ctx is the stream */

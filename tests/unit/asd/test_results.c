@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
@@ -181,41 +182,77 @@ static void small_results_pass_by_those_that_wait(void **state)
     assert_int_equal(held(f), 0);
 }
 
-static void a_result_larger_than_all_memory_is_read_when_nothing_else_is_held(void **state)
+static void a_giant_waits_for_other_giants_only_and_nobody_waits_for_it(void **state)
 {
     struct asd_fixture *f = *state;
-    struct read one, giant, late;
+    struct read one, giant, second, late;
 
     start(f, &one, "large");
     loop_fixture_run_until(&f->base, &one.done);
     start(f, &giant, "giant");
-    await_waiting(f, 1);
-    start(f, &late, "large"); /* would fit, but does not overtake */
-    await_waiting(f, 2);
-    finish(f, &one, LARGE);
     loop_fixture_run_until(&f->base, &giant.done);
-    assert_true(held(f) >= 2 * MIB);
-    assert_false(late.done);
+    assert_int_equal(held(f),
+                     2 * (MIB + ASD_STORE_ITEM_BYTES_MAX / 2) + LARGE + ASD_STORE_ITEM_BYTES_MAX);
+    start(f, &second, "giant");
+    await_waiting(f, 1);
+    start(f, &late, "large");
+    loop_fixture_run_until(&f->base, &late.done);
+    assert_false(second.done);
     finish(f, &giant, 2 * MIB);
+    finish(f, &second, 2 * MIB);
+    finish(f, &one, LARGE);
     finish(f, &late, LARGE);
+    assert_int_equal(held(f), 0);
+}
+
+/* As fast as they come: those before get theirs, or are told that they waited too long. */
+static void who_comes_puts_off_nobody_who_waits(void **state)
+{
+    enum { MORE = 60 };
+    struct asd_fixture *f = *state;
+    struct read reads[3], more[MORE];
+
+    for (unsigned i = 0; i < 3; i++) {
+        start(f, &reads[i], "large");
+    }
+    await_waiting(f, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        if (reads[i].done) {
+            finish(f, &reads[i], LARGE);
+        }
+    }
+    for (unsigned i = 0; i < MORE; i++) {
+        start(f, &more[i], "large");
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    assert_int_not_equal(asd_store_stats(f->store).reads_waiting, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(reads[i].done);
+        if (!reads[i].released) {
+            finish(f, &reads[i], LARGE);
+        }
+    }
+    for (unsigned i = 0; i < MORE; i++) {
+        finish(f, &more[i], LARGE);
+    }
     assert_int_equal(held(f), 0);
 }
 
 static void who_waited_too_long_is_told_so(void **state)
 {
     struct asd_fixture *f = *state;
-    struct read one, giant;
+    struct read one, second;
 
-    start(f, &one, "large");
+    start(f, &one, "giant");
     loop_fixture_run_until(&f->base, &one.done);
-    start(f, &giant, "giant");
+    start(f, &second, "giant");
     await_waiting(f, 1);
-    giant.get.op.lacking_since_ms -= ASD_RESULTS_WAIT_MS + 1;
-    loop_fixture_run_until(&f->base, &giant.done);
-    assert_int_equal(giant.rc, ERR_BUSY);
+    second.get.op.lacking_since_ms -= ASD_RESULTS_WAIT_MS + 1;
+    loop_fixture_run_until(&f->base, &second.done);
+    assert_int_equal(second.rc, ERR_BUSY);
     assert_int_equal(asd_store_stats(f->store).reads_waiting, 0);
-    asd_store_get_release(&giant.get);
-    finish(f, &one, LARGE);
+    asd_store_get_release(&second.get);
+    finish(f, &one, 2 * MIB);
 }
 
 static bool part_done;
@@ -243,7 +280,7 @@ static void parts_and_ranges_hold_memory_too(void **state)
     assert_int_equal(
         asd_fixture_range(f, &range, &(struct asd_range){.max = -1}, ASD_STORE_ENTRIES), 0);
     assert_int_equal(range.entry_count, 3);
-    assert_true(held(f) >= 2 * MIB + LARGE + SMALL);
+    assert_true(held(f) >= 2 * MIB + LARGE + SMALL); /* the bound of ENTRIES is larger than all */
     asd_store_range_release(&range);
     assert_int_equal(held(f), 0);
 }
@@ -253,14 +290,14 @@ static void closing_answers_those_that_wait(void **state)
     struct asd_fixture *f = *state;
     struct read one, giant;
 
-    start(f, &one, "large");
+    start(f, &one, "giant");
     loop_fixture_run_until(&f->base, &one.done);
     start(f, &giant, "giant");
     await_waiting(f, 1);
     asd_fixture_close(f);
     assert_true(giant.done);
     assert_int_equal(giant.rc, ERR_CANCELED);
-    free(one.get.values[0].data); /* of a store that is gone */
+    bigmem_free(one.get.values[0].data); /* of a store that is gone */
     free(one.get.values);
 }
 
@@ -272,7 +309,8 @@ int main(void)
         T(reads_wait_until_results_are_released_first_come_first_served),
         T(whose_owner_holds_least_goes_first),
         T(small_results_pass_by_those_that_wait),
-        T(a_result_larger_than_all_memory_is_read_when_nothing_else_is_held),
+        T(a_giant_waits_for_other_giants_only_and_nobody_waits_for_it),
+        T(who_comes_puts_off_nobody_who_waits),
         T(who_waited_too_long_is_told_so),
         T(parts_and_ranges_hold_memory_too),
         T(closing_answers_those_that_wait),
