@@ -2,7 +2,7 @@
  *
  * Keys are listed first and looked up again one by one, so a value that is deleted or overwritten
  * meanwhile is left out or read as it is now. Where the index itself cannot be read, that is one
- * finding, and the pass goes on behind: see skip_damage(). */
+ * finding, and the pass goes on behind: see scrub_skip.h. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "asd/read_private.h"
 #include "asd/room.h"
 #include "asd/scrub_private.h"
+#include "asd/scrub_skip.h"
 #include "asd/value.h"
 #include "base/check.h"
 #include "base/crc32c.h"
@@ -20,7 +21,6 @@
 enum {
     BITE_BYTES = 1 << 20,
     BITE_KEYS_MAX = 256,
-    REFINE_BYTES = 8, /* that many bytes behind a prefix are told apart */
 };
 
 struct listed {
@@ -109,89 +109,22 @@ static bool stop_at_once(void *ctx, struct slice key, struct slice value)
     return false;
 }
 
-static bool can_list(struct asd_store *store, struct slice from)
+static int can_list(void *ctx, struct slice from)
 {
     struct err e;
 
-    return list_from(store, from, stop_at_once, NULL, &e) == 0;
+    return list_from(ctx, from, stop_at_once, NULL, &e);
 }
 
-/* The longest prefix of `at` that with its last byte raised can be listed from; cut to it, that
- * byte is in (*low, *high]. False: nothing behind `at` can be. */
-static bool find_readable(struct asd_store *store, struct buf *at, unsigned *ret_low,
-                          unsigned *ret_high)
-{
-    for (; at->len > 1; at->len--) {
-        uint8_t *last = &at->data[at->len - 1];
-        unsigned was = *last;
-        unsigned low = was;
-
-        for (unsigned step = 1; was + step <= UINT8_MAX; step *= 2) {
-            *last = (uint8_t)(was + step);
-            if (can_list(store, slice_buf(at))) {
-                *ret_low = low;
-                *ret_high = was + step;
-                return true;
-            }
-            low = was + step;
-        }
-    }
-    return false;
-}
-
-/* Keys between `at` with `low` as its last byte, which cannot be listed from, and with `high`. */
-static unsigned bisect(struct asd_store *store, struct buf *at, unsigned low, unsigned high)
-{
-    while (high - low > 1) {
-        unsigned middle = (low + high) / 2;
-
-        at->data[at->len - 1] = (uint8_t)middle;
-        if (can_list(store, slice_buf(at))) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    return high;
-}
-
-/* A block of the index cannot be read: which keys it holds is not known, so the first one behind
- * that can be listed is searched for by trying keys. Some good ones may be passed over if there is
- * more than one such block nearby. */
+/* A block of the index cannot be read from `at` on: the pass goes on behind it. */
 static void skip_damage(struct asd_scrub_bite *bite, struct buf *at)
 {
-    struct asd_store *store = bite->store;
-    struct buf good = {0};
-    unsigned low;
-    unsigned high;
-
-    if (at->len == 1) {
-        buf_put_u8(at, 0);
-    }
-    if (!find_readable(store, at, &low, &high)) {
+    if (asd_scrub_skip(at, can_list, bite->store) != 0) {
         bite->done = true;
         return;
     }
-    for (unsigned i = 0; i <= REFINE_BYTES; i++) {
-        high = bisect(store, at, low, high);
-        if (high <= UINT8_MAX) {
-            at->data[at->len - 1] = (uint8_t)high;
-            good.len = 0;
-            buf_put(&good, at->data, at->len);
-        }
-        at->data[at->len - 1] = (uint8_t)(high - 1); /* not from here: a byte more */
-        buf_put_u8(at, 0);
-        low = 0;
-        high = UINT8_MAX + 1;
-        if (can_list(store, slice_buf(at))) {
-            good.len = 0;
-            buf_put(&good, at->data, at->len);
-            break;
-        }
-    }
     bite->next.len = 0;
-    buf_put(&bite->next, good.data + 1, good.len - 1);
-    buf_release(&good);
+    buf_put(&bite->next, at->data + 1, at->len - 1);
 }
 
 /* ---- the bite ---- */
