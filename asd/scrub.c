@@ -78,7 +78,6 @@ static void note_encode(struct asd_scrub *s, struct buf *b)
     s->now.next = slice_buf(&s->next);
     b->len = 0;
     asd_scrub_record_put(b, asd_internal_slice(&key), &s->now);
-    s->noted_ms = clock_mono_ms();
 }
 
 /* ---- passes ---- */
@@ -191,6 +190,8 @@ static void bite_begin(struct asd_scrub *s, bool check, bool note)
     if (asd_scrub_bite_submit(bite, on_bite) != 0) {
         s->busy = false;
         wait_ms(s, RETRY_MS);
+    } else if (note) { /* out of service, too: the next try is then */
+        s->noted_ms = s->begun_ms;
     }
 }
 

@@ -383,6 +383,24 @@ static void a_damaged_record_of_its_own_makes_it_begin_anew(void **state)
     assert_int_equal(pass_done(f, 1).keys, 4);
 }
 
+/* ---- out of service ---- */
+
+/* It cannot note how far it is, and must not try without a pause. */
+static void out_of_service_it_rests_after_a_pass(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t reads;
+
+    put_some(f, 4);
+    crash_disk_fail_at(f->base.disk, crash_disk_io_count(f->base.disk) + 1, -EIO);
+    assert_int_equal(asd_fixture_set(&f->base, "new", "x", 1), ERR_FAILED);
+    assert_int_equal(one_pass(f).keys, 4);
+    loop_fixture_run_ms(&f->base.base, 20);
+    reads = asd_store_stats(f->base.store).reads;
+    loop_fixture_run_ms(&f->base.base, 50);
+    assert_int_equal(asd_store_stats(f->base.store).reads, reads);
+}
+
 /* ---- the record ---- */
 
 static void its_record_has_the_bytes_of_the_golden_file(void **state)
@@ -444,6 +462,7 @@ int main(void)
         TEST(it_goes_on_where_it_was_stopped),
         REAL(a_pass_over_nothing_ends_and_the_next_one_waits),
         TEST(a_damaged_record_of_its_own_makes_it_begin_anew),
+        TEST(out_of_service_it_rests_after_a_pass),
         cmocka_unit_test(its_record_has_the_bytes_of_the_golden_file),
     };
     int rc;
