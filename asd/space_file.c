@@ -68,6 +68,9 @@ static int slab_open(struct asd_space *s, const struct asd_slab *slab, int *ret_
     int fd = s->io->ops->open(s->io, path, IO_OPEN_WRITE);
     int rc = 0;
 
+    if (fd == -EROFS || fd == -EACCES) { /* to read it is enough; a write fails */
+        fd = s->io->ops->open(s->io, path, IO_OPEN_READ);
+    }
     free(path);
     if (fd == -ENOENT) {
         return err_set(e, ERR_CORRUPT, "file is missing");

@@ -57,6 +57,13 @@ static int faulty_fdatasync(struct io *io, int fd)
     return rc != 0 ? rc : fault->below->fdatasync(io, fd);
 }
 
+static int faulty_open(struct io *io, const char *path, int flags)
+{
+    int rc = (flags & IO_OPEN_WRITE) != 0 ? atomic_load(&fault->open_rc) : 0;
+
+    return rc != 0 ? rc : fault->below->open(io, path, flags);
+}
+
 void fault_io_init(struct fault_io *f, struct io *io)
 {
     CHECK(fault == NULL);
@@ -65,6 +72,7 @@ void fault_io_init(struct fault_io *f, struct io *io)
     f->ops.preadv = faulty_preadv;
     f->ops.pwritev = faulty_pwritev;
     f->ops.fdatasync = faulty_fdatasync;
+    f->ops.open = faulty_open;
     io->ops = &f->ops;
     fault = f;
 }

@@ -13,6 +13,7 @@ struct fault_io {
     atomic_int read_rc; /* these three: not 0: what every such call returns, doing nothing */
     atomic_int write_rc;
     atomic_int sync_rc;
+    atomic_int open_rc;       /* not 0: what every open to write returns */
     atomic_bool short_reads;  /* a part of what was asked for, at least a byte */
     atomic_bool short_writes; /* whole blocks for direct ones */
     atomic_bool end_reads;    /* as if the file ended a little before */
