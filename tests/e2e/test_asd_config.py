@@ -177,7 +177,9 @@ def slow_requests_are_told_from_now_on(asd, peer):
     changes(asd, slow_request_ms=1)
     assert peer.call(multi_get(b"b"))[0] == OK
     assert asd.metric("asd_slow_requests_total") == 1
-    assert re.search(r'slow request op=MultiGet ms=\d+ key="b"', asd.log()), asd.log()
+    port = peer.sock.getsockname()[1]
+    assert re.search(rf'slow request op=MultiGet ms=\d+ key="b" prio=high peer=\S*127.0.0.1:{port} ',
+                     asd.log()), asd.log()
     assert peer.call(slowness(0))[0] == OK  # slow itself, maybe
     changes(asd, slow_request_ms=0)
 
