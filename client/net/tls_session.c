@@ -16,7 +16,9 @@
 enum {
     BIO_OF_OURS = BIO_TYPE_SOURCE_SINK | 100,
     RECORD_OVERHEAD_BYTES = 256, /* SSL3_RT_MAX_ENCRYPTED_OVERHEAD */
-    PEER_BYTES_MAX = 256
+    PEER_BYTES_MAX = 256,
+    MESSAGES_MAX = 8, /* of TLS itself, once the handshake is over, in each MESSAGES_PER_BYTES */
+    MESSAGES_PER_BYTES = 1 << 20
 };
 
 struct net_tls_session {
@@ -26,18 +28,26 @@ struct net_tls_session {
     uint8_t *out; /* NET_TLS_OUT_BYTES, or NULL */
     size_t out_from, out_to;
     bool shaken;
+    unsigned messages; /* within `messages_bytes` of plaintext that were read */
+    size_t messages_bytes;
     struct err err;
 };
 
 /* ---- between OpenSSL and memory ---- */
 
+static bool too_many_messages(const struct net_tls_session *session)
+{
+    return session->messages > MESSAGES_MAX;
+}
+
+/* One SSL_read() would go through all the messages that there are: it gets no more of them. */
 static int span_read(BIO *bio, char *ret_data, int bytes)
 {
     struct net_tls_session *session = BIO_get_data(bio);
     size_t part = (size_t)bytes < session->in_bytes ? (size_t)bytes : session->in_bytes;
 
     BIO_clear_retry_flags(bio);
-    if (part == 0) {
+    if (part == 0 || too_many_messages(session)) {
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -90,6 +100,30 @@ BIO_METHOD *net_tls_bio_new(void)
     return method;
 }
 
+/* A change of keys costs a hundred times what its record costs to send. */
+static void on_message(int sent, int version, int type, const void *data, size_t bytes, SSL *ssl,
+                       void *ctx)
+{
+    struct net_tls_session *session = ctx;
+
+    (void)version;
+    (void)data;
+    (void)bytes;
+    (void)ssl;
+    if (!sent && type == SSL3_RT_HANDSHAKE && session->shaken) {
+        session->messages++;
+    }
+}
+
+static void note_plaintext(struct net_tls_session *session, size_t bytes)
+{
+    session->messages_bytes += bytes;
+    if (session->messages_bytes >= MESSAGES_PER_BYTES) {
+        session->messages_bytes = 0;
+        session->messages = 0;
+    }
+}
+
 /* ---- life ---- */
 
 static void expect_peer(SSL *ssl, const char *peer)
@@ -115,6 +149,8 @@ struct net_tls_session *net_tls_session_new(struct net_tls *tls, const char *pee
     CHECK(session->ssl != NULL && bio != NULL);
     BIO_set_data(bio, session);
     SSL_set_bio(session->ssl, bio, bio);
+    SSL_set_msg_callback(session->ssl, on_message);
+    SSL_set_msg_callback_arg(session->ssl, session);
     if (tls->role == NET_TLS_SERVER) {
         SSL_set_accept_state(session->ssl);
     } else {
@@ -232,9 +268,15 @@ ssize_t net_tls_read(struct net_tls_session *session, uint8_t *ret_data, size_t 
     ERR_clear_error();
     result = SSL_read(session->ssl, ret_data, want);
     if (result > 0) {
+        note_plaintext(session, (size_t)result);
         return result;
     }
-    result = judge(session, result);
+    if (too_many_messages(session)) {
+        result =
+            err_say(&session->err, ERR_TLS, "TLS: the peer says too much of the protocol itself");
+    } else {
+        result = judge(session, result);
+    }
     if (result != 0) {
         session->in_bytes = 0;
     }

@@ -492,6 +492,49 @@ static void who_stops_within_a_message_of_the_protocol_is_not_answered(void **st
     SSL_free(raw.ssl);
 }
 
+static void raw_change_keys(struct fixture *f, struct tls_raw *raw, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(SSL_key_update(raw->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(raw->ssl), 1);
+        raw_say(f, raw);
+    }
+}
+
+static void raw_send_text(struct fixture *f, struct tls_raw *raw, size_t bytes)
+{
+    assert_int_equal(SSL_write(raw->ssl, f->text, (int)bytes), bytes);
+    raw_say(f, raw);
+    assert_int_equal(hear(f, f->server, &f->up, SIZE_MAX), bytes);
+}
+
+static void a_peer_may_change_its_keys_now_and_then_but_not_all_the_time(void **state)
+{
+    enum { UPDATES_MAX = 8, MANY = 2000 };
+    struct fixture *f = *state;
+    struct tls_raw raw;
+
+    meet_raw(f, &raw);
+    for (unsigned i = 0; i < 3; i++) { /* as many for each MiB */
+        raw_change_keys(f, &raw, UPDATES_MAX);
+        for (size_t sent = 0; sent < 1 << 20; sent += BIG - 1) {
+            raw_send_text(f, &raw, BIG - 1);
+        }
+        assert_int_equal(net_tls_write(f->server, f->text, 100), 100);
+        raw_hear(f, &raw);
+        assert_int_equal(SSL_read(raw.ssl, f->got, 200), 100);
+        assert_memory_equal(f->got, f->text, 100);
+    }
+    raw_change_keys(f, &raw, MANY);
+    take_out(f->server, &f->down);
+    f->down.from = f->down.to;
+    assert_int_equal(hear(f, f->server, &f->up, SIZE_MAX), ERR_TLS);
+    assert_string_equal(why(f->server), "TLS: the peer says too much of the protocol itself");
+    take_out(f->server, &f->down); /* it was not answered so often */
+    assert_true(f->down.to - f->down.from < (size_t)(UPDATES_MAX + 2) * 100);
+    SSL_free(raw.ssl);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -510,6 +553,7 @@ int main(void)
         TEST(the_client_refuses_servers_that_are_not_who_it_connected_to),
         TEST(whoever_speaks_something_else_is_told_from_an_attack),
         TEST(who_stops_within_a_message_of_the_protocol_is_not_answered),
+        TEST(a_peer_may_change_its_keys_now_and_then_but_not_all_the_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
