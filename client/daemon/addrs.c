@@ -22,7 +22,7 @@ int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ip
     }
     rc = room(addrs, n, e);
     for (unsigned i = 0; rc == 0 && i < n; i++) {
-        const char *ip = ips->count != 0 ? ips->items[i] : "::"; /* IPv4 comes in there, too */
+        const char *ip = ips->count != 0 ? ips->items[i] : "::"; /* with those of IPv4 */
 
         rc = net_addr_tcp(&addrs->items[addrs->count], ip, (uint16_t)port, e);
         addrs->count += rc == 0;

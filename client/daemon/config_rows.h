@@ -21,7 +21,7 @@ extern const char *const config_log_levels[]; /* what log_level_parse() takes, t
 #define CONFIG_ROW_IPS(at)                                                                         \
     {                                                                                              \
         .name = "ips", .type = CONFIG_STRINGS, .default_json = "[]", .offset = (at),               \
-        .help = "addresses to listen on; none: every one"                                          \
+        .help = "addresses to listen on; [] or \"::\": every one, of IPv4, too"                    \
     }
 #define CONFIG_ROW_HTTP_PORT(at)                                                                   \
     {                                                                                              \

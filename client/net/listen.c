@@ -43,6 +43,34 @@ static bool is_stale(const struct sockaddr_storage *sa, socklen_t bytes)
     return stale;
 }
 
+static bool is_every_v6(const struct net_addr *addr)
+{
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&addr->sockaddr;
+
+    return !addr->is_unix && addr->sockaddr.ss_family == AF_INET6 &&
+           IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+}
+
+/* "::" is every address, those of IPv4, too: they are all that there is without
+ * IPv6. */
+static int open_socket(struct net_addr *addr)
+{
+    int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+    int fd = socket(addr->is_unix ? AF_UNIX : addr->sockaddr.ss_family, type, 0);
+
+    if (fd < 0 && errno == EAFNOSUPPORT && is_every_v6(addr)) {
+        struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(net_addr_port(addr))};
+        bool is_tls = addr->is_tls;
+
+        net_addr_of_sockaddr(addr, (const struct sockaddr *)&v4);
+        if (is_tls) {
+            net_addr_set_tls(addr);
+        }
+        fd = socket(AF_INET, type, 0);
+    }
+    return fd;
+}
+
 static int bind_socket(int fd, const struct net_addr *addr)
 {
     struct sockaddr_storage sa;
@@ -52,7 +80,9 @@ static int bind_socket(int fd, const struct net_addr *addr)
     if (!addr->is_unix) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         if (addr->sockaddr.ss_family == AF_INET6) {
-            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+            int only_v6 = !is_every_v6(addr);
+
+            setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof only_v6);
         }
     }
     if (bind(fd, (struct sockaddr *)&sa, bytes) == 0) {
@@ -101,12 +131,11 @@ int net_listen_open(struct net_listen *ret_listen, const struct net_addr *addr, 
     struct net_listen l = {.addr = *addr};
     int rc;
 
-    l.fd = socket(addr->is_unix ? AF_UNIX : addr->sockaddr.ss_family,
-                  SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    l.fd = open_socket(&l.addr);
     if (l.fd < 0) {
         return err_set(e, -errno, "socket for %s", addr->text);
     }
-    rc = bind_socket(l.fd, addr);
+    rc = bind_socket(l.fd, &l.addr);
     if (rc != 0) {
         err_set(e, rc, "listen on %s", addr->text);
         goto out;
