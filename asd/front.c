@@ -79,7 +79,9 @@ static int key_check(struct slice key, struct err *e)
     return key.len != 0 ? asd_read_key_check(key, e) : err_set(e, -EINVAL, "key of 0 bytes");
 }
 
-static int apply_check(const struct asd_apply *what, uint64_t *ret_bytes, struct err *e)
+/* A move is of a value that is there already, however long. */
+static int apply_check(const struct asd_apply *what, bool is_move, uint64_t *ret_bytes,
+                       struct err *e)
 {
     uint64_t bytes = 0;
     int rc = 0;
@@ -96,7 +98,7 @@ static int apply_check(const struct asd_apply *what, uint64_t *ret_bytes, struct
         size_t value_bytes = what->updates[i].value.len;
 
         rc = key_check(what->updates[i].key, e);
-        if (rc == 0 && value_bytes > ASD_STORE_VALUE_BYTES_MAX) {
+        if (rc == 0 && value_bytes > ASD_STORE_VALUE_BYTES_MAX && !is_move) {
             rc = err_set(e, ERR_TOO_LARGE, "value of %zu bytes", value_bytes);
         }
         bytes += what->updates[i].key.len + value_bytes;
@@ -130,7 +132,7 @@ static int submit(struct asd_front *front, struct asd_store_apply *apply, asd_st
     apply->op.store = store;
     apply->op.front = front;
     apply->op.cb = cb;
-    rc = apply_check(apply->what, &bytes, &apply->op.err);
+    rc = apply_check(apply->what, apply->move != NULL, &bytes, &apply->op.err);
     if (rc != 0) {
         return rc;
     }

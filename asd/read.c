@@ -1,4 +1,5 @@
 /* Reads of values: submit on the loop, work in the read pool, callback on the loop. */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -185,6 +186,9 @@ static bool find_hot(struct asd_store *store, const struct asd_store_get *get,
     }
     return hot;
 }
+
+static_assert(ASD_STORE_VALUE_BYTES_MAX + ASD_STORE_ITEM_BYTES_MAX <= ASD_STORE_RESULT_BYTES_MAX,
+              "what can be set can be got");
 
 /* What both the loop and a thread do with values found. */
 static void get_values(struct asd_store_get *get, const struct asd_found *found, const int *rcs)

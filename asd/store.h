@@ -25,7 +25,7 @@
 enum {
     ASD_STORE_INLINE_BYTES_MAX = 16383, /* longer values go to a slab */
     ASD_STORE_KEY_BYTES_MAX = ASD_KEY_BYTES_MAX,
-    ASD_STORE_VALUE_BYTES_MAX = 72 * 1048576,
+    ASD_STORE_VALUE_BYTES_MAX = ASD_FRAME_BYTES_MAX - 112, /* a get can reply it */
     ASD_STORE_ITEMS_MAX = 65536,               /* keys, parts, asserts or updates of one request */
     ASD_STORE_APPLIES_MAX = 4096,              /* waiting or running, of all fronts; more get
                                                 * ERR_BUSY */

@@ -118,6 +118,23 @@ static void more_bytes_than_a_reply_may_hold_are_refused_before_they_are_read(vo
     asd_store_get_release(&get);
 }
 
+static void the_longest_value_that_can_be_set_can_be_got(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *bytes = mem_zalloc(ASD_STORE_VALUE_BYTES_MAX + 1);
+    uint8_t *data = NULL;
+    uint32_t got = 0;
+
+    bytes[ASD_STORE_VALUE_BYTES_MAX - 1] = 1;
+    assert_int_equal(asd_fixture_set(f, "k", bytes, ASD_STORE_VALUE_BYTES_MAX + 1), ERR_TOO_LARGE);
+    assert_int_equal(asd_fixture_set(f, "k", bytes, ASD_STORE_VALUE_BYTES_MAX), 0);
+    assert_int_equal(asd_fixture_get(f, slice_str("k"), &data, &got), 0);
+    assert_int_equal(got, ASD_STORE_VALUE_BYTES_MAX);
+    assert_int_equal(memcmp(data, bytes, got), 0);
+    free(data);
+    free(bytes);
+}
+
 /* Everything is in memory: no thread, but the callback still comes later. */
 static void small_values_in_memory_are_read_on_the_loop(void **state)
 {
@@ -709,6 +726,7 @@ int main(void)
         TEST(ranges_of_every_kind_agree_with_a_list),
         TEST(a_range_gives_at_most_200_keys),
         TEST(a_range_of_entries_stops_before_it_gets_too_long),
+        TEST(the_longest_value_that_can_be_set_can_be_got),
         TEST(small_values_in_memory_are_read_on_the_loop),
         TEST(a_read_that_is_done_is_answered_though_the_store_closes),
         TEST(keys_count_in_a_range_of_entries),
