@@ -2,6 +2,7 @@
  * damage and to full queues: byte by byte, in both protocol versions, with one loop and with
  * several. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "asd/server.h"
@@ -552,7 +553,7 @@ static void a_bad_sector_is_told_as_damage_of_its_key(void **state)
     check_versions(state, check_unreadable);
 }
 
-static int index_rc;
+static atomic_int index_rc; /* threads of loops read it */
 
 static int bad_get(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
                    struct err *e)
