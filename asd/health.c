@@ -32,11 +32,24 @@ static void read_failed(struct asd_store *store, uint64_t place)
     }
 }
 
+bool asd_health_is_device(int rc)
+{
+    static const int rcs[] = {-EIO,     -ENODATA, -EILSEQ,    -EREMOTEIO, -EBADMSG,
+                              -EUCLEAN, -ENOLINK, -ETIMEDOUT, -ENODEV,    -ENXIO};
+
+    for (size_t i = 0; i < sizeof(rcs) / sizeof(rcs[0]); i++) {
+        if (rc == rcs[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t offset)
 {
     struct asd_health_state *h = &store->health;
 
-    if (rc == -EIO) {
+    if (asd_health_is_device(rc)) {
         read_failed(store, (slab << 40 ^ offset) | 1);
     } else if (rc == 0 && atomic_load_explicit(&h->score, memory_order_relaxed) != 0 &&
                score_add(h, -1) == 0 && atomic_exchange(&h->reads_fail, false)) {

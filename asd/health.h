@@ -1,13 +1,14 @@
 /* Is the device going? How many of its reads fail.
  *
  * A bad sector is an error for one key; a device that is going fails read after read. So a read
- * that fails with an I/O error adds ASD_HEALTH_ERROR_COST to a score, one that succeeds takes 1
- * off, and the same place read again counts once. At ASD_HEALTH_SCORE_BAD (16 errors, or more than
- * every 16th read failing for a while) the ASD says that it is not healthy, until the score is
- * back at 0. It goes on serving what can be read. Any thread. */
+ * that fails with an error of the device adds ASD_HEALTH_ERROR_COST to a score, one that succeeds
+ * takes 1 off, and the same place read again counts once. At ASD_HEALTH_SCORE_BAD (16 errors, or
+ * more than every 16th read failing for a while) the ASD says that it is not healthy, until the
+ * score is back at 0. It goes on serving what can be read. Any thread. */
 #ifndef ASD_HEALTH_H
 #define ASD_HEALTH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -16,6 +17,9 @@ enum { ASD_HEALTH_ERROR_COST = 16, ASD_HEALTH_SCORE_BAD = 256, ASD_HEALTH_SCORE_
 
 struct asd_store;
 
+/* An error of the device below a file, rather than of this process: EIO, and what the block layer
+ * says of a bad medium, a protection error, a lost path. */
+bool asd_health_is_device(int rc);
 /* A read at `offset` of a slab came back with `rc`. */
 void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t offset);
 /* The index failed to read, with an I/O error, what it holds of a key with this checksum. */

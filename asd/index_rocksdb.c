@@ -69,6 +69,10 @@ static int rocks_error(char *text, const char *what, struct err *e)
         rc = ERR_CORRUPT;
     } else if (strstr(text, "No space left") != NULL) {
         rc = -ENOSPC;
+    } else if (strstr(text, "Too many open files") != NULL) {
+        rc = -EMFILE; /* a table is opened when it is first read */
+    } else if (strstr(text, "Cannot allocate memory") != NULL) {
+        rc = -ENOMEM;
     }
     err_say(e, rc, "index %s: %s", what, text);
     rocksdb_free(text);

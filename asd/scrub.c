@@ -1,7 +1,9 @@
 /* A pass goes: bite in the read pool -> on_bite -> wait for the rate -> the next bite … -> pause
  * -> the next pass. One timer; on_timer decides what is due.
  *
- * - the read pool is full, or descriptors are short: the bite is tried again, a little later;
+ * - the read pool is full, or descriptors are short: the bite is tried again, later and later;
+ * - the index cannot be read: so is that, until it is damage; if nothing behind can be read either,
+ *   the pass ends, but not as a whole one; or goes on trying, if it is the device that fails;
  * - reads fail (asd_health): it goes on slowly, so that it neither calls all that is on the disk
  *   bad nor misses that the device is back;
  * - its record cannot be written: the store is out of service, as after any failed write. */
@@ -22,7 +24,8 @@ enum {
     NOTE_MS = 30 * 1000,        /* what a restart looks at again, at most */
     PAUSE_NOTE_MS = 600 * 1000, /* and what it waits longer */
     RETRY_MS = 100,
-    SICK_MS = 10 * 1000, /* between bites while reads fail */
+    SICK_MS = 10 * 1000, /* between bites while reads fail; and RETRY_MS, doubled, at most */
+    TRIES = 3,           /* before it is said, and an index that fails is damage */
     LOG_EVERY_MS = 1000,
 };
 
@@ -95,16 +98,18 @@ static void pass_begin(struct asd_scrub *s)
     log_info("asd", "scrub begins", "pass=%" PRIu64, s->now.pass);
 }
 
-static void pass_end(struct asd_scrub *s)
+static void pass_end(struct asd_scrub *s, bool whole)
 {
     s->now.running = false;
-    s->now.ended_s = clock_wall_us() / 1000000;
-    s->now.last_bad = s->now.bad;
+    if (whole) {
+        s->now.ended_s = clock_wall_us() / 1000000;
+        s->now.last_bad = s->now.bad;
+    }
     s->now.paused_s = 0;
     s->paused_ms = clock_mono_ms();
     s->next.len = 0;
     s->noted_ms = 0; /* soon */
-    log_info("asd", "scrub done",
+    log_info("asd", whole ? "scrub done" : "scrub ended by damage",
              "pass=%" PRIu64 " keys=%" PRIu64 " bytes=%" PRIu64 " bad=%" PRIu64, s->now.pass,
              s->now.keys, s->now.bytes, s->now.bad);
 }
@@ -126,10 +131,25 @@ static uint64_t rate_ms(const struct asd_scrub *s, uint64_t bytes)
     return bytes / rate * 1000 + bytes % rate * 1000 / rate;
 }
 
+/* Not a value's fault: again, later each time. */
+static void try_again(struct asd_scrub *s)
+{
+    uint64_t ms = SICK_MS;
+
+    s->tries = s->bite.keys != 0 ? 1 : s->tries + 1;
+    if (s->tries < 8 && (uint64_t)RETRY_MS << (s->tries - 1) < ms) {
+        ms = (uint64_t)RETRY_MS << (s->tries - 1);
+    }
+    s->due_ms += ms;
+    if (s->tries == TRIES) {
+        log_warn("asd", "scrub waits", "error=\"%s\"", s->bite.op.err.msg);
+    }
+}
+
 static void take_bite(struct asd_scrub *s)
 {
     struct asd_scrub_bite *bite = &s->bite;
-    struct err e;
+    bool sick = bite->bad_count != 0 && asd_health(s->store, &(struct err){0}) != 0;
 
     for (unsigned i = 0; i < bite->bad_count; i++) {
         list_add(s, &bite->bad[i]);
@@ -143,13 +163,16 @@ static void take_bite(struct asd_scrub *s)
     s->next.len = 0;
     buf_put(&s->next, bite->next.data, bite->next.len);
     s->due_ms = s->begun_ms + rate_ms(s, bite->bytes);
-    if (asd_health(s->store, &e) != 0 && bite->bad_count != 0) {
+    if (sick) {
         s->due_ms += SICK_MS;
     }
-    if (bite->op.rc != 0) { /* not the value's fault: again */
-        s->due_ms += RETRY_MS;
-    } else if (bite->done) {
-        pass_end(s);
+    if (bite->op.rc != 0) {
+        try_again(s);
+        return;
+    }
+    s->tries = 0;
+    if (bite->done) {
+        pass_end(s, !bite->cut);
     }
 }
 
@@ -176,7 +199,8 @@ static void bite_begin(struct asd_scrub *s, bool check, bool note)
     struct asd_scrub_bite *bite = &s->bite;
 
     bite->check = check;
-    bite->done = false;
+    bite->insist = s->tries >= TRIES;
+    bite->done = bite->cut = false;
     bite->keys = bite->bytes = bite->cost_bytes = 0;
     bite->note_rc = 0;
     bite->note.len = 0;
@@ -264,7 +288,7 @@ static int load(struct asd_scrub *s, struct err *e)
         s->now = (struct asd_scrub_record){0};
     }
     index->ops->release(index, &value);
-    return rc == -EIO ? rc : 0;
+    return rc == ERR_CORRUPT || rc == ERR_VERSION ? 0 : rc;
 }
 
 int asd_scrub_new(struct asd_store *store, const struct asd_scrub_settings *settings,

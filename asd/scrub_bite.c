@@ -116,15 +116,35 @@ static int can_list(void *ctx, struct slice from)
     return list_from(ctx, from, stop_at_once, NULL, &e);
 }
 
-/* A block of the index cannot be read from `at` on: the pass goes on behind it. */
-static void skip_damage(struct asd_scrub_bite *bite, struct buf *at)
+/* Nothing can be listed from `at` on, for `list_rc`: if that is damage, the pass goes on behind it.
+ * What may pass is returned. */
+static int skip_damage(struct asd_scrub_bite *bite, struct buf *at, int list_rc, struct err *e)
 {
-    if (asd_scrub_skip(at, can_list, bite->store) != 0) {
-        bite->done = true;
-        return;
+    struct asd_store *store = bite->store;
+    int rc;
+
+    if (list_rc == -EIO) {
+        asd_health_index_error(store, crc32c(0, at->data, at->len));
+    }
+    if (list_rc != ERR_CORRUPT && (list_rc != -EIO || !bite->insist)) {
+        return list_rc;
+    }
+    rc = asd_scrub_skip(at, can_list, store);
+    if (rc == ERR_NOT_FOUND && list_rc == -EIO) {
+        return list_rc; /* the device as a whole */
+    }
+    if (rc != 0 && rc != ERR_NOT_FOUND) {
+        return err_set(e, rc, "index behind damage");
+    }
+    asd_count(&store->counters.bad_values, 1);
+    found_bad(bite, slice_buf(&bite->next), ASD_BAD_RECORD, e);
+    if (rc == ERR_NOT_FOUND) {
+        bite->done = bite->cut = true;
+        return 0;
     }
     bite->next.len = 0;
     buf_put(&bite->next, at->data + 1, at->len - 1);
+    return 0;
 }
 
 /* ---- the bite ---- */
@@ -149,12 +169,7 @@ static int check_some(struct asd_scrub_bite *bite, struct err *e)
     asd_key_value_put(&from, slice_buf(&bite->next));
     list_rc = list_from(store, slice_buf(&from), list_key, l, e);
     if (list_rc != 0 && l->count == 0) {
-        if (list_rc == -EIO) {
-            asd_health_index_error(store, crc32c(0, from.data, from.len));
-        }
-        asd_count(&store->counters.bad_values, 1);
-        found_bad(bite, slice_buf(&bite->next), ASD_BAD_RECORD, e);
-        skip_damage(bite, &from);
+        rc = skip_damage(bite, &from, list_rc, e);
     }
     for (unsigned i = 0; i < l->count && rc == 0; i++) {
         struct slice key = slice_of(l->bytes.data + at, l->ends[i] - at);

@@ -17,7 +17,10 @@ struct asd_scrub_bite {
     struct buf note; /* the scrub record to write; empty: none */
     struct buf next; /* in and out: client key to go on with */
 
+    bool insist; /* an index that fails to read is damage by now */
+
     bool done; /* these: out. The pass is at its end */
+    bool cut;  /* and nothing behind could be listed */
     uint64_t keys, bytes, cost_bytes;
     struct asd_scrub_bad *bad;
     unsigned bad_count, bad_cap;
@@ -36,6 +39,7 @@ struct asd_scrub {
     uint64_t begun_ms;  /* of the bite */
     uint64_t due_ms;    /* no bite before that */
     uint64_t noted_ms;  /* when it was last written down */
+    unsigned tries;     /* that the next key, or the index there, could not be looked at */
     uint64_t paused_ms; /* monotonic; up to here paused_s has been counted */
 
     uint64_t total_keys, total_bytes;

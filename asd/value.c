@@ -134,7 +134,7 @@ int asd_value_read_part(struct asd_store *store, const struct asd_found *found, 
     rc =
         asd_space_read(&store->space, found->pin.slab, record->offset + offset, ret_data, bytes, e);
     asd_health_read(store, rc, record->slab, record->offset + offset);
-    if (rc == -EIO) {
+    if (asd_health_is_device(rc)) {
         rc = e->code = ERR_CORRUPT; /* a bad sector is this key's trouble, not the device's */
     }
     return bad_value(store, rc);

@@ -186,8 +186,7 @@ static enum asd_bad judge(struct verify *v, unsigned flags, struct err *e)
 /* Says something about the value, or the device below it, rather than about this process. */
 static bool tells(int rc)
 {
-    return rc == ERR_CORRUPT || rc == ERR_VERSION || rc == -EIO || rc == -EUCLEAN ||
-           rc == -EILSEQ || rc == -EBADMSG || rc == -ENODATA || rc == -EREMOTEIO;
+    return rc == ERR_CORRUPT || rc == ERR_VERSION || asd_health_is_device(rc);
 }
 
 /* What is to be returned, when `rc` came of looking at a value that is `bad`. */

@@ -33,6 +33,8 @@ struct index_double {
     struct map durable;
     struct list log; /* batches behind `durable`, in order */
     bool keep_failed;
+    struct slice fail_from;
+    int fail_rc; /* of lists */
     index_double_hook_cb hook;
     void *hook_ctx;
 };
@@ -263,6 +265,7 @@ static int double_iterate(struct asd_index *index, struct slice from, struct sli
     struct index_double *d = double_of(index);
     size_t begin;
     size_t end;
+    int rc = 0;
 
     if (d->disk != NULL && crash_disk_is_off(d->disk)) {
         return err_set(e, -5, "index iterate");
@@ -270,15 +273,20 @@ static int double_iterate(struct asd_index *index, struct slice from, struct sli
     pthread_mutex_lock(&d->lock);
     begin = map_lower(&d->now, from);
     end = map_lower(&d->now, to);
-    for (size_t i = 0; begin + i < end; i++) {
+    if (slice_cmp(from, d->fail_from) >= 0) {
+        rc = d->fail_rc;
+    }
+    for (size_t i = 0; rc == 0 && begin + i < end; i++) {
         const struct entry *at = &d->now.entries[reverse ? end - 1 - i : begin + i];
 
-        if (!visit(ctx, at->key, at->value)) {
+        if (d->fail_rc != 0 && slice_cmp(at->key, d->fail_from) >= 0) {
+            rc = d->fail_rc;
+        } else if (!visit(ctx, at->key, at->value)) {
             break;
         }
     }
     pthread_mutex_unlock(&d->lock);
-    return 0;
+    return rc == 0 ? 0 : err_set(e, rc, "index iterate");
 }
 
 static int double_write(struct asd_index *index, const struct asd_index_batch *batch, bool sync,
@@ -388,5 +396,13 @@ void index_double_corrupt(struct index_double *d, struct slice key, size_t at)
     found = map_find(&d->now, key);
     CHECK(found != NULL && at < found->value.len);
     ((uint8_t *)(uintptr_t)found->value.data)[at] ^= 0x10;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void index_double_fail_lists(struct index_double *d, struct slice from, int rc)
+{
+    pthread_mutex_lock(&d->lock);
+    d->fail_from = from;
+    d->fail_rc = rc;
     pthread_mutex_unlock(&d->lock);
 }

@@ -24,5 +24,7 @@ void index_double_set_hook(struct index_double *d, index_double_hook_cb cb, void
 size_t index_double_count(struct index_double *d, uint8_t kind);
 /* Damage: flip a bit in the record of `key`, unseen. */
 void index_double_corrupt(struct index_double *d, struct slice key, size_t at);
+/* What iterate() returns once it comes to `from` or a key behind; 0: nothing fails. Borrowed. */
+void index_double_fail_lists(struct index_double *d, struct slice from, int rc);
 
 #endif

@@ -302,9 +302,9 @@ static void a_write_that_fails_ends_the_service_but_not_the_reads(void **state)
             f->io.sync_rc = rcs[i - 2];
         }
         assert_int_equal(asd_fixture_set(&f->base, "new", large, LARGE), ERR_FAILED);
-        expect_out_of_service(f, i < 2 ? "write" : "fdatasync");
+        expect_out_of_service(f, "");
         f->io.write_rc = f->io.sync_rc = 0;
-        expect_out_of_service(f, i < 2 ? "write" : "fdatasync"); /* for good */
+        expect_out_of_service(f, ""); /* for good; a commit or the punches of before met it */
         reopen(f);
         assert_int_equal(health(f), 0);
         expect_all(f);
@@ -377,6 +377,38 @@ static void a_log_that_cannot_be_written_ends_the_service_but_not_the_reads(void
         assert_true(asd_fixture_has(&f->base, key, large + i, 10000));
     }
     assert_int_equal(asd_fixture_set(&f->base, "later", "x", 1), 0);
+}
+
+static void on_closed(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* What the block layer calls a bad medium, and others; and the scrub goes on slowly. */
+static void every_error_of_a_device_tells_that_it_is_going(void **state)
+{
+    static const int rcs[] = {-ENODATA, -EILSEQ, -EREMOTEIO, -ENOLINK, -ETIMEDOUT};
+    struct asd_scrub_settings settings = {.rate = 1 << 30, .interval_s = 1000000};
+    struct fixture *f = *state;
+    struct asd_scrub *scrub;
+    bool closed = false;
+    struct err e;
+
+    put_all(f);
+    for (unsigned i = 0; i < 2 * KEYS; i++) {
+        f->io.read_rc = rcs[i % 5];
+        assert_int_equal(get(f, i % KEYS), i % KEYS % 3 == 0 ? 0 : ERR_CORRUPT);
+    }
+    assert_int_equal(asd_health(f->base.store, &e), ERR_FAILED);
+    assert_int_equal(asd_scrub_new(f->base.store, &settings, &scrub, &e), 0);
+    for (unsigned i = 0; i < 10000 && asd_scrub_stats(scrub).bad == 0; i++) {
+        loop_fixture_run_ms(&f->base.base, 1);
+    }
+    loop_fixture_run_ms(&f->base.base, 50);
+    assert_true(asd_scrub_stats(scrub).running);
+    assert_in_range(asd_scrub_stats(scrub).keys, 1, KEYS - 1);
+    asd_scrub_close(scrub, on_closed, &closed);
+    loop_fixture_run_until(&f->base.base, &closed);
 }
 
 /* ---- RocksDB's own reads ---- */
@@ -462,11 +494,6 @@ static unsigned count_refused(struct fixture *f)
         free(data);
     }
     return refused;
-}
-
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
 }
 
 static struct asd_scrub_stats scrub_once(struct fixture *f)
@@ -564,6 +591,7 @@ int main(void)
         TEST(a_device_that_fails_all_reads_is_told_until_it_is_back),
         REAL(a_device_that_fails_all_reads_is_told_until_it_is_back),
         TEST(a_device_that_fails_one_read_of_ten_is_told_too),
+        TEST(every_error_of_a_device_tells_that_it_is_going),
         TEST(short_reads_are_continued),
         REAL(short_reads_are_continued),
         TEST(a_file_that_ends_too_early_is_an_error),

@@ -383,6 +383,54 @@ static void a_damaged_record_of_its_own_makes_it_begin_anew(void **state)
     assert_int_equal(pass_done(f, 1).keys, 4);
 }
 
+/* ---- what is not damage ---- */
+
+/* No descriptors, or a device that fails for a moment: tried again, nothing left out. */
+static void lists_that_fail_for_a_moment_are_no_damage(void **state)
+{
+    static const int rcs[] = {-EMFILE, -ENOMEM, -EIO};
+    struct fixture *f = *state;
+    struct err e;
+
+    put_some(f, 6);
+    assert_int_equal(one_pass(f).keys, 6);
+    for (unsigned i = 0; i < 3; i++) {
+        struct asd_scrub_stats stats;
+
+        index_double_fail_lists(f->base.index, slice_str("\x10k0003"), rcs[i]);
+        assert_int_equal(asd_scrub_now(f->scrub, &e), 0);
+        loop_fixture_run_ms(&f->base.base, 50);
+        stats = asd_scrub_stats(f->scrub);
+        assert_true(stats.running);
+        assert_int_equal(stats.keys, 3);
+        assert_int_equal(stats.bad, 0);
+        index_double_fail_lists(f->base.index, slice_str(""), 0);
+        stats = pass_done(f, 2 + i);
+        assert_int_equal(stats.keys, 6);
+        assert_int_equal(stats.bad, 0);
+    }
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 0);
+}
+
+/* With nothing behind that can be listed, it has not seen all. */
+static void a_pass_that_ends_in_damage_is_not_taken_for_a_whole_one(void **state)
+{
+    struct fixture *f = *state;
+    struct asd_scrub_stats stats;
+
+    put_some(f, 6);
+    index_double_fail_lists(f->base.index, slice_str("\x10k0003"), ERR_CORRUPT);
+    stats = one_pass(f);
+    assert_int_equal(stats.keys, 3);
+    assert_int_equal(stats.bad, 1);
+    assert_int_equal(stats.ended_s, 0);
+    assert_int_equal(stats.last_bad, 0);
+    index_double_fail_lists(f->base.index, slice_str(""), 0);
+    stats = one_pass(f);
+    assert_int_equal(stats.keys, 6);
+    assert_true(stats.ended_s != 0);
+}
+
 /* ---- out of service ---- */
 
 /* It cannot note how far it is, and must not try without a pause. */
@@ -462,6 +510,8 @@ int main(void)
         TEST(it_goes_on_where_it_was_stopped),
         REAL(a_pass_over_nothing_ends_and_the_next_one_waits),
         TEST(a_damaged_record_of_its_own_makes_it_begin_anew),
+        TEST(lists_that_fail_for_a_moment_are_no_damage),
+        TEST(a_pass_that_ends_in_damage_is_not_taken_for_a_whole_one),
         TEST(out_of_service_it_rests_after_a_pass),
         cmocka_unit_test(its_record_has_the_bytes_of_the_golden_file),
     };

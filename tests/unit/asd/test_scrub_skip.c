@@ -17,7 +17,7 @@
 #include "base/rnd.h"
 #include "wire/asd_msg.h"
 
-enum { COUNT = 700, KEY_BYTES = 40 };
+enum { COUNT = 300, KEY_BYTES = 40 };
 
 struct model_key {
     uint8_t bytes[KEY_BYTES];
@@ -40,12 +40,19 @@ static struct slice key_at(const struct model *m, unsigned i)
 /* The number of the first key not below `from`. */
 static unsigned first_from(const struct model *m, struct slice from)
 {
-    unsigned i = 0;
+    unsigned low = 0;
+    unsigned high = m->count;
 
-    while (i < m->count && slice_cmp(key_at(m, i), from) < 0) {
-        i++;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+
+        if (slice_cmp(key_at(m, middle), from) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
-    return i;
+    return low;
 }
 
 static int can(void *ctx, struct slice from)
