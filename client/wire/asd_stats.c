@@ -1,5 +1,6 @@
 #include "wire/asd_stats.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -60,18 +61,30 @@ void stat_sum_put(struct buf *b, const struct stat_sum *s)
     llio_put_float(b, s->alpha);
 }
 
+/* No clock and no sum of durations gives another kind of number, and JSON has none. */
+static double finite_float(struct rd *r)
+{
+    double v = llio_float(r);
+
+    if (!isfinite(v)) {
+        rd_fail(r);
+        return 0;
+    }
+    return v;
+}
+
 struct stat_sum stat_sum_get(struct rd *r)
 {
     struct stat_sum s;
 
     s.n = llio_i64(r);
-    s.avg = llio_float(r);
-    s.exp_avg = llio_float(r);
-    s.m2 = llio_float(r);
-    s.var = llio_float(r);
-    s.min = llio_float(r);
-    s.max = llio_float(r);
-    s.alpha = llio_float(r);
+    s.avg = finite_float(r);
+    s.exp_avg = finite_float(r);
+    s.m2 = finite_float(r);
+    s.var = finite_float(r);
+    s.min = finite_float(r);
+    s.max = finite_float(r);
+    s.alpha = finite_float(r);
     return s;
 }
 
@@ -93,8 +106,8 @@ void asd_statistics_get(struct rd *r, struct asd_statistics *ret_s)
     uint8_t version = rd_u8(r);
 
     *ret_s = (struct asd_statistics){0};
-    ret_s->creation_s = llio_float(r);
-    ret_s->period_s = llio_float(r);
+    ret_s->creation_s = finite_float(r);
+    ret_s->period_s = finite_float(r);
     if (version == STATISTICS_V1) {
         ret_s->entry_count = sizeof(v1_codes) / sizeof(v1_codes[0]);
     } else if (version == STATISTICS_V2) {

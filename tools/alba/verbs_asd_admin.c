@@ -8,6 +8,7 @@
 #include "alba/asd_link.h"
 #include "alba/output.h"
 #include "alba/verb.h"
+#include "base/check.h"
 #include "base/mem.h"
 
 enum { SOON_MS = 5000, SLOWNESS_MAX_S = 3600 };
@@ -29,6 +30,7 @@ static json_t *statistics_json(const struct asd_statistics *s, int64_t used, int
     for (uint32_t i = 0; i < s->entry_count; i++) {
         json_object_set_new(o, asd_code_name(s->entries[i].code), stat_json(&s->entries[i].stat));
     }
+    CHECK(o != NULL); /* its numbers are finite: the decoder takes no others */
     return o;
 }
 
@@ -93,17 +95,27 @@ static json_t *duration(const json_t *seconds)
     return json_string(text);
 }
 
+/* The ASD may say anything: a time that no calendar has is shown as its number. */
+static void time_text(double seconds, char *ret_text, size_t bytes)
+{
+    bool fits = seconds >= 0 && seconds < (double)INT32_MAX * 1000;
+    time_t since = fits ? (time_t)seconds : 0;
+    struct tm tm;
+
+    if (!fits || localtime_r(&since, &tm) == NULL || strftime(ret_text, bytes, "%F %T", &tm) == 0) {
+        snprintf(ret_text, bytes, "%g", seconds);
+    }
+}
+
 static void show_statistics_of(const json_t *o)
 {
     json_t *rows = json_array();
     json_t *usage = json_array();
-    time_t since = (time_t)json_real_value(json_object_get(o, "creation"));
     char when[32];
-    struct tm tm;
     const char *key;
     json_t *value;
 
-    strftime(when, sizeof(when), "%F %T", localtime_r(&since, &tm));
+    time_text(json_real_value(json_object_get(o, "creation")), when, sizeof(when));
     json_array_append_new(usage, json_pack("{s:O, s:O}", "used", json_object_get(o, "disk_usage"),
                                            "total", json_object_get(o, "capacity")));
     output_sizes(usage, "used");

@@ -1,5 +1,6 @@
 /* Primitives, checksums, statistics, message assembly and OSD keys. */
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 
 #include "base/err.h"
 #include "unit/wire/bytes.h"
+#include "wire/asd_msg.h"
 #include "wire/asd_stats.h"
 #include "wire/checksum.h"
 #include "wire/gather.h"
@@ -372,6 +374,43 @@ static void merged_statistics_are_those_of_both(void **state)
     assert_true(none.exp_avg >= all.min && none.exp_avg <= all.max);
 }
 
+/* JSON has no such numbers, and no time is one. */
+static void statistics_that_are_no_numbers_are_refused(void **state)
+{
+    const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    const struct asd_statistics sound = {
+        .creation_s = 1,
+        .period_s = 2,
+        .entry_count = 1,
+        .entries = &(struct asd_stat_entry){.code = ASD_APPLY, .stat = {.n = 1}}};
+    struct asd_statistics got;
+    struct buf b = {0};
+    struct rd r;
+
+    (void)state;
+    asd_statistics_put(&b, &sound);
+    for (size_t at = 1; at + sizeof(double) <= b.len; at++) {
+        bool is_float = at == 1 || at == 9 || (at >= 33 && (at - 33) % 8 == 0);
+
+        for (unsigned i = 0; is_float && i < sizeof(bad) / sizeof(bad[0]); i++) {
+            struct buf copy = {0};
+
+            buf_put(&copy, b.data, b.len);
+            memcpy(copy.data + at, &bad[i], sizeof(bad[i]));
+            r = rd_of(copy.data, copy.len);
+            asd_statistics_get(&r, &got);
+            assert_true(r.bad);
+            asd_statistics_release(&got);
+            buf_release(&copy);
+        }
+    }
+    r = rd_of(b.data, b.len);
+    asd_statistics_get(&r, &got);
+    assert_true(!r.bad && got.entries[0].stat.n == 1);
+    asd_statistics_release(&got);
+    buf_release(&b);
+}
+
 static void statistics_follow_their_definitions(void **state)
 {
     struct stat_sum s;
@@ -410,6 +449,7 @@ int main(void)
         cmocka_unit_test(osd_keys_have_their_bytes),
         cmocka_unit_test(osd_keys_are_read_back),
         cmocka_unit_test(scan_bounds_hold_exactly_the_keys_with_the_prefix),
+        cmocka_unit_test(statistics_that_are_no_numbers_are_refused),
         cmocka_unit_test(statistics_follow_their_definitions),
         cmocka_unit_test(merged_statistics_are_those_of_both),
     };
