@@ -1,5 +1,6 @@
 /* Verbs that go through the keys of one ASD. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "alba/escape.h"
 #include "alba/verb.h"
 #include "base/mem.h"
+#include "wire/asd_msg.h"
 
 enum { RESULTS_MAX = 1000000 };
 
@@ -77,14 +79,65 @@ static int32_t walk_max(const struct walk *w)
     return w->left < 0 || w->left > ASD_RANGE_MAX ? ASD_RANGE_MAX : (int32_t)w->left;
 }
 
+/* Does the way to `key` lead on? Else the ASD would have us go on for ever. */
+static bool walk_leads_to(const struct walk *w, struct slice key, bool or_stay)
+{
+    int order = slice_cmp(key, w->range.first);
+
+    return order == 0 ? or_stay : (order < 0) == w->range.reverse;
+}
+
+/* `count` entries of a reply, of `max` at most, and where they lead. */
+static int walk_check(struct asd_link *l, const struct walk *w, uint32_t count, int32_t max,
+                      bool leads_on)
+{
+    struct err e;
+
+    if (count > (uint32_t)max) {
+        err_set(&e, ERR_PROTOCOL, "%" PRIu32 " keys, where %" PRId32 " were asked for", count, max);
+    } else if (!leads_on) {
+        char first[ASD_KEY_TEXT_BYTES];
+
+        asd_key_text(w->range.first, first);
+        err_set(&e, ERR_PROTOCOL, "its keys do not lead on from \"%s\"", first);
+    } else {
+        return 0;
+    }
+    return asd_link_fail(l, &e);
+}
+
 /* ---- range ---- */
+
+static int take_keys(struct asd_link *l, struct walk *w, const struct asd_reply *reply, int32_t max,
+                     json_t *keys)
+{
+    uint32_t count = reply->keys.count;
+    const struct slice *items = reply->keys.items;
+    bool leads_on =
+        count == 0 || walk_leads_to(w, items[count - 1], w->range.first_included && count == 1);
+    int rc = walk_check(l, w, count, max, leads_on);
+
+    if (rc != 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        json_array_append_new(keys, escape_json(items[i]));
+    }
+    w->more = reply->keys.more;
+    w->left -= w->left < 0 ? 0 : count;
+    if (count != 0) {
+        walk_next(w, items[count - 1], false);
+    } else {
+        w->left = 0; /* whatever it says about more */
+    }
+    return 0;
+}
 
 static int list_keys(struct asd_link *l, struct walk *w, json_t *keys)
 {
     do {
         struct asd_request request = {.code = ASD_RANGE, .range = w->range};
         struct asd_answer answer;
-        uint32_t count;
         int rc;
 
         request.range.max = walk_max(w);
@@ -92,18 +145,10 @@ static int list_keys(struct asd_link *l, struct walk *w, json_t *keys)
         if (rc != 0) {
             return rc;
         }
-        count = answer.reply.keys.count;
-        for (uint32_t i = 0; i < count; i++) {
-            json_array_append_new(keys, escape_json(answer.reply.keys.items[i]));
-        }
-        w->more = answer.reply.keys.more;
-        w->left -= w->left < 0 ? 0 : count;
-        if (count != 0) {
-            walk_next(w, answer.reply.keys.items[count - 1], false);
-        }
+        rc = take_keys(l, w, &answer.reply, request.range.max, keys);
         asd_answer_release(&answer);
-        if (count == 0) {
-            break; /* whatever it says about more */
+        if (rc != 0) {
+            return rc;
         }
     } while (w->more && w->left != 0);
     return 0;
@@ -170,6 +215,26 @@ static void add_validation(struct validation *v, const struct asd_validation *fr
 }
 
 /* A reply holds what was found among its keys; `next` is where the next part begins. */
+static int take_validations(struct asd_link *l, struct walk *w, const struct asd_reply *reply,
+                            int32_t max, struct validation *v)
+{
+    struct slice next = reply->validations.next;
+    bool leads_on = !reply->validations.has_next || walk_leads_to(w, next, max == 0);
+    int rc = walk_check(l, w, reply->validations.count, max, leads_on);
+
+    if (rc != 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < reply->validations.count; i++) {
+        add_validation(v, &reply->validations.items[i]);
+    }
+    w->more = reply->validations.has_next;
+    if (w->more) {
+        walk_next(w, next, true);
+    }
+    return 0;
+}
+
 static int validate(struct asd_link *l, struct cli *cli, struct walk *w, struct validation *v,
                     json_t **ret_next)
 {
@@ -188,14 +253,11 @@ static int validate(struct asd_link *l, struct cli *cli, struct walk *w, struct 
         if (rc != 0) {
             return rc;
         }
-        for (uint32_t i = 0; i < answer.reply.validations.count; i++) {
-            add_validation(v, &answer.reply.validations.items[i]);
-        }
-        w->more = answer.reply.validations.has_next;
-        if (w->more) {
-            walk_next(w, answer.reply.validations.next, true);
-        }
+        rc = take_validations(l, w, &answer.reply, request.range.max, v);
         asd_answer_release(&answer);
+        if (rc != 0) {
+            return rc;
+        }
     } while (w->more && follow && json_array_size(v->results) < RESULTS_MAX);
     *ret_next = w->more ? escape_json(w->range.first) : json_null();
     return 0;
@@ -240,7 +302,8 @@ static int run_range_validate(struct cli *cli)
     rc = rc != 0 ? rc : walk_init(&w, cli);
     rc = rc != 0 ? rc : validate(&l, cli, &w, &v, &next);
     if (rc == 0) {
-        cli->result = json_pack("{s:O, s:o}", "keys", v.results, "next", next);
+        cli->result = json_pack("{s:O, s:o, s:I}", "keys", v.results, "next", next, "failed",
+                                (json_int_t)v.failed);
     }
     if (rc == 0 && v.failed != 0 && !cli->to_json) {
         show_validations(cli);
@@ -283,8 +346,10 @@ const struct verb asd_range_verbs[] = {
     {.name = "asd-range-validate",
      .group = "One ASD",
      .summary = "check values where they lie, and list those that fail",
-     .details = "Every value is where the index says, and with --verify-checksums it is read and "
-                "compared\nwith its checksums. Fails if any value does.",
+     .details =
+         "Every value is where the index says, and with --verify-checksums it is read and "
+         "compared\nwith its checksums. Fails if any value does; with --to-json it succeeds, "
+         "and \"failed\"\ncounts the values that did not pass.",
      .options = {ASD_LINK_OPTIONS,
                  RANGE_OPTIONS,
                  {.name = "verify-checksums", .help = "read the values, too"},
