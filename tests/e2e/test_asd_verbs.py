@@ -2,10 +2,12 @@
 fails; for people and with --to-json."""
 import json
 import os
+import signal
 import socket
+import subprocess
 
 from asd_process import AsdProcess
-from harness import Caller, Deployment, is_asd_verb, random_file, refused
+from harness import BIN, Caller, Deployment, is_asd_verb, random_file, refused, wait_for
 
 BINARY = r"k\000\255\n"  # as the CLI writes a key of these five bytes
 
@@ -64,6 +66,25 @@ def ranges(c, asd):
     assert c.json("asd-range-validate", *asd)["keys"] == []  # those that fail
     assert c.text("asd-range-validate", *asd) == "no value failed\n"
     assert c.json("asd-range-validate", *asd, "--max=2")["next"] == "k1"
+
+
+def values_that_fail(c, asd):
+    """For programs the validation has done its work, and tells which; for people it fails."""
+    slab = next((c.one.home / "slabs").iterdir())
+    sound = slab.read_bytes()
+    at = sound.index(c.source.read_bytes()[:64]) + 1000
+    with open(slab, "r+b", buffering=0) as file:
+        file.seek(at)
+        file.write(bytes(x ^ 0xff for x in sound[at:at + 3]))
+        result = c.json("asd-range-validate", *asd, "--verify-checksums")
+        assert result["failed"] == 1 and result["next"] is None, result
+        assert result["keys"] == [["large", [["file_exists", True], ["CRC32c", False]]]], result
+        code, out, err = c.d.run("asd-range-validate", *asd, "--verify-checksums", check=False)
+        assert code == 2 and out == "large: file_exists ok, CRC32c FAILED\n", (code, out)
+        assert "1 value failed" in err and len(err.splitlines()) == 1, err
+        file.seek(at)
+        file.write(sound[at:at + 3])
+    assert c.json("asd-range-validate", *asd, "--verify-checksums")["failed"] == 0
 
 
 def more_keys_than_one_reply_holds(c, asd):
@@ -168,6 +189,22 @@ def osds(c, asd):
     assert "--all" in fails(c, "asd-multistatistics")["message"]
 
 
+def interrupted_churn(c, asd):
+    """Ctrl-C while it writes the values for it, or in it: it writes no more, and cleans up."""
+    named = [f"--long-id={c.d.alba('list-osds')[0]['long_id']}"]
+    of_it = [*named, "--first=alba-bench", "--last=alba-bencz"]
+    count = 50_000
+    with subprocess.Popen([BIN / "alba", "osd-benchmark", "--to-json", *named, "--scenarios=churn",
+                           f"--count={count}", "--size=4KiB", "--depth=8"],
+                          env=dict(os.environ, ALBA_CONFIG=str(c.d.dir / "alba.url")),
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as benchmark:
+        wait_for("it to write", lambda: c.d.alba("osd-range", *of_it)["n"] != 0)
+        benchmark.send_signal(signal.SIGINT)
+        rows = json.loads(benchmark.communicate(timeout=300)[0])["result"]
+    assert [row["name"] for row in rows] == ["churn"] and rows[0]["ops"] < count, rows
+    assert c.d.alba("osd-range", *of_it)["n"] == 0
+
+
 # ---- offline ----
 
 def look(c, home, *args):
@@ -247,8 +284,8 @@ with Deployment("--asds=2") as d, AsdProcess(d.root, "one") as one:
     c = Caller(d)
     c.one = one
     c.source = random_file(d.root / "source", 300_000, seed=6)
-    for part in (values, ranges, deletes, more_keys_than_one_reply_holds, state, settings,
-                 benchmarks, osds, inspection, wrong_addresses):
+    for part in (values, ranges, values_that_fail, deletes, more_keys_than_one_reply_holds, state,
+                 settings, benchmarks, osds, interrupted_churn, inspection, wrong_addresses):
         part(c, one.address)
     c.assert_called(v for v in d.run("commands")[1].split() if is_asd_verb(v))
 print("ok")

@@ -178,13 +178,19 @@ static void on_call(struct asd_call *call, int rc)
     op_end(container_of(call, struct bench_op, call), rc);
 }
 
+/* After Ctrl-C only that goes on which takes values away, and nothing that writes any. */
+static bool is_stopped(const struct bench *b, const struct bench_scenario *scenario)
+{
+    return b->stop && scenario->fill != fill_delete;
+}
+
 /* The next request, if there is one. */
 static void op_start(struct bench_op *op)
 {
     struct bench *b = op->bench;
     int rc;
 
-    if (b->started == b->count || b->rc != 0 || (b->stop && !b->scenario->deletes)) {
+    if (b->started == b->count || b->rc != 0 || is_stopped(b, b->scenario)) {
         return;
     }
     op->index = b->started++;
@@ -264,7 +270,7 @@ int bench_run(struct bench *b, const struct bench_scenario *scenario, json_t *ro
 {
     uint64_t start_ns;
 
-    if (b->stop && !scenario->deletes) {
+    if (is_stopped(b, scenario)) {
         return 0;
     }
     if (scenario->needs_values && !b->values_there) {
