@@ -86,6 +86,12 @@ void asd_inspection_release(struct asd_inspection *inspection)
     *inspection = (struct asd_inspection){0};
 }
 
+bool inspect_is_damage(int rc)
+{
+    return rc == ERR_CORRUPT || rc == -EIO || rc == -EUCLEAN || rc == -EILSEQ || rc == -EBADMSG ||
+           rc == -ENODATA || rc == -EREMOTEIO || rc == -EISDIR || rc == -ENOENT;
+}
+
 /* ---- who lives here ---- */
 
 /* Damage is a finding; then the index says whose the slabs are. */
@@ -109,7 +115,7 @@ static int load_identity(struct inspect *in, struct err *e)
     } else {
         err_set(e, rc, "identity");
     }
-    if (rc == ERR_CORRUPT || rc == ERR_TOO_LARGE || rc == -EIO) {
+    if (rc == ERR_TOO_LARGE || inspect_is_damage(rc)) {
         inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
         free(in->home.asd_id);
         in->home.asd_id = NULL;
@@ -185,7 +191,7 @@ static int open_index(struct inspect *in, struct err *e)
         return err_set(e, -EACCES, "%s", in->home.db_path); /* RocksDB would call it an I/O error */
     }
     rc = asd_index_rocksdb_open(in->home.db_path, &options, &in->index, e);
-    if (rc == ERR_CORRUPT || rc == -EIO) {
+    if (inspect_is_damage(rc)) {
         inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
         return 0;
     }
@@ -210,7 +216,7 @@ static int usage_get(struct slice key, struct slice record, void *ret_record, st
     return asd_usage_record_get(key, record, ret_record, e);
 }
 
-/* 0, ERR_NOT_FOUND; damage is told and returned as ERR_CORRUPT. */
+/* Damage is told and returned as ERR_CORRUPT. */
 static int get_one(struct inspect *in, uint8_t kind, const char *what, record_get_cb get,
                    void *ret_record, struct err *e)
 {
@@ -222,7 +228,7 @@ static int get_one(struct inspect *in, uint8_t kind, const char *what, record_ge
         rc = get(asd_internal_slice(&key), value.bytes, ret_record, e);
         in->index->ops->release(in->index, &value);
     }
-    if (rc != 0 && rc != ERR_NOT_FOUND && rc != ERR_VERSION) {
+    if (inspect_is_damage(rc)) {
         inspect_found(in, ASD_FINDING_DAMAGE, "%s record: %s", what, e->msg);
         rc = ERR_CORRUPT;
     }
@@ -242,7 +248,7 @@ static int check_store(struct inspect *in, struct err *e)
         inspect_found(in, ASD_FINDING_DAMAGE, "the index belongs to another home");
     }
     memcpy(in->out->store_id, in->home.store_id, ASD_STORE_ID_BYTES);
-    return rc == ERR_VERSION ? rc : 0;
+    return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : rc;
 }
 
 static int check_usage(struct inspect *in, struct err *e)
@@ -254,7 +260,7 @@ static int check_usage(struct inspect *in, struct err *e)
         out->usage.next_slab = UINT64_MAX; /* not known */
         return 0;
     }
-    if (rc == ERR_VERSION) {
+    if (rc != 0 && rc != ERR_NOT_FOUND) {
         return rc;
     }
     if (out->usage.commit < out->marked_commit) {
@@ -277,7 +283,7 @@ static int look(struct inspect *in, struct err *e)
     rc = rc != 0 ? rc : check_usage(in, e);
     rc = rc != 0 ? rc : inspect_records(in, e);
     if (rc != 0) {
-        return rc;
+        return err_wrap(e, "home %s", in->home.path);
     }
     if (out->free_records != 0) {
         inspect_found(in, ASD_FINDING_SETTLED,
@@ -324,7 +330,7 @@ int asd_inspect(const struct asd_inspect_options *options, struct asd_inspection
     struct asd_inspection out = {0};
     struct inspect in = {.options = options,
                          .out = &out,
-                         .home = {.io = io_real(),
+                         .home = {.io = options->io != NULL ? options->io : io_real(),
                                   .path = mem_strdup(options->home),
                                   .slabs_path = mem_printf("%s/slabs", options->home),
                                   .db_path = mem_printf("%s/db", options->home)}};

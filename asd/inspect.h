@@ -1,7 +1,7 @@
 /* Looks into the home of an ASD that does not run: does the index fit the slabs, does every value
  * lie where its record says? FORMAT.md says what has to hold.
  *
- * Reads only: nothing in the home changes, not a time stamp. Memory: 1/8192 of what is in use in
+ * Reads only: nothing in the home changes but access times. Memory: 1/8192 of what is in use in
  * slabs. One thread; blocks. */
 #ifndef ASD_INSPECT_H
 #define ASD_INSPECT_H
@@ -12,6 +12,7 @@
 
 #include "asd/record.h"
 #include "base/err.h"
+#include "loop/io.h"
 
 enum { ASD_FINDINGS_MAX = 1000 }; /* kept; more are counted */
 
@@ -35,6 +36,7 @@ struct asd_inspect_options {
     /* Bytes of slabs read, while values are verified; NULL: nobody asks. */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
     void *ctx;
+    struct io *io; /* for all but the index; NULL: the operating system */
 };
 
 struct asd_inspected_slab {
@@ -72,7 +74,8 @@ struct asd_inspection {
 };
 
 /* 0: it was looked at, and *ret_inspection says what was found; release it. Else it could not be:
- * ERR_BUSY when an ASD uses the home, ERR_NOT_FOUND when there is no store. */
+ * ERR_BUSY when an ASD uses the home, ERR_NOT_FOUND when there is no store, ERR_VERSION when newer
+ * software wrote it, -EACCES, -EMFILE and the like when that says nothing about the home. */
 int asd_inspect(const struct asd_inspect_options *options, struct asd_inspection *ret_inspection,
                 struct err *e);
 void asd_inspection_release(struct asd_inspection *inspection);

@@ -40,10 +40,14 @@ void inspect_found(struct inspect *in, enum asd_finding_kind kind, const char *f
 void inspect_found_key(struct inspect *in, enum asd_finding_kind kind, struct slice client_key,
                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* `rc` says something about what is stored. Else it could not be looked at, by want of rights,
+ * descriptors or newer software: advice to delete would be wrong. */
+bool inspect_is_damage(int rc);
+
 /* ---- inspect_record.c ---- */
 
-/* All records but store and usage, and with them the slab files. ERR_VERSION, or why it could not
- * be looked at. */
+/* All records but store and usage, and with them the slab files. Fails when it could not be looked
+ * at. */
 int inspect_records(struct inspect *in, struct err *e);
 
 /* ---- inspect_slab.c ---- */
@@ -60,12 +64,12 @@ unsigned inspect_slab_bits(const struct inspect_slab *slab, uint64_t offset);
 /* Sums against the records; names against values. All values are loaded. */
 void inspect_slab_totals(struct inspect *in);
 void inspect_slabs_release(struct inspect *in);
-/* -1: it cannot be opened. */
+/* Negative: it cannot be opened. */
 int inspect_slab_fd(struct inspect *in, struct inspect_slab *slab);
 
 /* ---- inspect_value.c ---- */
 
-/* One value record as the index has it. 0, or ERR_VERSION. */
+/* One value record as the index has it. Fails when it could not be looked at. */
 int inspect_value(struct inspect *in, struct slice index_key, struct slice record, struct err *e);
 
 #endif

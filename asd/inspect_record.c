@@ -9,7 +9,7 @@ enum { SLAB_BYTES_SANE_SHIFT = 46 }; /* 64 TiB */
 
 struct walk {
     struct inspect *in;
-    int rc; /* ERR_VERSION: newer software wrote it */
+    int rc; /* why it could not be looked at: ERR_VERSION, … */
     struct err *e;
 };
 
@@ -108,16 +108,14 @@ static bool see_name(void *ctx, struct slice key, struct slice value)
     return true;
 }
 
-/* It makes the scrub begin anew at worst. */
+/* It makes the scrub begin anew at worst, newer software's, too. */
 static bool see_scrub(void *ctx, struct slice key, struct slice value)
 {
     struct walk *w = ctx;
     struct asd_scrub_record record;
     int rc = asd_scrub_record_get(key, value, &record, w->e);
 
-    if (rc == ERR_VERSION) {
-        w->rc = rc;
-    } else if (rc != 0) {
+    if (rc != 0) {
         inspect_found(w->in, ASD_FINDING_NOTE, "%s; scrubbing begins anew", w->e->msg);
     } else if (record.bad != 0 || record.last_bad != 0) {
         inspect_found(w->in, ASD_FINDING_NOTE,
@@ -125,7 +123,7 @@ static bool see_scrub(void *ctx, struct slice key, struct slice value)
                       " in pass %" PRIu64,
                       record.last_bad, record.bad, record.pass);
     }
-    return w->rc == 0;
+    return true;
 }
 
 static bool see_unknown(void *ctx, struct slice key, struct slice value)
@@ -158,11 +156,12 @@ static int each_of(struct inspect *in, uint8_t first, uint8_t last, asd_index_vi
     int rc = in->index->ops->iterate(in->index, asd_internal_slice(&from), asd_internal_slice(&to),
                                      false, see, &w, e);
 
-    if (rc != 0) {
+    if (inspect_is_damage(rc)) {
         inspect_found(in, ASD_FINDING_DAMAGE, "%s", e->msg);
         in->out->is_whole = false;
+        rc = 0;
     }
-    return w.rc;
+    return w.rc != 0 ? w.rc : rc;
 }
 
 static int each(struct inspect *in, uint8_t kind, asd_index_visit_cb see, struct err *e)

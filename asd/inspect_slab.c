@@ -183,7 +183,7 @@ static int check_file(struct inspect *in, struct inspect_slab *slab, struct err 
     }
     rc = io_read_full(io, fd, data, sizeof(data), 0);
     if (rc != 0) {
-        return err_say(e, rc, "its header cannot be read");
+        return err_set(e, rc, "its header cannot be read");
     }
     rc = asd_slab_header_decode(data, &h, e);
     if (rc != 0) {
@@ -204,11 +204,12 @@ static int check_file(struct inspect *in, struct inspect_slab *slab, struct err 
     return 0;
 }
 
-static void check_slab(struct inspect *in, struct inspect_slab *slab)
+/* Fails when it could not be looked at. */
+static int check_slab(struct inspect *in, struct inspect_slab *slab, struct err *e)
 {
     const struct asd_slab_record *record = &slab->seen.record;
     uint64_t number = slab->seen.number;
-    struct err e;
+    int rc;
 
     if (number >= in->out->usage.next_slab) {
         inspect_found(in, ASD_FINDING_DAMAGE,
@@ -218,23 +219,27 @@ static void check_slab(struct inspect *in, struct inspect_slab *slab)
     if (record->sealed && record->live_bytes == 0) {
         inspect_found(in, ASD_FINDING_SETTLED,
                       "slab %" PRIu64 " holds no value: it is removed at start", number);
-        return;
+        return 0;
     }
     if (!slab->seen.has_file && record->live_bytes == 0) {
         inspect_found(in, ASD_FINDING_SETTLED,
                       "slab %" PRIu64 " has no file, and no value: it is given up at start",
                       number);
-        return;
+        return 0;
     }
     if (!slab->seen.has_file) {
         inspect_found(in, ASD_FINDING_DAMAGE,
                       "slab %" PRIu64 " has no file: values of %" PRIu64 " bytes are lost", number,
                       record->live_bytes);
-        return;
+        return 0;
     }
-    if (check_file(in, slab, &e) != 0) {
-        inspect_found(in, ASD_FINDING_DAMAGE, "slab %" PRIu64 ": %s", number, e.msg);
-        return;
+    rc = check_file(in, slab, e);
+    if (inspect_is_damage(rc)) {
+        inspect_found(in, ASD_FINDING_DAMAGE, "slab %" PRIu64 ": %s", number, e->msg);
+        return 0;
+    }
+    if (rc != 0) {
+        return err_wrap(e, "slab %" PRIu64, number);
     }
     slab->usable = true;
     if (!record->sealed && record->tail < record->size_bytes) {
@@ -247,6 +252,7 @@ static void check_slab(struct inspect *in, struct inspect_slab *slab)
                           number, in->index->is_torn ? "the next but one" : "the next");
         }
     }
+    return 0;
 }
 
 int inspect_slab_files(struct inspect *in, struct err *e)
@@ -265,7 +271,10 @@ int inspect_slab_files(struct inspect *in, struct err *e)
     HASH_ITER (hh, in->slabs, slab, next) {
         if (slab->seen.has_record) {
             open_slabs += !slab->seen.record.sealed;
-            check_slab(in, slab);
+            rc = check_slab(in, slab, e);
+            if (rc != 0) {
+                return rc;
+            }
         }
         if (in->options->verify) {
             in->bytes_wanted += slab->seen.record.live_bytes;

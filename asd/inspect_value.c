@@ -37,8 +37,13 @@ static void sums_add(struct sums *s, const uint8_t *data, size_t bytes)
     }
 }
 
-/* NULL: they are what the record says. */
-static const char *sums_end(struct sums *s, const struct asd_value_record *r)
+/* What is wrong: with what is stored, or with what was said of it when it was stored. */
+struct wrong {
+    const char *stored;
+    const char *said;
+};
+
+static struct wrong sums_end(struct sums *s, const struct asd_value_record *r)
 {
     uint8_t sha1[EVP_MAX_MD_SIZE];
     unsigned sha1_bytes = 0;
@@ -50,10 +55,12 @@ static const char *sums_end(struct sums *s, const struct asd_value_record *r)
                     memcmp(sha1, r->checksum.sha1, CHECKSUM_SHA1_BYTES) == 0;
         EVP_MD_CTX_free(s->sha1);
     }
-    return s->crc != r->crc ? "its bytes do not have their checksum"
-           : !client_ok ? "its bytes are as they were stored, but do not have the checksum that "
-                          "the client gave"
-                        : NULL;
+    if (s->crc != r->crc) {
+        return (struct wrong){.stored = "its bytes do not have their checksum"};
+    }
+    return (struct wrong){.said = client_ok ? NULL
+                                            : "its bytes are as they were stored, but do not have "
+                                              "the checksum that the client gave"};
 }
 
 static int read_sums(struct inspect *in, struct inspect_slab *slab,
@@ -77,18 +84,21 @@ static int read_sums(struct inspect *in, struct inspect_slab *slab,
     return 0;
 }
 
-/* What is wrong with the bytes in a slab; NULL: nothing. */
-static const char *check_bytes(struct inspect *in, struct inspect_slab *slab,
-                               const struct asd_value_record *r)
+/* Fails when the bytes could not be looked at. */
+static int check_bytes(struct inspect *in, struct inspect_slab *slab,
+                       const struct asd_value_record *r, struct wrong *ret_wrong)
 {
     struct sums s;
-    const char *wrong;
     int rc;
 
     sums_begin(&s, r);
     rc = read_sums(in, slab, r, &s);
-    wrong = sums_end(&s, r);
-    return rc != 0 ? err_text(rc) : wrong;
+    *ret_wrong = sums_end(&s, r);
+    if (inspect_is_damage(rc)) {
+        *ret_wrong = (struct wrong){.stored = err_text(rc)};
+        return 0;
+    }
+    return rc;
 }
 
 /* A hole may stand for zeros that were written, on a file system that finds those. */
@@ -101,20 +111,29 @@ static bool has_hole(struct inspect *in, struct inspect_slab *slab,
     return hole >= 0 && (uint64_t)hole < r->offset + r->bytes;
 }
 
-static void verify(struct inspect *in, struct inspect_slab *slab, const struct asd_value_record *r,
-                   struct slice client_key)
+/* An ASD takes a value whose checksum is another one, where its configuration says so, and serves
+ * it: that is a note. */
+static int verify(struct inspect *in, struct inspect_slab *slab, const struct asd_value_record *r,
+                  struct slice client_key, struct err *e)
 {
     const struct asd_inspect_options *o = in->options;
     bool hole = has_hole(in, slab, r);
-    const char *wrong = NULL;
+    struct wrong wrong = {0};
 
     if (o->verify || hole) {
-        wrong = check_bytes(in, slab, r);
+        int rc = check_bytes(in, slab, r, &wrong);
+
+        if (rc != 0) {
+            return err_set(e, rc, "slab %" PRIu64 ": read of %" PRIu32 " bytes at %" PRIu64,
+                           r->slab, r->bytes, r->offset);
+        }
     }
-    if (wrong != NULL) {
+    if (wrong.stored != NULL) {
         inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
                           "%" PRIu32 " bytes in slab %" PRIu64 " at %" PRIu64 ": %s%s", r->bytes,
-                          r->slab, r->offset, hole ? "it lies in a hole; " : "", wrong);
+                          r->slab, r->offset, hole ? "it lies in a hole; " : "", wrong.stored);
+    } else if (wrong.said != NULL) {
+        inspect_found_key(in, ASD_FINDING_NOTE, client_key, "%s", wrong.said);
     }
     if (o->verify) {
         in->out->read_values++;
@@ -123,6 +142,7 @@ static void verify(struct inspect *in, struct inspect_slab *slab, const struct a
             o->progress(o->ctx, in->out->read_bytes, in->bytes_wanted);
         }
     }
+    return 0;
 }
 
 /* ---- places ---- */
@@ -147,8 +167,8 @@ static void check_name(struct inspect *in, const struct asd_value_record *r,
     in->index->ops->release(in->index, &value);
 }
 
-static void check_place(struct inspect *in, const struct asd_value_record *r,
-                        struct slice client_key)
+static int check_place(struct inspect *in, const struct asd_value_record *r,
+                       struct slice client_key, struct err *e)
 {
     struct inspect_slab *slab = inspect_slab_find(in, r->slab);
     uint64_t bytes = asd_slab_align(r->bytes);
@@ -157,7 +177,7 @@ static void check_place(struct inspect *in, const struct asd_value_record *r,
     if (slab == NULL || !slab->seen.has_record) {
         inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
                           "it names slab %" PRIu64 ", which has no sound record", r->slab);
-        return;
+        return 0;
     }
     slab->seen.values++;
     slab->seen.live_bytes += bytes;
@@ -167,7 +187,7 @@ static void check_place(struct inspect *in, const struct asd_value_record *r,
                           "%" PRIu32 " bytes in slab %" PRIu64 " at %" PRIu64
                           " are not below its tail, %" PRIu64,
                           r->bytes, r->slab, r->offset, slab->seen.record.tail);
-        return;
+        return 0;
     }
     before = inspect_slab_mark(slab, r->offset, bytes, PAGE_VALUE);
     in->nameless += (inspect_slab_bits(slab, r->offset) & PAGE_NAME) == 0;
@@ -186,9 +206,7 @@ static void check_place(struct inspect *in, const struct asd_value_record *r,
     if (in->options->verify) {
         check_name(in, r, client_key);
     }
-    if (slab->usable) {
-        verify(in, slab, r, client_key);
-    }
+    return slab->usable ? verify(in, slab, r, client_key, e) : 0;
 }
 
 /* Its bytes are in the index, and have been read with it. */
@@ -196,14 +214,16 @@ static void check_inline(struct inspect *in, const struct asd_value_record *r,
                          struct slice client_key)
 {
     struct sums s;
-    const char *wrong;
+    struct wrong wrong;
 
     sums_begin(&s, r);
     sums_add(&s, r->value.data, r->value.len);
     wrong = sums_end(&s, r);
-    if (wrong != NULL) {
+    if (wrong.stored != NULL) {
         inspect_found_key(in, ASD_FINDING_DAMAGE, client_key, "%" PRIu32 " bytes in the index: %s",
-                          r->bytes, wrong);
+                          r->bytes, wrong.stored);
+    } else if (wrong.said != NULL) {
+        inspect_found_key(in, ASD_FINDING_NOTE, client_key, "%s", wrong.said);
     }
     if (in->options->verify) {
         in->out->read_values++;
@@ -228,9 +248,8 @@ int inspect_value(struct inspect *in, struct slice index_key, struct slice recor
     in->out->used_bytes += asd_value_cost(client_key.len, r.in_slab, r.bytes);
     in->out->slab_values += r.in_slab;
     if (r.in_slab) {
-        check_place(in, &r, client_key);
-    } else {
-        check_inline(in, &r, client_key);
+        return check_place(in, &r, client_key, e);
     }
+    check_inline(in, &r, client_key);
     return 0;
 }

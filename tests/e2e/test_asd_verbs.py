@@ -235,6 +235,13 @@ def inspection(c, asd):
         assert code == 0 and result["clean"] and result["whole"] and result["damage"] == 0, result
         assert result["values"] == result["verified_values"] == 3 and result["asd_id"] == "two"
         assert result["used"] == result["used_record"] and len(result["slabs"]) == 1
+        odd = os.fsencode(two.home / "slabs") + b"/\xff\x1b\n"
+        open(odd, "w").close()
+        result = look(c, two.home)[1]["result"]
+        assert result["notes"] == 1, result
+        assert [x["text"] for x in result["findings"]] == [
+            r"slabs/\255\027\n: not a slab; it is left alone"], result
+        os.unlink(odd)
         two.start()
         two.stop()
         text = c.text("asd-inspect", f"--home={two.home}", "--verify")

@@ -44,9 +44,10 @@ static json_t *findings_json(const struct asd_inspection *in)
     for (size_t i = 0; i < in->finding_count; i++) {
         const struct asd_finding *f = &in->findings[i];
 
-        json_array_append_new(findings, json_pack("{s:s, s:o, s:s}", "kind", kinds[f->kind], "key",
-                                                  f->has_key ? escape_json(f->key) : json_null(),
-                                                  "text", f->text));
+        json_array_append_new(
+            findings, json_pack("{s:s, s:o, s:o}", "kind", kinds[f->kind], "key",
+                                f->has_key ? escape_json(f->key) : json_null(), "text",
+                                escape_json(slice_str(f->text)))); /* names of files are in it */
     }
     return findings;
 }

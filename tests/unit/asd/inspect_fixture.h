@@ -75,11 +75,11 @@ static inline struct buf list_home(const struct asd_fixture *f)
     return made;
 }
 
-/* Looks, and sees to it that this changes nothing. */
-static inline int look(struct asd_fixture *f, bool verify, struct asd_inspection *ret_in,
-                       struct err *e)
+/* Looks, and sees to it that this changes nothing. `io`: NULL is the operating system. */
+static inline int look_by(struct asd_fixture *f, struct io *io, bool verify,
+                          struct asd_inspection *ret_in, struct err *e)
 {
-    struct asd_inspect_options options = {.home = f->dir, .verify = verify};
+    struct asd_inspect_options options = {.home = f->dir, .verify = verify, .io = io};
     struct buf before = list_home(f);
     struct buf after;
     int rc = asd_inspect(&options, ret_in, e);
@@ -89,6 +89,12 @@ static inline int look(struct asd_fixture *f, bool verify, struct asd_inspection
     buf_release(&before);
     buf_release(&after);
     return rc;
+}
+
+static inline int look(struct asd_fixture *f, bool verify, struct asd_inspection *ret_in,
+                       struct err *e)
+{
+    return look_by(f, NULL, verify, ret_in, e);
 }
 
 static inline struct asd_inspection inspect(struct asd_fixture *f, bool verify)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "asd/scrub_record.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "unit/asd/inspect_fixture.h"
 
@@ -159,6 +160,9 @@ static void what_scrubbing_left_and_unknown_records_are_noted(void **state)
     b.data[4] ^= 1;
     write_record(f, asd_internal_slice(&key), slice_buf(&b));
     expect(f, true, ASD_FINDING_NOTE, NULL, "scrubbing begins anew");
+    b.data[0] = 99;
+    write_record(f, asd_internal_slice(&key), slice_buf(&b));
+    expect(f, true, ASD_FINDING_NOTE, NULL, "version 99");
     write_record(f, asd_internal_slice(&unknown), slice_of("x", 1));
     expect(f, true, ASD_FINDING_NOTE, NULL, "does not know, the first one 0x0f");
     buf_release(&b);
@@ -267,6 +271,91 @@ static void an_asd_that_runs_is_left_alone_and_named(void **state)
     expect_clean(f, false); /* and the lock is given back */
 }
 
+/* The operating system, but for slabs. */
+struct slab_faults {
+    struct io io;
+    struct io_ops ops;
+    int open_rc;
+    int read_rc;
+};
+
+static int faulty_open(struct io *io, const char *path, int flags)
+{
+    struct slab_faults *faults = container_of(io, struct slab_faults, io);
+
+    return faults->open_rc != 0 && strstr(path, "/slabs/") != NULL
+               ? faults->open_rc
+               : io_real()->ops->open(io_real(), path, flags);
+}
+
+/* Values lie behind the header; the identity is at 0, too. */
+static ssize_t faulty_preadv(struct io *io, int fd, const struct iovec *iov, int iov_count,
+                             uint64_t offset)
+{
+    struct slab_faults *faults = container_of(io, struct slab_faults, io);
+
+    return faults->read_rc != 0 && offset >= ASD_SLAB_HEADER_BYTES
+               ? faults->read_rc
+               : io_real()->ops->preadv(io_real(), fd, iov, iov_count, offset);
+}
+
+static struct slab_faults *faults_new(void)
+{
+    struct slab_faults *faults = mem_zalloc(sizeof(*faults));
+
+    faults->ops = *io_real()->ops;
+    faults->ops.open = faulty_open;
+    faults->ops.preadv = faulty_preadv;
+    faults->io.ops = &faults->ops;
+    return faults;
+}
+
+/* To advise to delete it would be wrong. */
+static void a_slab_that_may_not_be_read_is_not_called_damaged(void **state)
+{
+    static const int others[] = {-EACCES, -EMFILE, -ENOMEM};
+    struct asd_fixture *f = *state;
+    struct slab_faults *faults = faults_new();
+    struct asd_inspection in;
+    struct err e = {0};
+
+    for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        faults->open_rc = others[i];
+        assert_int_equal(look_by(f, &faults->io, false, &in, &e), others[i]);
+        assert_non_null(strstr(e.msg, "slab "));
+        assert_non_null(strstr(e.msg, f->dir));
+        faults->open_rc = 0;
+        faults->read_rc = others[i];
+        assert_int_equal(look_by(f, &faults->io, true, &in, &e), others[i]);
+        assert_non_null(strstr(e.msg, "slab "));
+        faults->read_rc = 0;
+    }
+    free(faults);
+}
+
+static void a_device_that_cannot_read_is_damage(void **state)
+{
+    static const int device[] = {-EIO, -ENODATA, -EILSEQ};
+    struct asd_fixture *f = *state;
+    struct slab_faults *faults = faults_new();
+    struct asd_inspection in;
+    struct err e = {0};
+
+    for (unsigned i = 0; i < sizeof(device) / sizeof(device[0]); i++) {
+        faults->read_rc = device[i];
+        assert_int_equal(look_by(f, &faults->io, true, &in, &e), 0);
+        expect_counts(&in, 4, 0, 0); /* each value in a slab */
+        asd_inspection_release(&in);
+        faults->read_rc = 0;
+        faults->open_rc = device[i];
+        assert_int_equal(look_by(f, &faults->io, true, &in, &e), 0);
+        expect_counts(&in, 2, 0, 0); /* each slab */
+        asd_inspection_release(&in);
+        faults->open_rc = 0;
+    }
+    free(faults);
+}
+
 static void a_directory_without_a_store_and_newer_software_are_told(void **state)
 {
     struct asd_fixture *f = *state;
@@ -304,6 +393,8 @@ int main(void)
         WITH_STORE(swapped_slabs_are_found),
         WITH_STORE(a_slab_of_another_asd_and_a_damaged_header_are_found),
         WITH_STORE(an_asd_that_runs_is_left_alone_and_named),
+        WITH_STORE(a_slab_that_may_not_be_read_is_not_called_damaged),
+        WITH_STORE(a_device_that_cannot_read_is_damage),
         WITH_STORE(a_directory_without_a_store_and_newer_software_are_told),
     };
     int failed;
