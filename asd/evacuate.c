@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "asd/room.h"
+#include "asd/space_sparse.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
 #include "base/check.h"
@@ -260,7 +261,6 @@ static void slab_end(struct asd_evacuation *v, const char *stuck_why)
         log_error("asd", "slab cannot be emptied", "slab=%" PRIu64 " error=\"%s\"", v->slab,
                   stuck_why);
         asd_space_set_stuck(&store->space, v->slab);
-        asd_count(&store->counters.slabs_stuck, 1);
     } else if (v->slab_moves != 0) {
         log_info("asd", "slab emptied", "slab=%" PRIu64 " moves=%" PRIu64, v->slab, v->slab_moves);
         asd_count(&store->counters.slabs_evacuated, 1);

@@ -15,9 +15,11 @@
 
 enum {
     SLAB_NAME_CHARS = 16,
-    /* Copying 1/8 to free 8/8 adds a seventh of a write to each byte of slab won. Punching alone
-     * gives back the same bytes: what emptying wins is files, descriptors, records and extents, and
-     * these are bounded by 8 times what the values would need. */
+    /* Of what was written to the slab. Copying 1/8 to free 8/8 adds a seventh of a write to each
+     * byte that was written, however early the slab was sealed. Punching alone gives back the same
+     * bytes: what emptying wins is files, descriptors, records and extents. These are bounded by 16
+     * times what the values would need: 8, and any two slabs that follow one another hold more than
+     * one, as the second was begun by what did not fit into the first. */
     SPARSE_PART_DEFAULT = 8,
 };
 
@@ -37,6 +39,7 @@ void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t s
     list_init(&s->changed);
     list_init(&s->ready);
     list_init(&s->dead);
+    list_init(&s->sparse);
     CHECK(uv_mutex_init(&s->lock) == 0);
     CHECK(uv_mutex_init(&s->open_lock) == 0);
 }
@@ -87,6 +90,7 @@ static struct asd_slab *slab_add(struct asd_space *s, uint64_t number,
     list_init(&slab->gathering);
     list_init(&slab->waiting);
     list_init(&slab->link);
+    list_init(&slab->among);
     uv_mutex_lock(&s->lock);
     HASH_ADD(hh, s->slabs, number, sizeof(slab->number), slab);
     uv_mutex_unlock(&s->lock);

@@ -38,13 +38,14 @@ struct asd_slab {
     bool dead;
     uint64_t live_shown; /* live_bytes, as of the last commit that changed them */
     bool sparse;         /* little lives in it: worth emptying */
-    bool stuck;          /* it could not be emptied: left alone until restart */
+    bool stuck;          /* it could not be emptied: left alone until something else lives there */
     unsigned refs;       /* pins, frees, and 1 while in asd_space.slabs */
     unsigned side;       /* new pins take this one */
     unsigned pins[ASD_PIN_SIDES];
     struct list gathering; /* frees that wait for the sides to swap */
     struct list waiting;   /* frees that wait for pins[!side] to end */
     struct list link;      /* in asd_space.dead */
+    struct list among;     /* in asd_space.sparse */
     UT_hash_handle hh;
 };
 
@@ -73,8 +74,7 @@ struct asd_space {
     struct io *io;
     const struct asd_home *home; /* borrowed */
     uint64_t slab_bytes;
-    unsigned
-        sparse_part; /* a slab is sparse when no more than this part of it lives: 8 means 1/8 */
+    unsigned sparse_part; /* sparse: no more than one n-th of what was written lives */
 
     struct asd_slab *active; /* these: commit thread; active may be NULL */
     struct asd_space_direct direct;
@@ -86,6 +86,8 @@ struct asd_space {
     struct asd_slab *slabs;          /* these: under lock */
     struct list ready;               /* frees to be punched */
     struct list dead;                /* slabs to be dropped */
+    struct list sparse;              /* slabs worth emptying */
+    uint64_t stuck_count;            /* of them, could not be emptied */
     uint64_t pending, pending_bytes; /* frees not punched, slabs not dropped; of the frees */
     uint64_t room_shown;             /* behind the tail of the active slab, as of the last commit */
     asd_space_ready_cb on_ready;
@@ -138,12 +140,5 @@ int asd_space_read(struct asd_space *s, struct asd_slab *slab, uint64_t offset, 
 int asd_space_check(struct asd_space *s, struct asd_slab *slab, uint64_t end, struct err *e);
 uint64_t asd_space_pending(struct asd_space *s);
 uint64_t asd_space_slab_count(struct asd_space *s);
-
-/* ---- emptying slabs; any thread ---- */
-
-/* A sparse slab that is worth emptying now, the sparsest; false: none. */
-bool asd_space_pick_sparse(struct asd_space *s, uint64_t *ret_number);
-uint64_t asd_space_live_bytes(struct asd_space *s, uint64_t number); /* 0 also when it is gone */
-void asd_space_set_stuck(struct asd_space *s, uint64_t number);
 
 #endif

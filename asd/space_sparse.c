@@ -1,18 +1,29 @@
 /* Which slabs are worth emptying. The commit thread judges a slab when what lives in it changes;
  * who empties them asks from another thread. */
+#include "asd/space_sparse.h"
+
 #include "asd/space_file.h"
+#include "base/check.h"
 
 /* Under lock, by the commit thread or at start-up. */
 bool asd_space_show(struct asd_space *s, struct asd_slab *slab)
 {
-    bool was = slab->sparse;
+    bool was = slab->sparse && !slab->stuck;
     uint64_t room_was = s->room_shown;
 
+    if (slab->stuck && (slab->dead || slab->live_bytes != slab->live_shown)) {
+        slab->stuck = false; /* what was bad there may be gone */
+        s->stuck_count--;
+    }
     slab->live_shown = slab->live_bytes;
+    list_remove(&slab->among);
     slab->sparse = slab->sealed && !slab->kept && !slab->dead && slab->live_bytes != 0 &&
-                   slab->live_bytes <= slab->size_bytes / s->sparse_part;
+                   slab->live_bytes <= (slab->tail - ASD_SLAB_HEADER_BYTES) / s->sparse_part;
+    if (slab->sparse) {
+        list_push(&s->sparse, &slab->among);
+    }
     s->room_shown = s->active != NULL ? s->active->size_bytes - s->active->tail : 0;
-    return (slab->sparse && !was) || s->room_shown > room_was;
+    return (slab->sparse && !slab->stuck && !was) || s->room_shown > room_was;
 }
 
 void asd_space_show_all(struct asd_space *s)
@@ -33,13 +44,13 @@ bool asd_space_pick_sparse(struct asd_space *s, uint64_t *ret_number)
 {
     struct asd_slab *first = NULL;
     uint64_t second = UINT64_MAX; /* live bytes of the next sparsest */
-    struct asd_slab *slab;
-    struct asd_slab *next;
     bool pays;
 
     uv_mutex_lock(&s->lock);
-    HASH_ITER (hh, s->slabs, slab, next) {
-        if (!slab->sparse || slab->stuck || slab->dead) {
+    LIST_FOR_EACH (it, &s->sparse) {
+        struct asd_slab *slab = container_of(it, struct asd_slab, among);
+
+        if (slab->stuck) {
             continue;
         }
         if (first == NULL || slab->live_shown < first->live_shown) {
@@ -77,8 +88,19 @@ void asd_space_set_stuck(struct asd_space *s, uint64_t number)
 
     uv_mutex_lock(&s->lock);
     HASH_FIND(hh, s->slabs, &number, sizeof(number), slab);
-    if (slab != NULL) {
+    if (slab != NULL && !slab->dead && !slab->stuck) {
         slab->stuck = true;
+        s->stuck_count++;
     }
     uv_mutex_unlock(&s->lock);
+}
+
+uint64_t asd_space_stuck_count(struct asd_space *s)
+{
+    uint64_t count;
+
+    uv_mutex_lock(&s->lock);
+    count = s->stuck_count;
+    uv_mutex_unlock(&s->lock);
+    return count;
 }

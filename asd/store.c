@@ -5,6 +5,7 @@
 
 #include "asd/front_private.h"
 #include "asd/room.h"
+#include "asd/space_sparse.h"
 #include "asd/store_private.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -253,7 +254,7 @@ struct asd_store_stats asd_store_stats(struct asd_store *store)
         .moved_bytes = c->moved_bytes,
         .evacuating = asd_evacuate_is_busy(store),
         .slabs_evacuated = c->slabs_evacuated,
-        .slabs_stuck = c->slabs_stuck,
+        .slabs_stuck = asd_space_stuck_count(&store->space),
         .result_bytes =
             atomic_load(&store->results.bytes) + atomic_load(&store->results.giant_bytes),
         .reads_waiting = asd_store_reads_waiting(store),

@@ -29,7 +29,7 @@ struct asd_counters {
     atomic_uint_fast64_t reads, reads_hot, read_bytes, bad_values, read_errors;
     atomic_uint_fast64_t refused_checksum;
     atomic_uint_fast64_t frees, punches, punched_bytes, slabs_unlinked;
-    atomic_uint_fast64_t moves, moves_lost, moved_bytes, slabs_evacuated, slabs_stuck;
+    atomic_uint_fast64_t moves, moves_lost, moved_bytes, slabs_evacuated;
 };
 
 /* health.c */

@@ -15,7 +15,7 @@ struct asd_store_stats {
     uint64_t result_bytes /* held now */, reads_waiting /* for memory of results, now */;
     uint64_t frees, frees_pending /* with dead slabs */, punches, punched_bytes, slabs_unlinked;
     uint64_t moves, moves_lost /* to a change of the key */, moved_bytes;
-    uint64_t slabs_evacuated, slabs_stuck /* could not be emptied */;
+    uint64_t slabs_evacuated, slabs_stuck /* are there, and could not be emptied */;
     bool evacuating; /* a slab is being emptied, or is about to be */
 };
 

@@ -93,6 +93,19 @@ static void two_sparse_slabs_are_worth_a_new_one(void **state)
     check_space(f, (PER_SLAB + 2) * LARGE_ALIGNED);
 }
 
+/* By a value that did not fit: nothing was deleted from it. */
+static void a_slab_that_was_sealed_early_stays(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    set_seeded(f, "first", 1, LARGE);
+    set_seeded(f, "wide", 2, SLAB_BYTES - 8192);
+    set_seeded(f, "last", 3, LARGE); /* there is room */
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).moves, 0);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 3);
+}
+
 static void corrupt_slab(struct asd_fixture *f, const char *key)
 {
     struct asd_value_record r = place_of(f, key).record;
@@ -120,6 +133,27 @@ static void a_bad_value_stays_where_it_is_and_its_slab_is_left_alone(void **stat
     assert_int_equal(asd_fixture_delete(f, "k011"), 0);
     asd_fixture_settle(f);
     assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 0);
+}
+
+static void a_slab_is_emptied_after_all_when_its_bad_value_is_repaired(void **state)
+{
+    struct asd_fixture *f = *state;
+
+    f->options.sparse_part = 4;
+    reopen(f);
+    fill(f, 0, PER_SLAB + 1);
+    thin(f, 0, 2);
+    corrupt_slab(f, "k011");
+    evacuate(f);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 1);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 2);
+    fill(f, PER_SLAB - 1, 1);
+    asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).slabs_stuck, 0);
+    assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+    check_value(f, PER_SLAB - 2);
+    check_value(f, PER_SLAB - 1);
 }
 
 /* Live bytes that no value record accounts for, as a damaged record that was replaced leaves. */
@@ -148,10 +182,11 @@ static void a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start(vo
     struct asd_fixture *f = *state;
 
     f->options.evacuation_rate = UINT64_C(1) << 40;
-    fill(f, 0, 1);
+    fill(f, 0, PER_SLAB);
+    thin(f, 0, 1);
     f->is_torn = true;
     reopen(f);
-    fill(f, 1, 1);
+    fill(f, PER_SLAB, 1);
     asd_fixture_settle(f);
     assert_int_equal(asd_store_stats(f->store).moves, 0);
     f->is_torn = false;
@@ -159,7 +194,7 @@ static void a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start(vo
     asd_fixture_settle(f);
     assert_int_equal(asd_store_stats(f->store).moves, 1);
     assert_int_equal(asd_store_stats(f->store).slab_count, 1);
-    check_value(f, 0);
+    check_value(f, PER_SLAB - 1);
 }
 
 static void with_little_room_in_the_file_system_nothing_is_moved(void **state)
@@ -359,7 +394,9 @@ int main(void)
         REAL(what_becomes_sparse_is_emptied_at_the_next_start),
         REAL(no_slab_is_emptied_when_that_would_free_none),
         REAL(two_sparse_slabs_are_worth_a_new_one),
+        REAL(a_slab_that_was_sealed_early_stays),
         CRASH(a_bad_value_stays_where_it_is_and_its_slab_is_left_alone),
+        CRASH(a_slab_is_emptied_after_all_when_its_bad_value_is_repaired),
         CRASH(a_slab_with_bytes_that_nobody_names_is_left_alone),
         CRASH(a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start),
         REAL(with_little_room_in_the_file_system_nothing_is_moved),
