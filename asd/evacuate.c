@@ -1,13 +1,15 @@
 /* A slab goes: pick -> steps over its names -> (something still lives there) steps over all
- * values -> empty: dropped as a dead slab (reclaim.c); not empty: left alone until restart.
+ * values -> empty: dropped as a dead slab (reclaim.c); not empty: left alone until that changes.
  *
  * A step: (thread) from where the last one ended, look up whose value lies there, read and check
  * it, until there is enough -> (loop) submit moves -> all answered -> wait as the rate demands.
  *
  * - a move is lost to a client's change: that freed the range, nothing is to be done;
- * - no room for a copy, too many requests wait: the same step again, later;
+ * - no room for a copy, too many requests wait, no descriptor or memory, the index fails: the same
+ *   step again, later and later; for the index not for ever;
  * - a value cannot be read or is not what its record says: nothing there is touched any more,
- *   the slab is left alone, as no fresh record may say that bad bytes are good;
+ *   the slab is left alone, as no fresh record may say that bad bytes are good, until a client
+ *   changes what lives there;
  * - the store goes out of service or closes: the end; what was moved was moved. */
 #include "asd/evacuate.h"
 
@@ -72,7 +74,15 @@ struct search {
     size_t count;
     size_t key_bytes;
     size_t seen;
+    uint64_t seen_bytes;
 };
+
+/* A slice of the index, so that neither an iterator nor a step lasts for long. */
+static bool see_more(struct search *s, struct slice key, struct slice record)
+{
+    s->seen_bytes += key.len + record.len;
+    return ++s->seen < STEP_RECORDS_MAX && s->seen_bytes < ASD_EVACUATE_BYTES_MAX;
+}
 
 static bool found_add(struct search *s, struct slice at, struct slice client_key)
 {
@@ -99,21 +109,24 @@ static bool see_name(void *ctx, struct slice key, struct slice record)
 {
     struct search *s = ctx;
     struct asd_name_record r;
+    bool more = see_more(s, key, record);
     struct err e;
 
     /* A bad hint is none: the pass over all values finds what it stood for. */
-    if (asd_name_record_get(key, record, &r, &e) == 0 && !found_add(s, key, r.client_key)) {
-        go_on_from(s->v, key, true);
-        return false;
+    if (asd_name_record_get(key, record, &r, &e) == 0) {
+        more = found_add(s, key, r.client_key) && more;
     }
-    return !atomic_load(&s->v->stop);
+    if (!more) {
+        go_on_from(s->v, key, true);
+    }
+    return more && !atomic_load(&s->v->stop);
 }
 
 static bool see_value(void *ctx, struct slice key, struct slice record)
 {
     struct search *s = ctx;
     struct asd_value_record r;
-    bool more = ++s->seen < STEP_RECORDS_MAX;
+    bool more = see_more(s, key, record);
     struct err e;
 
     /* A damaged record is told when its value is asked for; its slab cannot be known. */
@@ -184,6 +197,8 @@ static int read_one(struct asd_evacuation *v, struct slice client_key, struct er
     rc = asd_value_find(store, slice_buf(&index_key), &found, e);
     if (rc == ERR_NOT_FOUND) {
         rc = 0; /* the client was faster, or an old name */
+    } else if (rc != 0) {
+        v->again = rc != ERR_CORRUPT; /* else it is the index that failed, not this slab */
     } else if (rc == 0 && r->in_slab && r->slab == v->slab) {
         if (v->move_count != 0 && v->move_bytes + r->bytes > ASD_EVACUATE_BYTES_MAX) {
             rc = -EAGAIN;
@@ -202,6 +217,12 @@ static int read_one(struct asd_evacuation *v, struct slice client_key, struct er
     return rc;
 }
 
+/* Too many connections, too little memory: the disk is sound. */
+static bool is_passing(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+}
+
 static void evacuate_work(struct pool_work *work)
 {
     struct asd_evacuation *v = container_of(work, struct asd_evacuation, work);
@@ -210,15 +231,18 @@ static void evacuate_work(struct pool_work *work)
 
     s->v = v;
     rc = search_run(s, &v->bad_err);
+    v->seen_bytes = s->seen_bytes;
+    v->again = rc != 0;
     for (size_t i = 0; rc == 0 && i < s->count && !atomic_load(&v->stop); i++) {
         rc = read_one(v, slice_buf(&s->found[i].client_key), &v->bad_err);
         if (rc == -EAGAIN) {
             go_on_from(v, slice_buf(&s->found[i].at), false);
         }
     }
-    if (rc == -EMFILE || rc == -ENFILE) {
-        v->again = true; /* too many connections: the disk is sound */
-    } else if (rc != -EAGAIN) {
+    if (is_passing(rc)) {
+        v->again = true;
+    } else if (rc != -EAGAIN && !(v->again && v->tries < ASD_EVACUATE_INDEX_TRIES)) {
+        v->again = false;
         v->bad_rc = rc;
     }
     search_release(s);
@@ -249,6 +273,7 @@ static void on_timer(uv_timer_t *timer)
 static void wait_ms(struct asd_evacuation *v, uint64_t ms)
 {
     v->state = ASD_EVACUATE_WAITING;
+    v->rate_waited = v->rate;
     CHECK(uv_timer_start(&v->timer, on_timer, ms, 0) == 0);
 }
 
@@ -291,7 +316,6 @@ static bool has_room(const struct asd_store *store, uint64_t bytes)
     return store->room == NULL || asd_room_has(store->room, bytes, false);
 }
 
-/* Both copies are there until the old one is punched: not begun with little room. */
 static void moves_submit(struct asd_evacuation *v)
 {
     struct asd_store *store = store_of(v);
@@ -323,20 +347,27 @@ static void evacuate_done(struct pool_work *work, int rc)
     }
 }
 
-/* How long the bytes of this step take at the rate. */
+/* How long the bytes of the last step take at the rate; longer if it was in vain. */
 static uint64_t step_ms(const struct asd_evacuation *v)
 {
     uint64_t rate = v->rate;
+    uint64_t ms = rate == 0 ? 0 : v->step_bytes * 1000 / rate;
+    uint64_t retry_ms = 0;
 
-    return rate == 0 ? ASD_EVACUATE_RETRY_MS : v->move_bytes * 1000 / rate;
+    if (v->tries > 0) {
+        retry_ms = (uint64_t)ASD_EVACUATE_RETRY_MS << (v->tries < 8 ? v->tries - 1 : 7);
+        retry_ms = retry_ms < ASD_EVACUATE_RETRY_MS_MAX ? retry_ms : ASD_EVACUATE_RETRY_MS_MAX;
+    }
+    return ms > retry_ms ? ms : retry_ms;
 }
 
 /* Every answer is there. */
 static void step_end(struct asd_evacuation *v)
 {
     struct asd_store *store = store_of(v);
-    uint64_t ms = step_ms(v);
 
+    v->step_bytes = v->move_bytes + v->seen_bytes;
+    v->tries = v->again && v->bad_rc == 0 ? v->tries + 1 : 0;
     moves_free(v);
     if (is_over(store)) {
         v->state = ASD_EVACUATE_IDLE;
@@ -345,7 +376,7 @@ static void step_end(struct asd_evacuation *v)
     if (v->bad_rc != 0) {
         slab_end(v, v->bad_err.msg);
     } else if (v->again) {
-        ms = ASD_EVACUATE_RETRY_MS;
+        ; /* from where it began */
     } else if (!v->at_end) {
         v->from.len = 0;
         buf_put(&v->from, v->next.data, v->next.len);
@@ -357,7 +388,16 @@ static void step_end(struct asd_evacuation *v)
     } else {
         slab_end(v, "no value record names what is said to live there");
     }
-    wait_ms(v, ms);
+    wait_ms(v, step_ms(v));
+}
+
+/* Both copies are there until the old one is punched: not begun with little room. */
+static bool step_has_room(struct asd_evacuation *v)
+{
+    struct asd_store *store = store_of(v);
+    uint64_t live = asd_space_live_bytes(&store->space, v->slab);
+
+    return has_room(store, live < ASD_EVACUATE_BYTES_MAX ? live : ASD_EVACUATE_BYTES_MAX);
 }
 
 static void step_start(struct asd_evacuation *v)
@@ -377,6 +417,11 @@ static void step_start(struct asd_evacuation *v)
         v->pass = ASD_EVACUATE_NAMES;
         v->from.len = 0;
     }
+    if (!step_has_room(v)) {
+        v->again = true;
+        wait_ms(v, ASD_EVACUATE_RETRY_MS);
+        return;
+    }
     v->again = false;
     v->bad_rc = 0;
     v->state = ASD_EVACUATE_READING;
@@ -392,12 +437,29 @@ void asd_evacuate_init(struct asd_store *store, uint64_t rate)
     asd_evacuate_soon(store);
 }
 
+/* What is waited for at the old rate may be due by now. */
+static void rate_changed(struct asd_evacuation *v)
+{
+    uint64_t left = uv_timer_get_due_in(&v->timer);
+    uint64_t ms = step_ms(v);
+
+    if (v->rate == 0) {
+        uv_timer_stop(&v->timer);
+        v->state = ASD_EVACUATE_IDLE;
+    } else {
+        wait_ms(v, ms < left ? ms : left);
+    }
+}
+
 /* As punching, it waits a little: a client that deletes much may be about to delete the rest. */
 void asd_evacuate_soon(struct asd_store *store)
 {
     struct asd_evacuation *v = &store->evacuation;
     uint64_t slab;
 
+    if (v->state == ASD_EVACUATE_WAITING && !is_over(store) && v->rate != v->rate_waited) {
+        rate_changed(v);
+    }
     if (v->state == ASD_EVACUATE_IDLE && !is_over(store) && is_allowed(store) &&
         (v->has_slab || asd_space_pick_sparse(&store->space, &slab))) {
         wait_ms(v, store->punch_delay_ms);

@@ -22,7 +22,9 @@ enum {
     /* Read and not yet moved; or one value, if that is larger. */
     ASD_EVACUATE_BYTES_MAX = 8 * 1048576,
     ASD_EVACUATE_MOVES_MAX = 256,
-    ASD_EVACUATE_RETRY_MS = 1000, /* after a move found no room */
+    ASD_EVACUATE_RETRY_MS = 1000,      /* after what cannot be done now: no room, too much waits */
+    ASD_EVACUATE_RETRY_MS_MAX = 60000, /* doubles up to that */
+    ASD_EVACUATE_INDEX_TRIES = 8,      /* of a step, if it is the index that fails */
 };
 
 struct asd_store;
@@ -53,7 +55,10 @@ struct asd_evacuation {
     bool has_slab;
     uint64_t slab_moves;
     enum asd_evacuate_pass pass;
-    struct buf from; /* index key where the step begins; empty: where the pass does */
+    struct buf from;      /* index key where the step begins; empty: where the pass does */
+    unsigned tries;       /* of the step, in vain */
+    uint64_t step_bytes;  /* these: while WAITING; what the step before read */
+    uint64_t rate_waited; /* the rate that the wait is for */
 
     atomic_bool stop;  /* what runs in the thread is to end soon */
     struct buf next;   /* these: the thread's while READING: where the next step begins */
@@ -64,6 +69,7 @@ struct asd_evacuation {
     struct asd_evacuate_move *moves[ASD_EVACUATE_MOVES_MAX];
     size_t move_count;
     uint64_t move_bytes;
+    uint64_t seen_bytes; /* of the index */
 
     size_t waiting; /* for answers */
 };

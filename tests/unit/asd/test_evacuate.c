@@ -211,11 +211,38 @@ static void with_little_room_in_the_file_system_nothing_is_moved(void **state)
         assert_int_equal(asd_store_stats(f->store).moves, 0);
         loop_fixture_run_ms(&f->base, 1);
     }
+    assert_int_equal(f->store->evacuation.step_bytes, 0); /* nothing was read for it */
     atomic_store(&f->room.keep_bytes, 0);
     while (asd_store_stats(f->store).moves < 3) {
         loop_fixture_run_ms(&f->base, 1);
     }
     asd_fixture_settle(f);
+    check_three_emptied(f);
+}
+
+/* At a byte a second the first step alone would be waited for for hours. */
+static void a_rate_counts_from_when_it_is_set(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_evacuation *v = &f->store->evacuation;
+
+    three_sparse_slabs(f);
+    asd_store_set_evacuation_rate(f->store, 1);
+    while (asd_store_stats(f->store).moves < 1 || v->state != ASD_EVACUATE_WAITING) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    assert_true(asd_store_stats(f->store).evacuating);
+    asd_store_set_evacuation_rate(f->store, 0);
+    while (v->state != ASD_EVACUATE_IDLE) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    assert_false(asd_store_stats(f->store).evacuating);
+    assert_int_equal(asd_store_stats(f->store).moves, 1);
+    asd_store_set_evacuation_rate(f->store, 1);
+    while (asd_store_stats(f->store).moves < 2 || v->state != ASD_EVACUATE_WAITING) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    evacuate(f);
     check_three_emptied(f);
 }
 
@@ -259,6 +286,40 @@ static void without_descriptors_a_range_is_punched_later(void **state)
     io->ops = no_descriptors.real;
     reopen(f);
     check_space(f, PER_SLAB * LARGE_ALIGNED);
+}
+
+static struct {
+    struct asd_index_ops ops; /* the index's, but for iterate */
+    const struct asd_index_ops *real;
+    atomic_int left;
+} failing;
+
+static int iterate_failing(struct asd_index *index, struct slice from, struct slice to,
+                           bool reverse, asd_index_visit_cb visit, void *ctx, struct err *e)
+{
+    return atomic_fetch_sub(&failing.left, 1) > 0
+               ? err_set(e, -EIO, "as the test wants")
+               : failing.real->iterate(index, from, to, reverse, visit, ctx, e);
+}
+
+static void an_index_that_fails_once_makes_no_slab_stuck(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_index *index = f->options.index;
+
+    three_sparse_slabs(f);
+    failing.real = index->ops;
+    failing.ops = *index->ops;
+    failing.ops.iterate = iterate_failing;
+    atomic_store(&failing.left, 1);
+    index->ops = &failing.ops;
+    asd_store_set_evacuation_rate(f->store, UINT64_C(1) << 40);
+    while (asd_store_stats(f->store).moves < 3 && asd_store_stats(f->store).slabs_stuck == 0) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    asd_fixture_settle(f);
+    index->ops = failing.real;
+    check_three_emptied(f);
 }
 
 /* What software with a fault might leave. */
@@ -400,7 +461,9 @@ int main(void)
         CRASH(a_slab_with_bytes_that_nobody_names_is_left_alone),
         CRASH(a_slab_kept_after_a_torn_log_is_emptied_only_after_the_next_start),
         REAL(with_little_room_in_the_file_system_nothing_is_moved),
+        REAL(a_rate_counts_from_when_it_is_set),
         CRASH(without_descriptors_a_range_is_punched_later),
+        CRASH(an_index_that_fails_once_makes_no_slab_stuck),
         CRASH(a_slab_that_counts_less_than_lives_there_is_left_alone),
         CRASH(an_emptied_slab_goes_only_when_the_mark_of_its_moves_is_durable),
         CRASH(a_moved_range_is_punched_only_when_the_mark_of_its_move_is_durable),
