@@ -160,7 +160,7 @@ int asd_mark_flush(struct asd_mark *mark, struct err *e)
 {
     int rc = mark->fd < 0 ? 0 : mark->io->ops->fdatasync(mark->io, mark->fd);
 
-    return rc == 0 ? 0 : err_set(e, rc, "commits");
+    return rc == 0 ? 0 : err_set(e, rc, "commits: fdatasync");
 }
 
 void asd_mark_close(struct asd_mark *mark)

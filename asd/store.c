@@ -125,7 +125,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     store->loop = loop;
     store->home = options->home;
     store->mark.fd = -1;
-    atomic_store(&store->moved, true); /* before a kill, perhaps */
+    atomic_store(&store->moved, !store->home->fresh); /* before a kill, perhaps */
     store->index = options->index;
     store->punch_delay_ms = options->punch_delay_ms;
     store->room = options->room;
