@@ -19,13 +19,31 @@ static int64_t score_add(struct asd_health_state *h, int64_t more)
     return after;
 }
 
+/* Not one of the last that failed? Two threads may both say so: no harm. */
+static bool is_new_place(struct asd_health_state *h, uint64_t place)
+{
+    for (unsigned i = 0; i < ASD_HEALTH_PLACES; i++) {
+        if (atomic_load(&h->places[i]) == place) {
+            return false;
+        }
+    }
+    atomic_store(&h->places[atomic_fetch_add(&h->next_place, 1) % ASD_HEALTH_PLACES], place);
+    return true;
+}
+
+static void forget_places(struct asd_health_state *h)
+{
+    for (unsigned i = 0; i < ASD_HEALTH_PLACES; i++) {
+        atomic_store(&h->places[i], 0);
+    }
+}
+
 static void read_failed(struct asd_store *store, uint64_t place)
 {
     struct asd_health_state *h = &store->health;
 
     asd_count(&store->counters.read_errors, 1);
-    if (atomic_exchange(&h->last_place, place) != place &&
-        score_add(h, ASD_HEALTH_ERROR_COST) >= ASD_HEALTH_SCORE_BAD &&
+    if (is_new_place(h, place) && score_add(h, ASD_HEALTH_ERROR_COST) >= ASD_HEALTH_SCORE_BAD &&
         !atomic_exchange(&h->reads_fail, true)) {
         log_error("asd", "reads fail", "home=%s read_errors=%" PRIu64, store->home->path,
                   (uint64_t)store->counters.read_errors);
@@ -53,6 +71,7 @@ void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t of
         read_failed(store, (slab << 40 ^ offset) | 1);
     } else if (rc == 0 && atomic_load_explicit(&h->score, memory_order_relaxed) != 0 &&
                score_add(h, -1) == 0 && atomic_exchange(&h->reads_fail, false)) {
+        forget_places(h);
         log_info("asd", "reads work again", "home=%s", store->home->path);
     }
 }

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "asd/evacuate.h"
+#include "asd/health.h"
 #include "asd/home.h"
 #include "asd/index.h"
 #include "asd/mark.h"
@@ -35,7 +36,8 @@ struct asd_counters {
 /* health.c */
 struct asd_health_state {
     atomic_int_fast64_t score;
-    atomic_uint_fast64_t last_place;
+    atomic_uint_fast64_t places[ASD_HEALTH_PLACES]; /* the last that could not be read */
+    atomic_uint next_place;
     atomic_bool reads_fail;
 };
 

@@ -23,7 +23,7 @@
 #include "fault/asd_fixture.h"
 #include "lib/fault_io.h"
 
-enum { LARGE = 300000, KEYS = 20 };
+enum { LARGE = 300000, KEYS = 30 };
 
 static uint8_t *large;
 
@@ -172,11 +172,17 @@ static void a_damaged_record_counts_once_for_each_read(void **state)
     assert_int_equal(asd_store_stats(f->base.store).bad_values, 3);
 }
 
-static void one_bad_place_is_one_keys_trouble_however_often_it_is_read(void **state)
+static void a_few_bad_places_are_their_keys_trouble_however_often_they_are_read(void **state)
 {
     struct fixture *f = *state;
 
     put_all(f);
+    f->io.read_rc = -EIO;
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(get(f, i % 2 == 0 ? 4 : 5), ERR_CORRUPT);
+    }
+    f->io.read_rc = 0;
+    assert_int_equal(health(f), 0);
     crash_disk_fail_reads(f->base.disk, "/asd/slabs/0000000000000000",
                           ASD_SLAB_HEADER_BYTES + 50000, -EIO);
     for (unsigned round = 0; round < 2 * ASD_HEALTH_SCORE_BAD / ASD_HEALTH_ERROR_COST; round++) {
@@ -184,8 +190,8 @@ static void one_bad_place_is_one_keys_trouble_however_often_it_is_read(void **st
     }
     assert_int_equal(get(f, 2), 0);
     assert_int_equal(health(f), 0);
-    assert_int_equal(asd_store_stats(f->base.store).read_errors, 32);
-    assert_int_equal(asd_store_stats(f->base.store).bad_values, 32);
+    assert_int_equal(asd_store_stats(f->base.store).read_errors, 132);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 132);
     assert_false(asd_store_failed(f->base.store, NULL));
 }
 
@@ -220,7 +226,7 @@ static void a_device_that_fails_one_read_of_ten_is_told_too(void **state)
     put_all(f);
     for (unsigned round = 0; round < 60; round++) {
         f->io.read_rc = -EIO;
-        assert_int_equal(get(f, round % 2 == 0 ? 1 : 2), ERR_CORRUPT);
+        assert_int_equal(get(f, 1 + round / 2 * 3 % KEYS + round % 2), ERR_CORRUPT);
         f->io.read_rc = 0;
         for (unsigned i = 0; i < 9; i++) {
             assert_int_equal(get(f, 4), 0);
@@ -587,7 +593,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_damaged_record_counts_once_for_each_read),
-        TEST(one_bad_place_is_one_keys_trouble_however_often_it_is_read),
+        TEST(a_few_bad_places_are_their_keys_trouble_however_often_they_are_read),
         TEST(a_device_that_fails_all_reads_is_told_until_it_is_back),
         REAL(a_device_that_fails_all_reads_is_told_until_it_is_back),
         TEST(a_device_that_fails_one_read_of_ten_is_told_too),
