@@ -230,8 +230,11 @@ static void prepare_move(struct workload *w, struct asd_fixture *f, struct sent 
 
 static void send_move(struct asd_fixture *f, struct sent *s)
 {
-    s->answered = s->what.update_count == 0 ||
-                  asd_store_move(f->store, &s->apply, &s->what, &s->move, on_apply) != 0;
+    bool is_one = s->what.update_count != 0;
+
+    s->rc = is_one ? asd_store_move(f->store, &s->apply, &s->what, &s->move, on_apply) : 0;
+    s->refused = s->rc != 0; /* it was not begun: neither moved nor lost */
+    s->answered = !is_one || s->refused;
 }
 
 static void send_apply(struct workload *w, struct asd_fixture *f, struct sent *s, uint8_t prio)
