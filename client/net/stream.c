@@ -224,14 +224,32 @@ static void update_reading(struct net_stream *s)
         s->read_since_ms = 0;
         return;
     }
-    if (s->framer.stash != NULL) {
+    if (s->framer.stash != NULL || s->end_rc != 0) {
         net_hub_schedule(s->hub, &s->task); /* what was kept comes first */
+    }
+    if (s->end_rc != 0) {
+        return;
     }
     if (net_framer_is_partial(&s->framer)) {
         s->read_since_ms = stream_now_ms(s);
         begin_pace(s);
     }
     CHECK(uv_read_start(&s->uv.stream, on_alloc, on_read) == 0);
+}
+
+void net_stream_end_reading(struct net_stream *s, int rc)
+{
+    s->end_rc = rc;
+    uv_read_stop(&s->uv.stream);
+    net_hub_schedule(s->hub, &s->task);
+}
+
+/* As if the end had been read only now: replies to what came before it have left. */
+static void end_if_used_up(struct net_stream *s)
+{
+    if (s->end_rc != 0 && !s->shaking && s->reading && net_stream_unsent_bytes(s) == 0) {
+        net_stream_down(s, s->end_rc);
+    }
 }
 
 void net_stream_pause(struct net_stream *s, bool paused)
@@ -316,6 +334,7 @@ static void on_probe(uv_write_t *req, int status)
     }
     net_stream_note_sent(s, bytes);
     flush(s);
+    end_if_used_up(s);
 }
 
 void net_stream_send_probe(struct net_stream *s, const uint8_t *data, size_t bytes)
@@ -378,6 +397,7 @@ static void stream_run(struct net_task *task)
         net_stream_note_read(s, 0, s->framer.whole_count, net_framer_resume(&s->framer));
     }
     flush(s);
+    end_if_used_up(s);
 }
 
 void net_stream_write(struct net_stream *s, struct net_out *out)

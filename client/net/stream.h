@@ -77,6 +77,7 @@ struct net_stream {
     bool paused; /* by the owner */
     bool choked; /* too much unsent */
     bool closing;
+    int end_rc; /* no more is read: down with this when all that came is used up. 0: not yet */
     uv_connect_t connect;
     uv_write_t probe; /* a copied piece, sent through libuv when the socket is full */
     uint8_t *probe_data;

@@ -7,6 +7,8 @@
 /* ---- of stream.c, for TLS ---- */
 
 void net_stream_down(struct net_stream *s, int rc);
+/* Nothing more will come: net_stream_down() with `rc`, once what came is handed over. */
+void net_stream_end_reading(struct net_stream *s, int rc);
 /* `bytes` came, and the framer, which had `whole_count_before`, said `rc`. */
 void net_stream_note_read(struct net_stream *s, size_t bytes, uint64_t whole_count_before, int rc);
 void net_stream_note_sent(struct net_stream *s, size_t bytes);

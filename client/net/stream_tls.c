@@ -152,13 +152,23 @@ static int decrypt(struct net_stream *s)
     return 0;
 }
 
+/* What was decrypted before the peer's last word comes before it, too. */
+static int put_off_end(struct net_stream *s, int rc)
+{
+    if (rc != UV_EOF || !(s->framer.blocked || s->framer.stash != NULL)) {
+        return rc;
+    }
+    net_stream_end_reading(s, rc);
+    return 0;
+}
+
 static void take(struct net_stream *s, const uint8_t *data, size_t bytes)
 {
     uint64_t whole_count = s->framer.whole_count;
     int rc;
 
     net_tls_give(s->tls, data, bytes);
-    rc = decrypt(s);
+    rc = put_off_end(s, decrypt(s));
     send_records(s); /* TLS may have something to say, when it refuses most of all */
     net_stream_note_read(s, bytes, whole_count, rc);
 }
@@ -185,12 +195,15 @@ static void shake(struct net_task *task)
     send_records(s);
     if (rc > 0) {
         shake_over(s);
-        rc = decrypt(s);
+        rc = put_off_end(s, decrypt(s));
         send_records(s);
         net_stream_note_read(s, 0, whole_count, rc);
         net_stream_tls_flush(s);
-    } else if (rc < 0) {
-        net_stream_down(s, rc);
+        if (s->end_rc != 0 && !s->closing) {
+            net_stream_end_reading(s, s->end_rc);
+        }
+    } else if (rc < 0 || s->end_rc != 0) {
+        net_stream_down(s, rc < 0 ? rc : s->end_rc);
     }
     free(kept);
 }
@@ -218,11 +231,12 @@ void net_stream_tls_take(struct net_stream *s, const uint8_t *data, size_t bytes
 /* A peer that has ended says so first. Whoever cuts the connection could also cut a message. */
 void net_stream_tls_cut(struct net_stream *s, int rc)
 {
-    if (s->kept_bytes != 0) { /* its last words may tell why */
-        net_task_cancel(&s->shake);
-        shake(&s->shake);
+    rc = rc == UV_EOF ? UV_ECONNRESET : rc;
+    if (s->kept_bytes != 0) { /* its last words may tell why, when it is their turn */
+        net_stream_end_reading(s, rc);
+    } else {
+        net_stream_down(s, rc);
     }
-    net_stream_down(s, rc == UV_EOF ? UV_ECONNRESET : rc);
 }
 
 const char *net_stream_why(const struct net_stream *s, int rc)

@@ -411,26 +411,6 @@ static struct tls_peer connect_peer(struct fixture *f, size_t step)
     return p;
 }
 
-static void say_preamble(struct tls_peer *p)
-{
-    struct buf b = {0};
-    uint8_t hello[13]; /* code, length, "asd_1" */
-    int rc;
-
-    asd_preamble_put(&b, ASD_VERSION_2, NULL);
-    tls_peer_say(p, b.data, b.len);
-    buf_release(&b);
-    assert_int_equal(tls_peer_hear(p, hello, sizeof hello, &rc), sizeof hello);
-    assert_memory_equal(hello + 8, "asd_1", 5);
-}
-
-static void put_request(struct buf *b, uint32_t id, uint32_t code)
-{
-    buf_put_u32le(b, 8);
-    buf_put_u32le(b, id);
-    buf_put_u32le(b, code);
-}
-
 static void a_peer_that_sends_byte_by_byte_is_served(void **state)
 {
     struct fixture *f = *state;
@@ -442,7 +422,7 @@ static void a_peer_that_sends_byte_by_byte_is_served(void **state)
     start_server(f);
     p = connect_peer(f, 1);
     assert_int_equal(tls_peer_shake(&p), 0);
-    say_preamble(&p);
+    tls_peer_enter(&p);
     put_request(&b, 5, ASD_GET_VERSION);
     tls_peer_say(&p, b.data, b.len);
     assert_int_equal(tls_peer_hear(&p, reply, sizeof reply, &rc), sizeof reply);
@@ -464,7 +444,7 @@ static void a_peer_that_takes_no_replies_is_not_read_any_further(void **state)
     start_server(f);
     p = connect_peer(f, 0);
     assert_int_equal(tls_peer_shake(&p), 0);
-    say_preamble(&p);
+    tls_peer_enter(&p);
     for (unsigned i = 0; i < 4; i++) {
         struct gather g = {0};
         uint8_t head[ASD_HEAD_BYTES_MAX];
@@ -522,7 +502,7 @@ static void the_server_says_that_it_ends(void **state)
     start_server(f);
     p = connect_peer(f, 0);
     assert_int_equal(tls_peer_shake(&p), 0);
-    say_preamble(&p);
+    tls_peer_enter(&p);
     close_server(f);
     assert_int_equal(tls_peer_hear(&p, &byte, 1, &rc), 0);
     assert_int_equal(rc, UV_EOF);
@@ -538,7 +518,7 @@ static void a_peer_that_ends_or_is_cut_is_forgotten(void **state)
         struct tls_peer p = connect_peer(f, 0);
 
         assert_int_equal(tls_peer_shake(&p), 0);
-        say_preamble(&p);
+        tls_peer_enter(&p);
         if (!cut) {
             net_tls_end(p.session);
             tls_peer_flush(&p);
@@ -547,6 +527,34 @@ static void a_peer_that_ends_or_is_cut_is_forgotten(void **state)
         tls_peer_close(&p);
         RAW_UNTIL(&f->loop, f->closes == cut + 1);
     }
+}
+
+/* They come together, and the second request waits. */
+static void the_last_word_of_a_peer_does_not_overtake_its_requests(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t replies[2 * 14];
+    struct buf b = {0};
+    struct tls_peer p;
+    int rc;
+
+    start_server(f);
+    p = connect_peer(f, 0);
+    assert_int_equal(tls_peer_shake(&p), 0);
+    tls_peer_enter(&p);
+    buf_put(&b, (uint8_t[]){9, 0, 0, 0, 1, 0, 0, 0, ASD_SET_FULL, 0, 0, 0, true}, 13);
+    put_request(&b, 2, ASD_GET_VERSION);
+    assert_int_equal(net_tls_write(p.session, b.data, b.len), b.len);
+    net_tls_end(p.session);
+    tls_peer_flush(&p);
+    RAW_UNTIL(&f->loop, f->paused != NULL);
+    raw_turn_for(&f->loop, 20);
+    net_conn_pause(f->paused, false);
+    assert_int_equal(tls_peer_hear(&p, replies, sizeof replies, &rc), sizeof replies);
+    assert_int_equal(get_u32le(replies + 14 + 4), 2);
+    RAW_UNTIL(&f->loop, f->closes == 1);
+    buf_release(&b);
+    tls_peer_close(&p);
 }
 
 /* The test plays the ASD: it accepts, and cuts the connection in the middle of a reply. */
@@ -732,7 +740,29 @@ static void many_handshakes_at_once_take_turns(void **state)
     assert_true(served < PEERS);
     for (unsigned i = 0; i < PEERS; i++) {
         assert_int_equal(tls_peer_shake(&peers[i]), 0);
-        say_preamble(&peers[i]);
+        tls_peer_enter(&peers[i]);
+        tls_peer_close(&peers[i]);
+    }
+}
+
+static void handshakes_of_peers_that_have_left_take_turns_too(void **state)
+{
+    enum { PEERS = 50 };
+    struct fixture *f = *state;
+    struct tls_peer peers[PEERS];
+
+    start_server(f);
+    for (unsigned i = 0; i < PEERS; i++) {
+        peers[i] = connect_peer(f, 0);
+        assert_int_equal(net_tls_handshake(peers[i].session), 0);
+        tls_peer_flush(&peers[i]);
+        assert_int_equal(shutdown(peers[i].fd, SHUT_WR), 0);
+    }
+    for (unsigned closes = 0; closes < PEERS; closes = f->closes) {
+        raw_turn(&f->loop);
+        assert_true(f->closes <= closes + 1);
+    }
+    for (unsigned i = 0; i < PEERS; i++) {
         tls_peer_close(&peers[i]);
     }
 }
@@ -750,6 +780,7 @@ int main(void)
         TEST(who_does_not_finish_the_handshake_in_time_is_dropped),
         TEST(the_server_says_that_it_ends),
         TEST(a_peer_that_ends_or_is_cut_is_forgotten),
+        TEST(the_last_word_of_a_peer_does_not_overtake_its_requests),
         TEST(a_reply_that_is_cut_is_an_error),
         TEST(a_client_without_a_certificate_is_refused),
         TEST(a_client_of_another_ca_is_refused),
@@ -761,6 +792,7 @@ int main(void)
         TEST(a_client_without_a_context_says_so),
         TEST(a_reload_leaves_open_connections_alone),
         TEST(many_handshakes_at_once_take_turns),
+        TEST(handshakes_of_peers_that_have_left_take_turns_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include "net/tls.h"
 #include "unit/net/raw.h"
+#include "wire/asd_msg.h"
 
 struct tls_peer {
     uv_loop_t *loop;
@@ -112,6 +113,27 @@ static inline void tls_peer_close(struct tls_peer *p)
 {
     close(p->fd);
     net_tls_session_free(p->session);
+}
+
+/* To the ASD of the tests, "asd_1". */
+static inline void tls_peer_enter(struct tls_peer *p)
+{
+    struct buf b = {0};
+    uint8_t hello[13]; /* code, length, "asd_1" */
+    int rc;
+
+    asd_preamble_put(&b, ASD_VERSION_2, NULL);
+    tls_peer_say(p, b.data, b.len);
+    buf_release(&b);
+    assert_int_equal(tls_peer_hear(p, hello, sizeof hello, &rc), sizeof hello);
+    assert_memory_equal(hello + 8, "asd_1", 5);
+}
+
+static inline void put_request(struct buf *b, uint32_t id, uint32_t code)
+{
+    buf_put_u32le(b, 8);
+    buf_put_u32le(b, id);
+    buf_put_u32le(b, code);
 }
 
 #endif
