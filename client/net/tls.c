@@ -158,6 +158,7 @@ int net_tls_new(enum net_tls_role role, const struct net_tls_files *files, struc
     int rc;
 
     tls->role = role;
+    tls->records_per_key = NET_TLS_RECORDS_PER_KEY;
     tls->bio = net_tls_bio_new();
     pthread_mutex_init(&tls->lock, NULL);
     rc = net_tls_reload(tls, files, e);

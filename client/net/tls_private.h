@@ -8,8 +8,12 @@
 
 #include "net/tls.h"
 
+/* AES-GCM is good for 2^24.5 full records of a key (RFC 8446, 5.5). */
+enum { NET_TLS_RECORDS_PER_KEY = 1 << 22 };
+
 struct net_tls {
     enum net_tls_role role;
+    unsigned records_per_key;   /* that sessions send */
     struct net_tls_files files; /* owned; the thread that reloads */
     BIO_METHOD *bio;
     pthread_mutex_t lock;

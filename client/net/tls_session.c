@@ -28,6 +28,8 @@ struct net_tls_session {
     uint8_t *out; /* NET_TLS_OUT_BYTES, or NULL */
     size_t out_from, out_to;
     bool shaken;
+    unsigned records; /* sent with the present key */
+    unsigned records_per_key;
     unsigned messages; /* within `messages_bytes` of plaintext that were read */
     size_t messages_bytes;
     struct err err;
@@ -147,6 +149,7 @@ struct net_tls_session *net_tls_session_new(struct net_tls *tls, const char *pee
     session->ssl = SSL_new(tls->ctx);
     pthread_mutex_unlock(&tls->lock);
     CHECK(session->ssl != NULL && bio != NULL);
+    session->records_per_key = tls->records_per_key;
     BIO_set_data(bio, session);
     SSL_set_bio(session->ssl, bio, bio);
     SSL_set_msg_callback(session->ssl, on_message);
@@ -283,6 +286,15 @@ ssize_t net_tls_read(struct net_tls_session *session, uint8_t *ret_data, size_t 
     return result;
 }
 
+/* OpenSSL does not do so by itself. If it cannot now, writing fails, too. */
+static void change_key(struct net_tls_session *session)
+{
+    if (session->records >= session->records_per_key &&
+        SSL_key_update(session->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1) {
+        session->records = 0;
+    }
+}
+
 ssize_t net_tls_write(struct net_tls_session *session, const uint8_t *data, size_t bytes)
 {
     int part = bytes < NET_TLS_RECORD_BYTES ? (int)bytes : NET_TLS_RECORD_BYTES;
@@ -294,9 +306,11 @@ ssize_t net_tls_write(struct net_tls_session *session, const uint8_t *data, size
     if (NET_TLS_OUT_BYTES - session->out_to < NET_TLS_RECORD_BYTES + 2 * RECORD_OVERHEAD_BYTES) {
         return 0;
     }
+    change_key(session);
     ERR_clear_error();
     result = SSL_write(session->ssl, data, part);
     if (result > 0) {
+        session->records++;
         return result;
     }
     result = judge(session, result);

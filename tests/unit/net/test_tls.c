@@ -359,6 +359,26 @@ static void what_is_to_be_sent_is_bounded(void **state)
     assert_int_equal(net_tls_write(f->client, f->text, BIG), NET_TLS_RECORD_BYTES);
 }
 
+/* A record of 100 bytes is 122 on the wire, a KeyUpdate 27. */
+static void the_key_is_changed_before_it_has_sealed_too_many_records(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(f->client_tls->records_per_key, NET_TLS_RECORDS_PER_KEY);
+    f->client_tls->records_per_key = 10;
+    meet(f, "127.0.0.1");
+    assert_int_equal(shake(f, SIZE_MAX), 0);
+    assert_int_equal(hear(f, f->server, &f->up, SIZE_MAX), 0);
+    for (unsigned records = 1; records <= 35; records++) {
+        say(f->client, &f->up, f->text, 100);
+        assert_int_equal(f->up.to - f->up.from, records % 10 == 1 && records > 1 ? 122 + 27 : 122);
+        assert_int_equal(hear(f, f->server, &f->up, SIZE_MAX), 100);
+        assert_memory_equal(f->got, f->text, 100);
+        say(f->server, &f->down, f->text, 100);
+        assert_int_equal(hear(f, f->client, &f->down, SIZE_MAX), 100);
+    }
+}
+
 /* ---- who is refused ---- */
 
 static void change(struct net_tls *tls, struct net_tls_files files)
@@ -549,6 +569,7 @@ int main(void)
         TEST(a_changed_byte_of_any_record_is_noticed),
         TEST(a_record_that_is_left_out_or_comes_twice_is_noticed),
         TEST(what_is_to_be_sent_is_bounded),
+        TEST(the_key_is_changed_before_it_has_sealed_too_many_records),
         TEST(the_server_refuses_clients_that_its_ca_does_not_vouch_for),
         TEST(the_client_refuses_servers_that_are_not_who_it_connected_to),
         TEST(whoever_speaks_something_else_is_told_from_an_attack),
