@@ -9,7 +9,8 @@
 
 enum { TAG = 1, RSVM = 1, W8 = 1, NO_ENCRYPTION = 1, ENCRYPTED = 2, AES = 1, L256 = 1, SHA256 = 1 };
 enum { MODE_CBC = 1, MODE_CTR = 2, OPAQUE_TAG_MIN = 64 };
-static const double timestamp_s_max = 1e12;
+/* Year 2242: beyond, a double of seconds is too coarse to tell microseconds. */
+static const double timestamp_s_max = 8589934591.0;
 
 /* ---- encode ---- */
 
@@ -322,7 +323,7 @@ static void get_versions(struct rd *r, struct manifest *m)
         rd_fail(r);
         return;
     }
-    m->timestamp_us = (int64_t)(timestamp_s * 1e6 + 0.5);
+    m->timestamp_us = (int64_t)((long double)timestamp_s * 1e6L + 0.5L); /* rounded once */
 }
 
 void manifest_v12_get(struct rd *r, unsigned version, struct manifest *ret_manifest)
