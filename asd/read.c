@@ -60,8 +60,10 @@ int asd_read_submit(struct asd_front *front, struct asd_store_op *op,
 
 void asd_read_again(struct asd_store_op *op)
 {
-    op->rc = read_start(op);
-    if (op->rc != 0) {
+    int rc = read_start(op);
+
+    if (rc != 0) { /* else op->rc is the thread's from here on */
+        op->rc = rc;
         asd_front_finish(op->front, op);
     }
 }
