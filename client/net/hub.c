@@ -67,8 +67,8 @@ static void on_prepare(uv_prepare_t *handle)
 {
     struct net_hub *hub = handle->data;
 
+    uv_idle_start(&hub->idle, on_idle); /* first: a task may close the hub, and this with it */
     run_tasks(hub);
-    uv_idle_start(&hub->idle, on_idle);
 }
 
 static void on_check(uv_check_t *handle)
