@@ -95,6 +95,15 @@ void asd_process_start(struct asd_process *asd, const char *asd_id)
     free(log);
 }
 
+void asd_process_stop(struct asd_process *asd)
+{
+    int status;
+
+    assert_int_equal(kill(asd->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(asd->pid, &status, WUNTRACED), asd->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 void asd_process_kill(struct asd_process *asd)
 {
     if (asd->pid > 0) {

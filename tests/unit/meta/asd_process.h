@@ -16,6 +16,8 @@ struct asd_process {
 /* Starts it and waits until it serves; a failure ends the test. Again after a kill: the same
  * home, the same port. `asd_id` names it (NULL: it finds a name). */
 void asd_process_start(struct asd_process *asd, const char *asd_id);
+/* SIGSTOP, and wait until every thread stands still: until then some still answer. */
+void asd_process_stop(struct asd_process *asd);
 /* SIGKILL, and wait until it is gone. */
 void asd_process_kill(struct asd_process *asd);
 /* Kill, and remove the home. */

@@ -185,7 +185,7 @@ static void canceling_ends_what_waits_for_a_silent_engine(void **state)
     kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
     run_until(&f->loop, &w.done);
     kv_wait_release(&w);
-    assert_int_equal(kill(f->meta.pid, SIGSTOP), 0);
+    asd_process_stop(&f->meta);
     w.done = false;
     kv_get(kv, &key, 1, 3600000, kv_wait_cb, &w);
     for (int i = 0; i < 50; i++) {
