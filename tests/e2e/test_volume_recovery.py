@@ -347,28 +347,51 @@ def fenced_writes(d, disk, old):
 BLOCK = 4096
 
 
-def frames_of(journal, uuid):
-    """Offsets of the frames that hold a write of the volume, in the order of their LSNs."""
-    found = []
+def word(block, at):
+    return int.from_bytes(block[at:at + 8], "little")
+
+
+def headers(journal):
+    """The first blocks of the frames of the journal, and where they are."""
     with open(journal, "rb") as f:
         while block := f.read(BLOCK):
-            if block[:8] == b"ALBAFRM1" and block[128:144] == uuid and block[148] == 1:
-                found.append((int.from_bytes(block[56:64], "little"), f.tell() - len(block)))
-    return [at for _, at in sorted(found)]
+            if block[:8] == b"ALBAFRM1":
+                yield block, f.tell() - len(block)
+
+
+def frames_of(journal, uuid):
+    """LSN and offset of the frames that hold a write of the volume, in the order of their LSNs."""
+    return sorted((word(block, 56), at) for block, at in headers(journal)
+                  if block[128:144] == uuid and block[148] == 1)
+
+
+def told_durable(journal):
+    return max(word(block, 80) for block, _ in headers(journal))
+
+
+def restart_driver(d, **keys):
+    kill_driver(d)
+    d.configure("volumedriver", **keys)
+    start_driver(d)
 
 
 def a_lost_frame(d, disk):
     """It damages the volume that cannot prove the contrary, until the loss is accepted."""
+    restart_driver(d, sco_age_ms=3600000)  # nothing is uploaded: the journal cannot let go of it
     idle = Disk(d, "idle")
     idle.write(20)
     disk.write(20)
+    conn = nbd.Client(d.nbd_socket, disk.name)
+    conn.flush()
+    conn.disconnect()
     idle_uuid = bytes.fromhex(d.alba("vdisk-info", "idle")["uuid"].replace("-", ""))
-    time.sleep(0.2)  # until the journal says what was flushed
-    kill_driver(d)
     journal = d.dir / "data/volumedriver/journal/journal"
     log = d.dir / "log/volumedriver.log"
+    lsn, at = frames_of(journal, idle_uuid)[-1]
+    wait_for("the journal to say what is durable", lambda: told_durable(journal) >= lsn)
+    kill_driver(d)
     with open(journal, "r+b") as f:
-        f.seek(frames_of(journal, idle_uuid)[-1] + 60)
+        f.seek(at + 60)
         f.write(b"\xff")
         os.fsync(f.fileno())
     for _ in range(2):
@@ -384,8 +407,7 @@ def a_lost_frame(d, disk):
     assert idle.state() == "running"
     idle.forget_after(max(idle.match()))
     idle.write(20)
-    kill_driver(d)
-    start_driver(d)
+    restart_driver(d, **KEYS)
     idle.check_all_there()
     disk.check_all_there()
 
