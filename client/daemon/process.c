@@ -16,7 +16,7 @@ enum {
     MMAP_THRESHOLD_BYTES = 32 << 20, /* the most that glibc takes */
     TRIM_THRESHOLD_BYTES = 256 << 20,
     TOP_PAD_BYTES = 1 << 20,
-    FREE_BYTES_MAX = 32 << 20
+    FREE_BYTES_MAX = 16 << 20
 };
 
 void process_tune_malloc(void)

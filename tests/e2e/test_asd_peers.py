@@ -188,11 +188,11 @@ def main():
             slow_requests(asd, good)
             steady(asd, good, slow, times=1, growth_kib=6 << 10)
             steady(asd, good, too_many)
-            steady(asd, good, half_closed, growth_kib=64 << 10)
+            steady(asd, good, half_closed)
             asd.stop()
         with AsdProcess(folder, "greedy", **memory) as asd:
             good = good_client(asd)
-            steady(asd, good, announcers, growth_kib=64 << 10)
+            steady(asd, good, announcers)
             steady(asd, good, never_read, times=1)
             assert asd.memory_kib("VmHWM") < 300 << 10, "more memory than the limits allow"
             asd.stop()
