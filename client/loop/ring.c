@@ -36,7 +36,8 @@ struct ring {
     struct list ended;     /* without the kernel: their `done` is for the next turn */
     unsigned high_streak;  /* High reads begun since the last Low one, or since Low was empty */
     unsigned running, low_running;
-    unsigned pushed; /* in the submission queue, the kernel was not told */
+    uint64_t high_until_ms; /* High reads are recent until then, though none may run */
+    unsigned pushed;        /* in the submission queue, the kernel was not told */
 
     struct mapping sq, cq, sqes;
     ring_index *sq_tail, *cq_head, *cq_tail;
@@ -116,10 +117,18 @@ static struct ring_read *read_of(uint64_t user_data)
 
 /* ---- submission ---- */
 
-/* By the rules in ring.h, or NULL. */
+static unsigned low_max(const struct ring *ring)
+{
+    bool high =
+        ring->running != ring->low_running || uv_now(ring->ready.loop) < ring->high_until_ms;
+
+    return high && ring->low_max > RING_LOW_BESIDE_HIGH ? RING_LOW_BESIDE_HIGH : ring->low_max;
+}
+
+/* By the rules in ring.h, or NULL. A Low one that is held back is looked at when one has ended. */
 static struct ring_read *take(struct ring *ring)
 {
-    bool low = !list_empty(&ring->low) && ring->low_running < ring->low_max;
+    bool low = !list_empty(&ring->low) && ring->low_running < low_max(ring);
     struct list *link;
 
     if (ring->running == ring->depth) {
@@ -184,7 +193,11 @@ static void settle(struct ring *ring)
 static void leave(struct ring *ring, const struct ring_read *r)
 {
     ring->running--;
-    ring->low_running -= r->priority == POOL_LOW;
+    if (r->priority == POOL_LOW) {
+        ring->low_running--;
+    } else {
+        ring->high_until_ms = uv_now(ring->ready.loop) + RING_HIGH_RECENT_MS;
+    }
 }
 
 /* Where the loop might go to sleep behind us, or in the caller's own call. */

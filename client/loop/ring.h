@@ -2,9 +2,10 @@
  *
  * ring_read -> (end of the turn, one system call for all) the kernel -> (loop) done. Everything
  * here is for the loop thread. A priority counts as in loop/pool.h: High before Low, one Low read
- * is taken after POOL_HIGH_BURST High ones; and Low reads hold at most a quarter of the places
- * (1 / RING_LOW_SHARE), so that the device is not theirs when a High one comes. An idle ring does
- * not keep uv_run() from returning.
+ * is taken after POOL_HIGH_BURST High ones. Low reads hold at most a quarter of the places
+ * (1 / RING_LOW_SHARE), so that neither device nor loop is theirs when a High one comes, and only
+ * RING_LOW_BESIDE_HIGH while High ones come and go. An idle ring does not keep uv_run() from
+ * returning.
  *
  * Not every kernel has io_uring and not every system allows it: whoever uses a ring has a pool,
  * too. That is also where to go with a read that failed or came short. */
@@ -20,7 +21,12 @@
 #include "base/list.h"
 #include "loop/pool.h"
 
-enum { RING_LOW_SHARE = 4, RING_DEPTH_MAX = 1024 };
+enum {
+    RING_DEPTH_MAX = 1024,
+    RING_LOW_SHARE = 4,
+    RING_LOW_BESIDE_HIGH = 2,
+    RING_HIGH_RECENT_MS = 20 /* that long after the last High one Low goes on holding back */
+};
 
 struct ring_read;
 /* Bytes read, perhaps fewer than asked for; a negative errno; or ERR_CANCELED: it never began. */

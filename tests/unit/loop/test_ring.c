@@ -217,6 +217,55 @@ static void low_ones_that_hang_hold_a_quarter_of_the_places(void **state)
     close(pipes[1]);
 }
 
+/* How many of those that wait for a pipe begin in the next turn. The ring is closed. */
+static unsigned low_begun(struct fixture *f, unsigned first, unsigned low)
+{
+    char bytes[READS_MAX] = {0};
+    unsigned begun = 0;
+    int pipes[2];
+
+    assert_int_equal(pipe(pipes), 0);
+    for (unsigned i = 0; i < low; i++) {
+        assert_int_equal(begin(f, first + i, pipes[0], 1, 0, POOL_LOW), 0);
+    }
+    uv_run(&f->base.loop, UV_RUN_NOWAIT);
+    ring_close(f->ring, on_closed, f);
+    assert_int_equal(write(pipes[1], bytes, low), low);
+    loop_fixture_run_until(&f->base, &f->ring_closed);
+    for (unsigned i = 0; i < low; i++) {
+        begun += f->reads[first + i].rc == 1;
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+    return begun;
+}
+
+static void low_ones_hold_back_while_a_high_one_runs(void **state)
+{
+    struct fixture *f = *state;
+    int pipes[2];
+
+    open_ring(f, 32, READS_MAX);
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(begin(f, 0, pipes[0], 1, 0, POOL_HIGH), 0);
+    uv_run(&f->base.loop, UV_RUN_NOWAIT);
+    assert_int_equal(write(pipes[1], "a", 1), 1); /* it ends behind that turn's beginnings */
+    assert_int_equal(low_begun(f, 1, 20), RING_LOW_BESIDE_HIGH);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
+static void low_ones_have_their_share_when_no_high_one_was_there_of_late(void **state)
+{
+    struct fixture *f = *state;
+
+    open_ring(f, 32, READS_MAX);
+    assert_int_equal(begin(f, 0, f->fd, 1, 0, POOL_HIGH), 0);
+    wait_answers(f, 1);
+    uv_sleep(RING_HIGH_RECENT_MS + 1);
+    assert_int_equal(low_begun(f, 1, 20), 32 / RING_LOW_SHARE);
+}
+
 static void too_many_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -277,6 +326,8 @@ int main(void)
         TEST(a_read_beyond_the_end_comes_short_and_one_of_no_file_fails),
         TEST(high_ones_go_first_and_low_ones_do_not_starve),
         TEST(low_ones_that_hang_hold_a_quarter_of_the_places),
+        TEST(low_ones_hold_back_while_a_high_one_runs),
+        TEST(low_ones_have_their_share_when_no_high_one_was_there_of_late),
         TEST(too_many_are_refused),
         TEST(closing_waits_for_what_began_and_cancels_the_rest),
         TEST(an_idle_ring_does_not_keep_the_loop_running),
