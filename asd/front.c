@@ -194,6 +194,7 @@ static void on_handle_closed(uv_handle_t *handle)
         uv_mutex_lock(&store->lock);
         store->fronts--;
         uv_mutex_unlock(&store->lock);
+        asd_spare_release(&front->spare);
         free(front);
         cb(ctx);
     }

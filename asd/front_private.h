@@ -6,6 +6,7 @@
 
 #include <uv.h>
 
+#include "asd/spare.h"
 #include "asd/store.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -28,6 +29,7 @@ struct asd_front {
     struct ring *ring;      /* NULL: none, or closed */
     struct list lacking;    /* reads that wait for memory of results; results.c */
     uv_timer_t results_timer;
+    struct asd_spare spare;
 
     bool closing;
     unsigned closing_handles;

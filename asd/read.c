@@ -8,6 +8,7 @@
 #include "asd/front_private.h"
 #include "asd/read_private.h"
 #include "asd/results.h"
+#include "asd/spare.h"
 #include "asd/store_private.h"
 #include "asd/value.h"
 #include "base/bigmem.h"
@@ -132,11 +133,12 @@ static void lookup_release(struct lookup *l, struct asd_store *store, uint32_t c
     buf_release(&l->bytes);
 }
 
-int asd_read_value(struct asd_store *store, const struct asd_found *found,
+int asd_read_value(struct asd_store *store, const struct asd_found *found, struct asd_spare *spare,
                    struct asd_store_value *ret_value, struct err *e)
 {
     uint32_t bytes = found->record.bytes;
-    uint8_t *data = bigmem_alloc(bytes);
+    bool is_spare = false;
+    uint8_t *data = spare != NULL ? asd_spare_take(spare, bytes, &is_spare) : bigmem_alloc(bytes);
     int rc = asd_value_read(store, found, data, e);
 
     if (rc != 0) {
@@ -144,8 +146,8 @@ int asd_read_value(struct asd_store *store, const struct asd_found *found,
         return rc;
     }
     asd_count(&store->counters.read_bytes, bytes);
-    *ret_value =
-        (struct asd_store_value){.bytes = bytes, .data = data, .checksum = found->record.checksum};
+    *ret_value = (struct asd_store_value){
+        .bytes = bytes, .data = data, .is_spare = is_spare, .checksum = found->record.checksum};
     return 0;
 }
 
@@ -192,8 +194,9 @@ static bool find_hot(struct asd_store *store, const struct asd_store_get *get,
 static_assert(ASD_STORE_VALUE_BYTES_MAX + ASD_STORE_ITEM_BYTES_MAX <= ASD_STORE_RESULT_BYTES_MAX,
               "what can be set can be got");
 
-/* What both the loop and a thread do with values found. */
-static void get_values(struct asd_store_get *get, const struct asd_found *found, const int *rcs)
+/* What both the loop, which has spare buffers, and a thread do with values found. */
+static void get_values(struct asd_store_get *get, const struct asd_found *found, const int *rcs,
+                       struct asd_spare *spare)
 {
     struct asd_store_op *op = &get->op;
     uint64_t bytes = 0;
@@ -207,8 +210,9 @@ static void get_values(struct asd_store_get *get, const struct asd_found *found,
     }
     get->values = mem_array(get->key_count, sizeof(get->values[0]));
     for (uint32_t i = 0; i < get->key_count; i++) {
-        int rc =
-            rcs[i] != 0 ? rcs[i] : asd_read_value(op->store, &found[i], &get->values[i], &op->err);
+        int rc = rcs[i] != 0
+                     ? rcs[i]
+                     : asd_read_value(op->store, &found[i], spare, &get->values[i], &op->err);
 
         get->values[i].rc = rc;
     }
@@ -228,7 +232,7 @@ static bool get_hot(struct asd_front *front, struct asd_store_get *get,
     if (get->key_count > HOT_KEYS_MAX || !find_hot(store, get, found, rcs, &get->op.err)) {
         return false;
     }
-    get_values(get, found, rcs);
+    get_values(get, found, rcs, &front->spare);
     for (uint32_t i = 0; i < get->key_count; i++) {
         asd_value_found_release(store, &found[i]);
     }
@@ -248,7 +252,7 @@ static void get_work(struct pool_work *work)
     struct lookup l;
 
     lookup_run(&l, op->store, get, &op->err);
-    get_values(get, l.found, l.rcs);
+    get_values(get, l.found, l.rcs, NULL);
     lookup_release(&l, op->store, get->key_count);
 }
 
@@ -296,10 +300,19 @@ int asd_store_exists(struct asd_front *front, struct asd_store_get *get, const s
     return rc != 0 ? rc : asd_read_submit(front, &get->op, reader, exists_work, cb);
 }
 
+static void give_back(struct asd_store_op *op, uint8_t *data, bool is_spare)
+{
+    if (is_spare) {
+        asd_spare_give(&op->front->spare, data);
+    } else {
+        bigmem_free(data);
+    }
+}
+
 void asd_store_get_release(struct asd_store_get *get)
 {
     for (uint32_t i = 0; i < get->key_count && get->values != NULL; i++) {
-        bigmem_free(get->values[i].data);
+        give_back(&get->op, get->values[i].data, get->values[i].is_spare);
     }
     free(get->values);
     free(get->exists);
@@ -382,8 +395,9 @@ int asd_store_partial(struct asd_front *front, struct asd_store_partial *partial
 
 void asd_store_partial_release(struct asd_store_partial *partial)
 {
-    bigmem_free(partial->data);
+    give_back(&partial->op, partial->data, partial->is_spare);
     partial->data = NULL;
+    partial->is_spare = false; /* a thread may do it again */
     partial->data_bytes = 0;
     asd_results_give(&partial->op);
 }

@@ -151,7 +151,7 @@ static int entry_fill(struct asd_store_range *r, struct asd_store_entry *entry, 
                !asd_results_take(&r->op, found.record.bytes)) {
         rc = ERR_BUSY;
     } else if (rc == 0 && r->kind == ASD_STORE_ENTRIES) {
-        entry->value.rc = asd_read_value(store, &found, &entry->value, e);
+        entry->value.rc = asd_read_value(store, &found, NULL, &entry->value, e);
     } else if (rc == 0) {
         rc = entry_check(r, entry, &found, e);
     } else if (asd_verify_find_bad(rc, &found) != ASD_BAD_NOTHING) {

@@ -147,7 +147,7 @@ bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial
         asd_value_found_release(store, &found);
         return false;
     }
-    partial->data = mem_alloc(bytes);
+    partial->data = asd_spare_take(&front->spare, bytes, &partial->is_spare);
     op = mem_alloc(sizeof(*op) + partial->part_count * sizeof(op->parts[0]));
     *op = (struct asd_ring_op){.partial = partial,
                                .run_in_pool = run_in_pool,

@@ -46,6 +46,7 @@ struct asd_store_value {
     int rc; /* 0, ERR_NOT_FOUND, ERR_CORRUPT, or what the read returned: this key only */
     uint32_t bytes;
     uint8_t *data; /* owned by the request until taken; NULL for no bytes */
+    bool is_spare; /* private: where it is given back */
     struct checksum checksum;
 };
 
@@ -70,7 +71,8 @@ struct asd_store_partial {
     uint8_t *data; /* out: the parts back to back; owned by the request until taken */
     size_t data_bytes;
 
-    struct slice key; /* private from here on */
+    bool is_spare; /* private from here on; where data is given back */
+    struct slice key;
     const struct asd_part *parts;
     uint32_t part_count;
 };
