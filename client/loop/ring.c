@@ -1,5 +1,5 @@
 /* A read goes: ring_read -> high or low -> (on_prepare) submission queue -> kernel -> completion
- * queue -> (on_ready) done.
+ * queue -> (on_ready) done. A Low one is in low_begun while the kernel has it.
  *
  * The kernel shares both queues as memory: we move the tail of one and the head of the other. The
  * bare system calls are used, of which there are two. */
@@ -29,10 +29,12 @@ struct ring {
     uv_poll_t ready; /* the completion queue is not empty */
     uv_prepare_t submit;
     uv_async_t wake; /* `ended` is not empty */
+    uv_timer_t look; /* for Low reads that are held back while nothing else happens */
     int fd;
     unsigned depth, low_max;
     unsigned queue_max, queued;
     struct list high, low; /* wait */
+    struct list low_begun; /* oldest first */
     struct list ended;     /* without the kernel: their `done` is for the next turn */
     unsigned high_streak;  /* High reads begun since the last Low one, or since Low was empty */
     unsigned running, low_running;
@@ -117,18 +119,38 @@ static struct ring_read *read_of(uint64_t user_data)
 
 /* ---- submission ---- */
 
-static unsigned low_max(const struct ring *ring)
+static bool high_comes_and_goes(const struct ring *ring)
 {
-    bool high =
-        ring->running != ring->low_running || uv_now(ring->ready.loop) < ring->high_until_ms;
-
-    return high && ring->low_max > RING_LOW_BESIDE_HIGH ? RING_LOW_BESIDE_HIGH : ring->low_max;
+    return ring->running != ring->low_running || uv_now(ring->ready.loop) < ring->high_until_ms;
 }
 
-/* By the rules in ring.h, or NULL. A Low one that is held back is looked at when one has ended. */
+/* As many Low reads as may be beside High ones have begun of late. */
+static bool low_is_lively(const struct ring *ring)
+{
+    uint64_t now_ms = uv_now(ring->ready.loop);
+    const struct list *link = ring->low_begun.prev;
+    unsigned count = 0;
+
+    for (; link != &ring->low_begun && count < RING_LOW_BESIDE_HIGH; link = link->prev) {
+        if (container_of(link, const struct ring_read, link)->begun_ms + RING_LOW_HANGS_MS <=
+            now_ms) {
+            return false;
+        }
+        count++;
+    }
+    return count == RING_LOW_BESIDE_HIGH;
+}
+
+static bool low_may_begin(const struct ring *ring)
+{
+    return !list_empty(&ring->low) && ring->low_running < ring->low_max &&
+           !(high_comes_and_goes(ring) && low_is_lively(ring));
+}
+
+/* By the rules in ring.h, or NULL. */
 static struct ring_read *take(struct ring *ring)
 {
-    bool low = !list_empty(&ring->low) && ring->low_running < low_max(ring);
+    bool low = low_may_begin(ring);
     struct list *link;
 
     if (ring->running == ring->depth) {
@@ -158,7 +180,11 @@ static void push(struct ring *ring, struct ring_read *r)
     atomic_store_explicit(ring->sq_tail, tail + 1, memory_order_release);
     ring->pushed++;
     ring->running++;
-    ring->low_running += r->priority == POOL_LOW;
+    if (r->priority == POOL_LOW) {
+        r->begun_ms = uv_now(ring->ready.loop);
+        list_push(&ring->low_begun, &r->link);
+        ring->low_running++;
+    }
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -183,17 +209,19 @@ static void settle(struct ring *ring)
     if (ring->close_cb == NULL) {
         uv_unref((uv_handle_t *)&ring->ready);
     } else {
-        ring->handles_open = 3;
+        ring->handles_open = 4;
         uv_close((uv_handle_t *)&ring->ready, on_handle_closed);
         uv_close((uv_handle_t *)&ring->submit, on_handle_closed);
         uv_close((uv_handle_t *)&ring->wake, on_handle_closed);
+        uv_close((uv_handle_t *)&ring->look, on_handle_closed);
     }
 }
 
-static void leave(struct ring *ring, const struct ring_read *r)
+static void leave(struct ring *ring, struct ring_read *r)
 {
     ring->running--;
     if (r->priority == POOL_LOW) {
+        list_remove(&r->link);
         ring->low_running--;
     } else {
         ring->high_until_ms = uv_now(ring->ready.loop) + RING_HIGH_RECENT_MS;
@@ -236,6 +264,12 @@ static void take_back(struct ring *ring)
     ring->pushed = 0;
 }
 
+/* The loop turns, and on_prepare() looks. */
+static void on_look(uv_timer_t *look)
+{
+    (void)look;
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct ring *ring = container_of(prepare, struct ring, submit);
@@ -253,6 +287,9 @@ static void on_prepare(uv_prepare_t *prepare)
         } else if (n == 0 || errno != EINTR) {
             take_back(ring);
         }
+    }
+    if (!list_empty(&ring->low) && !uv_is_active((uv_handle_t *)&ring->look)) {
+        CHECK(uv_timer_start(&ring->look, on_look, RING_HIGH_RECENT_MS, 0) == 0);
     }
     settle(ring);
 }
@@ -292,6 +329,7 @@ int ring_new(uv_loop_t *loop, unsigned depth, unsigned queue_max, struct ring **
     ring->queue_max = queue_max;
     list_init(&ring->high);
     list_init(&ring->low);
+    list_init(&ring->low_begun);
     list_init(&ring->ended);
     ring->fd = (int)syscall(SYS_io_uring_setup, depth, &p);
     if (ring->fd < 0) {
@@ -306,14 +344,17 @@ int ring_new(uv_loop_t *loop, unsigned depth, unsigned queue_max, struct ring **
     }
     CHECK(uv_async_init(loop, &ring->wake, on_wake) == 0);
     CHECK(uv_poll_start(&ring->ready, UV_READABLE, on_ready) == 0);
+    CHECK(uv_timer_init(loop, &ring->look) == 0);
     CHECK(uv_prepare_init(loop, &ring->submit) == 0);
     CHECK(uv_prepare_start(&ring->submit, on_prepare) == 0);
     ring->ready.data = ring;
     ring->submit.data = ring;
     ring->wake.data = ring;
+    ring->look.data = ring;
     uv_unref((uv_handle_t *)&ring->ready);
     uv_unref((uv_handle_t *)&ring->submit);
     uv_unref((uv_handle_t *)&ring->wake);
+    uv_unref((uv_handle_t *)&ring->look);
     *ret_ring = ring;
     return 0;
 }

@@ -4,8 +4,8 @@
  * here is for the loop thread. A priority counts as in loop/pool.h: High before Low, one Low read
  * is taken after POOL_HIGH_BURST High ones. Low reads hold at most a quarter of the places
  * (1 / RING_LOW_SHARE), so that neither device nor loop is theirs when a High one comes, and only
- * RING_LOW_BESIDE_HIGH while High ones come and go. An idle ring does not keep uv_run() from
- * returning.
+ * RING_LOW_BESIDE_HIGH while High ones come and go, without those that have hung for
+ * RING_LOW_HANGS_MS. An idle ring does not keep uv_run() from returning.
  *
  * Not every kernel has io_uring and not every system allows it: whoever uses a ring has a pool,
  * too. That is also where to go with a read that failed or came short. */
@@ -25,7 +25,8 @@ enum {
     RING_DEPTH_MAX = 1024,
     RING_LOW_SHARE = 4,
     RING_LOW_BESIDE_HIGH = 2,
-    RING_HIGH_RECENT_MS = 20 /* that long after the last High one Low goes on holding back */
+    RING_HIGH_RECENT_MS = 20, /* that long after the last High one Low goes on holding back */
+    RING_LOW_HANGS_MS = 100
 };
 
 struct ring_read;
@@ -40,6 +41,7 @@ struct ring_read { /* embedded by the caller; private while submitted */
     uint64_t offset;
     enum pool_priority priority;
     ring_done_cb done;
+    uint64_t begun_ms; /* of a Low one */
     int rc;
 };
 

@@ -255,6 +255,31 @@ static void low_ones_hold_back_while_a_high_one_runs(void **state)
     close(pipes[1]);
 }
 
+static void low_ones_that_hang_do_not_count_beside_high_ones(void **state)
+{
+    struct fixture *f = *state;
+    int pipes[2], high[2];
+
+    open_ring(f, 32, READS_MAX);
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(pipe(high), 0);
+    assert_int_equal(begin(f, 0, high[0], 1, 0, POOL_HIGH), 0);
+    for (unsigned i = 1; i < 1 + RING_LOW_BESIDE_HIGH; i++) {
+        assert_int_equal(begin(f, i, pipes[0], 1, 0, POOL_LOW), 0);
+    }
+    for (unsigned i = 1 + RING_LOW_BESIDE_HIGH; i < 40; i++) {
+        assert_int_equal(begin(f, i, f->fd, 10, i, POOL_LOW), 0);
+    }
+    wait_answers(f, 39 - RING_LOW_BESIDE_HIGH); /* the loop turns of itself */
+    assert_int_equal(write(high[1], "a", 1), 1);
+    assert_int_equal(write(pipes[1], "abc", RING_LOW_BESIDE_HIGH), RING_LOW_BESIDE_HIGH);
+    wait_answers(f, 40);
+    close(high[0]);
+    close(high[1]);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 static void low_ones_have_their_share_when_no_high_one_was_there_of_late(void **state)
 {
     struct fixture *f = *state;
@@ -327,6 +352,7 @@ int main(void)
         TEST(high_ones_go_first_and_low_ones_do_not_starve),
         TEST(low_ones_that_hang_hold_a_quarter_of_the_places),
         TEST(low_ones_hold_back_while_a_high_one_runs),
+        TEST(low_ones_that_hang_do_not_count_beside_high_ones),
         TEST(low_ones_have_their_share_when_no_high_one_was_there_of_late),
         TEST(too_many_are_refused),
         TEST(closing_waits_for_what_began_and_cancels_the_rest),
