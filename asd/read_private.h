@@ -22,7 +22,7 @@ int asd_reply_check(uint64_t bytes, struct err *e);
 /* False: not one for the ring, nothing was done. `run_in_pool` is for what the ring cannot read. */
 bool asd_read_by_ring(struct asd_front *front, struct asd_store_partial *partial,
                       const struct asd_reader *reader, pool_run_cb run_in_pool, asd_store_cb cb);
-/* The whole value into a fresh buffer, or a spare one of the loop that runs this (NULL: a thread). */
+/* The whole value into a fresh buffer, or a spare one of the loop that runs this (NULL: none). */
 int asd_read_value(struct asd_store *store, const struct asd_found *found, struct asd_spare *spare,
                    struct asd_store_value *ret_value, struct err *e);
 
