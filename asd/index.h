@@ -63,7 +63,8 @@ struct asd_index_rocksdb_options {
     asd_index_count_cb count;
     uint64_t commits_min;  /* so many were acknowledged */
     const char *torn_path; /* where to keep a torn log; NULL: nowhere */
-    /* Write next to nothing: the log is read and left as it is. For a disk without room. */
+    /* Write next to nothing: the log is read and left as it is, and is never flushed again, so it
+     * must be durable. For a disk without room. */
     bool lean;
 };
 

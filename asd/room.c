@@ -1,6 +1,7 @@
 #include "asd/room.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +257,57 @@ uint64_t asd_room_capacity(struct asd_room *room, uint64_t used_bytes)
 
 /* ---- opening ---- */
 
+struct settling {
+    struct io *io;
+    const char *db_path;
+    int rc;
+    struct err *e;
+};
+
+static bool settle_log(void *ctx, const char *name)
+{
+    struct settling *s = ctx;
+    size_t len = strlen(name);
+    char *path;
+    int fd;
+
+    if (len < 4 || strcmp(name + len - 4, ".log") != 0) {
+        return true;
+    }
+    path = mem_printf("%s/%s", s->db_path, name);
+    fd = s->io->ops->open(s->io, path, IO_OPEN_READ);
+    s->rc = fd < 0 ? fd : s->io->ops->fdatasync(s->io, fd);
+    if (fd >= 0) {
+        if (s->io->ops->os_fd != NULL) {
+            posix_fadvise(s->io->ops->os_fd(s->io, fd), 0, 0, POSIX_FADV_DONTNEED);
+        }
+        s->io->ops->close(s->io, fd);
+    }
+    if (s->rc != 0) {
+        err_set(s->e, s->rc, "flush of %s", path);
+    }
+    free(path);
+    return s->rc == 0;
+}
+
+/* RocksDB goes on behind a log that it keeps, and flushes the next one only. A commit that is
+ * believed because of that log must not be lost with the power: what was not written back, as who
+ * wrote it was killed, is now. Pages of a flush that failed then count as clean and are nowhere
+ * else: forgotten, too, so that what is read is what lies on the disk. */
+static int settle_logs(const struct asd_home *home, struct err *e)
+{
+    struct settling s = {.io = home->io, .db_path = home->db_path, .e = e};
+    int rc = s.io->ops->list_dir(s.io, s.db_path, settle_log, &s);
+
+    if (rc == 0 && s.rc == 0) {
+        rc = s.io->ops->sync_dir(s.io, s.db_path);
+    }
+    if (rc != 0) {
+        err_set(e, rc, "flush of %s", s.db_path);
+    }
+    return rc != 0 ? rc : s.rc;
+}
+
 int asd_room_open_index(struct asd_room *room, const struct asd_home *home,
                         const struct asd_index_rocksdb_options *options,
                         struct asd_index **ret_index, struct err *e)
@@ -281,7 +333,8 @@ int asd_room_open_index(struct asd_room *room, const struct asd_home *home,
             ballast_drop(room, "opening");
         }
         mine.lean = true;
-        rc = asd_index_rocksdb_open(home->db_path, &mine, ret_index, e);
+        rc = settle_logs(home, e);
+        rc = rc != 0 ? rc : asd_index_rocksdb_open(home->db_path, &mine, ret_index, e);
     }
     free(torn_path);
     if (rc == 0) {

@@ -18,7 +18,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
+#include "lib/fault_io.h"
 #include "lib/tempdir.h"
+#include "loop/io.h"
 
 enum { MIB = 1 << 20, LARGE = MIB, SMALL = 12000 };
 
@@ -289,6 +291,34 @@ static void a_log_larger_than_the_room_left_is_read_and_left_as_it_is(void **sta
     }
 }
 
+/* The log as it is now is all there is of the last commit, if who wrote it was killed before it was
+ * flushed: space that the commit freed must not be given back before the log is on the disk. */
+static void a_log_that_is_left_as_it_is_and_cannot_be_flushed_is_refused(void **state)
+{
+    enum { COUNT = 800 };
+    struct fixture *f = on_mount(state);
+    struct fault_io fault;
+    struct err e = {0};
+    char key[16];
+    int rc;
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof(key), "k%u", i);
+        assert_int_equal(asd_fixture_set(&f->base, key, value, SMALL), 0);
+    }
+    asd_fixture_close(&f->base);
+    fill(f, 2 * MIB);
+    fault_io_init(&fault, io_real());
+    atomic_store(&fault.sync_rc, -EIO);
+    rc = asd_fixture_open(&f->base, &e);
+    fault_io_release(&fault);
+    assert_int_equal(rc, -EIO);
+    assert_non_null(strstr(e.msg, ".log"));
+    asd_fixture_close(&f->base);
+    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    assert_true(asd_fixture_has(&f->base, "k799", value, SMALL));
+}
+
 static void without_ballast_and_room_it_says_so_and_aborts_nothing(void **state)
 {
     struct fixture *f = on_mount(state);
@@ -350,6 +380,7 @@ int main(void)
         TEST(a_commit_that_finds_little_room_left_looks_again_before_it_writes),
         TEST(it_starts_on_a_file_system_that_was_filled_meanwhile),
         TEST(a_log_larger_than_the_room_left_is_read_and_left_as_it_is),
+        TEST(a_log_that_is_left_as_it_is_and_cannot_be_flushed_is_refused),
         TEST(without_ballast_and_room_it_says_so_and_aborts_nothing),
         TEST(an_index_without_room_fails_closes_and_has_what_was_acknowledged),
     };
