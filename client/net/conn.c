@@ -180,6 +180,7 @@ static struct net_conn *conn_new(struct net_server *server, const struct net_add
                                          .frame_bytes_max = server->options.frame_bytes_max,
                                          .write_bytes_max = NET_CONN_WRITE_BYTES_MAX,
                                          .expect_raw = true,
+                                         .answers = true,
                                          .is_unix = listened->is_unix,
                                          .tls = listened->is_tls ? server->options.tls : NULL};
     struct net_conn *conn = mem_zalloc(sizeof *conn);

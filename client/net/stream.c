@@ -62,6 +62,7 @@ int net_stream_init(struct net_stream *s, struct net_hub *hub,
     *s = (struct net_stream){.hub = hub,
                              .ops = options->ops,
                              .write_bytes_max = options->write_bytes_max,
+                             .answers = options->answers,
                              .tls_ctx = options->tls};
     rc = options->is_unix ? uv_pipe_init(hub->loop, &s->uv.pipe, 0)
                           : uv_tcp_init(hub->loop, &s->uv.tcp);
@@ -195,6 +196,8 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
     if (nread < 0) {
         if (s->tls != NULL) {
             net_stream_tls_cut(s, (int)nread);
+        } else if (nread == UV_EOF && s->answers) {
+            net_stream_end_reading(s, UV_EOF);
         } else {
             net_stream_down(s, (int)nread);
         }
@@ -224,17 +227,16 @@ static void update_reading(struct net_stream *s)
         s->read_since_ms = 0;
         return;
     }
-    if (s->framer.stash != NULL || s->end_rc != 0) {
-        net_hub_schedule(s->hub, &s->task); /* what was kept comes first */
-    }
-    if (s->end_rc != 0) {
-        return;
-    }
     if (net_framer_is_partial(&s->framer)) {
         s->read_since_ms = stream_now_ms(s);
         begin_pace(s);
     }
-    CHECK(uv_read_start(&s->uv.stream, on_alloc, on_read) == 0);
+    if (s->framer.stash != NULL || s->end_rc != 0) {
+        net_hub_schedule(s->hub, &s->task); /* what was kept comes first */
+    }
+    if (s->end_rc == 0) {
+        CHECK(uv_read_start(&s->uv.stream, on_alloc, on_read) == 0);
+    }
 }
 
 void net_stream_end_reading(struct net_stream *s, int rc)
@@ -244,10 +246,11 @@ void net_stream_end_reading(struct net_stream *s, int rc)
     net_hub_schedule(s->hub, &s->task);
 }
 
-/* As if the end had been read only now: replies to what came before it have left. */
+/* What came before the end was handed over (it is, if no run is due), and its answers have left. */
 static void end_if_used_up(struct net_stream *s)
 {
-    if (s->end_rc != 0 && !s->shaking && s->reading && net_stream_unsent_bytes(s) == 0) {
+    if (s->end_rc != 0 && !s->shaking && s->reading && list_empty(&s->task.link) &&
+        (!s->answers || net_stream_unsent_bytes(s) == 0)) {
         net_stream_down(s, s->end_rc);
     }
 }

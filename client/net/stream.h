@@ -44,6 +44,8 @@ struct net_stream_options {
     uint32_t frame_bytes_max;
     size_t write_bytes_max; /* no reading while more is unsent; 0: no limit */
     bool expect_raw;        /* on_raw comes first */
+    /* A server's: who has said all it had to say is sent what waits for it, before on_down. */
+    bool answers;
     bool is_unix;
     struct net_tls *tls; /* speak TLS; borrowed until on_closed. NULL: plain */
 };
@@ -72,6 +74,7 @@ struct net_stream {
     size_t paced_bytes;   /* since read_paced_ms */
     size_t written_bytes; /* since write_since_ms */
     size_t taken_bytes;   /* since write_paced_ms */
+    bool answers;
     bool connected;
     bool reading;
     bool paused; /* by the owner */

@@ -155,7 +155,7 @@ static int decrypt(struct net_stream *s)
 /* What was decrypted before the peer's last word comes before it, too. */
 static int put_off_end(struct net_stream *s, int rc)
 {
-    if (rc != UV_EOF || !(s->framer.blocked || s->framer.stash != NULL)) {
+    if (rc != UV_EOF || !(s->answers || s->framer.blocked || s->framer.stash != NULL)) {
         return rc;
     }
     net_stream_end_reading(s, rc);

@@ -11,7 +11,8 @@
 
 /* An echo server: preamble "hello", answered "hi"; a frame is sent back with its length.
  * Frames that start with 'P' pause the connection, 'X' close it, 'B' are answered with
- * borrowed bytes, 'H' hold the connection and are not answered. */
+ * borrowed bytes, 'O' too, one at a time: the connection is paused until these were taken; 'H' hold
+ * the connection and are not answered. */
 struct fixture {
     uv_loop_t loop;
     struct net_server *server;
@@ -51,6 +52,14 @@ static void on_sent(void *ctx)
     ((struct fixture *)ctx)->sents++;
 }
 
+static void on_sent_one(void *ctx)
+{
+    struct fixture *f = ctx;
+
+    f->sents++;
+    net_conn_pause(f->last, false);
+}
+
 static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
 {
     struct fixture *f = net_conn_user(conn);
@@ -72,6 +81,11 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     case 'B':
         gather_borrow(&g, slice_of(big, sizeof big));
         net_conn_write_gather(conn, &g, on_sent, f);
+        break;
+    case 'O':
+        net_conn_pause(conn, true);
+        gather_borrow(&g, slice_of(big, sizeof big));
+        net_conn_write_gather(conn, &g, on_sent_one, f);
         break;
     default:
         buf_put_u32le(&g.own, bytes);
@@ -387,6 +401,60 @@ static void borrowed_replies_arrive_and_are_given_back_once(void **state)
     close(fd);
 }
 
+/* It says all it has to say, more than may be unsent at once, and takes its time to read. */
+static void expect_all_replies(struct fixture *f, const char *frame)
+{
+    uint8_t *got = mem_alloc(sizeof big);
+    int fd;
+
+    start(f);
+    memset(big, 'h', sizeof big);
+    fd = enter(f);
+    for (unsigned i = 0; i < 4; i++) {
+        send_frame(f, fd, frame, 1);
+    }
+    send_frame(f, fd, "abc", 3);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    raw_turn_for(&f->loop, 50);
+    assert_int_equal(f->closes, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(raw_recv(&f->loop, fd, got, sizeof big), sizeof big);
+        assert_memory_equal(got, big, sizeof big);
+    }
+    expect_echo(f, fd, "abc", 3);
+    assert_true(raw_is_closed_by_peer(&f->loop, fd));
+    RAW_UNTIL(&f->loop, f->closes == 1);
+    assert_int_equal(f->sents, 4);
+    close(fd);
+    free(got);
+}
+
+static void who_closes_its_side_gets_every_reply(void **state)
+{
+    expect_all_replies(*state, "B");
+}
+
+/* It is read on when its last reply is in our hands, not when it has left them. */
+static void who_closes_its_side_gets_every_reply_of_a_server_of_one_request(void **state)
+{
+    expect_all_replies(*state, "O");
+}
+
+static void who_closes_its_side_and_never_reads_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    f->options.frame_timeout_ms = f->options.preamble_timeout_ms = 200;
+    start(f);
+    fd = enter(f);
+    send_frame(f, fd, "B", 1);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    RAW_UNTIL(&f->loop, f->closes == 1);
+    assert_int_equal(f->sents, 1);
+    close(fd);
+}
+
 /* Frames that were read together with the one that paused wait too. */
 static void no_frame_is_handed_over_while_paused(void **state)
 {
@@ -610,6 +678,9 @@ int main(void)
         TEST(a_peer_that_never_reads_is_held_back_and_dropped),
         TEST(who_stalls_is_dropped_when_others_wait_for_memory),
         TEST(borrowed_replies_arrive_and_are_given_back_once),
+        TEST(who_closes_its_side_gets_every_reply),
+        TEST(who_closes_its_side_gets_every_reply_of_a_server_of_one_request),
+        TEST(who_closes_its_side_and_never_reads_is_dropped),
         TEST(no_frame_is_handed_over_while_paused),
         TEST(the_owner_can_close_from_a_frame),
         TEST(a_held_connection_outlives_its_peer_and_swallows_replies),

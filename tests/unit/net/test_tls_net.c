@@ -90,46 +90,56 @@ static void a_peer_that_sends_byte_by_byte_is_served(void **state)
     tls_peer_close(&p);
 }
 
+/* Asks for BIG. */
+static void ask_big(struct tls_peer *p, uint32_t id)
+{
+    struct slice key = slice_str("k");
+    struct asd_request request = {.code = ASD_MULTI_GET, .keys = {.items = &key, .count = 1}};
+    struct gather g = {0};
+    uint8_t head[ASD_HEAD_BYTES_MAX];
+    const struct iovec *iov;
+    size_t count, bytes, head_bytes;
+
+    asd_request_encode(&request, &g);
+    gather_finish(&g, &iov, &count, &bytes);
+    head_bytes = asd_request_head(head, ASD_VERSION_2, id, bytes);
+    tls_peer_say(p, head, head_bytes);
+    for (size_t k = 0; k < count; k++) {
+        tls_peer_say(p, iov[k].iov_base, iov[k].iov_len);
+    }
+    gather_release(&g);
+}
+
+static void hear_big(struct fixture *f, struct tls_peer *p, uint32_t id)
+{
+    uint8_t *got = mem_alloc(BIG + 12);
+    int rc;
+
+    assert_int_equal(tls_peer_hear(p, got, BIG + 12, &rc), BIG + 12);
+    assert_int_equal(get_u32le(got + 4), id);
+    assert_memory_equal(got + 12, f->big, BIG);
+    free(got);
+}
+
 static void a_peer_that_takes_no_replies_is_not_read_any_further(void **state)
 {
     struct fixture *f = *state;
-    struct slice key = slice_str("k");
-    struct asd_request request = {.code = ASD_MULTI_GET, .keys = {.items = &key, .count = 1}};
-    uint8_t *got = mem_alloc(BIG + 12);
     struct tls_peer p;
-    unsigned frames;
-    int rc;
 
     start_server(f);
     p = connect_peer(f, 0);
     assert_int_equal(tls_peer_shake(&p), 0);
     tls_peer_enter(&p);
-    for (unsigned i = 0; i < 4; i++) {
-        struct gather g = {0};
-        uint8_t head[ASD_HEAD_BYTES_MAX];
-        const struct iovec *iov;
-        size_t count, bytes, head_bytes;
-
-        asd_request_encode(&request, &g);
-        gather_finish(&g, &iov, &count, &bytes);
-        head_bytes = asd_request_head(head, ASD_VERSION_2, i, bytes);
-        tls_peer_say(&p, head, head_bytes);
-        for (size_t k = 0; k < count; k++) {
-            tls_peer_say(&p, iov[k].iov_base, iov[k].iov_len);
-        }
-        gather_release(&g);
+    for (uint32_t i = 0; i < 4; i++) {
+        ask_big(&p, i);
         raw_turn_for(&f->loop, 20);
     }
-    frames = f->frames;
-    assert_int_equal(frames, 1); /* BIG is more than may wait */
-    for (unsigned i = 0; i < 4; i++) {
-        assert_int_equal(tls_peer_hear(&p, got, BIG + 12, &rc), BIG + 12);
-        assert_int_equal(get_u32le(got + 4), i);
-        assert_memory_equal(got + 12, f->big, BIG);
+    assert_int_equal(f->frames, 1); /* BIG is more than may wait */
+    for (uint32_t i = 0; i < 4; i++) {
+        hear_big(f, &p, i);
     }
     assert_int_equal(f->frames, 4);
     tls_peer_close(&p);
-    free(got);
 }
 
 static void who_does_not_finish_the_handshake_in_time_is_dropped(void **state)
@@ -246,6 +256,28 @@ static void a_reply_that_is_cut_is_an_error(void **state)
     close(listener);
 }
 
+static void who_ends_behind_its_requests_gets_every_reply(void **state)
+{
+    struct fixture *f = *state;
+    struct tls_peer p;
+    uint8_t byte;
+    int rc;
+
+    start_server(f);
+    p = connect_peer(f, 0);
+    assert_int_equal(tls_peer_shake(&p), 0);
+    tls_peer_enter(&p);
+    ask_big(&p, 1);
+    net_tls_end(p.session);
+    tls_peer_flush(&p);
+    assert_int_equal(shutdown(p.fd, SHUT_WR), 0);
+    raw_turn_for(&f->loop, 50);
+    hear_big(f, &p, 1);
+    assert_int_equal(tls_peer_hear(&p, &byte, 1, &rc), 0);
+    RAW_UNTIL(&f->loop, f->closes == 1);
+    tls_peer_close(&p);
+}
+
 /* ---- many ---- */
 
 /* All begin at once; those who are already in are answered between the handshakes. */
@@ -317,6 +349,7 @@ int main(void)
         TLS_TEST(a_peer_that_ends_or_is_cut_is_forgotten),
         TLS_TEST(the_last_word_of_a_peer_does_not_overtake_its_requests),
         TLS_TEST(a_reply_that_is_cut_is_an_error),
+        TLS_TEST(who_ends_behind_its_requests_gets_every_reply),
         TLS_TEST(many_handshakes_at_once_take_turns),
         TLS_TEST(handshakes_of_peers_that_have_left_take_turns_too),
     };
