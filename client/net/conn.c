@@ -209,12 +209,29 @@ static void log_too_many(struct net_server *server, const struct net_addr *liste
     }
 }
 
+/* Who has kept silent the longest gives way, so that nobody can keep the others out. */
+static bool handshake_has_place(struct net_server *server)
+{
+    struct net_stream *silent;
+
+    if (server->hub.handshakes < server->options.handshakes_max) {
+        return true;
+    }
+    silent = net_stream_longest_silent(&server->hub);
+    if (silent == NULL) {
+        return false;
+    }
+    log_dropped(conn_of(silent), "silent in the TLS handshake while others wait");
+    net_stream_close(silent);
+    return true;
+}
+
 /* It is counted. */
 static void conn_begin(struct net_conn *conn, const struct net_addr *listened)
 {
     struct net_server *server = conn->server;
 
-    if (listened->is_tls && server->hub.handshakes >= NET_HANDSHAKES_MAX) {
+    if (listened->is_tls && !handshake_has_place(server)) {
         log_too_many(server, listened);
         atomic_fetch_sub(&server->conn_count, 1);
         conn_refuse(conn);

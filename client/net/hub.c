@@ -11,6 +11,7 @@ void net_hub_init(struct net_hub *hub, uv_loop_t *loop)
     hub->scratch = mem_alloc(NET_HUB_HEADROOM_BYTES + NET_HUB_SCRATCH_BYTES);
     list_init(&hub->tasks);
     list_init(&hub->turns);
+    list_init(&hub->silent);
     uv_prepare_init(loop, &hub->prepare);
     uv_check_init(loop, &hub->check);
     uv_idle_init(loop, &hub->idle);

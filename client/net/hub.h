@@ -30,6 +30,7 @@ struct net_hub {
     uint8_t *scratch;    /* private from here on: headroom, then scratch */
     uint8_t *plain;      /* headroom, then a record; NULL without TLS */
     unsigned handshakes; /* of TLS, not over yet */
+    struct list silent;  /* those that wait for a word of their peer, the longest first */
     struct list tasks;
     struct list turns; /* tasks of net_hub_take_turn() */
     uv_prepare_t prepare;

@@ -100,6 +100,9 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     net_task_init(&server->task, on_task);
     server->options = *options;
     server->options.addrs = NULL; /* not ours to keep */
+    if (options->handshakes_max == 0) {
+        server->options.handshakes_max = NET_HANDSHAKES_MAX;
+    }
     if (options->frame_timeout_ms == 0) {
         server->options.frame_timeout_ms = NET_FRAME_TIMEOUT_MS;
     }

@@ -22,7 +22,7 @@
 
 enum {
     NET_CONN_WRITE_BYTES_MAX = 8 * 1048576,
-    NET_HANDSHAKES_MAX = 1024,       /* of TLS, not over yet; more are closed at once */
+    NET_HANDSHAKES_MAX = 1024,       /* of TLS, not over yet */
     NET_PREAMBLE_TIMEOUT_MS = 10000, /* with the handshake of TLS */
     NET_FRAME_TIMEOUT_MS = 30000,
     NET_CONN_LINGER_MS = 1000 /* net_conn_close() waits so long for replies to leave */
@@ -67,6 +67,9 @@ struct net_server_options {
     void *ctx;           /* net_conn_server_ctx() */
     struct net_tls *tls; /* borrowed; for the addresses with is_tls */
     unsigned connections_max;
+    /* Of TLS, not over yet; 0: the default. For one more, that closes which has waited the longest
+     * for a word of its peer; if all have spoken and wait for us, the new one is closed. */
+    unsigned handshakes_max;
     uint32_t frame_bytes_max;
     unsigned frame_timeout_ms;    /* 0: the default; for each MiB (NET_PROGRESS_BYTES), both ways */
     unsigned preamble_timeout_ms; /* 0: the default */

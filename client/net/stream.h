@@ -90,7 +90,8 @@ struct net_stream {
     struct net_tls_session *tls;
     bool shaking; /* no plaintext yet */
     struct net_task shake;
-    uint8_t *kept; /* came while the next step of the handshake waits for its turn */
+    struct list silent; /* in net_hub.silent */
+    uint8_t *kept;      /* came while the next step of the handshake waits for its turn */
     size_t kept_bytes;
 };
 
@@ -110,6 +111,8 @@ bool net_stream_abandon(struct net_stream *s, struct net_out *out);
 size_t net_stream_unsent_bytes(const struct net_stream *s);
 /* No callbacks of the framer while paused. */
 void net_stream_pause(struct net_stream *s, bool paused);
+/* The stream whose TLS handshake has waited the longest for a word of its peer; NULL: none does. */
+struct net_stream *net_stream_longest_silent(const struct net_hub *hub);
 /* In on_down, and with its `rc`: what TLS knows of the reason, or NULL. */
 const char *net_stream_why(const struct net_stream *s, int rc);
 /* Unsent messages get ERR_CANCELED, then on_closed; later, from the loop. */

@@ -19,6 +19,7 @@ void net_stream_send_probe(struct net_stream *s, const uint8_t *data, size_t byt
 
 /* A session with `peer`, an IP address (clients), or NULL (servers). */
 void net_stream_tls_init(struct net_stream *s, const char *peer);
+/* Connected: the client has the first word. */
 void net_stream_tls_start(struct net_stream *s);
 /* Ciphertext came. */
 void net_stream_tls_take(struct net_stream *s, const uint8_t *data, size_t bytes);

@@ -28,6 +28,7 @@ void net_stream_tls_init(struct net_stream *s, const char *peer)
         hub->plain = mem_alloc(NET_HUB_HEADROOM_BYTES + NET_TLS_RECORD_BYTES);
     }
     net_task_init(&s->shake, shake);
+    list_init(&s->silent);
 }
 
 static void shake_over(struct net_stream *s)
@@ -37,6 +38,7 @@ static void shake_over(struct net_stream *s)
         s->hub->handshakes--;
     }
     net_task_cancel(&s->shake);
+    list_remove(&s->silent);
     free(s->kept);
     s->kept = NULL;
     s->kept_bytes = 0;
@@ -204,13 +206,25 @@ static void shake(struct net_task *task)
         }
     } else if (rc < 0 || s->end_rc != 0) {
         net_stream_down(s, rc < 0 ? rc : s->end_rc);
+    } else if (!s->down && !s->closing) {
+        list_push(&s->hub->silent, &s->silent);
     }
     free(kept);
 }
 
 void net_stream_tls_start(struct net_stream *s)
 {
-    net_hub_take_turn(s->hub, &s->shake);
+    if (s->answers) {
+        list_push(&s->hub->silent, &s->silent);
+    } else {
+        net_hub_take_turn(s->hub, &s->shake);
+    }
+}
+
+struct net_stream *net_stream_longest_silent(const struct net_hub *hub)
+{
+    return list_empty(&hub->silent) ? NULL
+                                    : container_of(hub->silent.next, struct net_stream, silent);
 }
 
 void net_stream_tls_take(struct net_stream *s, const uint8_t *data, size_t bytes)
@@ -224,6 +238,7 @@ void net_stream_tls_take(struct net_stream *s, const uint8_t *data, size_t bytes
         return;
     }
     keep(s, data, bytes);
+    list_remove(&s->silent);
     net_stream_note_read(s, bytes, s->framer.whole_count, 0);
     net_hub_take_turn(s->hub, &s->shake);
 }

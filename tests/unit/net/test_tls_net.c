@@ -336,6 +336,59 @@ static void handshakes_of_peers_that_have_left_take_turns_too(void **state)
     }
 }
 
+/* ---- places for handshakes ---- */
+
+static void the_longest_silent_handshake_gives_way_to_a_new_one(void **state)
+{
+    enum { PLACES = 3 };
+    struct fixture *f = *state;
+    struct tls_peer peers[PLACES], late;
+    uint8_t byte;
+
+    f->options.handshakes_max = PLACES;
+    start_server(f);
+    for (unsigned i = 0; i < PLACES; i++) {
+        peers[i] = connect_peer(f, 0);
+        RAW_UNTIL(&f->loop, net_server_connections(f->server) == i + 1);
+    }
+    assert_int_equal(net_tls_handshake(peers[0].session), 0);
+    tls_peer_flush(&peers[0]); /* of the others, the second came first */
+    RAW_UNTIL(&f->loop, recv(peers[0].fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1);
+    late = connect_peer(f, 0);
+    assert_int_equal(tls_peer_shake(&late), 0);
+    tls_peer_enter(&late);
+    assert_true(raw_is_closed_by_peer(&f->loop, peers[1].fd));
+    assert_int_equal(tls_peer_shake(&peers[0]), 0);
+    assert_int_equal(tls_peer_shake(&peers[2]), 0);
+    assert_int_equal(f->closes, 1);
+    tls_peer_close(&late);
+    for (unsigned i = 0; i < PLACES; i++) {
+        tls_peer_close(&peers[i]);
+    }
+}
+
+/* Its last word and the new connection are there together. */
+static void a_handshake_that_waits_for_its_turn_keeps_its_place(void **state)
+{
+    struct fixture *f = *state;
+    struct tls_peer p, late;
+    int fd;
+
+    f->options.handshakes_max = 1;
+    start_server(f);
+    p = connect_peer(f, 0);
+    assert_int_equal(tls_peer_shake(&p), 0); /* the last word was sent, the loop has not turned */
+    fd = raw_connect(port_of(f, TLS_ADDR));
+    assert_true(raw_is_closed_by_peer(&f->loop, fd));
+    tls_peer_enter(&p);
+    assert_int_equal(f->closes, 0); /* who is refused never was */
+    late = connect_peer(f, 0);
+    assert_int_equal(tls_peer_shake(&late), 0);
+    close(fd);
+    tls_peer_close(&p);
+    tls_peer_close(&late);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +405,8 @@ int main(void)
         TLS_TEST(who_ends_behind_its_requests_gets_every_reply),
         TLS_TEST(many_handshakes_at_once_take_turns),
         TLS_TEST(handshakes_of_peers_that_have_left_take_turns_too),
+        TLS_TEST(the_longest_silent_handshake_gives_way_to_a_new_one),
+        TLS_TEST(a_handshake_that_waits_for_its_turn_keeps_its_place),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
