@@ -170,6 +170,11 @@ int net_tls_new(enum net_tls_role role, const struct net_tls_files *files, struc
     return 0;
 }
 
+const struct net_tls_files *net_tls_files(const struct net_tls *tls)
+{
+    return &tls->files;
+}
+
 void net_tls_free(struct net_tls *tls)
 {
     if (tls == NULL) {

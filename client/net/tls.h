@@ -41,6 +41,8 @@ int net_tls_new(enum net_tls_role role, const struct net_tls_files *files, struc
 /* Read the files again (`files` NULL), or others: for sessions made from now on. On failure the
  * context stays as it is. */
 int net_tls_reload(struct net_tls *tls, const struct net_tls_files *files, struct err *e);
+/* As they were given. */
+const struct net_tls_files *net_tls_files(const struct net_tls *tls);
 void net_tls_free(struct net_tls *tls); /* accepts NULL */
 
 /* `peer` (clients): the IP address or the name that the server's certificate must be for. */

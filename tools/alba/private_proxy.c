@@ -15,52 +15,44 @@
 
 #include "alba/daemons.h"
 #include "base/mem.h"
+#include "net/tls.h"
 
 enum { START_TRIES = 500, START_PAUSE_US = 20000 };
 
 extern char **environ;
 
-/* "CA,CERT,KEY", three paths, as the proxy wants them. */
-static json_t *tls_json(const char *tls)
+/* What is no file, as a URL, stays as it is. */
+static json_t *absolute_path(const char *path)
 {
-    json_t *paths = json_array();
-    const char *at = tls;
-    json_t *o;
+    char *absolute = realpath(path, NULL);
+    json_t *text = json_string(absolute != NULL ? absolute : path);
 
-    for (unsigned i = 0; i < 3; i++) {
-        size_t bytes = i < 2 ? strcspn(at, ",") : strlen(at);
-        char *path = mem_printf("%.*s", (int)bytes, at);
-        char *absolute = realpath(path, NULL);
-
-        json_array_append_new(paths, json_string(absolute != NULL ? absolute : path));
-        free(absolute);
-        free(path);
-        at += bytes + (at[bytes] == ',');
-    }
-    o = json_pack("{s:O, s:[O, O]}", "ca_cert", json_array_get(paths, 0), "creds",
-                  json_array_get(paths, 1), json_array_get(paths, 2));
-    json_decref(paths);
-    return o;
+    free(absolute);
+    return text;
 }
 
-static int write_config(const struct private_proxy *p, const char *config, const char *tls,
-                        struct err *e)
+/* As the proxy wants them. */
+static json_t *tls_json(const struct net_tls_files *files)
+{
+    return json_pack("{s:o, s:[o, o]}", "ca_cert", absolute_path(files->ca_cert), "creds",
+                     absolute_path(files->cert), absolute_path(files->key));
+}
+
+static int write_config(const struct private_proxy *p, const char *config,
+                        const struct net_tls *tls, struct err *e)
 {
     char *path = mem_printf("%s/proxy.json", p->dir);
-    char *absolute = realpath(config, NULL); /* a file; a URL has no real path */
-    json_t *doc = json_pack("{s:s, s:s+, s:s, s:[s]}", "albamgr_cfg_url",
-                            absolute != NULL ? absolute : config, "socket", p->dir, "/s",
-                            "log_level", "error", "fs_dirs", "/");
+    json_t *doc = json_pack("{s:o, s:s+, s:s, s:[s]}", "albamgr_cfg_url", absolute_path(config),
+                            "socket", p->dir, "/s", "log_level", "error", "fs_dirs", "/");
     int rc;
 
     if (tls != NULL) {
-        json_object_set_new(doc, "tls_client", tls_json(tls));
+        json_object_set_new(doc, "tls_client", tls_json(net_tls_files(tls)));
     }
     rc = json_dump_file(doc, path, JSON_INDENT(2)) == 0
              ? 0
              : err_set(e, -EIO, "write the proxy's configuration %s", path);
     json_decref(doc);
-    free(absolute);
     free(path);
     return rc;
 }
@@ -108,7 +100,8 @@ static int wait_listening(struct private_proxy *p, struct err *e)
     return rc == ERR_BUSY ? err_set(e, -ETIMEDOUT, "wait for the proxy to start") : rc;
 }
 
-int private_proxy_start(struct private_proxy *p, const char *config, const char *tls, struct err *e)
+int private_proxy_start(struct private_proxy *p, const char *config, const struct net_tls *tls,
+                        struct err *e)
 {
     const char *tmp = getenv("TMPDIR");
     int rc = 0;

@@ -8,15 +8,17 @@
 
 #include "base/err.h"
 
+struct net_tls; /* net/tls.h */
+
 struct private_proxy {
     pid_t pid;
     char *dir; /* owned */
     char *uri; /* owned: "unix://…" */
 };
 
-/* Starts it and waits until it listens. `tls` is "CA,CERT,KEY" or NULL. Its file commands may use
- * any path this user may. */
-int private_proxy_start(struct private_proxy *p, const char *config, const char *tls,
+/* Starts it and waits until it listens. It uses the files of `tls`, if that is not NULL. Its file
+ * commands may use any path this user may. */
+int private_proxy_start(struct private_proxy *p, const char *config, const struct net_tls *tls,
                         struct err *e);
 void private_proxy_stop(struct private_proxy *p); /* accepts {0} */
 

@@ -44,7 +44,7 @@ int target_open(struct target *t, struct cli *cli)
         if (rc != 0) {
             return session_fail_mgr(&t->s, cli, MGR_UNKNOWN);
         }
-        rc = private_proxy_start(&t->proxy, cli->config, cli->tls, &cli->err);
+        rc = private_proxy_start(&t->proxy, cli->config, t->s.tls, &cli->err);
         return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
     }
     rc = proxy_uri(cli, &uri);
