@@ -9,7 +9,6 @@
 #include "alba/output.h"
 #include "alba/verb.h"
 #include "base/check.h"
-#include "base/mem.h"
 
 enum { SOON_MS = 5000, SLOWNESS_MAX_S = 3600 };
 
@@ -107,22 +106,24 @@ static void time_text(double seconds, char *ret_text, size_t bytes)
     }
 }
 
+static uint64_t size_of(const json_t *o, const char *key)
+{
+    return (uint64_t)json_integer_value(json_object_get(o, key));
+}
+
 static void show_statistics_of(const json_t *o)
 {
     json_t *rows = json_array();
-    json_t *usage = json_array();
+    char used[OUTPUT_SIZE_TEXT_BYTES];
+    char capacity[OUTPUT_SIZE_TEXT_BYTES];
     char when[32];
     const char *key;
     json_t *value;
 
     time_text(json_real_value(json_object_get(o, "creation")), when, sizeof(when));
-    json_array_append_new(usage, json_pack("{s:O, s:O}", "used", json_object_get(o, "disk_usage"),
-                                           "total", json_object_get(o, "capacity")));
-    output_sizes(usage, "used");
-    output_sizes(usage, "total");
-    printf("%s of %s used; requests since %s:\n",
-           json_string_value(json_object_get(json_array_get(usage, 0), "used")),
-           json_string_value(json_object_get(json_array_get(usage, 0), "total")), when);
+    output_size_text(used, size_of(o, "disk_usage"));
+    output_size_text(capacity, size_of(o, "capacity"));
+    printf("%s of %s used; requests since %s:\n", used, capacity, when);
     json_object_foreach((json_t *)(uintptr_t)o, key, value)
     {
         if (json_is_object(value)) {
@@ -135,7 +136,6 @@ static void show_statistics_of(const json_t *o)
     }
     output_table(rows, "request=request count=n average=avg shortest=min longest=max");
     json_decref(rows);
-    json_decref(usage);
 }
 
 static void show_statistics(const struct cli *cli)
@@ -264,17 +264,15 @@ static int run_disk_usage(struct cli *cli)
 
 static void show_usage(const struct cli *cli)
 {
-    json_t *rows = json_pack("[O]", cli->result);
-    double used = json_number_value(json_object_get(cli->result, "disk_usage"));
-    double capacity = json_number_value(json_object_get(cli->result, "capacity"));
+    uint64_t used = size_of(cli->result, "disk_usage");
+    uint64_t capacity = size_of(cli->result, "capacity");
+    char used_text[OUTPUT_SIZE_TEXT_BYTES];
+    char capacity_text[OUTPUT_SIZE_TEXT_BYTES];
 
-    output_sizes(rows, "disk_usage");
-    output_sizes(rows, "capacity");
-    printf("%s of %s used (%.1f %%)\n",
-           json_string_value(json_object_get(json_array_get(rows, 0), "disk_usage")),
-           json_string_value(json_object_get(json_array_get(rows, 0), "capacity")),
-           capacity > 0 ? 100 * used / capacity : 0);
-    json_decref(rows);
+    output_size_text(used_text, used);
+    output_size_text(capacity_text, capacity);
+    printf("%s of %s used (%.1f %%)\n", used_text, capacity_text,
+           capacity > 0 ? 100.0 * (double)used / (double)capacity : 0);
 }
 
 static json_t *make_version(const struct asd_reply *reply)
