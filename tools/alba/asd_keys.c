@@ -8,8 +8,6 @@
 #include "base/mem.h"
 #include "wire/asd_msg.h"
 
-enum { TEXT_BYTES_MAX = 100 };
-
 int asd_keys_bytes(struct cli *cli, const char *text, struct buf *ret_bytes)
 {
     int rc = 0;
@@ -52,17 +50,4 @@ void asd_keys_release(struct asd_keys *keys)
     free(keys->items);
     free(keys->bytes);
     *keys = (struct asd_keys){0};
-}
-
-char *asd_keys_text(struct slice key)
-{
-    struct buf b = {0};
-    size_t len;
-
-    escape_put(&b, slice_of(key.data, key.len < TEXT_BYTES_MAX ? key.len : TEXT_BYTES_MAX));
-    if (key.len > TEXT_BYTES_MAX) {
-        buf_printf(&b, "... (%zu bytes)", key.len);
-    }
-    buf_put_u8(&b, 0);
-    return (char *)buf_detach(&b, &len);
 }

@@ -1,4 +1,4 @@
-/* Keys of an ASD as verbs take them from the command line, and as they print them. One thread. */
+/* Keys of an ASD as verbs take them from the command line. One thread. */
 #ifndef ALBA_ASD_KEYS_H
 #define ALBA_ASD_KEYS_H
 
@@ -28,7 +28,5 @@ int asd_keys_bytes(struct cli *cli, const char *text, struct buf *ret_bytes);
 /* The positionals from `first` on. Release in any case. */
 int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first);
 void asd_keys_release(struct asd_keys *keys);
-/* An escaped key for a message, cut where it gets long. free() it. */
-char *asd_keys_text(struct slice key);
 
 #endif

@@ -9,10 +9,10 @@
 static const char letters[] = "ntrb\\\"' ";
 static const char meanings[] = "\n\t\r\b\\\"' ";
 
-static void put_byte(struct buf *b, uint8_t byte, bool quoted)
+static void put_byte(struct buf *b, uint8_t byte)
 {
     const char *at = byte != 0 ? strchr(meanings, byte) : NULL;
-    bool plain = byte >= ' ' && byte <= '~' && byte != '\\' && !(quoted && byte == '"');
+    bool plain = byte >= ' ' && byte <= '~' && byte != '\\';
 
     if (plain) {
         buf_put_u8(b, byte);
@@ -27,17 +27,8 @@ static void put_byte(struct buf *b, uint8_t byte, bool quoted)
 void escape_put(struct buf *b, struct slice bytes)
 {
     for (size_t i = 0; i < bytes.len; i++) {
-        put_byte(b, bytes.data[i], false);
+        put_byte(b, bytes.data[i]);
     }
-}
-
-void escape_put_quoted(struct buf *b, struct slice bytes)
-{
-    buf_put_u8(b, '"');
-    for (size_t i = 0; i < bytes.len; i++) {
-        put_byte(b, bytes.data[i], true);
-    }
-    buf_put_u8(b, '"');
 }
 
 json_t *escape_json(struct slice bytes)

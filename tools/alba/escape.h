@@ -11,8 +11,6 @@
 #include "base/err.h"
 
 void escape_put(struct buf *b, struct slice bytes);
-/* In double quotes; those inside are \". */
-void escape_put_quoted(struct buf *b, struct slice bytes);
 json_t *escape_json(struct slice bytes);
 /* Appends the bytes that `text` stands for; \", \', "\ " and \xHH are understood, too. -EINVAL
  * with the place of what is wrong. */

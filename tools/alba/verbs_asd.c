@@ -12,6 +12,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "loop/io.h"
+#include "wire/asd_msg.h"
 
 enum { VALUE_BYTES_MAX = ASD_FRAME_BYTES_MAX - 2 * ASD_KEY_BYTES_MAX };
 
@@ -85,12 +86,11 @@ static int save(struct cli *cli, const struct asd_value *value, struct slice key
     bool ok;
 
     if (!value->found) {
-        char *text = asd_keys_text(key);
+        char text[ASD_KEY_TEXT_BYTES];
 
-        err_say(&cli->err, ERR_NOT_FOUND, "no key '%s'; alba asd-range lists those there are",
-                text);
-        free(text);
-        return ERR_NOT_FOUND;
+        asd_key_text(key, text);
+        return err_say(&cli->err, ERR_NOT_FOUND,
+                       "no key '%s'; alba asd-range lists those there are", text);
     }
     out = fopen(file, "wb");
     ok = out != NULL && fwrite(value->value.data, 1, value->value.len, out) == value->value.len;
@@ -175,7 +175,7 @@ static void show_values(const struct cli *cli)
 
 /* ---- delete ---- */
 
-/* How many of them there are, for people: a delete does not ask. */
+/* How many of them there are: a delete does not ask. */
 static int count_there(struct asd_link *l, const struct asd_keys *keys, unsigned *ret_count)
 {
     const struct asd_request request = {.code = ASD_MULTI_EXISTS,
@@ -203,7 +203,7 @@ static int run_delete(struct cli *cli)
     int rc = asd_link_open(&l, cli);
 
     rc = rc != 0 ? rc : asd_keys_take(&keys, cli, 0);
-    rc = rc != 0 ? rc : count_there(&l, &keys, &there);
+    rc = rc != 0 || cli->to_json ? rc : count_there(&l, &keys, &there); /* only people are told */
     if (rc == 0) {
         updates = mem_array(keys.count, sizeof(*updates));
         for (uint32_t i = 0; i < keys.count; i++) {

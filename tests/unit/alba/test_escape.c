@@ -49,16 +49,6 @@ static void other_bytes_are_written_as_the_older_cli_does(void **state)
     expect_text(slice_str("\xc3\xa9"), "\\195\\169");
 }
 
-static void in_quotes_a_quote_is_escaped_too(void **state)
-{
-    struct buf b = {0};
-
-    (void)state;
-    escape_put_quoted(&b, slice_str("a\"b'c"));
-    assert_true(slice_eq(slice_buf(&b), slice_str("\"a\\\"b'c\"")));
-    buf_release(&b);
-}
-
 static void hex_and_needless_escapes_are_read(void **state)
 {
     (void)state;
@@ -123,7 +113,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(printable_ascii_stays_as_it_is),
         cmocka_unit_test(other_bytes_are_written_as_the_older_cli_does),
-        cmocka_unit_test(in_quotes_a_quote_is_escaped_too),
         cmocka_unit_test(hex_and_needless_escapes_are_read),
         cmocka_unit_test(what_is_no_escape_is_refused_with_its_place),
         cmocka_unit_test(any_bytes_come_back),
