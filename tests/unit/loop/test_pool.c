@@ -216,7 +216,7 @@ static void low_items_leave_a_thread_to_high_ones(void **state)
 static void low_items_hold_no_more_threads_than_they_may(void **state)
 {
     struct fixture *f = *state;
-    struct item low[5], high[3];
+    struct item low[5], high[3], more[POOL_HIGH_BURST + 1];
 
     open_pool(f, 6, 64);
     pool_limit_low(f->pool, 2);
@@ -228,11 +228,13 @@ static void low_items_hold_no_more_threads_than_they_may(void **state)
         assert_int_equal(submit(f, &high[i], 10 + i, POOL_HIGH, run_at_gate), 0);
     }
     wait_at_gate(f, 5);
-    pthread_mutex_lock(&f->lock);
-    assert_int_equal(f->at_gate, 5);
-    pthread_mutex_unlock(&f->lock);
+    for (int i = 0; i <= POOL_HIGH_BURST; i++) { /* a Low one would come between, and stay */
+        assert_int_equal(submit(f, &more[i], 20 + i, POOL_HIGH, run_record), 0);
+        wait_done(f, (unsigned)i + 1);
+    }
+    wait_at_gate(f, 5);
     open_gate(f);
-    wait_done(f, 8);
+    wait_done(f, 8 + POOL_HIGH_BURST + 1);
 }
 
 static void threads_work_side_by_side(void **state)
