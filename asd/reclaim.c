@@ -102,8 +102,11 @@ static int punch_run(struct asd_store *store, struct asd_free **frees, size_t n,
     int rc = asd_space_punch(&store->space, slab, frees[0]->offset, bytes, e);
 
     if (rc == ERR_CORRUPT) {
-        log_error("asd", "cannot punch, file is unusable", "error=%s", e->msg);
-        return 0; /* nothing to give back there */
+        if (!slab->unpunched) {
+            log_error("asd", "cannot punch, file is unusable", "error=%s", e->msg);
+        }
+        slab->unpunched = true;
+        return 0; /* nothing to give back there, but by unlinking it */
     }
     if (rc == 0) {
         asd_count(&store->counters.punches, 1);

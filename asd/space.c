@@ -26,7 +26,8 @@ enum {
 static const uint64_t SLAB_BYTES_DEFAULT = UINT64_C(4) << 30;
 
 void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t slab_bytes,
-                    unsigned sparse_part, asd_space_ready_cb on_ready, void *ready_ctx)
+                    unsigned sparse_part, asd_space_ready_cb on_ready, asd_space_lost_cb on_lost,
+                    void *ctx)
 {
     *s = (struct asd_space){.io = home->io,
                             .home = home,
@@ -35,7 +36,8 @@ void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t s
                             .sparse_part = sparse_part != 0 ? sparse_part : SPARSE_PART_DEFAULT,
                             .direct = {.fd = -1},
                             .on_ready = on_ready,
-                            .ready_ctx = ready_ctx};
+                            .on_lost = on_lost,
+                            .ctx = ctx};
     list_init(&s->changed);
     list_init(&s->ready);
     list_init(&s->dead);
@@ -73,8 +75,9 @@ void asd_space_release(struct asd_space *s)
 
 /* ---- start-up ---- */
 
+/* `fd` -1: its file is not open. */
 static struct asd_slab *slab_add(struct asd_space *s, uint64_t number,
-                                 const struct asd_slab_record *r)
+                                 const struct asd_slab_record *r, int fd)
 {
     struct asd_slab *slab = mem_zalloc(sizeof(*slab));
 
@@ -83,7 +86,7 @@ static struct asd_slab *slab_add(struct asd_space *s, uint64_t number,
     slab->tail = r->tail;
     slab->live_bytes = r->live_bytes;
     slab->sealed = r->sealed;
-    slab->fd = -1;
+    slab->fd = fd;
     slab->refs = 1;
     CHECK(uv_mutex_init(&slab->flush_lock) == 0);
     list_init(&slab->changed);
@@ -106,7 +109,7 @@ int asd_space_load_slab(struct asd_space *s, uint64_t number, const struct asd_s
         return err_set(e, ERR_CORRUPT, "slabs %" PRIu64 " and %" PRIu64 " are both open",
                        s->active->number, number);
     }
-    slab = slab_add(s, number, r);
+    slab = slab_add(s, number, r, -1);
     if (!r->sealed) {
         s->active = slab;
     } else if (r->live_bytes == 0) {
@@ -279,7 +282,8 @@ int asd_space_recover(struct asd_space *s, bool is_torn, struct err *e)
 /* ---- commit thread ---- */
 
 /* The file, whole and durable, before any record names it. */
-static int slab_create(struct asd_space *s, uint64_t number, uint64_t size_bytes, struct err *e)
+static int slab_create(struct asd_space *s, uint64_t number, uint64_t size_bytes, int *ret_fd,
+                       struct err *e)
 {
     struct asd_slab_header h = {.number = number, .size_bytes = size_bytes};
     uint8_t *header = mem_alloc(ASD_SLAB_HEADER_BYTES);
@@ -294,10 +298,10 @@ static int slab_create(struct asd_space *s, uint64_t number, uint64_t size_bytes
     rc = rc == 0 ? io_write_full(s->io, fd, header, ASD_SLAB_HEADER_BYTES, 0) : rc;
     rc = rc == 0 ? s->io->ops->fdatasync(s->io, fd) : rc;
     rc = rc == 0 ? s->io->ops->sync_dir(s->io, s->home->slabs_path) : rc;
-    if (fd >= 0) {
+    if (rc == 0) {
+        *ret_fd = fd;
+    } else if (fd >= 0) {
         s->io->ops->close(s->io, fd);
-    }
-    if (rc != 0 && fd >= 0) {
         s->io->ops->unlink(s->io, path); /* else start-up does it */
     }
     free(header);
@@ -311,10 +315,11 @@ static int roll(struct asd_space *s, uint64_t bytes, struct err *e)
     struct asd_slab_record r = {.size_bytes = need > s->slab_bytes ? need : s->slab_bytes,
                                 .tail = ASD_SLAB_HEADER_BYTES};
     uint64_t number = s->next_slab;
+    int fd = -1;
     int rc;
 
     s->next_slab++; /* also when it fails: what is left of the file is an orphan */
-    rc = slab_create(s, number, r.size_bytes, e);
+    rc = slab_create(s, number, r.size_bytes, &fd, e);
     if (rc != 0) {
         return rc;
     }
@@ -323,7 +328,7 @@ static int roll(struct asd_space *s, uint64_t bytes, struct err *e)
         asd_space_direct_close(s);
         asd_space_change(s, s->active);
     }
-    s->active = slab_add(s, number, &r);
+    s->active = slab_add(s, number, &r, fd);
     asd_space_change(s, s->active);
     return 0;
 }

@@ -32,6 +32,8 @@ struct asd_slab {
 
     uv_mutex_t flush_lock; /* flushes of one file take turns */
     bool flush_failed;     /* under flush_lock */
+    bool header_lost;      /* set before fd: the device cannot read it; only to be read */
+    bool unpunched;        /* reclaim thread: it has told that it cannot punch here */
 
     int fd;    /* these: under asd_space.lock; fd is -1 until first used */
     bool kept; /* set at start-up: with its tail, for this run (torn.h) */
@@ -68,7 +70,9 @@ struct asd_place {
     uint64_t bytes; /* aligned */
 };
 
-typedef void (*asd_space_ready_cb)(void *ctx); /* any thread; must not call back into here */
+/* These: any thread; must not call back into here. */
+typedef void (*asd_space_ready_cb)(void *ctx);
+typedef void (*asd_space_lost_cb)(void *ctx, uint64_t slab, int rc); /* a header, for `rc` */
 
 struct asd_space {
     struct io *io;
@@ -91,14 +95,16 @@ struct asd_space {
     uint64_t pending, pending_bytes; /* frees not punched, slabs not dropped; of the frees */
     uint64_t room_shown;             /* behind the tail of the active slab, as of the last commit */
     asd_space_ready_cb on_ready;
-    void *ready_ctx;
+    asd_space_lost_cb on_lost;
+    void *ctx; /* of both */
 
     uv_mutex_t open_lock; /* one thread opens a slab's file */
 };
 
 /* What is 0 of `slab_bytes` and `sparse_part` gets a default. */
 void asd_space_init(struct asd_space *s, const struct asd_home *home, uint64_t slab_bytes,
-                    unsigned sparse_part, asd_space_ready_cb on_ready, void *ready_ctx);
+                    unsigned sparse_part, asd_space_ready_cb on_ready, asd_space_lost_cb on_lost,
+                    void *ctx);
 /* Closes files. Nobody may hold a pin. */
 void asd_space_release(struct asd_space *s);
 

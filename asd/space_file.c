@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/health.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number)
@@ -33,7 +35,6 @@ static int header_check(struct asd_space *s, const struct asd_slab *slab, int fd
 {
     uint8_t *data = mem_alloc(ASD_SLAB_HEADER_BYTES);
     struct asd_slab_header h;
-    uint64_t size_bytes = 0;
     int rc = io_read_full(s->io, fd, data, ASD_SLAB_HEADER_BYTES, 0);
 
     if (rc != 0) {
@@ -47,14 +48,6 @@ static int header_check(struct asd_space *s, const struct asd_slab *slab, int fd
     if (memcmp(h.store_id, s->home->store_id, ASD_STORE_ID_BYTES) != 0 ||
         h.number != slab->number || h.size_bytes != slab->size_bytes) {
         rc = err_set(e, ERR_CORRUPT, "header: it is another store's, or another slab's");
-        goto out;
-    }
-    rc = s->io->ops->size(s->io, fd, &size_bytes);
-    if (rc != 0) {
-        err_set(e, rc, "size");
-    } else if (size_bytes < slab->size_bytes) {
-        rc = err_set(e, ERR_CORRUPT, "file of %" PRIu64 " bytes, not %" PRIu64, size_bytes,
-                     slab->size_bytes);
     }
 
 out:
@@ -62,11 +55,35 @@ out:
     return rc;
 }
 
-static int slab_open(struct asd_space *s, const struct asd_slab *slab, int *ret_fd, struct err *e)
+static int size_check(struct asd_space *s, const struct asd_slab *slab, int fd, struct err *e)
+{
+    uint64_t size_bytes = 0;
+    int rc = s->io->ops->size(s->io, fd, &size_bytes);
+
+    if (rc != 0) {
+        return err_set(e, rc, "size");
+    }
+    return size_bytes >= slab->size_bytes
+               ? 0
+               : err_set(e, ERR_CORRUPT, "file of %" PRIu64 " bytes, not %" PRIu64, size_bytes,
+                         slab->size_bytes);
+}
+
+/* A bad sector, and nobody is to wait for that again. The values behind it have checksums of their
+ * own; but what is not known to be this slab is not changed. */
+static void header_lose(struct asd_space *s, struct asd_slab *slab, int rc)
+{
+    slab->header_lost = true;
+    log_error("asd", "header of a slab cannot be read", "slab=%" PRIu64 " error=\"%s\"",
+              slab->number, err_text(rc));
+    s->on_lost(s->ctx, slab->number, rc);
+}
+
+static int slab_open(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e)
 {
     char *path = asd_space_path(s, slab->number);
     int fd = s->io->ops->open(s->io, path, IO_OPEN_WRITE);
-    int rc = 0;
+    int rc;
 
     if (fd == -EROFS || fd == -EACCES) { /* to read it is enough; a write fails */
         fd = s->io->ops->open(s->io, path, IO_OPEN_READ);
@@ -78,7 +95,14 @@ static int slab_open(struct asd_space *s, const struct asd_slab *slab, int *ret_
     if (fd < 0) {
         return err_set(e, fd, "open");
     }
-    rc = header_check(s, slab, fd, e);
+    rc = size_check(s, slab, fd, e);
+    if (rc == 0) {
+        rc = header_check(s, slab, fd, e);
+        if (asd_health_is_device(rc)) {
+            header_lose(s, slab, rc);
+            rc = 0;
+        }
+    }
     if (rc != 0) {
         s->io->ops->close(s->io, fd);
         return rc;
@@ -97,7 +121,7 @@ static int fd_now(struct asd_space *s, const struct asd_slab *slab)
     return fd;
 }
 
-int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e)
+static int fd_to_read(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e)
 {
     int fd = fd_now(s, slab);
     int rc = 0;
@@ -123,6 +147,18 @@ int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct
     return rc;
 }
 
+int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e)
+{
+    int rc = fd_to_read(s, slab, ret_fd, e);
+
+    if (rc == 0 && slab->header_lost) {
+        rc = err_set(e, ERR_CORRUPT, "header cannot be read");
+    } else if (asd_health_is_device(rc)) {
+        rc = e->code = ERR_CORRUPT; /* of opening it: that is this slab's trouble, too */
+    }
+    return rc;
+}
+
 int asd_space_os_fd(struct asd_space *s, const struct asd_slab *slab)
 {
     int fd = s->io->ops->os_fd != NULL ? fd_now(s, slab) : -1;
@@ -134,7 +170,7 @@ int asd_space_read(struct asd_space *s, struct asd_slab *slab, uint64_t offset, 
                    size_t bytes, struct err *e)
 {
     int fd = -1;
-    int rc = asd_space_fd(s, slab, &fd, e);
+    int rc = fd_to_read(s, slab, &fd, e);
 
     if (rc == 0) {
         rc = io_read_full(s->io, fd, ret_data, bytes, offset);
@@ -148,7 +184,7 @@ int asd_space_read(struct asd_space *s, struct asd_slab *slab, uint64_t offset, 
 int asd_space_check(struct asd_space *s, struct asd_slab *slab, uint64_t end, struct err *e)
 {
     int fd = -1;
-    int rc = asd_space_fd(s, slab, &fd, e);
+    int rc = fd_to_read(s, slab, &fd, e);
 
     if (rc == 0 && end > slab->size_bytes) {
         rc = err_set(e, ERR_CORRUPT, "a value ends at %" PRIu64, end);

@@ -9,7 +9,7 @@
  * the commit thread and a committed value lies in it. */
 struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number);
 char *asd_space_path(const struct asd_space *s, uint64_t number); /* free() it */
-/* Opens the file at first use and checks its header. */
+/* To change the file: opens it at first use and checks its header. ERR_CORRUPT: not this one. */
 int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e);
 /* The operating system's descriptor; -1: the file is not open yet, or not the system's. For
  * read_ring.c, which has the slab pinned. */

@@ -141,7 +141,7 @@ void asd_space_publish(struct asd_space *s, struct list *frees)
     }
     uv_mutex_unlock(&s->lock);
     if (any) {
-        s->on_ready(s->ready_ctx);
+        s->on_ready(s->ctx);
     }
 }
 
@@ -188,7 +188,7 @@ void asd_space_unpin(struct asd_space *s, struct asd_pin *pin)
     close_fd(s, fd);
     *pin = (struct asd_pin){0};
     if (any) {
-        s->on_ready(s->ready_ctx);
+        s->on_ready(s->ctx);
     }
 }
 

@@ -115,6 +115,11 @@ static void on_space_ready(void *ctx)
     CHECK(uv_async_send(&store->reclaim_wake) == 0);
 }
 
+static void on_header_lost(void *ctx, uint64_t slab, int rc)
+{
+    asd_health_read(ctx, rc, slab, 0);
+}
+
 int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
                    struct asd_store **ret_store, struct err *e)
 {
@@ -141,7 +146,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
     CHECK(uv_mutex_init(&store->lock) == 0 && uv_cond_init(&store->came) == 0);
     asd_store_set_limits(store, options->capacity_bytes, options->limit_percent);
     asd_space_init(&store->space, store->home, options->slab_bytes, options->sparse_part,
-                   on_space_ready, store);
+                   on_space_ready, on_header_lost, store);
     rc = asd_store_recover(store, e);
     if (rc == 0) {
         rc = threads_start(store, options->read_threads, e);

@@ -23,6 +23,8 @@
 #include "fault/asd_fixture.h"
 #include "lib/fault_io.h"
 
+#define SLAB_0 "/asd/slabs/0000000000000000"
+
 enum { LARGE = 300000, KEYS = 30 };
 
 static uint8_t *large;
@@ -183,8 +185,7 @@ static void a_few_bad_places_are_their_keys_trouble_however_often_they_are_read(
     }
     f->io.read_rc = 0;
     assert_int_equal(health(f), 0);
-    crash_disk_fail_reads(f->base.disk, "/asd/slabs/0000000000000000",
-                          ASD_SLAB_HEADER_BYTES + 50000, -EIO);
+    crash_disk_fail_reads(f->base.disk, SLAB_0, ASD_SLAB_HEADER_BYTES + 50000, -EIO);
     for (unsigned round = 0; round < 2 * ASD_HEALTH_SCORE_BAD / ASD_HEALTH_ERROR_COST; round++) {
         assert_int_equal(get(f, 1), ERR_CORRUPT);
     }
@@ -264,6 +265,117 @@ static void a_file_that_ends_too_early_is_an_error(void **state)
     }
     f->io.end_reads = false;
     expect_all(f);
+}
+
+/* ---- the header of a slab ---- */
+
+static void fail_header(struct fixture *f)
+{
+    crash_disk_fail_reads(f->base.disk, SLAB_0, 0, -EIO);
+}
+
+static void count_opened(void *ctx, const char *what, const char *path)
+{
+    if (strcmp(what, "find") == 0 && strcmp(path, SLAB_0) == 0) {
+        atomic_fetch_add((atomic_uint *)ctx, 1);
+    }
+}
+
+static void a_header_that_cannot_be_read_is_asked_for_once_and_costs_no_value(void **state)
+{
+    struct fixture *f = *state;
+    atomic_uint opened = 0;
+
+    f->base.options.slab_bytes = 1 << 20;
+    reopen(f);
+    put_all(f);
+    fail_header(f);
+    reopen(f);
+    assert_true(asd_store_stats(f->base.store).slab_count > 2);
+    crash_disk_set_hook(f->base.disk, count_opened, &opened);
+    expect_all(f);
+    expect_all(f);
+    assert_int_equal(opened, 1);
+    crash_disk_set_hook(f->base.disk, NULL, NULL);
+    assert_int_equal(asd_store_stats(f->base.store).read_errors, 1);
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, 0);
+    assert_int_equal(health(f), 0);
+}
+
+static void a_slab_whose_header_cannot_be_read_is_not_punched_but_unlinked(void **state)
+{
+    struct fixture *f = *state;
+
+    f->base.options.slab_bytes = 1 << 20;
+    reopen(f);
+    put_all(f);
+    fail_header(f);
+    reopen(f);
+    assert_int_equal(asd_fixture_delete(&f->base, key_of(1)), 0);
+    assert_int_equal(asd_fixture_set(&f->base, key_of(2), large + 2, bytes_of(2)), 0);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punches, 0);
+    assert_int_equal(index_double_count(f->base.index, ASD_KEY_FREE), 0);
+    assert_int_equal(get(f, 1), ERR_NOT_FOUND);
+    reopen(f);
+    for (unsigned i = 2; i < KEYS; i++) {
+        assert_int_equal(get(f, i), 0);
+        assert_int_equal(asd_fixture_delete(&f->base, key_of(i)), 0);
+    }
+    asd_fixture_settle(&f->base);
+    assert_false(asd_store_failed(f->base.store, NULL));
+    assert_int_equal(crash_disk_io(f->base.disk)->ops->open(crash_disk_io(f->base.disk), SLAB_0, 0),
+                     -ENOENT);
+}
+
+static void a_slab_that_cannot_be_opened_is_not_punched(void **state)
+{
+    struct fixture *f = *state;
+
+    f->base.options.slab_bytes = 1 << 20;
+    reopen(f);
+    put_all(f);
+    reopen(f);
+    f->io.open_rc = -EIO;
+    assert_int_equal(asd_fixture_delete(&f->base, key_of(1)), 0);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(get(f, 2), ERR_CORRUPT);
+    f->io.open_rc = 0;
+    assert_int_equal(get(f, 2), 0);
+    assert_int_equal(asd_store_stats(f->base.store).read_errors, 1);
+    assert_int_equal(asd_store_stats(f->base.store).punches, 0);
+    assert_false(asd_store_failed(f->base.store, NULL));
+}
+
+static void an_open_slab_whose_header_cannot_be_read_is_sealed_at_start(void **state)
+{
+    struct fixture *f = *state;
+
+    put_all(f);
+    fail_header(f);
+    reopen(f);
+    expect_all(f);
+    assert_int_equal(asd_store_stats(f->base.store).slab_count, 1);
+    assert_int_equal(asd_fixture_set(&f->base, "new", large, LARGE), 0);
+    assert_int_equal(asd_store_stats(f->base.store).slab_count, 2);
+    reopen(f);
+    expect_all(f);
+    assert_true(asd_fixture_has(&f->base, "new", large, LARGE));
+}
+
+static void a_tail_kept_behind_a_header_that_cannot_be_read_stops_no_start(void **state)
+{
+    struct fixture *f = *state;
+
+    put_all(f);
+    f->base.is_torn = true;
+    reopen(f);
+    f->base.is_torn = false;
+    assert_int_equal(asd_fixture_set(&f->base, "new", large, LARGE), 0); /* the slab is sealed */
+    fail_header(f);
+    reopen(f);
+    expect_all(f);
+    assert_int_equal(asd_fixture_set(&f->base, "new", large, LARGE), 0);
 }
 
 /* ---- writes that fail ---- */
@@ -601,6 +713,11 @@ int main(void)
         TEST(short_reads_are_continued),
         REAL(short_reads_are_continued),
         TEST(a_file_that_ends_too_early_is_an_error),
+        TEST(a_header_that_cannot_be_read_is_asked_for_once_and_costs_no_value),
+        TEST(a_slab_whose_header_cannot_be_read_is_not_punched_but_unlinked),
+        TEST(a_slab_that_cannot_be_opened_is_not_punched),
+        TEST(an_open_slab_whose_header_cannot_be_read_is_sealed_at_start),
+        TEST(a_tail_kept_behind_a_header_that_cannot_be_read_stops_no_start),
         TEST(short_writes_are_continued),
         REAL(short_writes_are_continued),
         TEST(a_write_that_fails_ends_the_service_but_not_the_reads),
