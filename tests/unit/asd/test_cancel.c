@@ -2,66 +2,13 @@
  * ends, and everything is given back. With one loop and with several. */
 #include <stdio.h>
 
-#include "asd/server.h"
-#include "base/check.h"
 #include "base/log.h"
-#include "fault/asd_fixture.h"
-#include "lib/block_io.h"
+#include "unit/asd/server_fixture.h"
 #include "unit/asd/session.h"
 
-/* READERS: of a front, with one loop as with THREADS. */
-enum { LARGE = 70000, READERS = 2, THREADS = 3 };
+enum { LARGE = 70000 };
 
 static uint8_t *large;
-static unsigned threads;
-
-struct fixture {
-    struct asd_fixture base;
-    struct block_io gate;
-    struct asd_server *server;
-    uv_loop_t *loop;
-    uint16_t port;
-    bool closed;
-};
-
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = mem_zalloc(sizeof(*f));
-    struct net_addr addr = raw_addr(0);
-    struct asd_server_options options = {
-        .asd_id = "asd_1", .addrs = &addr, .addr_count = 1, .threads = threads};
-    struct err e;
-
-    asd_fixture_init(&f->base, false, 5);
-    f->base.options.read_threads = READERS;
-    block_io_init(&f->gate, crash_disk_io(f->base.disk));
-    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
-    options.store = f->base.store;
-    f->loop = &f->base.base.loop;
-    assert_int_equal(asd_server_new(f->loop, &options, &f->server, &e), 0);
-    f->port = asd_server_port(f->server, 0);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    block_io_open(&f->gate);
-    asd_server_close(f->server, on_closed, &f->closed);
-    RAW_UNTIL(f->loop, f->closed);
-    asd_fixture_close(&f->base);
-    block_io_release(&f->gate);
-    asd_fixture_release(&f->base);
-    free(f);
-    return 0;
-}
 
 static void send_set(struct session *s, const char *key, size_t bytes)
 {
@@ -72,7 +19,7 @@ static void send_set(struct session *s, const char *key, size_t bytes)
 }
 
 /* One commit stands before the gate, of another client. */
-static struct session hold_up_commits(struct fixture *f)
+static struct session hold_up_commits(struct server_fixture *f)
 {
     struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
 
@@ -93,7 +40,7 @@ static void expect_ok(struct session *s)
 /* As many as a connection may have: it is not even read any more. */
 static void applies_of_a_client_that_hung_up_are_not_executed(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session other = hold_up_commits(f);
     struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
     char key[16];
@@ -120,7 +67,7 @@ static void applies_of_a_client_that_hung_up_are_not_executed(void **state)
 /* Its frame stays until the commit is over, whoever waits for the answer. */
 static void an_apply_that_runs_ends_though_its_client_has_gone(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = hold_up_commits(f);
 
     close(s.fd);
@@ -134,7 +81,7 @@ static void an_apply_that_runs_ends_though_its_client_has_gone(void **state)
 
 static void reads_of_a_client_that_hung_up_are_not_executed(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
     struct slice key = slice_str("l");
     struct asd_request get = {.code = ASD_MULTI_GET2, .keys = {&key, 1}};
@@ -147,18 +94,19 @@ static void reads_of_a_client_that_hung_up_are_not_executed(void **state)
         send_request(&s, &get);
     }
     RAW_UNTIL(f->loop, asd_server_requests(f->server) == ASD_SERVER_REQUESTS_MAX &&
-                           block_io_waiting(&f->gate) == READERS);
+                           block_io_waiting(&f->gate) == SERVER_READERS);
     close(s.fd);
-    RAW_UNTIL(f->loop, asd_server_requests(f->server) == READERS);
-    assert_int_equal(asd_server_canceled(f->server), ASD_SERVER_REQUESTS_MAX - READERS);
+    RAW_UNTIL(f->loop, asd_server_requests(f->server) == SERVER_READERS);
+    assert_int_equal(asd_server_canceled(f->server), ASD_SERVER_REQUESTS_MAX - SERVER_READERS);
     block_io_open(&f->gate);
     RAW_UNTIL(f->loop, asd_server_requests(f->server) == 0);
-    assert_int_equal(asd_store_stats(f->base.store).read_bytes, read_bytes + READERS * LARGE);
+    assert_int_equal(asd_store_stats(f->base.store).read_bytes,
+                     read_bytes + SERVER_READERS * LARGE);
 }
 
 static void delays_end_with_their_connection(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
     struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 1000, .on = true}};
 
@@ -176,7 +124,7 @@ static void delays_end_with_their_connection(void **state)
 /* In version 1 a client may say all it has to say and close its side. */
 static void in_version_1_a_closed_side_gets_its_answer(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session other = hold_up_commits(f);
     struct session s = session_open(f->loop, f->port, ASD_VERSION_1);
 
@@ -196,7 +144,7 @@ static void in_version_1_a_closed_side_gets_its_answer(void **state)
 /* The client's mistake, and its own trouble: ids are not looked at. */
 static void an_id_that_is_in_flight_twice_is_answered_twice(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = hold_up_commits(f);
 
     s.next_id = 0;
@@ -214,7 +162,7 @@ static void an_id_that_is_in_flight_twice_is_answered_twice(void **state)
     close(s.fd);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
 
 int main(void)
 {
@@ -230,10 +178,7 @@ int main(void)
 
     log_set_level(LOG_NONE);
     large = asd_fixture_bytes(1, LARGE);
-    threads = 1;
-    rc = cmocka_run_group_tests_name("one loop", tests, NULL, NULL);
-    threads = THREADS;
-    rc += cmocka_run_group_tests_name("three loops", tests, NULL, NULL);
+    rc = server_run_tests(tests, sizeof(tests) / sizeof(tests[0]));
     free(large);
     return rc;
 }

@@ -1,9 +1,7 @@
 /* Checksums that come with values: compared before a value is visible, and told by RangeValidate
  * with the names and forms of the protocol. */
-#include "asd/server.h"
-#include "base/check.h"
 #include "base/log.h"
-#include "fault/asd_fixture.h"
+#include "unit/asd/server_fixture.h"
 #include "unit/asd/session.h"
 
 #include <openssl/evp.h>
@@ -12,57 +10,15 @@ enum { LARGE = 70000, SLABS = 4 << 20 };
 
 static uint8_t *large;
 
-struct fixture {
-    struct asd_fixture base;
-    struct asd_server *server;
-    uint16_t port;
-    bool closed;
-};
-
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
-static void open_all(struct fixture *f)
-{
-    struct net_addr addr = raw_addr(0);
-    struct asd_server_options options = {.asd_id = "asd_1", .addrs = &addr, .addr_count = 1};
-    struct err e;
-
-    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
-    options.store = f->base.store;
-    assert_int_equal(asd_server_new(&f->base.base.loop, &options, &f->server, &e), 0);
-    f->port = asd_server_port(f->server, 0);
-    f->closed = false;
-}
-
-static void close_all(struct fixture *f)
-{
-    asd_server_close(f->server, on_closed, &f->closed);
-    RAW_UNTIL(&f->base.base.loop, f->closed);
-    asd_fixture_close(&f->base);
-}
-
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof(*f));
+    struct server_fixture *f = mem_alloc(sizeof(*f));
 
-    asd_fixture_init(&f->base, false, 5);
+    server_fixture_init(f, 1);
     f->base.options.verify_checksums = true;
     f->base.options.slab_bytes = SLABS;
-    open_all(f);
+    server_fixture_open(f);
     *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    close_all(f);
-    asd_fixture_release(&f->base);
-    free(f);
     return 0;
 }
 
@@ -81,7 +37,8 @@ static struct asd_update update_of(const char *key, size_t bytes, struct checksu
         .key = slice_str(key), .value = slice_of(large, bytes), .checksum = c};
 }
 
-static int apply(struct fixture *f, struct asd_update *updates, uint32_t count, struct err *e)
+static int apply(struct server_fixture *f, struct asd_update *updates, uint32_t count,
+                 struct err *e)
 {
     struct asd_apply what = {.updates = updates, .update_count = count};
 
@@ -92,7 +49,7 @@ static int apply(struct fixture *f, struct asd_update *updates, uint32_t count, 
 
 static void right_checksums_pass(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct asd_update u[] = {
         update_of("crc", LARGE, checksum_crc32c(crc32c(0, large, LARGE))),
         update_of("crc inline", 10, checksum_crc32c(crc32c(0, large, 10))),
@@ -110,7 +67,7 @@ static void right_checksums_pass(void **state)
 static void a_wrong_checksum_refuses_the_whole_apply_and_names_the_key(void **state)
 {
     static const size_t sizes[] = {10, LARGE};
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
 
     for (unsigned i = 0; i < 4; i++) {
         struct checksum wrong = i < 2 ? checksum_crc32c(1) : sha1_of("x", 1);
@@ -134,7 +91,7 @@ static void a_wrong_checksum_refuses_the_whole_apply_and_names_the_key(void **st
 
 static void ranges_of_a_refused_apply_are_freed_in_its_batch(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct err e;
 
     for (unsigned i = 0; i < 3; i++) {
@@ -149,7 +106,7 @@ static void ranges_of_a_refused_apply_are_freed_in_its_batch(void **state)
 
 static void a_value_that_is_replaced_in_its_own_apply_is_looked_at_too(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct asd_update u[] = {
         update_of("k", LARGE, checksum_crc32c(1)),
         update_of("k", LARGE, checksum_crc32c(crc32c(0, large, LARGE))),
@@ -160,8 +117,8 @@ static void a_value_that_is_replaced_in_its_own_apply_is_looked_at_too(void **st
 
 static void others_of_the_batch_are_not_touched(void **state)
 {
-    struct fixture *f = *state;
-    struct session s = session_open(&f->base.base.loop, f->port, ASD_VERSION_2);
+    struct server_fixture *f = *state;
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
     struct asd_update bad = update_of("bad", LARGE, checksum_crc32c(1));
     struct asd_update good = set("good", large, LARGE);
     struct asd_request requests[] = {apply_of(NULL, &good), apply_of(NULL, &bad)};
@@ -183,10 +140,10 @@ static void others_of_the_batch_are_not_touched(void **state)
 
 static void the_error_has_the_code_of_its_version_and_names_the_key(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
 
     for (unsigned version = ASD_VERSION_1; version <= ASD_VERSION_2; version++) {
-        struct session s = session_open(&f->base.base.loop, f->port, version);
+        struct session s = session_open(f->loop, f->port, version);
         struct asd_update bad = update_of("the key", LARGE, checksum_crc32c(1));
         struct answer a = ask(&s, apply_of(NULL, &bad));
         struct slice key;
@@ -203,7 +160,7 @@ static void the_error_has_the_code_of_its_version_and_names_the_key(void **state
 
 static void it_can_be_switched_off_and_on_while_serving(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct asd_update u = update_of("k", 10, checksum_crc32c(1));
 
     asd_store_verify_checksums(f->base.store, false);
@@ -258,7 +215,7 @@ static void expect(struct session *s, bool verify, bool show_all, int32_t max, c
     free(got);
 }
 
-static void put_all(struct fixture *f)
+static void put_all(struct server_fixture *f)
 {
     struct asd_update u[] = {
         update_of("a", LARGE, checksum_crc32c(crc32c(0, large, LARGE))),
@@ -274,15 +231,15 @@ static void put_all(struct fixture *f)
     }
 }
 
-static uint64_t bad_values(struct fixture *f)
+static uint64_t bad_values(struct server_fixture *f)
 {
     return asd_store_stats(f->base.store).bad_values;
 }
 
 static void good_values_are_named_only_when_all_are_asked_for(void **state)
 {
-    struct fixture *f = *state;
-    struct session s = session_open(&f->base.base.loop, f->port, ASD_VERSION_2);
+    struct server_fixture *f = *state;
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
 
     put_all(f);
     expect(&s, false, false, -1, "");
@@ -298,8 +255,8 @@ static void good_values_are_named_only_when_all_are_asked_for(void **state)
 
 static void a_range_goes_on_where_the_last_one_stopped(void **state)
 {
-    struct fixture *f = *state;
-    struct session s = session_open(&f->base.base.loop, f->port, ASD_VERSION_1);
+    struct server_fixture *f = *state;
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_1);
 
     put_all(f);
     expect(&s, true, false, 2, "next c\n");
@@ -311,8 +268,8 @@ static void a_range_goes_on_where_the_last_one_stopped(void **state)
 static void each_kind_of_damage_has_its_form_and_counts_once(void **state)
 {
     static const char slab[] = "/asd/slabs/0000000000000000";
-    struct fixture *f = *state;
-    struct session s = session_open(&f->base.base.loop, f->port, ASD_VERSION_2);
+    struct server_fixture *f = *state;
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
     struct asd_update u = update_of("d", 10, checksum_crc32c(1));
 
     put_all(f);
@@ -340,22 +297,22 @@ static void each_kind_of_damage_has_its_form_and_counts_once(void **state)
 /* Its store was closed when it went, for the file of one that is open stays. */
 static void a_slab_that_is_missing_is_told_and_counts_once_per_value(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct io *io = crash_disk_io(f->base.disk);
     struct asd_update more = update_of("z", LARGE, checksum_none());
     struct session s;
 
     f->base.options.slab_bytes = 4 * 73728 + ASD_SLAB_HEADER_BYTES;
-    close_all(f);
-    open_all(f);
+    server_fixture_close(f);
+    server_fixture_open(f);
     put_all(f);
     for (unsigned i = 0; i < 2; i++) { /* the first slab is full and sealed */
         assert_int_equal(apply(f, &more, 1, NULL), 0);
     }
-    close_all(f);
+    server_fixture_close(f);
     assert_int_equal(io->ops->unlink(io, "/asd/slabs/0000000000000000"), 0);
-    open_all(f);
-    s = session_open(&f->base.base.loop, f->port, ASD_VERSION_2);
+    server_fixture_open(f);
+    s = session_open(f->loop, f->port, ASD_VERSION_2);
     expect(&s, false, false, -1, "a: file_exists=bad\nb: file_exists=bad\nc: file_exists=bad\n");
     assert_int_equal(bad_values(f), 3);
     expect(&s, true, false, -1,
@@ -366,7 +323,7 @@ static void a_slab_that_is_missing_is_told_and_counts_once_per_value(void **stat
     close(s.fd);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, server_teardown)
 
 int main(void)
 {

@@ -3,82 +3,32 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "asd/server.h"
-#include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rnd.h"
-#include "fault/asd_fixture.h"
+#include "loop/run.h"
+#include "unit/asd/server_fixture.h"
 #include "unit/asd/session.h"
 
-enum { LARGE = 70000, THREADS = 3 };
+enum { LARGE = 70000 };
 
 static uint8_t *large;
-static unsigned threads;
 
-struct fixture {
-    struct asd_fixture base;
-    struct asd_server *server;
-    uint16_t port;
-    bool closed;
-};
-
-static void on_closed(void *ctx)
+static struct session connect_to(struct server_fixture *f)
 {
-    *(bool *)ctx = true;
+    return (struct session){.loop = f->loop, .fd = raw_connect(f->port)};
 }
 
-static int setup(void **state)
+static struct session open_session(struct server_fixture *f, unsigned version)
 {
-    struct fixture *f = mem_zalloc(sizeof(*f));
-    struct net_addr addr = raw_addr(0);
-    struct asd_server_options options = {
-        .asd_id = "asd_1", .addrs = &addr, .addr_count = 1, .threads = threads};
-    struct err e;
-
-    asd_fixture_init(&f->base, false, 5);
-    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
-    options.store = f->base.store;
-    assert_int_equal(asd_server_new(&f->base.base.loop, &options, &f->server, &e), 0);
-    f->port = asd_server_port(f->server, 0);
-    *state = f;
-    return 0;
-}
-
-static void close_server(struct fixture *f)
-{
-    asd_server_close(f->server, on_closed, &f->closed);
-    RAW_UNTIL(&f->base.base.loop, f->closed);
-    f->server = NULL;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    if (f->server != NULL) {
-        close_server(f);
-    }
-    asd_fixture_release(&f->base);
-    free(f);
-    return 0;
-}
-
-static struct session connect_to(struct fixture *f)
-{
-    return (struct session){.loop = &f->base.base.loop, .fd = raw_connect(f->port)};
-}
-
-static struct session open_session(struct fixture *f, unsigned version)
-{
-    return session_open(&f->base.base.loop, f->port, version);
+    return session_open(f->loop, f->port, version);
 }
 
 /* ---- preamble ---- */
 
 static void the_preamble_is_answered_with_the_own_id(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = connect_to(f);
 
     send_hex(&s, "614c624101000000010500000061");
@@ -91,7 +41,7 @@ static void the_preamble_is_answered_with_the_own_id(void **state)
 
 static void another_id_gets_the_own_one_and_an_end(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = connect_to(f);
 
     send_hex(&s, "614c6241010000000103000000787878");
@@ -102,7 +52,7 @@ static void another_id_gets_the_own_one_and_an_end(void **state)
 
 static void a_client_that_takes_any_asd_is_welcome(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = connect_to(f);
 
     send_hex(&s, "614c62410100000000");
@@ -113,7 +63,7 @@ static void a_client_that_takes_any_asd_is_welcome(void **state)
 
 static void wrong_magic_is_closed_without_an_answer(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = connect_to(f);
 
     send_hex(&s, "474554202f20485454502f312e310d0a");
@@ -123,7 +73,7 @@ static void wrong_magic_is_closed_without_an_answer(void **state)
 
 static void an_unknown_version_is_refused_with_code_7(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = connect_to(f);
     uint8_t head[8];
 
@@ -267,7 +217,7 @@ static void check_service(struct session *s)
     buf_release(&a.bytes);
 }
 
-static void check_commands(struct fixture *f, unsigned version)
+static void check_commands(struct server_fixture *f, unsigned version)
 {
     struct session s = open_session(f, version);
 
@@ -301,7 +251,7 @@ static ssize_t seen_pwritev(struct io *io, int fd, const struct iovec *iov, int 
 
 static void a_large_value_is_received_where_it_can_be_written_from(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
 
     in_place = 0;
     below = seen = *crash_disk_io(f->base.disk)->ops;
@@ -316,7 +266,7 @@ static void a_large_value_is_received_where_it_can_be_written_from(void **state)
  * not reversed and its priority has four bytes. */
 static void the_existing_client_reads_a_slice(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_1);
     uint8_t key[59];
     struct asd_update u = {.key = slice_of(key, sizeof key), .value = slice_of(large, LARGE)};
@@ -344,7 +294,7 @@ static void the_existing_client_reads_a_slice(void **state)
 
 /* ---- errors ---- */
 
-static void check_errors(struct fixture *f, unsigned version)
+static void check_errors(struct server_fixture *f, unsigned version)
 {
     bool v2 = version == ASD_VERSION_2;
     struct session s = open_session(f, version);
@@ -417,7 +367,7 @@ static void errors_have_the_codes_of_version_2(void **state)
 
 static void the_reserve_flag_goes_beyond_full(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_2);
     struct asd_update u = set("k", "v", 1);
     struct asd_request apply = apply_of(NULL, &u);
@@ -432,36 +382,36 @@ static void the_reserve_flag_goes_beyond_full(void **state)
 /* With several loops each of these sessions is on another one. */
 static void settings_and_statistics_are_one_for_all_connections(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct asd_request full = {.code = ASD_SET_FULL, .full = true};
     struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 1000, .on = true}};
     struct asd_update u = set("k", "v", 1);
     struct asd_request usage = {.code = ASD_GET_DISK_USAGE};
-    struct session s[THREADS];
+    struct session s[SERVER_THREADS];
     struct answer a;
     struct asd_reply reply;
 
-    for (unsigned i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < SERVER_THREADS; i++) {
         s[i] = open_session(f, ASD_VERSION_2);
         put(&s[i], "k", "v", 1);
     }
     expect_rc(&s[0], full, 0);
-    for (unsigned i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < SERVER_THREADS; i++) {
         expect_rc(&s[i], apply_of(NULL, &u), ASD_RC_FULL);
     }
     a = ask(&s[1], (struct asd_request){.code = ASD_STATISTICS, .clear = true});
     reply = decode(&a, ASD_STATISTICS);
     assert_int_equal(reply.statistics.entries[0].code, ASD_APPLY);
-    assert_int_equal(reply.statistics.entries[0].stat.n, 2 * THREADS);
+    assert_int_equal(reply.statistics.entries[0].stat.n, 2 * SERVER_THREADS);
     asd_reply_release(&reply);
     buf_release(&a.bytes);
     expect_rc(&s[2], slow, 0);
-    for (unsigned i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < SERVER_THREADS; i++) {
         send_request(&s[i], &usage);
     }
-    RAW_UNTIL(s[0].loop, asd_server_requests(f->server) == THREADS);
-    close_server(f); /* what is being delayed does not keep it */
-    for (unsigned i = 0; i < THREADS; i++) {
+    RAW_UNTIL(s[0].loop, asd_server_requests(f->server) == SERVER_THREADS);
+    server_fixture_end_serving(f); /* what is being delayed does not keep it */
+    for (unsigned i = 0; i < SERVER_THREADS; i++) {
         close(s[i].fd);
     }
 }
@@ -471,7 +421,7 @@ static void settings_and_statistics_are_one_for_all_connections(void **state)
 static void version_2_answers_many_requests_each_once(void **state)
 {
     enum { N = ASD_SERVER_REQUESTS_MAX + 100 };
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_2);
     bool *answered = mem_array(N + 1, sizeof(*answered));
     char name[16];
@@ -499,7 +449,7 @@ static void version_2_answers_many_requests_each_once(void **state)
 
 static void a_slow_request_does_not_hold_up_others_in_version_2(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_2);
     struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 0.3, .on = true}};
     struct asd_request usage = {.code = ASD_GET_DISK_USAGE};
@@ -521,7 +471,7 @@ static void a_slow_request_does_not_hold_up_others_in_version_2(void **state)
 
 static void version_1_answers_in_order(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_1);
     struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 0.1, .on = true}};
     struct asd_request usage = {.code = ASD_GET_DISK_USAGE};
@@ -541,23 +491,23 @@ static void version_1_answers_in_order(void **state)
 }
 
 /* Every loop has served, and so has opened what it needs. */
-static void warm_up(struct fixture *f)
+static void warm_up(struct server_fixture *f)
 {
-    struct session s[THREADS];
+    struct session s[SERVER_THREADS];
 
-    for (unsigned i = 0; i < threads; i++) {
+    for (unsigned i = 0; i < f->threads; i++) {
         s[i] = open_session(f, ASD_VERSION_2);
         expect_rc(&s[i], (struct asd_request){.code = ASD_GET_VERSION}, 0);
     }
-    for (unsigned i = 0; i < threads; i++) {
+    for (unsigned i = 0; i < f->threads; i++) {
         close(s[i].fd);
     }
-    RAW_UNTIL(&f->base.base.loop, asd_server_connections(f->server) == 0);
+    RAW_UNTIL(f->loop, asd_server_connections(f->server) == 0);
 }
 
 static void a_client_that_hangs_up_leaves_nothing_behind(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     unsigned fds;
 
     warm_up(f);
@@ -578,7 +528,7 @@ static void a_client_that_hangs_up_leaves_nothing_behind(void **state)
         }
         close(s.fd);
     }
-    RAW_UNTIL(&f->base.base.loop,
+    RAW_UNTIL(f->loop,
               asd_server_requests(f->server) == 0 && asd_server_connections(f->server) == 0);
     assert_int_equal(raw_open_fds(), fds);
     struct session s = open_session(f, ASD_VERSION_2);
@@ -589,7 +539,7 @@ static void a_client_that_hangs_up_leaves_nothing_behind(void **state)
 
 static void requests_in_flight_are_answered_before_the_server_closes(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_2);
     struct asd_update u = set("k", large, LARGE);
     struct asd_request r = apply_of(NULL, &u);
@@ -599,7 +549,7 @@ static void requests_in_flight_are_answered_before_the_server_closes(void **stat
 
     send_request(&s, &r);
     RAW_UNTIL(s.loop, asd_server_requests(f->server) == 1);
-    asd_server_close(f->server, on_closed, &f->closed);
+    asd_server_close(f->server, loop_set_true, &f->closed);
     a = recv_answer(&s);
     assert_int_equal(a.rc, 0);
     buf_release(&a.bytes);
@@ -610,14 +560,14 @@ static void requests_in_flight_are_answered_before_the_server_closes(void **stat
     close(s.fd);
 
     /* One that is being delayed does not keep a server from closing. */
-    teardown(state);
-    setup(state);
+    server_teardown(state);
+    server_setup(state);
     f = *state;
     s = open_session(f, ASD_VERSION_2);
     expect_rc(&s, slow, 0);
     send_request(&s, &usage);
     RAW_UNTIL(s.loop, asd_server_requests(f->server) == 1);
-    close_server(f);
+    server_fixture_end_serving(f);
     close(s.fd);
 }
 
@@ -645,22 +595,14 @@ static void expect_statistics(struct session *s, bool clear, double creation_s)
 /* Only the time that statistics began at comes from it. */
 static void a_wall_clock_that_steps_changes_no_period_and_no_delay(void **state)
 {
-    struct fixture *f = *state;
-    struct net_addr addr = raw_addr(0);
-    struct asd_server_options options = {.store = f->base.store,
-                                         .asd_id = "asd_1",
-                                         .addrs = &addr,
-                                         .addr_count = 1,
-                                         .wall_us = fake_wall_us};
+    struct server_fixture *f = *state;
     struct asd_request slow = {.code = ASD_SLOWNESS, .slowness = {.fixed_s = 0.001, .on = true}};
     struct session s;
-    struct err e;
 
-    close_server(f);
+    server_fixture_end_serving(f);
     wall_s = 1800000000;
-    f->closed = false;
-    assert_int_equal(asd_server_new(&f->base.base.loop, &options, &f->server, &e), 0);
-    f->port = asd_server_port(f->server, 0);
+    f->wall_us = fake_wall_us;
+    server_fixture_serve(f);
     s = open_session(f, ASD_VERSION_2);
     expect_rc(&s, slow, 0);
     wall_s -= 100 * 86400;
@@ -676,7 +618,7 @@ static void a_wall_clock_that_steps_changes_no_period_and_no_delay(void **state)
 
 static void a_frame_longer_than_the_limit_is_closed(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct session s = open_session(f, ASD_VERSION_2);
 
     send_hex(&s, "00000080");
@@ -686,7 +628,7 @@ static void a_frame_longer_than_the_limit_is_closed(void **state)
 
 static void random_frames_are_answered_or_closed_and_change_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     uint64_t seed = 4711;
     struct rnd rnd = rnd_seed(seed);
     struct session s = open_session(f, ASD_VERSION_2);
@@ -716,7 +658,7 @@ static void random_frames_are_answered_or_closed_and_change_nothing(void **state
     close(s.fd);
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
 
 int main(void)
 {
@@ -747,10 +689,7 @@ int main(void)
 
     log_set_level(LOG_NONE);
     large = asd_fixture_bytes(1, LARGE);
-    threads = 1;
-    rc = cmocka_run_group_tests_name("one loop", tests, NULL, NULL);
-    threads = THREADS;
-    rc += cmocka_run_group_tests_name("three loops", tests, NULL, NULL);
+    rc = server_run_tests(tests, sizeof(tests) / sizeof(tests[0]));
     free(large);
     return rc;
 }

@@ -5,76 +5,33 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "asd/server.h"
-#include "base/check.h"
 #include "base/log.h"
-#include "fault/asd_fixture.h"
-#include "lib/block_io.h"
+#include "unit/asd/server_fixture.h"
 #include "unit/asd/session.h"
 #include "unit/wire/bytes.h"
 
-enum { LARGE = 70000, READERS = 2, THREADS = 3 };
+enum { LARGE = 70000 };
 
 static uint8_t *large;
-static unsigned threads;
-
-struct fixture {
-    struct asd_fixture base;
-    struct block_io gate;
-    struct asd_server *server;
-    uv_loop_t *loop;
-    uint16_t port;
-    bool closed;
-};
-
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
 
 /* Values: "d" and "s" inline, "l" in a slab. */
 static int setup(void **state)
 {
-    struct fixture *f = mem_zalloc(sizeof(*f));
-    struct net_addr addr = raw_addr(0);
-    struct asd_server_options options = {
-        .asd_id = "asd_1", .addrs = &addr, .addr_count = 1, .threads = threads};
-    struct err e;
+    struct server_fixture *f;
 
-    asd_fixture_init(&f->base, false, 5);
-    f->base.options.read_threads = READERS;
-    block_io_init(&f->gate, crash_disk_io(f->base.disk));
-    assert_int_equal(asd_fixture_open(&f->base, &e), 0);
+    server_setup(state);
+    f = *state;
     assert_int_equal(asd_fixture_set(&f->base, "d", "inline", 6), 0);
     assert_int_equal(asd_fixture_set(&f->base, "l", large, LARGE), 0);
     assert_int_equal(asd_fixture_set(&f->base, "s", "small", 5), 0);
-    options.store = f->base.store;
-    f->loop = &f->base.base.loop;
-    assert_int_equal(asd_server_new(f->loop, &options, &f->server, &e), 0);
-    f->port = asd_server_port(f->server, 0);
-    *state = f;
     return 0;
 }
 
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    block_io_open(&f->gate);
-    asd_server_close(f->server, on_closed, &f->closed);
-    RAW_UNTIL(f->loop, f->closed);
-    asd_fixture_close(&f->base);
-    block_io_release(&f->gate);
-    asd_fixture_release(&f->base);
-    free(f);
-    return 0;
-}
-
-typedef void (*check_cb)(struct fixture *f, struct session *s);
+typedef void (*check_cb)(struct server_fixture *f, struct session *s);
 
 static void check_versions(void **state, check_cb check)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
 
     for (unsigned version = ASD_VERSION_1; version <= ASD_VERSION_2; version++) {
         struct session s = session_open(f->loop, f->port, version);
@@ -182,7 +139,7 @@ static bool is_steady(uint32_t code)
     return code != ASD_STATISTICS && code != ASD_GET_DISK_USAGE;
 }
 
-static void check_trailing(struct fixture *f, struct session *s)
+static void check_trailing(struct server_fixture *f, struct session *s)
 {
     (void)f;
     for (uint32_t code = ASD_RANGE; code <= ASD_SLOWNESS; code++) {
@@ -233,7 +190,7 @@ static size_t optional_bytes(uint32_t code, unsigned version)
     }
 }
 
-static void check_cut(struct fixture *f, struct session *s)
+static void check_cut(struct server_fixture *f, struct session *s)
 {
     uint64_t applies = asd_store_stats(f->base.store).applies;
 
@@ -325,7 +282,7 @@ static const struct {
     {"Slowness: no number", "0e000000 01 0000000000000000 000000000000f87f", false},
 };
 
-static void check_malformed(struct fixture *f, struct session *s)
+static void check_malformed(struct server_fixture *f, struct session *s)
 {
     uint64_t applies = asd_store_stats(f->base.store).applies;
 
@@ -397,7 +354,7 @@ static void expect_change_refused(struct session *s, struct slice key, const cha
     expect_error(s, apply_of(&check, &good), ASD_RC_UNKNOWN, text);
 }
 
-static void check_keys(struct fixture *f, struct session *s)
+static void check_keys(struct server_fixture *f, struct session *s)
 {
     struct slice longest = slice_of(large, ASD_KEY_BYTES_MAX);
     struct slice longer = slice_of(large, ASD_KEY_BYTES_MAX + 1);
@@ -432,7 +389,7 @@ static void keys_out_of_bounds_get_code_1_from_every_command_that_has_one(void *
 }
 
 /* One more than a request may have; and a reply that no frame can hold. */
-static void check_counts(struct fixture *f, struct session *s)
+static void check_counts(struct server_fixture *f, struct session *s)
 {
     enum { N = ASD_STORE_ITEMS_MAX + 1, TOO_MUCH = ASD_FRAME_BYTES_MAX / LARGE + 1 };
     struct slice *keys = mem_array(N, sizeof(*keys));
@@ -491,7 +448,7 @@ static struct asd_request read_of(uint32_t code, struct slice *key)
     return r;
 }
 
-static void check_damage(struct fixture *f, struct session *s)
+static void check_damage(struct server_fixture *f, struct session *s)
 {
     struct slice keys[] = {slice_str("s"), slice_str("l"), slice_str("d")};
     struct asd_assert same = {
@@ -520,7 +477,7 @@ static void check_damage(struct fixture *f, struct session *s)
 /* One bit of a value in a slab, and one of a record. */
 static void damage_is_told_with_its_key_by_every_command_that_meets_it(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
 
     assert_int_equal(
         crash_disk_corrupt(f->base.disk, "/asd/slabs/0000000000000000", ASD_SLAB_HEADER_BYTES + 9),
@@ -533,7 +490,7 @@ static void damage_is_told_with_its_key_by_every_command_that_meets_it(void **st
     assert_false(asd_fixture_has(&f->base, "new", "n", 1));
 }
 
-static void check_unreadable(struct fixture *f, struct session *s)
+static void check_unreadable(struct server_fixture *f, struct session *s)
 {
     struct slice l = slice_str("l");
 
@@ -547,7 +504,7 @@ static void check_unreadable(struct fixture *f, struct session *s)
 
 static void a_bad_sector_is_told_as_damage_of_its_key(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
 
     crash_disk_fail_reads(f->base.disk, "/asd/slabs/0000000000000000", ASD_SLAB_HEADER_BYTES, -EIO);
     check_versions(state, check_unreadable);
@@ -584,7 +541,7 @@ static int bad_iterate(struct asd_index *index, struct slice from, struct slice 
     return err_set(e, index_rc, "index iterate");
 }
 
-static void check_bad_index(struct fixture *f, struct session *s)
+static void check_bad_index(struct server_fixture *f, struct session *s)
 {
     (void)f;
     for (unsigned i = 0; i < READS; i++) {
@@ -601,7 +558,7 @@ static void check_bad_index(struct fixture *f, struct session *s)
 /* It names the first key asked for, a range none: 64. Or it cannot be read at all: 67. */
 static void a_damaged_index_is_told_by_every_read(void **state)
 {
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct asd_index *index = f->base.options.index;
     const struct asd_index_ops *good = index->ops;
     static struct asd_index_ops bad;
@@ -622,7 +579,7 @@ static void a_damaged_index_is_told_by_every_read(void **state)
 /* ---- full queues ---- */
 
 /* Enough of `r`, over as many connections as that takes, with the gate shut. */
-static void fill(struct fixture *f, const struct asd_request *r, struct session *sessions,
+static void fill(struct server_fixture *f, const struct asd_request *r, struct session *sessions,
                  unsigned count, unsigned first)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -637,7 +594,7 @@ static void fill(struct fixture *f, const struct asd_request *r, struct session 
 }
 
 /* What was let in ends well; then there is room again. */
-static void drain(struct fixture *f, struct session *sessions, unsigned count)
+static void drain(struct server_fixture *f, struct session *sessions, unsigned count)
 {
     block_io_open(&f->gate);
     RAW_UNTIL(f->loop, asd_server_requests(f->server) == 0);
@@ -649,7 +606,7 @@ static void drain(struct fixture *f, struct session *sessions, unsigned count)
 static void applies_beyond_what_may_wait_are_busy_and_not_executed(void **state)
 {
     enum { N = ASD_STORE_APPLIES_MAX / ASD_SERVER_REQUESTS_MAX };
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct asd_update u = set("k", large, 10);
     struct asd_update refused = set("refused", "r", 1);
     struct asd_request r = apply_of(NULL, &u);
@@ -678,23 +635,23 @@ static void applies_beyond_what_may_wait_are_busy_and_not_executed(void **state)
 static void reads_beyond_what_may_wait_are_busy(void **state)
 {
     enum { N = ASD_STORE_READS_MAX / ASD_SERVER_REQUESTS_MAX };
-    struct fixture *f = *state;
+    struct server_fixture *f = *state;
     struct slice l = slice_str("l");
     struct asd_request get = read_of(ASD_MULTI_GET2, &l);
     struct asd_request exists = read_of(ASD_MULTI_EXISTS, &l);
     struct session sessions[N];
     struct session s[2];
 
-    if (threads != 1) {
+    if (f->threads != 1) {
         return;
     }
     block_io_shut(&f->gate);
     sessions[0] = session_open(f->loop, f->port, ASD_VERSION_2);
-    for (unsigned i = 0; i < READERS; i++) {
+    for (unsigned i = 0; i < SERVER_READERS; i++) {
         send_request(&sessions[0], &get);
     }
-    RAW_UNTIL(f->loop, block_io_waiting(&f->gate) == READERS);
-    fill(f, &exists, sessions, N, READERS);
+    RAW_UNTIL(f->loop, block_io_waiting(&f->gate) == SERVER_READERS);
+    fill(f, &exists, sessions, N, SERVER_READERS);
     for (unsigned i = 0; i < 2; i++) {
         s[i] = session_open(f->loop, f->port, i == 0 ? ASD_VERSION_1 : ASD_VERSION_2);
         for (unsigned j = 0; j < READS; j++) {
@@ -712,7 +669,7 @@ static void reads_beyond_what_may_wait_are_busy(void **state)
     }
 }
 
-#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, server_teardown)
 
 int main(void)
 {
@@ -732,10 +689,7 @@ int main(void)
 
     log_set_level(LOG_NONE);
     large = asd_fixture_bytes(1, LARGE);
-    threads = 1;
-    rc = cmocka_run_group_tests_name("one loop", tests, NULL, NULL);
-    threads = THREADS;
-    rc += cmocka_run_group_tests_name("three loops", tests, NULL, NULL);
+    rc = server_run_tests(tests, sizeof(tests) / sizeof(tests[0]));
     free(large);
     return rc;
 }
