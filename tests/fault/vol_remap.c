@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "fault/vol_load.h"
+#include "lib/vol_load.h"
 #include "volumedriver/location.h"
 #include "volumedriver/map_private.h"
 #include "volumedriver/volume_private.h"

@@ -7,7 +7,7 @@
 #define TESTS_SIM_VOLUME_LINK_H
 
 #include "base/rnd.h"
-#include "fault/vol_node.h"
+#include "lib/vol_node.h"
 #include "net/addr.h"
 
 struct volume_link {

@@ -1,5 +1,5 @@
 /* A volume over a proxy over ASDs, all of them real but for the disks, in one process and on one
- * loop: the node of tests/fault (volume, map, journal on a disk that can lose power), a route to a
+ * loop: the node of tests/lib (volume, map, journal on a disk that can lose power), a route to a
  * proxy server on a unix socket, its engine, fake ASDs behind sockets, metadata in memory.
  *
  * Steps are counted: each mutating I/O of the journal, each write at an ASD, each transaction of
@@ -9,8 +9,8 @@
 
 #include <stdatomic.h>
 
-#include "fault/vol_load.h"
-#include "fault/vol_node.h"
+#include "lib/vol_load.h"
+#include "lib/vol_node.h"
 #include "proxy/server.h"
 #include "sim/proxy_world.h"
 #include "sim/volume_link.h"

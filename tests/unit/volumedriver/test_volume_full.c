@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "fault/vol_load.h"
+#include "lib/vol_load.h"
 #include "volumedriver/journal_full.h"
 #include "volumedriver/location.h"
 #include "volumedriver/volume_host.h"

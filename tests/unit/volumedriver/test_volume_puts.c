@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "fault/vol_load.h"
+#include "lib/vol_load.h"
 #include "volumedriver/volume_job.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, CLUSTER = 4096 };

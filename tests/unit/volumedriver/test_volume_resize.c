@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "fault/vol_load.h"
+#include "lib/vol_load.h"
 #include "volumedriver/volume_private.h"
 
 enum { BYTES = 8 << 20, SCO_BYTES = 1 << 20, DRAIN_MS = 24 * 3600 * 1000 };
