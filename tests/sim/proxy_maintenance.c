@@ -284,38 +284,6 @@ static void a_put_that_outlives_its_epoch_is_uploaded_again(void **state)
 
 /* ---- namespaces ---- */
 
-struct registry_wait {
-    bool done;
-    int rc;
-};
-
-static void on_registry_done(void *ctx, int rc, const struct err *e)
-{
-    struct registry_wait *wait = ctx;
-
-    (void)e;
-    wait->rc = rc;
-    wait->done = true;
-}
-
-static void delete_ns(struct world *w)
-{
-    struct registry_wait wait = {0};
-
-    registry_namespace_delete(w->registry, "ns", on_registry_done, &wait);
-    loop_fixture_run_until(&w->base, &wait.done);
-    assert_int_equal(wait.rc, 0);
-}
-
-static void make_ns(struct world *w, const char *name)
-{
-    struct registry_wait wait = {0};
-
-    registry_namespace_create(w->registry, name, "p", on_registry_done, &wait);
-    loop_fixture_run_until(&w->base, &wait.done);
-    assert_int_equal(wait.rc, 0);
-}
-
 static void a_deleted_namespace_is_wiped_when_all_osds_are_there(void **state)
 {
     struct world *w = world_new(6, 3, WORLD_PRESET(P42, 16384, "lz4"));
@@ -329,7 +297,7 @@ static void a_deleted_namespace_is_wiped_when_all_osds_are_there(void **state)
         snprintf(name, sizeof(name), "o%u", i);
         put(w, name, 5000);
     }
-    delete_ns(w);
+    world_delete_namespace(w, "ns");
     fake_asd_down(w->asds[1]);
     loop_fixture_run_ms(&w->base, 20);
     agent_run_round(agent);
@@ -357,9 +325,9 @@ static void a_namespace_that_no_registry_knows_is_wiped_but_never_one_beyond_its
 
     (void)state;
     /* its record and its metadata go, the last put lands after the wipe */
-    delete_ns(w);
+    world_delete_namespace(w, "ns");
     agent_run_round(agent);
-    make_ns(w, "other");
+    world_create_namespace(w, "other");
     osd_key_put_ns_status(&low, low_id);
     osd_key_put_ns_status(&high, low_id + 1000);
     fake_asd_put(w->asds[3], slice_buf(&low), slice_str("\001"));

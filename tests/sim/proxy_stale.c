@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "loop/run.h"
 #include "meta/ns_keys.h"
 #include "sim/proxy_world.h"
 
@@ -134,31 +135,6 @@ static void a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it(void 
 
 /* ---- another proxy deletes the namespace and makes one of the same name ---- */
 
-struct registry_wait {
-    bool done;
-    int rc;
-};
-
-static void on_registry(void *ctx, int rc, const struct err *e)
-{
-    struct registry_wait *wait = ctx;
-
-    (void)e;
-    wait->rc = rc;
-    wait->done = true;
-}
-
-static void on_registry_closed(void *ctx)
-{
-    ((struct registry_wait *)ctx)->done = true;
-}
-
-static void expect_done(struct world *w, struct registry_wait *wait)
-{
-    loop_fixture_run_until(&w->base, &wait->done);
-    assert_int_equal(wait->rc, 0);
-}
-
 /* This proxy has an old view of the registry, an old gc epoch, and old manifests. */
 struct other {
     struct registry *registry;
@@ -169,14 +145,14 @@ static struct other make_anew(struct world *w)
 {
     struct other other = {.registry = registry_new(kv_mem_open(&w->base.loop, w->store))};
     struct engine_options options = {.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS, .threads = 1};
-    struct registry_wait refreshed = {0}, deleted = {0}, created = {0};
+    bool refreshed = false, deleted = false, created = false;
 
-    registry_refresh(other.registry, on_registry, &refreshed);
-    expect_done(w, &refreshed);
-    registry_namespace_delete(other.registry, "ns", on_registry, &deleted);
-    expect_done(w, &deleted);
-    registry_namespace_create(other.registry, "ns", "p", on_registry, &created);
-    expect_done(w, &created);
+    registry_refresh(other.registry, world_registry_done, &refreshed);
+    loop_fixture_run_until(&w->base, &refreshed);
+    registry_namespace_delete(other.registry, "ns", world_registry_done, &deleted);
+    loop_fixture_run_until(&w->base, &deleted);
+    registry_namespace_create(other.registry, "ns", "p", world_registry_done, &created);
+    loop_fixture_run_until(&w->base, &created);
     other.engine = engine_new(&w->base.loop, other.registry, &options);
     assert_non_null(other.engine);
     return other;
@@ -184,12 +160,12 @@ static struct other make_anew(struct world *w)
 
 static void close_other(struct world *w, struct other *other)
 {
-    struct registry_wait engine = {0}, registry = {0};
+    bool engine = false, registry = false;
 
-    engine_close(other->engine, on_registry_closed, &engine);
-    expect_done(w, &engine);
-    registry_close(other->registry, on_registry_closed, &registry);
-    expect_done(w, &registry);
+    engine_close(other->engine, loop_set_true, &engine);
+    loop_fixture_run_until(&w->base, &engine);
+    registry_close(other->registry, loop_set_true, &registry);
+    loop_fixture_run_until(&w->base, &registry);
 }
 
 /* Through the other proxy. */
@@ -282,21 +258,21 @@ static void a_registry_that_changes_while_an_engine_ends_is_ignored(void **state
     struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
     struct engine_options options = {.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS, .threads = 1};
     struct engine *own = w->engine;
-    struct registry_wait ended = {0};
+    bool ended = false;
 
     (void)state;
     w->engine = engine_new(&w->base.loop, w->registry, &options);
     assert_int_equal(world_put(w, "o", "data", 4), 0);
     world_settle(w);
     kv_mem_set_fate(w->kv, held, NULL); /* the usage figures wait, the OSDs do not */
-    engine_close(w->engine, on_registry_closed, &ended);
+    engine_close(w->engine, loop_set_true, &ended);
     loop_fixture_run_ms(&w->base, 100);
-    assert_false(ended.done);
+    assert_false(ended);
     engine_registry_changed(w->engine);
     w->engine = own;
     kv_mem_set_fate(w->kv, NULL, NULL);
     kv_mem_run_held(w->store);
-    expect_done(w, &ended);
+    loop_fixture_run_until(&w->base, &ended);
     world_free(w);
 }
 

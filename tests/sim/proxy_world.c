@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "loop/run.h"
 #include "wire/osd_keys.h"
 
 /* ---- registry, waiting ---- */
@@ -19,20 +20,12 @@ struct wait {
     struct err err;
 };
 
-static void on_registry(void *ctx, int rc, const struct err *e)
+void world_registry_done(void *done, int rc, const struct err *e)
 {
-    struct wait *w = ctx;
-
-    w->rc = rc;
     if (rc != 0) {
-        w->err = *e;
+        fail_msg("registry: %s", e->msg);
     }
-    w->done = true;
-}
-
-static void on_closed(void *ctx)
-{
-    ((struct wait *)ctx)->done = true;
+    *(bool *)done = true;
 }
 
 static void await(struct world *world, struct wait *w)
@@ -42,6 +35,22 @@ static void await(struct world *world, struct wait *w)
         fprintf(stderr, "world: %s\n", w->err.msg);
     }
     assert_int_equal(w->rc, 0);
+}
+
+void world_create_namespace(struct world *world, const char *name)
+{
+    bool created = false;
+
+    registry_namespace_create(world->registry, name, "p", world_registry_done, &created);
+    loop_fixture_run_until(&world->base, &created);
+}
+
+void world_delete_namespace(struct world *world, const char *name)
+{
+    bool deleted = false;
+
+    registry_namespace_delete(world->registry, name, world_registry_done, &deleted);
+    loop_fixture_run_until(&world->base, &deleted);
 }
 
 uint64_t world_seed(void)
@@ -58,25 +67,23 @@ uint64_t world_seed(void)
     return seed;
 }
 
-static void add_asd(struct world *world, unsigned i, unsigned nodes)
+void world_add_asd(struct world *world, const char *long_id, const char *node_id)
 {
-    char long_id[32], node_id[32];
+    struct fake_asd *asd = fake_asd_new(&world->base.loop, long_id);
     struct registry_osd osd = {.long_id = long_id,
                                .ips = {"127.0.0.1"},
                                .ip_count = 1,
+                               .port = asd->port,
                                .node_id = node_id,
                                .datacenter = "",
                                .capacity_bytes = 1 << 30};
-    struct wait added = {0}, claimed = {0};
+    bool added = false, claimed = false;
 
-    snprintf(long_id, sizeof(long_id), "d%u", i);
-    snprintf(node_id, sizeof(node_id), "n%u", i % nodes);
-    world->asds[i] = fake_asd_new(&world->base.loop, long_id);
-    osd.port = world->asds[i]->port;
-    registry_osd_add(world->registry, &osd, on_registry, &added);
-    await(world, &added);
-    registry_osd_claim(world->registry, long_id, on_registry, &claimed);
-    await(world, &claimed);
+    world->asds[world->asd_count++] = asd;
+    registry_osd_add(world->registry, &osd, world_registry_done, &added);
+    loop_fixture_run_until(&world->base, &added);
+    registry_osd_claim(world->registry, long_id, world_registry_done, &claimed);
+    loop_fixture_run_until(&world->base, &claimed);
 }
 
 static void make_engine(struct world *world)
@@ -103,11 +110,11 @@ static void on_registry_change(void *ctx)
 static void close_engine(struct world *world)
 {
     struct engine *engine = world->engine;
-    struct wait w = {0};
+    bool closed = false;
 
     world->engine = NULL;
-    engine_close(engine, on_closed, &w);
-    await(world, &w);
+    engine_close(engine, loop_set_true, &closed);
+    loop_fixture_run_until(&world->base, &closed);
 }
 
 void world_new_engine(struct world *world)
@@ -124,7 +131,7 @@ struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json)
 struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const char *preset_json)
 {
     struct world *world = mem_zalloc(sizeof(*world));
-    struct wait init = {0}, made_preset = {0}, made_ns = {0};
+    bool init = false, made_preset = false;
     struct preset preset;
     struct err e;
 
@@ -136,22 +143,24 @@ struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const c
     world->store = kv_mem_store_new(world->seed);
     world->kv = kv_mem_open(&world->base.loop, world->store);
     world->registry = registry_new(world->kv);
-    registry_init(world->registry, on_registry, &init);
-    await(world, &init);
-    world->asd_count = asds;
+    registry_init(world->registry, world_registry_done, &init);
+    loop_fixture_run_until(&world->base, &init);
     for (unsigned i = 0; i < asds; i++) {
-        add_asd(world, i, nodes);
+        char long_id[32], node_id[32];
+
+        snprintf(long_id, sizeof(long_id), "d%u", i);
+        snprintf(node_id, sizeof(node_id), "n%u", i % nodes);
+        world_add_asd(world, long_id, node_id);
     }
     if (preset_from_text(&preset, preset_json, strlen(preset_json), &e) != 0) {
         fprintf(stderr, "%s\n", e.msg);
         abort();
     }
     preset_set_name(&preset, "p");
-    registry_preset_create(world->registry, &preset, on_registry, &made_preset);
-    await(world, &made_preset);
+    registry_preset_create(world->registry, &preset, world_registry_done, &made_preset);
+    loop_fixture_run_until(&world->base, &made_preset);
     preset_release(&preset);
-    registry_namespace_create(world->registry, "ns", "p", on_registry, &made_ns);
-    await(world, &made_ns);
+    world_create_namespace(world, "ns");
     world->ns_id = registry_view_namespace_find(registry_view(world->registry), "ns", 2)->id;
     make_engine(world);
     registry_poll(world->registry, 200, on_registry_change, world);
@@ -160,14 +169,14 @@ struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const c
 
 void world_free(struct world *world)
 {
-    struct wait w = {0};
+    bool closed = false;
 
     for (unsigned i = 0; i < world->asd_count; i++) {
         fake_asd_set_fate(world->asds[i], NULL, NULL);
     }
     close_engine(world);
-    registry_close(world->registry, on_closed, &w);
-    await(world, &w);
+    registry_close(world->registry, loop_set_true, &closed);
+    loop_fixture_run_until(&world->base, &closed);
     for (unsigned i = 0; i < world->asd_count; i++) {
         fake_asd_free(world->asds[i]);
     }

@@ -46,9 +46,16 @@ void world_new_engine(struct world *world); /* close the engine, make a fresh on
 struct fake_asd *world_asd_of(struct world *world, uint64_t osd_id);
 /* Wait until no background work is left. */
 void world_settle(struct world *world);
+void world_add_asd(struct world *world, const char *long_id, const char *node_id); /* claimed */
 void world_fill(struct world *world, uint8_t *ret_data, size_t bytes); /* half compressible */
 
+/* For calls of a registry that must succeed: sets *(bool *)done. */
+void world_registry_done(void *done, int rc, const struct err *e);
+
 /* ---- waiting calls; `name` is text ---- */
+
+void world_create_namespace(struct world *world, const char *name);
+void world_delete_namespace(struct world *world, const char *name);
 
 /* Returns the code; *ret_rc (may be NULL) gets the proxy's. */
 int world_put(struct world *world, const char *name, const void *data, size_t bytes);

@@ -380,38 +380,6 @@ static void a_commit_that_comes_after_its_epoch_fails_and_its_fragments_are_gone
 
 /* ---- namespaces ---- */
 
-struct registry_wait {
-    bool done;
-    int rc;
-};
-
-static void on_registry(void *ctx, int rc, const struct err *e)
-{
-    struct registry_wait *wait = ctx;
-
-    (void)e;
-    wait->rc = rc;
-    wait->done = true;
-}
-
-static void create_namespace(struct fixture *f, const char *name)
-{
-    struct registry_wait wait = {0};
-
-    registry_namespace_create(f->w->registry, name, "p", on_registry, &wait);
-    loop_fixture_run_until(&f->w->base, &wait.done);
-    assert_int_equal(wait.rc, 0);
-}
-
-static void delete_namespace(struct fixture *f, const char *name)
-{
-    struct registry_wait wait = {0};
-
-    registry_namespace_delete(f->w->registry, name, on_registry, &wait);
-    loop_fixture_run_until(&f->w->base, &wait.done);
-    assert_int_equal(wait.rc, 0);
-}
-
 static size_t count_metadata(struct fixture *f, uint64_t ns_id)
 {
     struct key key;
@@ -432,7 +400,7 @@ static void a_deleted_namespace_is_wiped_and_forgotten(void **state)
         snprintf(name, sizeof(name), "o%u", i);
         free(fixture_put(f, name, 3000));
     }
-    delete_namespace(f, "ns");
+    world_delete_namespace(f->w, "ns");
     fake_asd_down(f->w->asds[4]);
     fixture_agent(f, FIXTURE_GRACE_LONG_MS);
     fixture_rounds(f, 2);
@@ -475,9 +443,9 @@ static void namespaces_that_no_registry_knows_go_after_the_grace(void **state)
     struct nsm *nsm;
     struct err e;
 
-    create_namespace(f, "other");
+    world_create_namespace(f->w, "other");
     gone = registry_view_namespace_find(registry_view(f->w->registry), "other", 5)->id;
-    delete_namespace(f, "other");
+    world_delete_namespace(f->w, "other");
     fixture_agent(f, 1500);
     fixture_rounds(f, 1);
     assert_null(registry_view_namespace_by_id(registry_view(f->w->registry), gone));
@@ -503,26 +471,6 @@ static void namespaces_that_no_registry_knows_go_after_the_grace(void **state)
 
 /* ---- what the agent does not know yet ---- */
 
-static void claim_new_osd(struct fixture *f)
-{
-    struct world *w = f->w;
-    struct registry_osd osd = {.long_id = "new",
-                               .ips = {"127.0.0.1"},
-                               .ip_count = 1,
-                               .node_id = "n9",
-                               .datacenter = "",
-                               .capacity_bytes = 1 << 30};
-    struct registry_wait added = {0}, claimed = {0};
-
-    w->asds[w->asd_count] = fake_asd_new(&w->base.loop, "new");
-    osd.port = w->asds[w->asd_count++]->port;
-    registry_osd_add(w->registry, &osd, on_registry, &added);
-    loop_fixture_run_until(&w->base, &added.done);
-    registry_osd_claim(w->registry, "new", on_registry, &claimed);
-    loop_fixture_run_until(&w->base, &claimed.done);
-    assert_int_equal(claimed.rc, 0);
-}
-
 /* The agent has a registry of its own, which it read before the OSD was claimed. */
 static void fragments_on_an_osd_newer_than_the_view_are_not_forgotten(void **state)
 {
@@ -530,7 +478,7 @@ static void fragments_on_an_osd_newer_than_the_view_are_not_forgotten(void **sta
     struct world *w = f->w;
     struct registry *registry = registry_new(kv_mem_open(&w->base.loop, w->store));
     struct agent_options options = {.grace_ms = FIXTURE_GRACE_LONG_MS};
-    struct registry_wait read = {0};
+    bool read = false;
     struct agent_ns ns = {0};
     struct buf prefix = {0};
     struct engine *engine;
@@ -538,10 +486,10 @@ static void fragments_on_an_osd_newer_than_the_view_are_not_forgotten(void **sta
     bool closed = false;
     struct err e;
 
-    registry_refresh(registry, on_registry, &read);
-    loop_fixture_run_until(&w->base, &read.done);
+    registry_refresh(registry, world_registry_done, &read);
+    loop_fixture_run_until(&w->base, &read);
     engine = engine_new(&w->base.loop, registry, &(struct engine_options){.threads = 1});
-    claim_new_osd(f);
+    world_add_asd(f->w, "new", "n9");
     for (unsigned i = 0; i < 10; i++) {
         char name[8];
 

@@ -78,29 +78,13 @@ static enum kv_mem_fate stop_at_commit(void *ctx, const struct kv_txn *txn)
     return s->executed ? KV_MEM_LOST_REPLY : KV_MEM_LOST_REQUEST;
 }
 
-static void on_registry(void *ctx, int rc, const struct err *e)
-{
-    (void)e;
-    assert_int_equal(rc, 0);
-    *(bool *)ctx = true;
-}
-
-static void make_and_delete_namespace(struct fixture *f)
-{
-    bool made = false, deleted = false;
-
-    registry_namespace_create(f->w->registry, "gone", "p", on_registry, &made);
-    loop_fixture_run_until(&f->w->base, &made);
-    registry_namespace_delete(f->w->registry, "gone", on_registry, &deleted);
-    loop_fixture_run_until(&f->w->base, &deleted);
-}
-
 /* Something for every step: deleted, overwritten and live objects, orphans, a namespace. */
 static void make_work(struct fixture *f, uint8_t *live[2])
 {
     uint64_t epoch = fixture_current_epoch(f);
 
-    make_and_delete_namespace(f);
+    world_create_namespace(f->w, "gone");
+    world_delete_namespace(f->w, "gone");
     for (unsigned i = 0; i < 2; i++) {
         char name[8];
 
