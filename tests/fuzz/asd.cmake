@@ -1,7 +1,9 @@
 # Decoders of what an ASD keeps, and the framer.
 if(FUZZ)
   add_library(asd_fuzz STATIC ${CMAKE_SOURCE_DIR}/asd/record.c ${CMAKE_SOURCE_DIR}/asd/home.c
-                              ${CMAKE_SOURCE_DIR}/asd/mark.c ${CMAKE_SOURCE_DIR}/asd/scrub_record.c ${CMAKE_SOURCE_DIR}/client/loop/io.c
+                              ${CMAKE_SOURCE_DIR}/asd/mark.c
+                              ${CMAKE_SOURCE_DIR}/asd/scrub_record.c
+                              ${CMAKE_SOURCE_DIR}/client/loop/io.c
                               ${CMAKE_SOURCE_DIR}/client/loop/io_file.c
                               ${CMAKE_SOURCE_DIR}/client/net/framer.c)
   target_compile_options(asd_fuzz PUBLIC ${fuzz_flags})
