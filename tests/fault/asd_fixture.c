@@ -1,10 +1,12 @@
 #include "fault/asd_fixture.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -16,6 +18,8 @@
 #include "base/rnd.h"
 #include "lib/tempdir.h"
 #include "loop/io.h"
+#include "loop/ring.h"
+#include "loop/run.h"
 
 void asd_fixture_init(struct asd_fixture *f, bool real, uint64_t seed)
 {
@@ -98,17 +102,12 @@ int asd_fixture_open(struct asd_fixture *f, struct err *e)
     return open_parts(f, e);
 }
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 void asd_fixture_close(struct asd_fixture *f)
 {
     bool closed = false;
 
     if (f->store != NULL) {
-        asd_store_close(f->store, on_closed, &closed);
+        asd_store_close(f->store, loop_set_true, &closed);
         loop_fixture_run_until(&f->base, &closed);
         f->store = NULL;
         f->front = NULL;
@@ -133,6 +132,46 @@ void asd_fixture_release(struct asd_fixture *f)
     } else {
         tempdir_remove(f->dir);
     }
+}
+
+char *asd_fixture_log_path(const struct asd_fixture *f)
+{
+    char *db = mem_printf("%s/db", f->dir);
+    DIR *dir = opendir(db);
+    char *found = NULL;
+
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        size_t len = strlen(entry->d_name);
+        char *path = mem_printf("%s/%s", db, entry->d_name);
+        struct stat st;
+        bool is_log = len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0 &&
+                      stat(path, &st) == 0 && st.st_size > 0;
+
+        if (is_log && (found == NULL || strcmp(path, found) > 0)) {
+            free(found);
+            found = path;
+        } else {
+            free(path);
+        }
+    }
+    closedir(dir);
+    free(db);
+    assert_non_null(found);
+    return found;
+}
+
+bool asd_fixture_has_ring(struct asd_fixture *f)
+{
+    struct ring *ring;
+    bool closed = false;
+
+    if (ring_new(&f->base.loop, 8, 8, &ring) != 0) {
+        return false;
+    }
+    ring_close(ring, loop_set_true, &closed);
+    loop_fixture_run_until(&f->base, &closed);
+    return true;
 }
 
 /* ---- calls that wait ---- */

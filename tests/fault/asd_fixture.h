@@ -37,6 +37,11 @@ int asd_fixture_open(struct asd_fixture *f, struct err *e);
 void asd_fixture_close(struct asd_fixture *f);
 /* Closes, removes. */
 void asd_fixture_release(struct asd_fixture *f);
+/* RocksDB's newest log with something in it; free() it. */
+char *asd_fixture_log_path(const struct asd_fixture *f);
+
+/* Does the kernel let us have an io_uring? */
+bool asd_fixture_has_ring(struct asd_fixture *f);
 
 /* ---- calls that wait ---- */
 

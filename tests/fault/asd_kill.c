@@ -17,6 +17,7 @@
 #include "fault/asd_fixture.h"
 #include "lib/loop_fixture.h"
 #include "lib/tempdir.h"
+#include "loop/run.h"
 #include "net/asd_client.h"
 #include "unit/meta/asd_process.h"
 #include "wire/asd_reply.h"
@@ -302,6 +303,11 @@ static uint64_t length_ms(struct world *world)
     return 20 + rnd_below(&world->rnd, world->round % 8 == 7 ? 2500 : 200);
 }
 
+static bool is_idle(void *ctx)
+{
+    return ((const struct world *)ctx)->busy == 0;
+}
+
 static void one_round(struct world *world)
 {
     uint64_t ms = length_ms(world);
@@ -321,9 +327,7 @@ static void one_round(struct world *world)
     inspect_home(world);
     count_emptied(world);
     world->stop = true;
-    while (world->busy > 0) {
-        uv_run(&world->base.loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&world->base.loop, is_idle, world);
     close_client(world);
 }
 

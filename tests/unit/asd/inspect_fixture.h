@@ -19,6 +19,7 @@
 #include "asd/inspect.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
+#include "lib/flip.h"
 
 enum { LARGE = 300000, LARGE_ALIGNED = 303104, SLAB = 1 << 20 };
 
@@ -235,13 +236,8 @@ static inline char *slab_path(const struct asd_fixture *f, unsigned number)
 static inline void flip(struct asd_fixture *f, unsigned slab, off_t at)
 {
     char *path = slab_path(f, slab);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t byte;
 
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte ^= 0x40;
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    close(fd);
+    flip_in_file(path, at);
     free(path);
 }
 

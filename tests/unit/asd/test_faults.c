@@ -22,6 +22,8 @@
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
 #include "lib/fault_io.h"
+#include "lib/flip.h"
+#include "loop/run.h"
 
 #define SLAB_0 "/asd/slabs/0000000000000000"
 
@@ -497,11 +499,6 @@ static void a_log_that_cannot_be_written_ends_the_service_but_not_the_reads(void
     assert_int_equal(asd_fixture_set(&f->base, "later", "x", 1), 0);
 }
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 /* What the block layer calls a bad medium, and others; and the scrub goes on slowly. */
 static void every_error_of_a_device_tells_that_it_is_going(void **state)
 {
@@ -525,7 +522,7 @@ static void every_error_of_a_device_tells_that_it_is_going(void **state)
     loop_fixture_run_ms(&f->base.base, 50);
     assert_true(asd_scrub_stats(scrub).running);
     assert_in_range(asd_scrub_stats(scrub).keys, 1, KEYS - 1);
-    asd_scrub_close(scrub, on_closed, &closed);
+    asd_scrub_close(scrub, loop_set_true, &closed);
     loop_fixture_run_until(&f->base.base, &closed);
 }
 
@@ -577,18 +574,6 @@ static char *table_path(struct fixture *f)
     return largest;
 }
 
-static void flip(const char *path, off_t at)
-{
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    uint8_t byte;
-
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte ^= 0x40;
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    close(fd);
-}
-
 /* How many are refused; none is wrong, none is missing. */
 static unsigned count_refused(struct fixture *f)
 {
@@ -631,7 +616,7 @@ static struct asd_scrub_stats scrub_once(struct fixture *f)
         }
     }
     assert_false(stats.running);
-    asd_scrub_close(scrub, on_closed, &closed);
+    asd_scrub_close(scrub, loop_set_true, &closed);
     loop_fixture_run_until(&f->base.base, &closed);
     return stats;
 }
@@ -650,7 +635,7 @@ static void a_damaged_table_is_an_error_for_its_keys_and_the_scrub_goes_on_behin
     put_indexed(f);
     path = table_path(f);
     assert_int_equal(stat(path, &st), 0);
-    flip(path, st.st_size / 2);
+    flip_in_file(path, st.st_size / 2);
     assert_int_equal(asd_fixture_open(&f->base, &e), 0);
     refused = count_refused(f);
     assert_true(refused > 0 && refused < 100); /* the keys of one block */
@@ -681,7 +666,7 @@ static void damage_anywhere_in_a_table_is_never_a_wrong_or_missing_value(void **
         off_t at = i % 2 == 0 ? st.st_size * i / PLACES : st.st_size - 1 - (PLACES - i) * 700;
         struct err e;
 
-        flip(path, at);
+        flip_in_file(path, at);
         if (asd_fixture_open(&f->base, &e) == 0) {
             opened++;
             count_refused(f);
@@ -692,7 +677,7 @@ static void damage_anywhere_in_a_table_is_never_a_wrong_or_missing_value(void **
         if (stat(path, &st) != 0) {
             break; /* it was put into another table */
         }
-        flip(path, at);
+        flip_in_file(path, at);
     }
     assert_true(opened > 0);
     free(path);

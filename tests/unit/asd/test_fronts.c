@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
 #include "lib/block_io.h"
+#include "loop/run.h"
 
 enum { LARGE = 100000, READ_THREADS = 2 };
 
@@ -53,14 +54,9 @@ static int setup(void **state)
     return 0;
 }
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void close_front(struct fixture *f)
 {
-    asd_front_close(f->front, on_closed, &f->closed);
+    asd_front_close(f->front, loop_set_true, &f->closed);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_true(f->closed);
     f->front = NULL;
@@ -280,7 +276,7 @@ static void a_front_that_closes_waits_for_its_running_apply(void **state)
     assert_int_equal(submit(f->front, &p, "k", LARGE), 0);
     turn(f);
     block_io_wait(&f->block);
-    asd_front_close(f->front, on_closed, &f->closed);
+    asd_front_close(f->front, loop_set_true, &f->closed);
     for (unsigned i = 0; i < 100; i++) {
         turn(f);
     }
@@ -325,14 +321,12 @@ static void writer_main(void *arg)
         for (unsigned i = 0; i < AT_ONCE; i++) {
             uv_thread_t self = uv_thread_self();
 
-            while (!puts[i].done) {
-                uv_run(&w->loop, UV_RUN_ONCE);
-            }
+            loop_run_until(&w->loop, &puts[i].done);
             w->ok = w->ok && puts[i].rc == 0 && uv_thread_equal(&puts[i].thread, &self);
             writer_get(w, keys[i], bytes + round);
         }
     }
-    asd_front_close(w->front, on_closed, &closed);
+    asd_front_close(w->front, loop_set_true, &closed);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     w->ok = w->ok && closed && uv_loop_close(&w->loop) == 0;
 }
@@ -357,8 +351,8 @@ static void writer_get(struct writer *w, const char *key, size_t bytes)
     struct get g = {0};
 
     w->ok = w->ok && asd_store_get(w->front, &g.get, &k, 1, NULL, on_get) == 0;
-    while (w->ok && !g.done) {
-        uv_run(&w->loop, UV_RUN_ONCE);
+    if (w->ok) {
+        loop_run_until(&w->loop, &g.done);
     }
     w->ok = w->ok && g.rc == 0 && g.get.values[0].rc == 0 &&
             slice_eq(slice_of(g.get.values[0].data, g.get.values[0].bytes), slice_of(large, bytes));

@@ -1,5 +1,4 @@
 /* The offline check: damage to the index and its log is found. RocksDB and real files. */
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -177,37 +176,9 @@ static void a_damaged_identity_is_found_and_the_rest_looked_at(void **state)
 
 /* ---- the log of the index ---- */
 
-/* The newest log with something in it. free() it. */
-static char *log_path(const struct asd_fixture *f)
-{
-    char *db = mem_printf("%s/db", f->dir);
-    DIR *dir = opendir(db);
-    char *found = NULL;
-
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        size_t len = strlen(entry->d_name);
-        char *path = mem_printf("%s/%s", db, entry->d_name);
-        struct stat st;
-        bool is_log = len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0 &&
-                      stat(path, &st) == 0 && st.st_size > 0;
-
-        if (is_log && (found == NULL || strcmp(path, found) > 0)) {
-            free(found);
-            found = path;
-        } else {
-            free(path);
-        }
-    }
-    closedir(dir);
-    free(db);
-    assert_non_null(found);
-    return found;
-}
-
 static void cut_log(const struct asd_fixture *f, off_t bytes)
 {
-    char *path = log_path(f);
+    char *path = asd_fixture_log_path(f);
     struct stat st;
 
     assert_int_equal(stat(path, &st), 0);

@@ -1,6 +1,5 @@
 /* The log of the index after damage and after power loss: what was acknowledged is there, or the
  * store refuses to open and says so. RocksDB and real files. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -67,35 +66,6 @@ static int teardown(void **state)
 }
 
 /* ---- files ---- */
-
-/* The newest log with something in it. free() it. */
-static char *log_path(const struct asd_fixture *f)
-{
-    char *db = mem_printf("%s/db", f->dir);
-    DIR *dir = opendir(db);
-    char *found = NULL;
-
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        size_t len = strlen(entry->d_name);
-        struct stat st;
-        char *path = mem_printf("%s/%s", db, entry->d_name);
-
-        if (len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0 && stat(path, &st) == 0 &&
-            st.st_size > 0) {
-            if (found == NULL || strcmp(path, found) > 0) {
-                free(found);
-                found = path;
-                continue;
-            }
-        }
-        free(path);
-    }
-    closedir(dir);
-    free(db);
-    assert_non_null(found);
-    return found;
-}
 
 static off_t size_of(const char *path)
 {
@@ -178,7 +148,7 @@ static void expect_opens(struct asd_fixture *f, unsigned count)
 static void flipped_bytes_with_acknowledged_commits_behind_are_refused_everywhere(void **state)
 {
     struct asd_fixture *f = *state;
-    char *log = log_path(f);
+    char *log = asd_fixture_log_path(f);
     off_t size = size_of(log);
 
     for (off_t at = size / 20; at < size; at += size / 10) {
@@ -193,7 +163,7 @@ static void flipped_bytes_with_acknowledged_commits_behind_are_refused_everywher
 static void damage_is_refused_without_a_mark_by_the_commits_behind_it(void **state)
 {
     struct asd_fixture *f = *state;
-    char *log = log_path(f);
+    char *log = asd_fixture_log_path(f);
 
     mark_set(f, 0);
     flip(log, size_of(log) / 2, 3);
@@ -204,7 +174,7 @@ static void damage_is_refused_without_a_mark_by_the_commits_behind_it(void **sta
 static void damage_to_the_last_acknowledged_commit_is_refused(void **state)
 {
     struct asd_fixture *f = *state;
-    char *log = log_path(f);
+    char *log = asd_fixture_log_path(f);
 
     flip(log, size_of(log) - 10, 3);
     expect_refused(f);
@@ -214,7 +184,7 @@ static void damage_to_the_last_acknowledged_commit_is_refused(void **state)
 static void a_log_cut_anywhere_before_its_acknowledged_end_is_refused(void **state)
 {
     struct asd_fixture *f = *state;
-    char *log = log_path(f);
+    char *log = asd_fixture_log_path(f);
     off_t size = size_of(log);
 
     cut(log, size - 1);
@@ -232,7 +202,7 @@ static void a_log_that_is_gone_is_refused(void **state)
     assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0); /* the old log becomes a table */
     commit(f, 0, 1);
     asd_fixture_close(f);
-    log = log_path(f);
+    log = asd_fixture_log_path(f);
     assert_int_equal(unlink(log), 0);
     expect_refused(f);
     free(log);
@@ -244,7 +214,7 @@ static void a_tail_of_garbage_is_left_behind(void **state)
 {
     static const uint8_t zeros[5000];
     struct asd_fixture *f = *state;
-    char *log = log_path(f);
+    char *log = asd_fixture_log_path(f);
 
     append(log, value, 1000);
     expect_opens(f, COMMITS);
@@ -254,7 +224,7 @@ static void a_tail_of_garbage_is_left_behind(void **state)
     assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
     commit(f, 0, 1);
     asd_fixture_close(f);
-    log = log_path(f);
+    log = asd_fixture_log_path(f);
     append(log, zeros, sizeof(zeros));
     expect_opens(f, COMMITS);
     free(log);
@@ -270,14 +240,14 @@ static void a_torn_commit_that_was_not_acknowledged_is_left_out(void **state)
     assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
     commit(f, 0, 1);
     asd_fixture_close(f);
-    log = log_path(f);
+    log = asd_fixture_log_path(f);
     before = size_of(log);
     free(log);
     assert_int_equal(asd_fixture_open(f, &(struct err){0}), 0);
     commit(f, 0, 1);
     commit(f, COMMITS, COMMITS + 1);
     asd_fixture_close(f);
-    log = log_path(f);
+    log = asd_fixture_log_path(f);
 
     mark_set(f, COMMITS + 2);
     flip(log, size_of(log) - 100, 50); /* its bytes never arrived */
@@ -286,7 +256,7 @@ static void a_torn_commit_that_was_not_acknowledged_is_left_out(void **state)
     asd_fixture_close(f);
     free(log);
 
-    log = log_path(f);
+    log = asd_fixture_log_path(f);
     assert_true(size_of(log) < 2 * before);
     mark_set(f, COMMITS + 2);
     cut(log, size_of(log) - 100);
@@ -344,7 +314,7 @@ static bool holds(const struct asd_fixture *f, const char *name, const uint8_t *
 
 static void tear_last_record(struct asd_fixture *f)
 {
-    char *log = log_path(f);
+    char *log = asd_fixture_log_path(f);
 
     asd_fixture_close(f);
     cut(log, size_of(log) - 20);

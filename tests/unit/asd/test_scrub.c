@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
+#include "loop/run.h"
 
 enum { LARGE = 70000, LARGE_PLACE = 73728, FAST = 1 << 30 };
 
@@ -59,17 +60,12 @@ static void start(struct fixture *f)
     assert_int_equal(asd_scrub_new(f->base.store, &f->settings, &f->scrub, &e), 0);
 }
 
-static void on_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
 static void stop(struct fixture *f)
 {
     bool closed = false;
 
     if (f->scrub != NULL) {
-        asd_scrub_close(f->scrub, on_closed, &closed);
+        asd_scrub_close(f->scrub, loop_set_true, &closed);
         loop_fixture_run_until(&f->base.base, &closed);
         f->scrub = NULL;
     }

@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
-#include "loop/ring.h"
 
 enum { LARGE = 40000 };
 
@@ -429,30 +428,12 @@ static void reads_in_a_storm_of_overwrites_never_see_a_hole(void **state)
     storm_rage(*state, LARGE, 0);
 }
 
-static void on_ring_closed(void *ctx)
-{
-    *(bool *)ctx = true;
-}
-
-static bool has_ring(struct loop_fixture *f)
-{
-    struct ring *ring;
-    bool closed = false;
-
-    if (ring_new(&f->loop, 8, 8, &ring) != 0) {
-        return false;
-    }
-    ring_close(ring, on_ring_closed, &closed);
-    loop_fixture_run_until(f, &closed);
-    return true;
-}
-
 /* Values so large are written past the page cache: who is the first to read one waits for the
  * disk. */
 static void reads_by_the_ring_in_that_storm_never_see_a_hole(void **state)
 {
     struct fixture *f = *state;
-    bool ring = has_ring(&f->base.base);
+    bool ring = asd_fixture_has_ring(&f->base);
 
     storm_rage(f, 3 * ASD_SPACE_DIRECT_BYTES_MIN / 2, 5);
     assert_true(!ring || asd_store_stats(f->base.store).reads_hot > STORM_READS / 4);
