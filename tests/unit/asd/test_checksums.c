@@ -119,22 +119,31 @@ static void others_of_the_batch_are_not_touched(void **state)
 {
     struct server_fixture *f = *state;
     struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
-    struct asd_update bad = update_of("bad", LARGE, checksum_crc32c(1));
-    struct asd_update good = set("good", large, LARGE);
-    struct asd_request requests[] = {apply_of(NULL, &good), apply_of(NULL, &bad)};
-    unsigned refused = 0;
+    struct asd_update updates[] = {set("first", large, LARGE), set("good", large, LARGE),
+                                   update_of("bad", LARGE, checksum_crc32c(1)),
+                                   set("late", large, LARGE)};
+    uint64_t batches;
 
-    send_request(&s, &requests[0]);
-    send_request(&s, &requests[1]);
-    for (unsigned i = 0; i < 2; i++) {
+    block_io_shut(&f->gate);
+    for (unsigned i = 0; i < 4; i++) { /* while the first one is held up, the others gather */
+        struct asd_request r = apply_of(NULL, &updates[i]);
+
+        send_request(&s, &r);
+        RAW_UNTIL(f->loop, asd_server_requests(f->server) == i + 1);
+        RAW_UNTIL(f->loop, block_io_waiting(&f->gate) == 1);
+    }
+    batches = asd_store_stats(f->base.store).batches;
+    block_io_open(&f->gate);
+    for (unsigned i = 0; i < 4; i++) {
         struct answer a = recv_answer(&s);
 
-        assert_int_equal(a.rc, a.id == 2 ? ASD_RC_CORRUPT : 0);
-        refused += a.rc != 0;
+        assert_int_equal(a.rc, a.id == 3 ? ASD_RC_CORRUPT : 0);
         buf_release(&a.bytes);
     }
-    assert_int_equal(refused, 1);
+    assert_int_equal(asd_store_stats(f->base.store).batches, batches + 2);
     assert_true(asd_fixture_has(&f->base, "good", large, LARGE));
+    assert_false(asd_fixture_has(&f->base, "bad", large, LARGE));
+    assert_true(asd_fixture_has(&f->base, "late", large, LARGE));
     close(s.fd);
 }
 
