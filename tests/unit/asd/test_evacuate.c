@@ -29,6 +29,31 @@ static void slabs_of_which_little_is_left_are_emptied_and_unlinked(void **state)
     check_three_emptied(f);
 }
 
+static void a_value_keeps_what_its_client_said_of_it(void **state)
+{
+    struct asd_fixture *f = *state;
+    uint8_t *data = asd_fixture_bytes(1, LARGE);
+    struct asd_update update = {.key = slice_str("k011"),
+                                .value = slice_of(data, LARGE),
+                                .checksum = checksum_crc32c(0x12345678),
+                                .assertable = true};
+    struct asd_apply what = {.updates = &update, .update_count = 1};
+    struct asd_value_record moved;
+
+    fill(f, 0, PER_SLAB - 1);
+    assert_int_equal(asd_fixture_apply(f, &what, NULL), 0);
+    fill(f, PER_SLAB, 1);
+    thin(f, 0, 1);
+    assert_int_equal(place_of(f, "k011").record.slab, 0);
+    evacuate(f);
+    moved = place_of(f, "k011").record;
+    assert_int_equal(moved.slab, 1);
+    assert_true(moved.assertable);
+    assert_true(checksum_eq(&moved.checksum, &update.checksum));
+    assert_true(has_seeded(f, "k011", 1, LARGE));
+    free(data);
+}
+
 static void a_slab_of_which_more_is_left_stays(void **state)
 {
     struct asd_fixture *f = *state;
@@ -450,6 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         REAL(slabs_of_which_little_is_left_are_emptied_and_unlinked),
+        REAL(a_value_keeps_what_its_client_said_of_it),
         REAL(a_slab_of_which_more_is_left_stays),
         REAL(without_names_all_values_are_looked_at),
         REAL(what_becomes_sparse_is_emptied_at_the_next_start),
