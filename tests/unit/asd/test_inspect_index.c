@@ -212,6 +212,7 @@ static void a_log_that_power_loss_cut_is_settled_by_the_start(void **state)
     expect(f, true, ASD_FINDING_SETTLED, NULL, "slab 1 is a file that no record names: it is put");
     assert_int_equal(asd_fixture_open(f, &e), 0);
     asd_fixture_close(f);
+    expect_clean(f, true);
     free(mark);
 }
 
