@@ -6,11 +6,13 @@
 The programs come from $ALBA_BIN (CMake sets it). Every process that is started here is
 ended here, by the pid it was started with.
 """
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,6 +53,61 @@ def wait_for(what, condition, seconds=30):
             return value
         time.sleep(0.05)
     raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+def connect(where):
+    """To a (host, port) or the path of a unix socket."""
+    if isinstance(where, tuple):
+        return socket.create_connection(where, timeout=10)
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(10)
+    s.connect(str(where))
+    return s
+
+
+def talk(where, messages):
+    """Sends each on its own connection, stays a while on all of them, then hangs up."""
+    idle = []
+    for data in messages:
+        s = connect(where)
+        try:
+            s.sendall(data)
+        except OSError:
+            pass
+        idle.append(s)
+    for s in idle:
+        s.close()
+
+
+def thread_states(pid):
+    """The letters of proc(5); none when the process has gone."""
+    found = set()
+    for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            found.add(stat.read_text().rsplit(")", 1)[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended meanwhile
+    return found
+
+
+def is_gone(pid):
+    """Or a zombie: its parent may be the one that hangs."""
+    return thread_states(pid) <= {"Z", "X"}
+
+
+@contextlib.contextmanager
+def frozen(*pids):
+    """Meanwhile they do nothing: SIGSTOP returns before their threads stand still."""
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            wait_for(f"{pid} to stand still", lambda: thread_states(pid) == {"T"})
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # a test may have it killed
+                os.kill(pid, signal.SIGCONT)
 
 
 class Deployment:

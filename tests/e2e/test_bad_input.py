@@ -3,10 +3,9 @@ import json
 import os
 import pathlib
 import random
-import socket
 import subprocess
 
-from harness import BIN, Deployment, random_file, refused, wait_for
+from harness import BIN, Deployment, random_file, refused, talk, wait_for
 
 rng = random.Random(20)
 
@@ -149,35 +148,18 @@ def usage(pid):
     return len(os.listdir(f"/proc/{pid}/fd")), kib
 
 
-def connect(where):
-    if isinstance(where, tuple):
-        return socket.create_connection(where, timeout=10)
-    s = socket.socket(socket.AF_UNIX)
-    s.settimeout(10)
-    s.connect(str(where))
-    return s
-
-
 def throw(where, rounds):
     """Garbage, half messages and silence."""
     for _ in range(rounds):
-        idle = []
-        for data in (b"GET / HTTP/1.0\r\n\r\n", rng.randbytes(70000), b"aLbA", b"", b"POST /x",
-                     b"POST / HTTP/1.1\r\nContent-Length: 99999999999999\r\n\r\n",
-                     b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
-                     b"aLbA\x01\0\0\0\0" + b"\xff\xff\xff\x7f" * 4,
-                     b"aLbA\x02\0\0\0\0" + b"\x10\0\0\0\0\0",
-                     bytes.fromhex("1bde794401000000") + b"\xff\xff\xff\xff" * 3,
-                     bytes.fromhex("1bda794401000000") + b"\xff\xff\xff\xff" * 3,
-                     bytes.fromhex("1bda794401000000") + b"\x08\0\0\0\x05"):
-            s = connect(where)
-            try:
-                s.sendall(data)
-            except OSError:
-                pass
-            idle.append(s)
-        for s in idle:
-            s.close()
+        talk(where, (
+            b"GET / HTTP/1.0\r\n\r\n", rng.randbytes(70000), b"aLbA", b"", b"POST /x",
+            b"POST / HTTP/1.1\r\nContent-Length: 99999999999999\r\n\r\n",
+            b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
+            b"aLbA\x01\0\0\0\0" + b"\xff\xff\xff\x7f" * 4,
+            b"aLbA\x02\0\0\0\0" + b"\x10\0\0\0\0\0",
+            bytes.fromhex("1bde794401000000") + b"\xff\xff\xff\xff" * 3,
+            bytes.fromhex("1bda794401000000") + b"\xff\xff\xff\xff" * 3,
+            bytes.fromhex("1bda794401000000") + b"\x08\0\0\0\x05"))
 
 
 def places(d):

@@ -1,10 +1,8 @@
 """The metadata ASD is gone, or hangs: every verb ends with one line that names its address, in
 bounded time; when it is back everything works and what was stored is there."""
-import os
-import signal
 import time
 
-from harness import Deployment, Failed, random_file, wait_for
+from harness import Deployment, Failed, frozen, random_file, wait_for
 
 BOUND_S = 100  # the deadline of a put is 60 s, the CLI's is above it
 
@@ -62,12 +60,8 @@ with Deployment() as d:
     verbs(d)
     d.start("meta")
     works_again(d, "after it was gone")
-    pid = d.daemon("meta")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(d.daemon("meta")["pid"]):
         verbs(d)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     try:  # a delete whose outcome was in doubt may have happened
         d.alba("upload-object", "ns", d.root / "in", "kept")
         print("the delete that was in doubt had happened")

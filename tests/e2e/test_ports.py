@@ -1,13 +1,13 @@
 """The ports of a deployment are its own while `alba up` runs, also while a daemon is down; a port
 that somebody else took between two runs is replaced, aloud. After a kill -9 of `alba up` the next
 one waits for the daemons that the first left behind, and takes over their ports."""
+import contextlib
 import errno
-import os
 import signal
 import socket
 import subprocess
 
-from harness import BIN, Deployment, wait_for
+from harness import BIN, Deployment, frozen, is_gone, wait_for
 
 
 def port_of(d, name):
@@ -50,43 +50,31 @@ def said(d):
     return (d.root / "up.log").read_text()
 
 
+@contextlib.contextmanager
 def left_behind(d, *names):
-    """The supervisor is killed while these daemons can do nothing. Returns their pids."""
+    """The supervisor is killed, and these daemons can do nothing meanwhile. Gives their pids."""
     pids = [d.daemon(name)["pid"] for name in names]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    d.process.kill()
-    d.process.wait()
-    return pids
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    with frozen(*pids):
+        d.process.kill()
+        d.process.wait()
+        yield pids
 
 
 def test_next_run_waits_for_the_daemons_of_one_that_was_killed(d):
     d.alba("vdisk-create", "disk", "1GiB")
     before = {x["name"]: (x["address"], x["http"]) for x in d.info()["daemons"] if "address" in x}
     uris = d.info()["nbd_uri"], d.info()["proxy_port"]
-    pids = left_behind(d, "volumedriver", "proxy", "asd2")
-    try:
+    with left_behind(d, "volumedriver", "proxy", "asd2") as pids:
         command = [BIN / "alba", "up", f"--dir={d.dir}"]
         with open(d.root / "up.log", "ab") as log:
             first = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for("alba up to say that it waits", lambda: f"asd2 (pid {pids[2]})" in said(d))
         first.send_signal(signal.SIGINT)
         assert first.wait(30) == 2, "Ctrl-C does not end the wait"
-        assert all(alive(pid) for pid in pids)
+        assert not any(is_gone(pid) for pid in pids)
         with open(d.root / "up.log", "ab") as log:
             d.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_for("the next one to wait", lambda: said(d).count("waiting for the daemons") == 2)
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
     def ready():
         info = d.info()
@@ -100,13 +88,9 @@ def test_next_run_waits_for_the_daemons_of_one_that_was_killed(d):
 
 
 def test_daemon_left_behind_that_does_not_end_is_killed(d):
-    (pid,) = left_behind(d, "asd3")
-    try:
+    with left_behind(d, "asd3") as (pid,):
         d.up()
-    finally:
-        if alive(pid):
-            os.kill(pid, signal.SIGCONT)
-    assert not alive(pid) and f"30 s: asd3 (pid {pid})" in said(d)
+        assert is_gone(pid) and f"30 s: asd3 (pid {pid})" in said(d)
     d.alba("download-object", "ns", "held", d.root / "again")
     assert (d.root / "again").read_bytes() == open(__file__, "rb").read()
 

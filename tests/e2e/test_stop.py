@@ -10,20 +10,11 @@ import threading
 import time
 
 import nbd_client as nbd
-from harness import Deployment, random_file, wait_for
+from harness import Deployment, frozen, is_gone, random_file, wait_for
 
 BOUND_S = 15
 DRAIN_BOUND_S = 22  # puts under way have 14 s
 BLOCK = 65536
-
-
-def is_gone(pid):
-    """Or a zombie: its parent may be the one that hangs."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def stop_one(d, name, bound_s=BOUND_S):
@@ -43,17 +34,14 @@ def open_volume_with_hung_metadata(d):
     d.alba("vdisk-create", "busy", "64MiB")
     c = nbd.Client(d.nbd_socket, "busy")
     blocks = [random.Random(i).randbytes(BLOCK) for i in range(64)]
-    pid = d.daemon("meta")["pid"]
-    for i, block in enumerate(blocks):
-        if i == 32:
-            c.flush()
-            os.kill(pid, signal.SIGSTOP)
-        c.write(i * BLOCK, block)
-    time.sleep(6)  # puts are under way
-    try:
+    for i in range(32):
+        c.write(i * BLOCK, blocks[i])
+    c.flush()
+    with frozen(d.daemon("meta")["pid"]):
+        for i in range(32, 64):
+            c.write(i * BLOCK, blocks[i])
+        time.sleep(6)  # puts are under way
         stop_one(d, "volumedriver", DRAIN_BOUND_S)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     d.start("volumedriver")
     d.wait_volumes(60)
     c = nbd.Client(d.nbd_socket, "busy")
@@ -64,14 +52,10 @@ def open_volume_with_hung_metadata(d):
 
 def with_hung_metadata(d):
     """Long enough hung that every daemon has a call at work."""
-    pid = d.daemon("meta")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(6)
-    try:
+    with frozen(d.daemon("meta")["pid"]):
+        time.sleep(6)
         for name in ("maintenance", "proxy", "asd0"):
             stop_one(d, name)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     for name in ("asd0", "proxy", "maintenance"):
         d.start(name)
 
@@ -80,17 +64,13 @@ def started_without_metadata(d):
     """They wait for it, and can be stopped while they do."""
     for name in ("volumedriver", "maintenance", "proxy"):
         d.hold(name)
-    pid = d.daemon("meta")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(d.daemon("meta")["pid"]):
         for name in ("proxy", "maintenance", "volumedriver"):
             d.start(name)
         time.sleep(3)
         for name in ("proxy", "maintenance", "volumedriver"):
             assert d.daemon(name)["restarts"] == 0, f"{name} gave up"
             stop_one(d, name)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     for name in ("proxy", "maintenance", "volumedriver"):
         d.start(name)
     d.wait_volumes()
@@ -98,17 +78,14 @@ def started_without_metadata(d):
 
 def second_signal(d):
     """A daemon that drains exits at once on the second SIGTERM, with 128 + its number."""
-    meta, agent = d.daemon("meta")["pid"], d.daemon("maintenance")["pid"]
-    os.kill(meta, signal.SIGSTOP)
-    try:
+    agent = d.daemon("maintenance")["pid"]
+    with frozen(d.daemon("meta")["pid"]):
         time.sleep(6)
         os.kill(agent, signal.SIGTERM)
         time.sleep(0.3)
         if not is_gone(agent):  # it may have had nothing to wait for
             os.kill(agent, signal.SIGTERM)
         wait_for("the agent to be gone", lambda: is_gone(agent), BOUND_S)
-    finally:
-        os.kill(meta, signal.SIGCONT)
     d.wait_running("maintenance", agent)
 
 

@@ -5,14 +5,13 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import struct
 import subprocess
 import urllib.parse
 
 import nbd_client as nbd
-from harness import BIN, Deployment, refused, wait_for
+from harness import BIN, Deployment, frozen, refused, talk, wait_for
 
 MIB = 1 << 20
 BLOCK = 65536
@@ -127,30 +126,6 @@ def too_few_osds(d):
     verify(d)
 
 
-def talk(connect, messages):
-    """Sends each on its own connection, stays a while on all of them, then hangs up."""
-    idle = []
-    for data in messages:
-        s = connect()
-        s.settimeout(10)
-        try:
-            s.sendall(data)
-        except OSError:
-            pass
-        idle.append(s)
-    for s in idle:
-        s.close()
-
-
-def unix(path):
-    def connect():
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        s.connect(str(path))
-        return s
-
-    return connect
-
-
 def ports(d):
     pid = d.daemon("volumedriver")["pid"]
     config = json.loads((d.dir / "etc/volumedriver.json").read_text())
@@ -171,10 +146,10 @@ def ports(d):
             b"GET /" + b"x" * 100000, b"DELETE /volumes/" + b"%00" * 1000 + b" HTTP/1.1\r\n\r\n",
             b"POST /volumes HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n\xff\xff\xff\xff",
             b"POST /volumes HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
-    talk(lambda: socket.create_connection(("127.0.0.1", config["nbd_port"])), nbd_talk)
-    talk(unix(d.nbd_socket), nbd_talk)
-    talk(unix(config["socket"]), http)
-    talk(lambda: socket.create_connection(("127.0.0.1", config["http_port"])), http)
+    talk(("127.0.0.1", config["nbd_port"]), nbd_talk)
+    talk(d.nbd_socket, nbd_talk)
+    talk(config["socket"], http)
+    talk(("127.0.0.1", config["http_port"]), http)
     verify(d)
     assert d.daemon("volumedriver")["pid"] == pid, "it died of garbage"
     assert [v["name"] for v in d.alba("vdisk-list")] == ["kept"]
@@ -281,9 +256,7 @@ def foreign_journals(d):
 
 def no_metadata(d):
     """At the start: clients wait, and are told. Later: reads and writes go on."""
-    pid = d.daemon("meta")["pid"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(d.daemon("meta")["pid"]):
         write_blocks(d, range(8))
         c = nbd.Client(d.nbd_socket, "kept", timeout=60)
         assert c.read(0, BLOCK) == content(0)
@@ -292,8 +265,6 @@ def no_metadata(d):
         d.start("volumedriver")
         shake = wait_for("the driver to listen", lambda: greeted(d))
         refused(lambda: d.alba("vdisk-list"), "starting")
-    finally:
-        os.kill(pid, signal.SIGCONT)
     shake.socket.settimeout(60)
     shake.option(nbd.OPT_GO, struct.pack(">I", 4) + b"kept" + b"\0\0")
     shake.close()

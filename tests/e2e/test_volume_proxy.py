@@ -5,7 +5,6 @@ seed is printed."""
 import json
 import os
 import random
-import signal
 import struct
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import threading
 import time
 
 import nbd_client as nbd
-from harness import BIN, Deployment, need, wait_for
+from harness import BIN, Deployment, frozen, need, wait_for
 
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
 MIB = 1 << 20
@@ -57,14 +56,6 @@ def fio(d, seconds):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def freeze(pid, seconds):
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        time.sleep(seconds)
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def killed_and_stopped_under_load(d):
     load = fio(d, 45)
     end = time.monotonic() + 40
@@ -75,7 +66,8 @@ def killed_and_stopped_under_load(d):
             d.kill_and_wait("proxy")
             kills += 1
         else:
-            freeze(d.daemon("proxy")["pid"], rng.uniform(0.5, 12))
+            with frozen(d.daemon("proxy")["pid"]):
+                time.sleep(rng.uniform(0.5, 12))
             stops += 1
     said = load.communicate(timeout=240)[0]
     assert load.returncode == 0, said
@@ -140,29 +132,24 @@ def one_of_two(d):
         d.wait_volumes(60)
         c = nbd.Client(d.nbd_socket, "disk", timeout=90)
         for pid in (d.daemon("proxy")["pid"], second.pid):
-            os.kill(pid, signal.SIGSTOP)
-            for i in range(4, 12):
-                check(c, i)
-            c.write(80 * MIB, str(pid).encode() * 512 + bytes(BLOCK))
-            c.flush()
-            uploaded(d, "disk")
-            assert d.alba("vdisk-info", "disk")["backend"] == "well"
-            os.kill(pid, signal.SIGCONT)
+            with frozen(pid):
+                for i in range(4, 12):
+                    check(c, i)
+                c.write(80 * MIB, str(pid).encode() * 512 + bytes(BLOCK))
+                c.flush()
+                uploaded(d, "disk")
+                assert d.alba("vdisk-info", "disk")["backend"] == "well"
         assert d.statistics("disk")["errors"] == 0
         c.disconnect()
     finally:
-        os.kill(second.pid, signal.SIGCONT)
         second.kill()
         second.wait()
-        os.kill(d.daemon("proxy")["pid"], signal.SIGCONT)
 
 
 def early_clients(d):
     """Clients that come while volumes cannot be opened yet wait, instead of being refused."""
     d.hold("volumedriver", "--kill")
-    proxy = d.daemon("proxy")["pid"]
-    os.kill(proxy, signal.SIGSTOP)
-    try:
+    with frozen(d.daemon("proxy")["pid"]):
         d.start("volumedriver")
 
         def connected():
@@ -184,8 +171,6 @@ def early_clients(d):
             assert "nothing" in str(e), e
         time.sleep(1)
         assert not clients and all(t.is_alive() for t in threads)
-    finally:
-        os.kill(proxy, signal.SIGCONT)
     for t in threads:
         t.join(90)
     assert len(clients) == 4, f"{len(clients)} of 4 clients got their disk"
