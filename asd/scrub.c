@@ -366,6 +366,7 @@ void asd_scrub_close(struct asd_scrub *s, asd_scrub_close_cb cb, void *ctx)
 {
     CHECK(!s->closing);
     s->closing = true;
+    atomic_store(&s->bite.stop, true);
     s->close_cb = cb;
     s->close_ctx = ctx;
     if (!s->now.running) {

@@ -1,4 +1,4 @@
-/* A piece of a pass, in a thread: the next keys, then the value of each.
+/* A piece of a pass, in a thread: the next keys, then the value of each, until told to stop.
  *
  * Keys are listed first and looked up again one by one, so a value that is deleted or overwritten
  * meanwhile is left out or read as it is now. Where the index itself cannot be read, that is one
@@ -111,9 +111,11 @@ static bool stop_at_once(void *ctx, struct slice key, struct slice value)
 
 static int can_list(void *ctx, struct slice from)
 {
+    const struct asd_scrub_bite *bite = ctx;
     struct err e;
 
-    return list_from(ctx, from, stop_at_once, NULL, &e);
+    return atomic_load(&bite->stop) ? ERR_CANCELED
+                                    : list_from(bite->store, from, stop_at_once, NULL, &e);
 }
 
 /* Nothing can be listed from `at` on, for `list_rc`: if that is damage, the pass goes on behind it.
@@ -129,7 +131,10 @@ static int skip_damage(struct asd_scrub_bite *bite, struct buf *at, int list_rc,
     if (list_rc != ERR_CORRUPT && (list_rc != -EIO || !bite->insist)) {
         return list_rc;
     }
-    rc = asd_scrub_skip(at, can_list, store);
+    rc = asd_scrub_skip(at, can_list, bite);
+    if (rc == ERR_CANCELED) {
+        return 0; /* the next start begins there */
+    }
     if (rc == ERR_NOT_FOUND && list_rc == -EIO) {
         return list_rc; /* the device as a whole */
     }
@@ -171,7 +176,7 @@ static int check_some(struct asd_scrub_bite *bite, struct err *e)
     if (list_rc != 0 && l->count == 0) {
         rc = skip_damage(bite, &from, list_rc, e);
     }
-    for (unsigned i = 0; i < l->count && rc == 0; i++) {
+    for (unsigned i = 0; i < l->count && rc == 0 && !atomic_load(&bite->stop); i++) {
         struct slice key = slice_of(l->bytes.data + at, l->ends[i] - at);
 
         at = l->ends[i];
@@ -181,7 +186,8 @@ static int check_some(struct asd_scrub_bite *bite, struct err *e)
             go_behind(bite, key);
         }
     }
-    if (list_rc == 0 && rc == 0 && l->count < BITE_KEYS_MAX && l->value_bytes < BITE_BYTES) {
+    if (list_rc == 0 && rc == 0 && at == l->bytes.len && l->count < BITE_KEYS_MAX &&
+        l->value_bytes < BITE_BYTES) {
         bite->done = true;
     }
     buf_release(&l->bytes);

@@ -2,6 +2,8 @@
 #ifndef ASD_SCRUB_PRIVATE_H
 #define ASD_SCRUB_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include <uv.h>
 
 #include "asd/scrub.h"
@@ -13,9 +15,10 @@
 struct asd_scrub_bite {
     struct asd_store_op op;
     struct asd_store *store;
-    bool check;      /* else only `note` is written */
-    struct buf note; /* the scrub record to write; empty: none */
-    struct buf next; /* in and out: client key to go on with */
+    atomic_bool stop; /* what runs in the thread is to end soon */
+    bool check;       /* else only `note` is written */
+    struct buf note;  /* the scrub record to write; empty: none */
+    struct buf next;  /* in and out: client key to go on with */
 
     bool insist; /* an index that fails to read is damage by now */
 

@@ -1,6 +1,8 @@
-/* Which keys a block holds that cannot be read is not known, so keys are made up and tried: first
- * ones farther and farther behind, then, between the last that failed and the first that did not,
- * ones in the middle, a byte longer each time.
+/* Which keys a block holds that cannot be read is not known, so keys are made up and tried. What
+ * the damaged ones have in common with where it began: the longest prefix, behind all keys with
+ * which it can be listed from; each shorter one is a try that reads well, so only the last fails.
+ * Then the bytes behind that prefix, bisected one after the other. A try that the device fails may
+ * take it half a minute, so there are few of those.
  *
  * Nothing up to where it began counts as listed: the sound keys in front of the damage can be, and
  * would lead back to where the scrub was before. */
@@ -14,6 +16,7 @@
 
 enum {
     REFINE_BYTES = 16, /* that many bytes behind a prefix are told apart */
+    DEVICE_FAILS_MAX = 4,
     /* With the kind; as long as the position behind a key may be. */
     BYTES_MAX = 1 + ASD_KEY_BYTES_MAX + 1,
 };
@@ -22,51 +25,65 @@ struct skip {
     asd_scrub_can_cb can;
     void *ctx;
     struct buf begin; /* cannot be listed from, nor can what is not behind it */
-    int rc;           /* ends the search */
+    struct buf good;  /* the least key known that can be; empty: none */
+    unsigned device_fails;
+    int rc; /* ends the search */
 };
 
 static bool can_list(struct skip *s, const struct buf *at)
 {
     int rc;
 
-    if (s->rc != 0 || slice_cmp(slice_buf(at), slice_buf(&s->begin)) <= 0) {
+    if (s->rc != 0 || s->device_fails == DEVICE_FAILS_MAX ||
+        slice_cmp(slice_buf(at), slice_buf(&s->begin)) <= 0) {
         return false;
     }
     rc = s->can(s->ctx, slice_buf(at));
+    s->device_fails += rc == -EIO;
     if (rc != 0 && rc != ERR_CORRUPT && rc != -EIO) {
         s->rc = rc;
+    }
+    if (rc == 0) {
+        s->good.len = 0;
+        buf_put(&s->good, at->data, at->len);
     }
     return rc == 0;
 }
 
-/* The longest prefix of `at` that with its last byte raised can be listed from; cut to it, that
- * byte is in (*low, *high]. False: there is none. */
-static bool find_readable(struct skip *s, struct buf *at, unsigned *ret_low, unsigned *ret_high)
+/* Cut `at` to the longest prefix behind all keys with which it can be listed from. With the byte
+ * returned behind it, or less, it cannot be. */
+static unsigned find_prefix(struct skip *s, struct buf *at)
 {
-    for (; at->len > 1; at->len--) {
-        uint8_t *last = &at->data[at->len - 1];
-        unsigned was = *last;
-        unsigned low = was;
+    size_t whole = at->len;
+    bool can = true;
 
-        for (unsigned step = 1; low < UINT8_MAX; step *= 2) {
-            unsigned next = was + step < UINT8_MAX ? was + step : UINT8_MAX;
+    for (at->len = 1; at->len < whole && can; at->len += can) {
+        uint8_t *next = &at->data[at->len];
 
-            *last = (uint8_t)next;
-            if (can_list(s, at)) {
-                *ret_low = low;
-                *ret_high = next;
-                return true;
-            }
-            low = next;
+        if (*next != UINT8_MAX) { /* else the one before has been tried */
+            (*next)++;
+            at->len++;
+            can = can_list(s, at);
+            at->len--;
+            (*next)--;
         }
     }
-    return false;
+    if (at->len == 1) { /* of what is behind most of all keys, nothing has been tried */
+        buf_put_u8(at, UINT8_MAX);
+        if (!can_list(s, at)) {
+            return 0;
+        }
+        at->len = 1;
+    }
+    return at->len < whole ? s->begin.data[at->len] + 1u : 0;
 }
 
 /* The least last byte above `low`, with which `at` cannot be listed from, that it can be with;
- * `high` if it is no other. */
-static unsigned bisect(struct skip *s, struct buf *at, unsigned low, unsigned high)
+ * UINT8_MAX + 1 if there is none. */
+static unsigned bisect(struct skip *s, struct buf *at, unsigned low)
 {
+    unsigned high = UINT8_MAX + 1;
+
     while (high - low > 1) {
         unsigned middle = (low + high) / 2;
 
@@ -80,55 +97,27 @@ static unsigned bisect(struct skip *s, struct buf *at, unsigned low, unsigned hi
     return high;
 }
 
-/* `at`, with its last byte in (low, high], to what can be listed from, in `ret_good`. */
-static void refine(struct skip *s, struct buf *at, unsigned low, unsigned high,
-                   struct buf *ret_good)
-{
-    for (unsigned i = 0; i <= REFINE_BYTES; i++) {
-        high = bisect(s, at, low, high);
-        if (high <= UINT8_MAX) {
-            at->data[at->len - 1] = (uint8_t)high;
-            ret_good->len = 0;
-            buf_put(ret_good, at->data, at->len);
-        }
-        if (at->len == BYTES_MAX) {
-            return;
-        }
-        at->data[at->len - 1] = (uint8_t)(high - 1); /* not from here: a byte more */
-        buf_put_u8(at, 0);
-        low = 0;
-        high = UINT8_MAX + 1;
-        if (can_list(s, at)) {
-            ret_good->len = 0;
-            buf_put(ret_good, at->data, at->len);
-            return;
-        }
-    }
-}
-
 int asd_scrub_skip(struct buf *at, asd_scrub_can_cb can, void *ctx)
 {
     struct skip s = {.can = can, .ctx = ctx};
-    struct buf good = {0};
     unsigned low;
-    unsigned high;
 
     buf_put(&s.begin, at->data, at->len);
-    if (at->len == 1) {
+    low = find_prefix(&s, at);
+    for (unsigned i = 0; i <= REFINE_BYTES && at->len < BYTES_MAX; i++) {
         buf_put_u8(at, 0);
-    }
-    if (!find_readable(&s, at, &low, &high)) { /* behind the last of all first bytes, if at all */
-        buf_put_u8(at, UINT8_MAX);
+        if (can_list(&s, at)) {
+            break;
+        }
+        at->data[at->len - 1] = (uint8_t)(bisect(&s, at, low) - 1); /* not from here: a byte more */
         low = 0;
-        high = UINT8_MAX + 1;
     }
-    refine(&s, at, low, high, &good);
-    if (s.rc == 0 && good.len == 0) {
+    if (s.rc == 0 && s.good.len == 0) {
         s.rc = ERR_NOT_FOUND;
     }
     at->len = 0;
-    buf_put(at, good.data, good.len);
-    buf_release(&good);
+    buf_put(at, s.good.data, s.good.len);
+    buf_release(&s.good);
     buf_release(&s.begin);
     return s.rc;
 }

@@ -10,9 +10,10 @@
 typedef int (*asd_scrub_can_cb)(void *ctx, struct slice from);
 
 /* `at` holds an index key from which on nothing can be listed; raised to the first one behind from
- * which it can, as far as a few bytes tell keys apart. Some good keys may be passed over if there
- * is more than one such block nearby. ERR_NOT_FOUND: nothing behind can be listed; or what ended
- * the search. `at` is undefined then. */
+ * which it can, as far as a few bytes tell keys apart. No key that gave -EIO is tried twice, and
+ * the fourth ends the search. Some good keys may be passed over then, or if there is more than one
+ * such block nearby. ERR_NOT_FOUND: nothing was found behind that can be listed; or what ended the
+ * search. `at` is undefined then. */
 int asd_scrub_skip(struct buf *at, asd_scrub_can_cb can, void *ctx);
 
 #endif

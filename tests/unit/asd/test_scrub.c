@@ -1,7 +1,9 @@
 /* The scrub: finds every kind of damage once, bothers nobody, and goes on after a restart. */
 #include <errno.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -367,6 +369,47 @@ static void it_goes_on_where_it_was_stopped(void **state)
     free(data);
 }
 
+struct gate {
+    sem_t came, go;
+    atomic_uint lookups;
+};
+
+static void on_lookup(void *ctx)
+{
+    struct gate *g = ctx;
+
+    if (atomic_fetch_add(&g->lookups, 1) == 0) {
+        sem_post(&g->came);
+        sem_wait(&g->go);
+    }
+}
+
+/* On a disk that is going each of them may take half a minute. */
+static void when_it_is_stopped_it_looks_at_no_further_value(void **state)
+{
+    struct fixture *f = *state;
+    struct gate gate = {0};
+    bool closed = false;
+
+    put_some(f, 20);
+    assert_true(sem_init(&gate.came, 0, 0) == 0 && sem_init(&gate.go, 0, 0) == 0);
+    start(f);
+    index_double_set_hook(f->base.index, on_lookup, &gate);
+    while (sem_trywait(&gate.came) != 0) {
+        loop_fixture_run_ms(&f->base.base, 1);
+    }
+    asd_scrub_close(f->scrub, on_closed, &closed);
+    sem_post(&gate.go);
+    loop_fixture_run_until(&f->base.base, &closed);
+    f->scrub = NULL;
+    assert_int_equal(atomic_load(&gate.lookups), 1);
+    index_double_set_hook(f->base.index, NULL, NULL);
+    start(f);
+    assert_int_equal(pass_done(f, 1).keys, 20);
+    sem_destroy(&gate.came);
+    sem_destroy(&gate.go);
+}
+
 static void a_damaged_record_of_its_own_makes_it_begin_anew(void **state)
 {
     struct fixture *f = *state;
@@ -505,6 +548,7 @@ int main(void)
         TEST(range_validate_shows_what_the_scrub_found),
         TEST(it_goes_on_where_it_was_stopped),
         REAL(a_pass_over_nothing_ends_and_the_next_one_waits),
+        TEST(when_it_is_stopped_it_looks_at_no_further_value),
         TEST(a_damaged_record_of_its_own_makes_it_begin_anew),
         TEST(lists_that_fail_for_a_moment_are_no_damage),
         TEST(a_pass_that_ends_in_damage_is_not_taken_for_a_whole_one),
