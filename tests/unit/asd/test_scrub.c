@@ -398,7 +398,7 @@ static void when_it_is_stopped_it_looks_at_no_further_value(void **state)
     while (sem_trywait(&gate.came) != 0) {
         loop_fixture_run_ms(&f->base.base, 1);
     }
-    asd_scrub_close(f->scrub, on_closed, &closed);
+    asd_scrub_close(f->scrub, loop_set_true, &closed);
     sem_post(&gate.go);
     loop_fixture_run_until(&f->base.base, &closed);
     f->scrub = NULL;
