@@ -29,7 +29,8 @@ int net_addr_tcp(struct net_addr *ret_addr, const char *host, uint16_t port, str
         v6->sin6_family = AF_INET6;
         v6->sin6_port = htons(port);
     } else {
-        return err_set(e, -EINVAL, "'%.64s' is not an IP address", host);
+        return err_say(e, -EINVAL, "'%.64s' is not an IP address, and names are not looked up",
+                       host);
     }
     tcp_text(&addr, host, port);
     *ret_addr = addr;
