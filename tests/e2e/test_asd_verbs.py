@@ -43,7 +43,8 @@ def values(c, asd):
     assert "VALUE" in fails(c, "asd-set", *asd, "k")["message"]
     assert "No such file" in fails(c, "asd-set", *asd, "k", "--file=/no/where")["message"]
     assert "character 2" in fails(c, "asd-set", *asd, "--unescape", r"k\q", "v")["message"]
-    assert "65536" in fails(c, "asd-set", *asd, "k" * 65537, "v")["message"]
+    for key in "", "k" * 65537:
+        assert "1 to 65536 bytes" in fails(c, "asd-set", *asd, key, "v")["message"]
 
 
 def ranges(c, asd):
@@ -103,6 +104,7 @@ def more_keys_than_one_reply_holds(c, asd):
 def deletes(c, asd):
     assert c.json("asd-delete", *asd, "k1") == {}
     assert c.text("asd-delete", *asd, "empty") == "1 of 1 key deleted\n"
+    assert c.text("asd-delete", *asd, "empty") == "0 of 1 key deleted; it was not there\n"
     assert c.text("asd-multi-delete", *asd, "large", "none").startswith("1 of 2 keys deleted; ")
     assert c.json("asd-multi-delete", *asd, "--unescape", BINARY, "k1") == {}
     assert c.json("asd-range", *asd)["n"] == 0
@@ -171,7 +173,9 @@ def osds(c, asd):
     assert [r["name"] for r in rows] == ["sets", "gets", "deletes", "upload_fragments", "ranges",
                                          "partial_reads", "get_version", "exists", "churn"]
     assert c.json("osd-range", *named, "--first=alba-bench", "--last=alba-bencz")["n"] == 0
-    assert "no scenario 'x'" in fails(c, "osd-benchmark", *named, "--scenarios=sets,x")["message"]
+    for wrong, scenario in ("sets,x", "x"), ("", ""):
+        error = fails(c, "osd-benchmark", *named, f"--scenarios={wrong}")
+        assert f"no scenario '{scenario}'" in error["message"], error
     error = fails(c, "osd-range", "--long-id=nobody")
     assert error["exception_type"] == "albamgr_exn" and error["exception_code"] == 10, error
     assert "--long-id" in fails(c, "osd-range")["message"]
@@ -267,7 +271,18 @@ def inspection(c, asd):
         assert code == 2 and json.loads(out)["success"] is False
 
 
-# ---- an ASD that is not there, or another one ----
+# ---- wrong words, an ASD that is not there, or another one ----
+
+def wrong_words(c, asd):
+    for args, text in ((["asd-set", "k", "hello", "world"], "one word too many: world; see alba asd-set"),
+                       (["asd-multi-get", *map(str, range(129))], "at most 128 words"),
+                       (["asd-set", "k", "-5"], "behind -- words may begin with -"),
+                       (["asd-range", "-p8000"], "-p8000: write -p 8000")):
+        code, out, err = c.d.run(*args, check=False)
+        assert code == 1 and out == "" and text in err and len(err.splitlines()) == 1, (args, err)
+    assert c.json("asd-set", *asd, "k", "--", "-5") == ["k", None]
+
+
 
 def wrong_addresses(c, asd):
     with socket.socket() as nobody:  # bound, and nobody listens
@@ -292,7 +307,7 @@ with Deployment("--asds=2") as d, AsdProcess(d.root, "one") as one:
     c.one = one
     c.source = random_file(d.root / "source", 300_000, seed=6)
     for part in (values, ranges, values_that_fail, deletes, more_keys_than_one_reply_holds, state,
-                 settings, benchmarks, osds, interrupted_churn, inspection, wrong_addresses):
+                 settings, benchmarks, osds, interrupted_churn, inspection, wrong_words, wrong_addresses):
         part(c, one.address)
     c.assert_called(v for v in d.run("commands")[1].split() if is_asd_verb(v))
 print("ok")

@@ -111,11 +111,12 @@ static int unknown_option(struct cli *cli, const char *word, const char *name, s
     }
     free(typed);
     if (nearest.best != NULL) {
-        return err_say(&cli->err, -EINVAL, "unknown option %s; did you mean --%s?", word,
+        return err_say(&cli->err, -EINVAL, "unknown option %.100s; did you mean --%s?", word,
                        nearest.best);
     }
-    return err_say(&cli->err, -EINVAL, "unknown option %s; see alba %s --help", word,
-                   cli->verb->name);
+    return err_say(&cli->err, -EINVAL, "unknown option %.100s; see alba %s --help%s", word,
+                   cli->verb->name,
+                   cli->verb->positionals != NULL ? "; behind -- words may begin with -" : "");
 }
 
 /* One word that starts with '-'. Uses up the next word when it is the value;
@@ -137,7 +138,10 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i)
         options = common_options;
         index = find(options, name, name_len, letter);
     }
-    if (index < 0 || (!is_long && name[0] != '\0' && name[1] != '\0')) {
+    if (index >= 0 && letter != 0 && name[1] != '\0' && options[index].arg != NULL) {
+        return err_say(&cli->err, -EINVAL, "%.100s: write -%c %.100s", word, letter, name + 1);
+    }
+    if (index < 0 || (letter != 0 && name[1] != '\0')) {
         return unknown_option(cli, word, name, name_len);
     }
     if (options[index].arg == NULL && value != NULL) {
@@ -178,6 +182,15 @@ static unsigned count_positionals(const char *text, unsigned *ret_max)
     return needed;
 }
 
+static int too_many_words(struct cli *cli, const char *word, unsigned max)
+{
+    if (max == VERB_POSITIONALS_MAX) {
+        return err_say(&cli->err, -EINVAL, "%.100s: at most %d words at once", word, max);
+    }
+    return err_say(&cli->err, -EINVAL, "one word too many: %.100s; see alba %s --help", word,
+                   cli->verb->name);
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
     const char *wanted = cli->verb->positionals != NULL ? cli->verb->positionals : "";
@@ -198,7 +211,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
         } else if (!options_end && argv[i][0] == '-' && argv[i][1] != '\0') {
             rc = take_option(cli, argc, argv, &i);
         } else if (cli->positional_count == max) {
-            rc = err_say(&cli->err, -EINVAL, "one word too many: %s", argv[i]);
+            rc = too_many_words(cli, argv[i], max);
         } else {
             cli->positionals[cli->positional_count++] = argv[i];
         }

@@ -30,9 +30,9 @@ int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first)
     for (unsigned i = 0; i < count; i++) {
         int rc = asd_keys_bytes(cli, cli_arg(cli, first + i), &keys->bytes[i]);
 
-        if (rc == 0 && keys->bytes[i].len > ASD_KEY_BYTES_MAX) {
-            rc = err_say(&cli->err, -EINVAL, "a key has at most %d bytes, not %zu",
-                         ASD_KEY_BYTES_MAX, keys->bytes[i].len);
+        if (rc == 0 && (keys->bytes[i].len == 0 || keys->bytes[i].len > ASD_KEY_BYTES_MAX)) {
+            rc = err_say(&cli->err, -EINVAL, "a key has 1 to %d bytes, not %zu", ASD_KEY_BYTES_MAX,
+                         keys->bytes[i].len);
         }
         if (rc != 0) {
             return rc;

@@ -86,7 +86,8 @@ static const char *advice(int rc)
     case ERR_IDENTITY:
         return "is the address right? Without --long-id any ASD is taken";
     case ERR_FULL:
-        return "see alba asd-disk-usage; delete values, or raise its capacity or limit";
+        return "see alba asd-disk-usage; delete values, raise its capacity or limit, or end an "
+               "asd-set-full";
     case ERR_FAILED:
         return "its disk failed: see its log";
     default:

@@ -28,7 +28,7 @@ static int take_value(struct cli *cli, struct buf *ret_value)
     int rc;
 
     if ((file == NULL) == (text == NULL)) {
-        return err_say(&cli->err, -EINVAL, "give a VALUE, or a file with --file=FILE");
+        return err_say(&cli->err, -EINVAL, "give a VALUE, or a file with --file=FILE: one of them");
     }
     if (text != NULL) {
         return asd_keys_bytes(cli, text, ret_value);
@@ -217,7 +217,10 @@ static int run_delete(struct cli *cli)
         asd_answer_release(&answer);
         if (!cli->to_json) {
             printf("%u of %u key%s deleted%s\n", there, keys.count, keys.count == 1 ? "" : "s",
-                   there == keys.count ? "" : "; the others were not there");
+                   there == keys.count ? ""
+                   : keys.count == 1   ? "; it was not there"
+                   : there == 0        ? "; they were not there"
+                                       : "; the others were not there");
         }
     }
     free(updates);

@@ -45,7 +45,7 @@ static int parse_scenarios(struct cli *cli, const char *text,
                            unsigned *ret_count)
 {
     *ret_count = 0;
-    while (*text != '\0') {
+    do {
         size_t len = strcspn(text, ",");
         char name[NAME_BYTES_MAX];
 
@@ -60,7 +60,7 @@ static int parse_scenarios(struct cli *cli, const char *text,
         }
         ++*ret_count;
         text += len + (text[len] == ',');
-    }
+    } while (*text != '\0');
     return 0;
 }
 
