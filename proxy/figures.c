@@ -1,20 +1,6 @@
 #include "proxy/figures.h"
 
-#include <stdio.h>
-
 #include "daemon/metrics.h"
-
-enum { NAME_BYTES = 96 };
-
-static void put(struct buf *out, const char *prefix, const char *what, enum metric_type type,
-                double value, const char *help)
-{
-    char name[NAME_BYTES];
-
-    snprintf(name, sizeof(name), "%s_%s", prefix, what);
-    metrics_put_family(out, name, type, help);
-    metrics_put_sample(out, name, NULL, value);
-}
 
 static const char *state_of(const struct osd *osd)
 {
@@ -27,11 +13,10 @@ static const char *state_of(const struct osd *osd)
     return osd->full ? "full" : "ok";
 }
 
-static void print_osds(const struct engine *engine, const char *prefix, struct buf *out)
+static void print_osds(const struct engine *engine, struct buf *out)
 {
-    char name[NAME_BYTES];
+    static const char name[] = "proxy_osd_up";
 
-    snprintf(name, sizeof(name), "%s_osd_up", prefix);
     metrics_put_family(out, name, METRIC_GAUGE, "1: the OSD is used, 0: it is set aside.");
     for (unsigned i = 0; i < osds_count(engine->osds); i++) {
         const struct osd *osd = osds_at(engine->osds, i);
@@ -44,50 +29,53 @@ static void print_osds(const struct engine *engine, const char *prefix, struct b
     }
 }
 
-void figures_print(const struct engine *engine, const char *prefix, struct buf *out)
+void figures_print(const struct engine *engine, struct buf *out)
 {
     const struct stats_totals *t = &engine->stats.totals;
-    const struct {
-        const char *name;
-        uint64_t value;
-        const char *help;
-    } counters[] = {
-        {"requests_total", t->requests, "Requests of clients."},
-        {"puts_total", t->puts, "Objects put."},
-        {"put_bytes_total", t->put_bytes, "Their bytes."},
-        {"put_failures_total", t->put_failures, "Transactions that failed."},
-        {"gets_total", t->gets, "Objects read, whole or in part."},
-        {"get_bytes_total", t->get_bytes, "Bytes given to clients."},
-        {"get_failures_total", t->get_failures, "Reads that failed."},
-        {"deletes_total", t->deletes, "Objects deleted."},
-        {"fragments_stored_total", t->fragments_stored, "Fragments stored."},
-        {"fragments_failed_total", t->fragments_failed, "Fragments that an OSD did not take."},
-        {"fragments_replaced_total", t->fragments_replaced, "Of those, sent to another OSD."},
-        {"incomplete_objects_total", t->incomplete_objects, "Objects put with fragments missing."},
-        {"epilogues_total", t->epilogues, "Manifests updated with late fragments."},
-        {"reconstructed_total", t->reconstructed, "Reads that had to compute data from parity."},
-        {"corrupt_fragments_total", t->corrupt_fragments, "Fragments that failed a check."},
-        {"stale_manifests_total", t->stale_manifests, "Reads repeated with a fresh manifest."},
-        {"in_doubt_total", t->in_doubt, "Commits whose outcome stayed unknown."},
-        {"index_cache_hits_total", engine->indexes.hits, "Trailers found in the cache."},
-        {"index_cache_misses_total", engine->indexes.misses, "Trailers fetched."},
+    const struct metric_single figures[] = {
+        {"proxy_requests_total", METRIC_COUNTER, t->requests, "Requests of clients."},
+        {"proxy_puts_total", METRIC_COUNTER, t->puts, "Objects put."},
+        {"proxy_put_bytes_total", METRIC_COUNTER, t->put_bytes, "Their bytes."},
+        {"proxy_put_failures_total", METRIC_COUNTER, t->put_failures, "Transactions that failed."},
+        {"proxy_gets_total", METRIC_COUNTER, t->gets, "Objects read, whole or in part."},
+        {"proxy_get_bytes_total", METRIC_COUNTER, t->get_bytes, "Bytes given to clients."},
+        {"proxy_get_failures_total", METRIC_COUNTER, t->get_failures, "Reads that failed."},
+        {"proxy_deletes_total", METRIC_COUNTER, t->deletes, "Objects deleted."},
+        {"proxy_fragments_stored_total", METRIC_COUNTER, t->fragments_stored, "Fragments stored."},
+        {"proxy_fragments_failed_total", METRIC_COUNTER, t->fragments_failed,
+         "Fragments that an OSD did not take."},
+        {"proxy_fragments_replaced_total", METRIC_COUNTER, t->fragments_replaced,
+         "Of those, sent to another OSD."},
+        {"proxy_incomplete_objects_total", METRIC_COUNTER, t->incomplete_objects,
+         "Objects put with fragments missing."},
+        {"proxy_epilogues_total", METRIC_COUNTER, t->epilogues,
+         "Manifests updated with late fragments."},
+        {"proxy_reconstructed_total", METRIC_COUNTER, t->reconstructed,
+         "Reads that had to compute data from parity."},
+        {"proxy_corrupt_fragments_total", METRIC_COUNTER, t->corrupt_fragments,
+         "Fragments that failed a check."},
+        {"proxy_stale_manifests_total", METRIC_COUNTER, t->stale_manifests,
+         "Reads repeated with a fresh manifest."},
+        {"proxy_in_doubt_total", METRIC_COUNTER, t->in_doubt,
+         "Commits whose outcome stayed unknown."},
+        {"proxy_index_cache_hits_total", METRIC_COUNTER, engine->indexes.hits,
+         "Trailers found in the cache."},
+        {"proxy_index_cache_misses_total", METRIC_COUNTER, engine->indexes.misses,
+         "Trailers fetched."},
+        {"proxy_transfer_bytes", METRIC_GAUGE, engine->budget.used_bytes,
+         "Memory that transfers hold."},
+        {"proxy_reply_bytes", METRIC_GAUGE, engine->replies.used_bytes,
+         "Data read for clients that have not taken it yet."},
+        {"proxy_replies_waiting", METRIC_GAUGE, engine->replies.waiting_count,
+         "Reads that wait for memory of replies."},
+        {"proxy_transfers_waiting", METRIC_GAUGE, engine->budget.waiting_count,
+         "Transfers that wait for memory."},
+        {"proxy_manifest_cache_bytes", METRIC_GAUGE, engine->manifests.used_bytes,
+         "Memory that cached manifests take."},
     };
 
-    for (size_t i = 0; i < sizeof(counters) / sizeof(*counters); i++) {
-        put(out, prefix, counters[i].name, METRIC_COUNTER, (double)counters[i].value,
-            counters[i].help);
-    }
-    put(out, prefix, "transfer_bytes", METRIC_GAUGE, (double)engine->budget.used_bytes,
-        "Memory that transfers hold.");
-    put(out, prefix, "reply_bytes", METRIC_GAUGE, (double)engine->replies.used_bytes,
-        "Data read for clients that have not taken it yet.");
-    put(out, prefix, "replies_waiting", METRIC_GAUGE, (double)engine->replies.waiting_count,
-        "Reads that wait for memory of replies.");
-    put(out, prefix, "transfers_waiting", METRIC_GAUGE, (double)engine->budget.waiting_count,
-        "Transfers that wait for memory.");
-    put(out, prefix, "manifest_cache_bytes", METRIC_GAUGE, (double)engine->manifests.used_bytes,
-        "Memory that cached manifests take.");
-    print_osds(engine, prefix, out);
+    metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+    print_osds(engine, out);
 }
 
 static json_t *list_osds(const struct engine *engine)

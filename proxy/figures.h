@@ -7,8 +7,8 @@
 #include "base/buf.h"
 #include "proxy/engine.h"
 
-/* Prometheus text; every name begins with `prefix` ("proxy"). */
-void figures_print(const struct engine *engine, const char *prefix, struct buf *out);
+/* Prometheus text. */
+void figures_print(const struct engine *engine, struct buf *out);
 /* Adds puts, gets, transfers and, for each OSD, id, state ("ok", "full", "aside",
  * "decommissioned"), address, usage and failures. */
 void figures_status(const struct engine *engine, json_t *object);

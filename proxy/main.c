@@ -44,14 +44,16 @@ static void collect(struct metric_collector *collector, struct buf *out)
 {
     struct proxy *p = container_of(collector, struct proxy, collector);
 
-    if (p->engine == NULL || p->server == NULL) {
-        return;
+    if (p->engine != NULL && p->server != NULL) {
+        const struct metric_single figures[] = {
+            {"proxy_connections", METRIC_GAUGE, proxy_server_connections(p->server),
+             "Open connections."},
+            {"proxy_requests_running", METRIC_GAUGE, p->server->running, "In flight."},
+        };
+
+        metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+        figures_print(p->engine, out);
     }
-    metrics_put_value(out, "proxy_connections", METRIC_GAUGE, proxy_server_connections(p->server),
-                      "Open connections.");
-    metrics_put_value(out, "proxy_requests_running", METRIC_GAUGE, p->server->running,
-                      "In flight.");
-    figures_print(p->engine, "proxy", out);
 }
 
 static json_t *status(void *ctx)

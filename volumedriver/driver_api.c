@@ -410,10 +410,10 @@ json_t *driver_status(const struct driver *d)
     return o;
 }
 
-void driver_figures(const struct driver *d, struct buf *out)
+/* Of open volumes; returns how many there are. */
+static unsigned sum_up(const struct driver *d, struct volume_stats *ret_sum)
 {
     struct volume_stats sum = {0};
-    struct journal_stats j = {0};
     unsigned open = 0;
 
     LIST_FOR_EACH (it, &d->volumes) {
@@ -435,37 +435,46 @@ void driver_figures(const struct driver *d, struct buf *out)
         sum.tail_bytes += s.tail_bytes;
         sum.errors += s.errors;
     }
+    *ret_sum = sum;
+    return open;
+}
+
+static void print_figures(const struct driver *d, unsigned open, const struct volume_stats *sum,
+                          const struct journal_stats *j, struct buf *out)
+{
+    const struct metric_single figures[] = {
+        {"volumedriver_volumes_open", METRIC_GAUGE, open, "Volumes served."},
+        {"volumedriver_reads_total", METRIC_COUNTER, sum->reads, "Reads of open volumes."},
+        {"volumedriver_writes_total", METRIC_COUNTER, sum->writes, "Writes."},
+        {"volumedriver_flushes_total", METRIC_COUNTER, sum->flushes, "Flushes."},
+        {"volumedriver_read_bytes_total", METRIC_COUNTER, sum->read_bytes, "Bytes read."},
+        {"volumedriver_write_bytes_total", METRIC_COUNTER, sum->write_bytes, "Bytes written."},
+        {"volumedriver_sco_puts_total", METRIC_COUNTER, sum->sco_puts, "SCOs put."},
+        {"volumedriver_sco_put_bytes_total", METRIC_COUNTER, sum->sco_put_bytes, "Bytes of them."},
+        {"volumedriver_tail_bytes", METRIC_GAUGE, sum->tail_bytes,
+         "Acknowledged and only in the journal yet."},
+        {"volumedriver_errors_total", METRIC_COUNTER, sum->errors, "Requests that failed."},
+        {"volumedriver_journal_frames_total", METRIC_COUNTER, j->frames, "Frames written."},
+        {"volumedriver_journal_bytes_total", METRIC_COUNTER, j->bytes, "Bytes of them."},
+        {"volumedriver_journal_syncs_total", METRIC_COUNTER, j->syncs, "Device flushes."},
+        {"volumedriver_map_cached_bytes", METRIC_GAUGE,
+         d->map != NULL ? map_cached_bytes(d->map) : 0, "Pages of all maps in memory."},
+        {"volumedriver_journal_segments_used", METRIC_GAUGE, j->segments_used,
+         "Segments that hold something needed."},
+        {"volumedriver_journal_failed", METRIC_GAUGE, j->failed, "1: out of service."},
+    };
+
+    metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+}
+
+void driver_figures(const struct driver *d, struct buf *out)
+{
+    struct journal_stats journal = {0};
+    struct volume_stats sum;
+    unsigned open = sum_up(d, &sum);
+
     if (d->journal != NULL) {
-        journal_stats(d->journal, &j);
+        journal_stats(d->journal, &journal);
     }
-    metrics_put_value(out, "volumedriver_volumes_open", METRIC_GAUGE, open, "Volumes served.");
-    metrics_put_value(out, "volumedriver_reads_total", METRIC_COUNTER, sum.reads,
-                      "Reads of open volumes.");
-    metrics_put_value(out, "volumedriver_writes_total", METRIC_COUNTER, sum.writes, "Writes.");
-    metrics_put_value(out, "volumedriver_flushes_total", METRIC_COUNTER, sum.flushes, "Flushes.");
-    metrics_put_value(out, "volumedriver_read_bytes_total", METRIC_COUNTER, sum.read_bytes,
-                      "Bytes read.");
-    metrics_put_value(out, "volumedriver_write_bytes_total", METRIC_COUNTER, sum.write_bytes,
-                      "Bytes written.");
-    metrics_put_value(out, "volumedriver_sco_puts_total", METRIC_COUNTER, sum.sco_puts,
-                      "SCOs put.");
-    metrics_put_value(out, "volumedriver_sco_put_bytes_total", METRIC_COUNTER, sum.sco_put_bytes,
-                      "Bytes of them.");
-    metrics_put_value(out, "volumedriver_tail_bytes", METRIC_GAUGE, sum.tail_bytes,
-                      "Acknowledged and only in the journal yet.");
-    metrics_put_value(out, "volumedriver_errors_total", METRIC_COUNTER, sum.errors,
-                      "Requests that failed.");
-    metrics_put_value(out, "volumedriver_journal_frames_total", METRIC_COUNTER, j.frames,
-                      "Frames written.");
-    metrics_put_value(out, "volumedriver_journal_bytes_total", METRIC_COUNTER, j.bytes,
-                      "Bytes of them.");
-    metrics_put_value(out, "volumedriver_journal_syncs_total", METRIC_COUNTER, j.syncs,
-                      "Device flushes.");
-    metrics_put_value(out, "volumedriver_map_cached_bytes", METRIC_GAUGE,
-                      d->map != NULL ? map_cached_bytes(d->map) : 0,
-                      "Pages of all maps in memory.");
-    metrics_put_value(out, "volumedriver_journal_segments_used", METRIC_GAUGE, j.segments_used,
-                      "Segments that hold something needed.");
-    metrics_put_value(out, "volumedriver_journal_failed", METRIC_GAUGE, j.failed,
-                      "1: out of service.");
+    print_figures(d, open, &sum, &journal, out);
 }

@@ -212,11 +212,12 @@ void metrics_put_sample(struct buf *out, const char *name, const char *labels, d
     put_value(out, value);
 }
 
-void metrics_put_value(struct buf *out, const char *name, enum metric_type type, uint64_t value,
-                       const char *help)
+void metrics_put_singles(struct buf *out, const struct metric_single *singles, size_t count)
 {
-    metrics_put_family(out, name, type, help);
-    metrics_put_sample(out, name, NULL, (double)value);
+    for (size_t i = 0; i < count; i++) {
+        metrics_put_family(out, singles[i].name, singles[i].type, singles[i].help);
+        metrics_put_sample(out, singles[i].name, NULL, (double)singles[i].value);
+    }
 }
 
 void metrics_put_label(struct buf *out, const char *name, const char *text)

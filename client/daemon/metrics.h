@@ -84,9 +84,14 @@ void metrics_print(struct metrics *m, struct buf *out);
 /* For collectors: "# HELP", "# TYPE", then samples of that name. */
 void metrics_put_family(struct buf *out, const char *name, enum metric_type type, const char *help);
 void metrics_put_sample(struct buf *out, const char *name, const char *labels, double value);
-/* A family of one sample without labels. */
-void metrics_put_value(struct buf *out, const char *name, enum metric_type type, uint64_t value,
-                       const char *help);
+/* Families of one sample without labels. */
+struct metric_single {
+    const char *name;
+    enum metric_type type;
+    uint64_t value;
+    const char *help;
+};
+void metrics_put_singles(struct buf *out, const struct metric_single *singles, size_t count);
 /* Append `text` with what a label value may not hold escaped. */
 void metrics_put_label(struct buf *out, const char *name, const char *text);
 

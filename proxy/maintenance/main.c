@@ -30,46 +30,50 @@ struct maintenance {
 
 /* ---- figures ---- */
 
+static void print_figures(const struct agent_status *s, struct buf *out)
+{
+    const struct agent_counts *c = &s->counts;
+    const struct metric_single figures[] = {
+        {"maintenance_leader", METRIC_GAUGE, s->is_leader, "1: this agent works."},
+        {"maintenance_obsolete_objects_left", METRIC_GAUGE, s->objects_left,
+         "Deleted objects that wait for an OSD, as of the last look."},
+        {"maintenance_records_damaged", METRIC_GAUGE, s->records_damaged,
+         "Records of deleted objects that cannot be read, as of the last look."},
+        {"maintenance_namespaces_left", METRIC_GAUGE, s->namespaces_left,
+         "Deleted namespaces that are not wiped yet."},
+        {"maintenance_osds_aside", METRIC_GAUGE, s->osds_aside, "OSDs that do not answer."},
+        {"maintenance_rounds_total", METRIC_COUNTER, c->rounds, "Rounds done."},
+        {"maintenance_objects_cleaned_total", METRIC_COUNTER, c->objects_cleaned,
+         "Deleted objects whose fragments were deleted."},
+        {"maintenance_fragments_deleted_total", METRIC_COUNTER, c->fragments_deleted,
+         "Fragments of deleted or updated objects."},
+        {"maintenance_deleted_bytes_total", METRIC_COUNTER, c->bytes_deleted,
+         "Bytes of those fragments."},
+        {"maintenance_orphans_deleted_total", METRIC_COUNTER, c->orphans_deleted,
+         "Fragments of ended gc epochs that nothing named."},
+        {"maintenance_tags_deleted_total", METRIC_COUNTER, c->tags_deleted,
+         "Old gc tags of live fragments."},
+        {"maintenance_gc_epochs_begun_total", METRIC_COUNTER, c->epochs_begun, "GC epochs begun."},
+        {"maintenance_gc_epochs_ended_total", METRIC_COUNTER, c->epochs_ended, "GC epochs ended."},
+        {"maintenance_namespaces_removed_total", METRIC_COUNTER, c->namespaces_removed,
+         "Deleted namespaces that were wiped."},
+        {"maintenance_unknown_removed_total", METRIC_COUNTER, c->unknown_removed,
+         "Namespaces wiped because no registry knows them."},
+        {"maintenance_failures_total", METRIC_COUNTER, c->failures,
+         "Steps that failed and are tried again."},
+    };
+
+    metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+}
+
 static void collect(struct metric_collector *collector, struct buf *out)
 {
     struct maintenance *m = container_of(collector, struct maintenance, collector);
-    const struct agent_counts *c;
     struct agent_status s;
 
-    if (!m->has_worker || !worker_status(&m->worker, &s)) {
-        return;
+    if (m->has_worker && worker_status(&m->worker, &s)) {
+        print_figures(&s, out);
     }
-    c = &s.counts;
-    metrics_put_value(out, "maintenance_leader", METRIC_GAUGE, s.is_leader, "1: this agent works.");
-    metrics_put_value(out, "maintenance_obsolete_objects_left", METRIC_GAUGE, s.objects_left,
-                      "Deleted objects that wait for an OSD, as of the last look.");
-    metrics_put_value(out, "maintenance_records_damaged", METRIC_GAUGE, s.records_damaged,
-                      "Records of deleted objects that cannot be read, as of the last look.");
-    metrics_put_value(out, "maintenance_namespaces_left", METRIC_GAUGE, s.namespaces_left,
-                      "Deleted namespaces that are not wiped yet.");
-    metrics_put_value(out, "maintenance_osds_aside", METRIC_GAUGE, s.osds_aside,
-                      "OSDs that do not answer.");
-    metrics_put_value(out, "maintenance_rounds_total", METRIC_COUNTER, c->rounds, "Rounds done.");
-    metrics_put_value(out, "maintenance_objects_cleaned_total", METRIC_COUNTER, c->objects_cleaned,
-                      "Deleted objects whose fragments were deleted.");
-    metrics_put_value(out, "maintenance_fragments_deleted_total", METRIC_COUNTER,
-                      c->fragments_deleted, "Fragments of deleted or updated objects.");
-    metrics_put_value(out, "maintenance_deleted_bytes_total", METRIC_COUNTER, c->bytes_deleted,
-                      "Bytes of those fragments.");
-    metrics_put_value(out, "maintenance_orphans_deleted_total", METRIC_COUNTER, c->orphans_deleted,
-                      "Fragments of ended gc epochs that nothing named.");
-    metrics_put_value(out, "maintenance_tags_deleted_total", METRIC_COUNTER, c->tags_deleted,
-                      "Old gc tags of live fragments.");
-    metrics_put_value(out, "maintenance_gc_epochs_begun_total", METRIC_COUNTER, c->epochs_begun,
-                      "GC epochs begun.");
-    metrics_put_value(out, "maintenance_gc_epochs_ended_total", METRIC_COUNTER, c->epochs_ended,
-                      "GC epochs ended.");
-    metrics_put_value(out, "maintenance_namespaces_removed_total", METRIC_COUNTER,
-                      c->namespaces_removed, "Deleted namespaces that were wiped.");
-    metrics_put_value(out, "maintenance_unknown_removed_total", METRIC_COUNTER, c->unknown_removed,
-                      "Namespaces wiped because no registry knows them.");
-    metrics_put_value(out, "maintenance_failures_total", METRIC_COUNTER, c->failures,
-                      "Steps that failed and are tried again.");
 }
 
 static void set_count(json_t *object, const char *name, uint64_t value)

@@ -154,6 +154,10 @@ static void quantiles_are_right_within_a_quarter(void **state)
 
 static void collect(struct metric_collector *c, struct buf *out)
 {
+    static const struct metric_single singles[] = {
+        {"x_puts_total", METRIC_COUNTER, 7, "Puts."},
+        {"x_waiting", METRIC_GAUGE, UINT64_C(1) << 53, "Waiting."},
+    };
     struct buf label = {0};
 
     (void)c;
@@ -161,6 +165,7 @@ static void collect(struct metric_collector *c, struct buf *out)
     buf_put_u8(&label, 0);
     metrics_put_family(out, "x_volume_bytes", METRIC_GAUGE, "Size.");
     metrics_put_sample(out, "x_volume_bytes", (const char *)label.data, 42);
+    metrics_put_singles(out, singles, 2);
     buf_release(&label);
 }
 
@@ -175,6 +180,9 @@ static void collectors_add_lines_and_labels_are_escaped(void **state)
     metrics_collector(&m, &c);
     text = print(&m);
     assert_non_null(strstr(text, "x_volume_bytes{volume=\"a\\\"b\\\\c\\nd\"} 42\n"));
+    assert_non_null(strstr(text, "\n# HELP x_puts_total Puts.\n# TYPE x_puts_total counter\n"
+                                 "x_puts_total 7\n# HELP x_waiting Waiting.\n"
+                                 "# TYPE x_waiting gauge\nx_waiting 9007199254740992\n"));
     free(text);
 }
 
