@@ -135,8 +135,7 @@ int asd_home_admit(struct io *io, const char *path, bool may_create, struct err 
     int rc = find(io, path, "identity");
 
     if (rc == -ENOENT && may_create) {
-        rc = io->ops->mkdir(io, path);
-        rc = rc == -EEXIST ? 0 : rc;
+        rc = io_make_dir(io, path);
     } else if (rc == -ENOENT && find(io, path, ASD_HOME_NEW) != 0) {
         return err_say(e, ERR_NOT_FOUND,
                        "home %s: no store is here. Is its disk mounted? To make a new store here, "
@@ -198,8 +197,7 @@ int asd_home_open(struct io *io, const char *path, const char *asd_id, const cha
         rc = load_identity(&home, asd_id, node_id, e);
     }
     if (rc == 0 && home.fresh) {
-        rc = io->ops->mkdir(io, home.slabs_path);
-        rc = rc == -EEXIST ? 0 : rc;
+        rc = io_make_dir(io, home.slabs_path);
         if (rc == 0) {
             rc = io->ops->sync_dir(io, path);
         }

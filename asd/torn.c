@@ -150,9 +150,8 @@ int asd_torn_clear(struct asd_space *s, bool keep_logs, struct err *e)
 
 static int make_dir(struct asd_space *s, const char *path)
 {
-    int rc = s->io->ops->mkdir(s->io, path);
+    int rc = io_make_dir(s->io, path);
 
-    rc = rc == -EEXIST ? 0 : rc;
     return rc == 0 ? s->io->ops->sync_dir(s->io, s->home->path) : rc;
 }
 

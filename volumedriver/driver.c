@@ -3,7 +3,6 @@
 #include "volumedriver/driver.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/addrs.h"
+#include "loop/io.h"
 #include "volumedriver/driver_finish.h"
 #include "volumedriver/driver_full.h"
 #include "volumedriver/driver_moved.h"
@@ -30,10 +30,9 @@ static void on_pressure(void *ctx, uint64_t lsn)
 
 static int make_dir(const char *path, struct err *e)
 {
-    struct io *io = io_real();
-    int rc = io->ops->mkdir(io, path);
+    int rc = io_make_dir(io_real(), path);
 
-    return rc == 0 || rc == -EEXIST ? 0 : err_set(e, rc, "make directory %s", path);
+    return rc == 0 ? 0 : err_set(e, rc, "make directory %s", path);
 }
 
 static int open_journal(struct driver *d, struct err *e)

@@ -20,9 +20,8 @@ int driver_note_deleted(const char *home, const char *uuid, struct err *e)
 {
     struct io *io = io_real();
     char *dir = notes_dir(home);
-    int rc = io->ops->mkdir(io, dir);
+    int rc = io_make_dir(io, dir);
 
-    rc = rc == -EEXIST ? 0 : rc;
     rc = rc != 0 ? rc : io->ops->sync_dir(io, home);
     rc = rc != 0 ? rc : io_store_file(io, dir, uuid, "", 0);
     if (rc != 0) {

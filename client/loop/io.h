@@ -87,5 +87,7 @@ int io_writev_full(struct io *io, int fd, struct iovec *iov, int iov_count, uint
 int io_load_file(struct io *io, const char *path, size_t bytes_max, uint8_t **ret_data,
                  size_t *ret_bytes);
 int io_store_file(struct io *io, const char *dir, const char *name, const void *data, size_t bytes);
+/* A directory, or one that is there already. */
+int io_make_dir(struct io *io, const char *path);
 
 #endif

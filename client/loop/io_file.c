@@ -173,3 +173,10 @@ out:
     free(path);
     return rc;
 }
+
+int io_make_dir(struct io *io, const char *path)
+{
+    int rc = io->ops->mkdir(io, path);
+
+    return rc == -EEXIST ? 0 : rc;
+}

@@ -55,10 +55,9 @@ char *deployment_path(const struct deployment *d, const char *sub, const char *n
 
 static int make_dir(const char *path, struct err *e)
 {
-    struct io *io = io_real();
-    int rc = io->ops->mkdir(io, path);
+    int rc = io_make_dir(io_real(), path);
 
-    return rc == 0 || rc == -EEXIST ? 0 : err_set(e, rc, "make directory %s", path);
+    return rc == 0 ? 0 : err_set(e, rc, "make directory %s", path);
 }
 
 static int make_dirs(struct deployment *d, struct err *e)

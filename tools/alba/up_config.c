@@ -1,6 +1,5 @@
 #include "alba/up_config.h"
 
-#include <errno.h>
 #include <fts.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -79,8 +78,8 @@ static int make_home(const struct deployment *d, const char *name, const char *h
     int rc = 0;
 
     if (access(config, F_OK) != 0) {
-        rc = io->ops->mkdir(io, home);
-        rc = rc == 0 || rc == -EEXIST ? io_store_file(io, home, ASD_HOME_NEW, "", 0) : rc;
+        rc = io_make_dir(io, home);
+        rc = rc == 0 ? io_store_file(io, home, ASD_HOME_NEW, "", 0) : rc;
     }
     free(config);
     return rc == 0 ? 0 : err_set(e, rc, "make %s", home);

@@ -215,10 +215,8 @@ static int make_preset(struct up *up)
 static int make_files_dir(struct up *up)
 {
     char *files = deployment_path(&up->d, "", "files", "");
-    struct io *io = io_real();
-    int rc = io->ops->mkdir(io, files);
+    int rc = io_make_dir(io_real(), files);
 
-    rc = rc == -EEXIST ? 0 : rc;
     if (rc != 0) {
         err_set(&up->s.err, rc, "make directory %s", files);
     }

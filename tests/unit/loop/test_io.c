@@ -170,6 +170,7 @@ static void names_are_made_moved_listed_and_removed(void **state)
 
     assert_int_equal(io->ops->mkdir(io, dir), 0);
     assert_int_equal(io->ops->mkdir(io, dir), -EEXIST);
+    assert_int_equal(io_make_dir(io, dir), 0);
     io->ops->close(io, open_in(*state, "d/a", IO_OPEN_WRITE | IO_OPEN_CREATE));
     assert_int_equal(io->ops->rename(io, a, b), 0);
     assert_int_equal(io->ops->rename(io, a, b), -ENOENT);
