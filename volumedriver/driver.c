@@ -201,14 +201,6 @@ int driver_start(struct driver *d, uv_loop_t *loop, const struct driver_config *
 
 /* ---- stop ---- */
 
-static void on_nbd_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->nbd = NULL;
-    stop_step(d);
-}
-
 static void on_volume_closed(void *ctx, int rc, const struct err *e)
 {
     (void)ctx; /* volumes_left() looks again */
@@ -235,96 +227,52 @@ static void on_stop_tick(uv_timer_t *timer)
     stop_step(container_of(timer, struct driver, timer));
 }
 
-static void on_worker_closed(void *ctx)
+static void on_part_closed(void *ctx)
 {
-    struct driver *d = ctx;
-
-    d->worker = NULL;
-    stop_step(d);
-}
-
-static void on_route_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->route = NULL;
-    stop_step(d);
-}
-
-static void on_connect_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->connected = false;
-    stop_step(d);
-}
-
-static void on_map_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->map = NULL;
-    stop_step(d);
-}
-
-static void on_journal_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->journal = NULL;
-    stop_step(d);
-}
-
-static void on_pool_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->pool = NULL;
-    stop_step(d);
-}
-
-static void on_later_closed(void *ctx)
-{
-    struct driver *d = ctx;
-
-    d->later_open = false;
-    stop_step(d);
+    stop_step(ctx);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-    struct driver *d = container_of((uv_timer_t *)handle, struct driver, timer);
-
-    d->timer_open = false;
-    stop_step(d);
+    stop_step(container_of((uv_timer_t *)handle, struct driver, timer));
 }
 
+/* One part after the other; each is gone for us when its closing begins. */
 static void stop_step(struct driver *d)
 {
     if (volumes_left(d)) {
         uv_timer_start(&d->timer, on_stop_tick, 20, 0);
     } else if (d->nbd != NULL) {
-        nbd_server_close(d->nbd, DRIVER_NBD_DRAIN_MS, on_nbd_closed, d);
+        nbd_server_close(d->nbd, DRIVER_NBD_DRAIN_MS, on_part_closed, d);
+        d->nbd = NULL;
     } else if (d->worker != NULL) {
-        nbd_worker_close(d->worker, on_worker_closed, d);
+        nbd_worker_close(d->worker, on_part_closed, d);
+        d->worker = NULL;
     } else if (d->connected) {
         driver_finish_forget(d);
-        connect_close(&d->connect, on_connect_closed, d);
+        connect_close(&d->connect, on_part_closed, d);
+        d->connected = false;
     } else if (d->route != NULL) {
-        backend_route_close(d->route, on_route_closed, d);
+        backend_route_close(d->route, on_part_closed, d);
+        d->route = NULL;
     } else if (d->map != NULL) {
-        map_close(d->map, on_map_closed, d);
+        map_close(d->map, on_part_closed, d);
+        d->map = NULL;
     } else if (d->journal != NULL) {
         if (d->host.loop != NULL) {
             volume_host_release(&d->host);
         }
-        journal_close(d->journal, on_journal_closed, d);
+        journal_close(d->journal, on_part_closed, d);
+        d->journal = NULL;
     } else if (d->pool != NULL) {
-        pool_close(d->pool, on_pool_closed, d);
+        pool_close(d->pool, on_part_closed, d);
+        d->pool = NULL;
     } else if (d->later_open) {
-        later_close(&d->later, on_later_closed, d);
+        later_close(&d->later, on_part_closed, d);
+        d->later_open = false;
     } else if (d->timer_open) {
         uv_close((uv_handle_t *)&d->timer, on_timer_closed);
+        d->timer_open = false;
     } else {
         buf_release(&d->full_pins);
         d->stopped(d);
