@@ -115,7 +115,7 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct registr
         }
         if (volumes[i].state == REGISTRY_VOLUME_READY &&
             driver_volume_find(d, volumes[i].name) == NULL) {
-            driver_volume_add(d, &volumes[i], false, NULL, NULL, &why); /* it is not stopping */
+            driver_volume_add(d, &volumes[i], NULL, NULL, &why); /* it is not stopping */
         } else if (volumes[i].state == REGISTRY_VOLUME_DELETING) {
             driver_finish_add(d, &volumes[i]);
         }

@@ -83,7 +83,7 @@ void driver_stop(struct driver *d, void (*stopped)(struct driver *d));
 extern const struct volume_owner_ops driver_owner_ops;  /* driver_claim.c */
 extern const struct nbd_exports_ops driver_exports_ops; /* driver_exports.c */
 
-/* ---- driver_create.c, driver_delete.c: each ends with `done`, later ---- */
+/* ---- driver_create.c, driver_delete.c, driver_take.c: each ends with `done`, later ---- */
 
 /* Goes on where an earlier create of the same name, size and preset stopped. -EINVAL: bad
  * arguments, `done` will not come. */

@@ -77,13 +77,6 @@ static void on_open(void *ctx, int rc, const struct err *e)
     end(ctx, rc, e);
 }
 
-static void take_record(struct create *c, struct registry_volume *record)
-{
-    registry_volume_release(&c->record);
-    c->record = *record;
-    record->raw = (struct buf){0};
-}
-
 static void on_ready(void *ctx, int rc, const struct err *e, struct registry_volume *record)
 {
     struct create *c = ctx;
@@ -93,8 +86,8 @@ static void on_ready(void *ctx, int rc, const struct err *e, struct registry_vol
         end(c, rc, e);
         return;
     }
-    take_record(c, record);
-    rc = driver_volume_add(c->d, &c->record, false, on_open, c, &why);
+    registry_volume_move(&c->record, record);
+    rc = driver_volume_add(c->d, &c->record, on_open, c, &why);
     if (rc != 0) {
         end(c, rc, &why);
     }
@@ -149,7 +142,7 @@ static void on_recorded(void *ctx, int rc, const struct err *e, struct registry_
         end(c, rc, e);
         return;
     }
-    take_record(c, record);
+    registry_volume_move(&c->record, record);
     make_namespace(c);
 }
 
@@ -173,7 +166,7 @@ static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry
         end(c, why.code, &why);
         return;
     }
-    take_record(c, record);
+    registry_volume_move(&c->record, record);
     make_namespace(c);
 }
 

@@ -5,7 +5,7 @@
  *
  * A crash leaves the record DELETING; a delete goes on from there (driver_finish.c asks for it).
  * The note (home/deleted/UUID) lets the next start drop what the journal still holds of it: only
- * what was deleted for sure is dropped. Taking a volume over from its owner is here, too. */
+ * what was deleted for sure is dropped. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,6 @@ enum { UNUSED_TRIES = 40, UNUSED_STEP_MS = 50 }; /* a client that has just left 
 struct removal {
     struct driver *d;
     struct registry_volume record;
-    bool is_take;
     char unfinished[RND_UUID_TEXT_BYTES]; /* only this one, and only when it is DELETING */
     uv_timer_t timer;
     unsigned tries;
@@ -49,13 +48,6 @@ static void end(struct removal *r, int rc, const struct err *e)
     r->err = *e;
     registry_volume_release(&r->record);
     uv_close((uv_handle_t *)&r->timer, on_end);
-}
-
-static void take_record(struct removal *r, struct registry_volume *record)
-{
-    registry_volume_release(&r->record);
-    r->record = *record;
-    record->raw = (struct buf){0};
 }
 
 static void on_record_gone(void *ctx, int rc, const struct err *e, struct registry_volume *record)
@@ -106,7 +98,7 @@ static void on_deleting(void *ctx, int rc, const struct err *e, struct registry_
         end(r, rc, e);
         return;
     }
-    take_record(r, record);
+    registry_volume_move(&r->record, record);
     if (v == NULL) {
         on_closed(r, 0, e);
         return;
@@ -153,43 +145,6 @@ static void on_unused_tick(uv_timer_t *timer)
     start_deleting(container_of(timer, struct removal, timer));
 }
 
-/* ---- taking over ---- */
-
-static void on_opened(void *ctx, int rc, const struct err *e)
-{
-    end(ctx, rc, e);
-}
-
-static void on_useless_closed(void *ctx, int rc, const struct err *e)
-{
-    struct removal *r = ctx;
-    struct err why = *e;
-
-    rc = rc != 0 ? rc : driver_volume_add(r->d, &r->record, true, on_opened, r, &why);
-    if (rc != 0) {
-        end(r, rc, &why);
-    }
-}
-
-/* Also one that is ours, but does not open without its journal, is damaged or was fenced. */
-static int take_over(struct removal *r, struct registry_volume *record, struct err *e)
-{
-    struct driver_volume *v = driver_volume_find(r->d, record->name);
-
-    if (record->state != REGISTRY_VOLUME_READY) {
-        return err_say(e, ERR_BUSY, "volume '%s' is being created or deleted", record->name);
-    }
-    take_record(r, record);
-    if (v == NULL) {
-        return driver_volume_add(r->d, &r->record, true, on_opened, r, e);
-    }
-    if (v->state == DRIVER_VOLUME_OPEN && volume_state(v->volume) == VOLUME_RUNNING) {
-        return err_say(e, ERR_EXISTS, "volume '%s' is open here already", r->record.name);
-    }
-    return v->state == DRIVER_VOLUME_WAITING ? driver_volume_take(v, on_opened, r, e)
-                                             : driver_volume_close(v, 0, on_useless_closed, r, e);
-}
-
 /* The name may be another volume's by now. */
 static int check_unfinished(const struct removal *r, const struct registry_volume *record,
                             struct err *e)
@@ -208,34 +163,27 @@ static void on_looked_up(void *ctx, int rc, const struct err *e, struct registry
 
     if (rc == 0) {
         rc = check_unfinished(r, record, &why);
-        e = rc != 0 ? &why : e;
-    }
-    if (rc == 0) {
-        rc = r->is_take ? take_over(r, record, &why) : check_owner(r, record, &why);
+        rc = rc != 0 ? rc : check_owner(r, record, &why);
         e = &why;
-    }
-    if (rc == 0 && r->is_take) {
-        return;
     }
     if (rc != 0) {
         end(r, rc, e);
         return;
     }
-    take_record(r, record);
+    registry_volume_move(&r->record, record);
     start_deleting(r);
 }
 
-static void start(struct driver *d, const char *name, const char *unfinished, bool is_take,
-                  driver_cb done, void *ctx)
+void driver_delete_unfinished(struct driver *d, const char *name, const char *uuid, driver_cb done,
+                              void *ctx)
 {
     struct removal *r = mem_zalloc(sizeof(*r));
 
     r->d = d;
-    r->is_take = is_take;
     r->done = done;
     r->ctx = ctx;
     snprintf(r->record.name, sizeof(r->record.name), "%s", name);
-    snprintf(r->unfinished, sizeof(r->unfinished), "%s", unfinished);
+    snprintf(r->unfinished, sizeof(r->unfinished), "%s", uuid);
     CHECK(uv_timer_init(d->loop, &r->timer) == 0);
     d->operations++;
     registry_volume_get(d->connect.registry, name, on_looked_up, r);
@@ -243,16 +191,5 @@ static void start(struct driver *d, const char *name, const char *unfinished, bo
 
 void driver_delete(struct driver *d, const char *name, driver_cb done, void *ctx)
 {
-    start(d, name, "", false, done, ctx);
-}
-
-void driver_delete_unfinished(struct driver *d, const char *name, const char *uuid, driver_cb done,
-                              void *ctx)
-{
-    start(d, name, uuid, false, done, ctx);
-}
-
-void driver_take(struct driver *d, const char *name, driver_cb done, void *ctx)
-{
-    start(d, name, "", true, done, ctx);
+    driver_delete_unfinished(d, name, "", done, ctx);
 }

@@ -69,8 +69,8 @@ static int check_uuid(const char *name, const char *uuid, uint8_t ret_bytes[UUID
                : err_set(e, ERR_CORRUPT, "volume '%s': uuid '%s' in the registry", name, uuid);
 }
 
-int driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
-                      driver_cb done, void *ctx, struct err *e)
+static int add(struct driver *d, const struct registry_volume *record, bool take, driver_cb done,
+               void *ctx, struct err *e)
 {
     struct driver_volume *v;
     uint8_t uuid[UUID_BYTES];
@@ -100,6 +100,18 @@ int driver_volume_add(struct driver *d, const struct registry_volume *record, bo
     }
     driver_open_waiting(d);
     return 0;
+}
+
+int driver_volume_add(struct driver *d, const struct registry_volume *record, driver_cb done,
+                      void *ctx, struct err *e)
+{
+    return add(d, record, false, done, ctx, e);
+}
+
+int driver_volume_add_foreign(struct driver *d, const struct registry_volume *record,
+                              driver_cb done, void *ctx, struct err *e)
+{
+    return add(d, record, true, done, ctx, e);
 }
 
 /* Backend and registry come back; the rest is tried less and less often, but first soon: an owner

@@ -70,8 +70,11 @@ struct driver_volume *driver_volume_find_uuid(const struct driver *d,
                                               const uint8_t uuid[UUID_BYTES]);
 /* Adds a volume as the registry knows it; it is opened soon. `done` (may be NULL), later, after
  * the first try. ERR_CANCELED: the driver is stopping; ERR_CORRUPT: no UUID, and somebody waits. */
-int driver_volume_add(struct driver *d, const struct registry_volume *record, bool take,
-                      driver_cb done, void *ctx, struct err *e);
+int driver_volume_add(struct driver *d, const struct registry_volume *record, driver_cb done,
+                      void *ctx, struct err *e);
+/* The same of one that another driver owns, or that does not open without loss: taken over. */
+int driver_volume_add_foreign(struct driver *d, const struct registry_volume *record,
+                              driver_cb done, void *ctx, struct err *e);
 /* Takes it off the list, answers who waits for it, frees it. It has no volume any more. */
 void driver_volume_forget(struct driver_volume *v, int rc, const struct err *e);
 /* Answers who waits for what was asked of it, if anybody. */
@@ -84,6 +87,7 @@ int driver_volume_take(struct driver_volume *v, driver_cb done, void *ctx, struc
  * comes from in here when it was not open. */
 int driver_volume_close(struct driver_volume *v, uint64_t drain_ms, driver_cb done, void *ctx,
                         struct err *e);
+
 /* ---- driver_resize.c ---- */
 
 int driver_volume_resize(struct driver_volume *v, uint64_t size_bytes, driver_cb done, void *ctx,

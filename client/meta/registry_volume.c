@@ -23,6 +23,13 @@ void registry_volume_release(struct registry_volume *volume)
     buf_release(&volume->raw);
 }
 
+void registry_volume_move(struct registry_volume *to, struct registry_volume *from)
+{
+    registry_volume_release(to);
+    *to = *from;
+    from->raw = (struct buf){0};
+}
+
 /* ---- operations ---- */
 
 struct volume_op {

@@ -60,8 +60,10 @@ int registry_volume_check_new(const char *name, uint64_t size_bytes, struct err 
 
 /* Frees `raw`, leaves the rest. Accepts {0}. */
 void registry_volume_release(struct registry_volume *volume);
+/* What `to` held is released; `from` keeps all but `raw`. */
+void registry_volume_move(struct registry_volume *to, struct registry_volume *from);
 
-/* *volume is valid during the callback; it may be moved out (copy the struct, zero its `raw`). */
+/* *volume is valid during the callback; it may be moved out. */
 typedef void (*registry_volume_cb)(void *ctx, int rc, const struct err *e,
                                    struct registry_volume *volume);
 typedef void (*registry_volumes_cb)(void *ctx, int rc, const struct err *e,

@@ -19,9 +19,7 @@ static void on_volume(void *ctx, int rc, const struct err *e, struct registry_vo
     w->done = true;
     w->rc = rc;
     w->err = *e;
-    registry_volume_release(&w->volume);
-    w->volume = *volume;
-    volume->raw = (struct buf){0};
+    registry_volume_move(&w->volume, volume);
 }
 
 static int vol_await(struct fixture *f, struct volume_wait *w)
