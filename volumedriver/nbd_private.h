@@ -1,6 +1,6 @@
 /* What the files of NBD's transmission phase share: nbd_worker.c (one per loop), nbd_conn.c
- * (receiving, flow control, the end), nbd_command.c (checking and starting requests),
- * nbd_reply.c (building and sending replies); a request and its buffers are nbd_req.c.
+ * (receiving, flow control, the end), nbd_pace.c (who stalls), nbd_command.c (checking and starting
+ * requests), nbd_reply.c (building and sending replies); a request and its buffers are nbd_req.c.
  *
  * Worker thread only, but for the part of struct nbd_conn that says otherwise. */
 #ifndef VOLUMEDRIVER_NBD_PRIVATE_H
@@ -114,9 +114,12 @@ void nbd_worker_schedule(struct nbd_worker *w, struct nbd_conn *conn);
 struct nbd_target *nbd_target_get(struct nbd_worker *w, struct volume *volume);
 void nbd_target_put(struct nbd_target *target);
 
-/* nbd_conn.c */
+/* nbd_pace.c */
 void nbd_conn_begins(struct nbd_conn *conn);              /* something whose time is measured */
 void nbd_conn_moved(struct nbd_conn *conn, size_t bytes); /* to or from the peer */
+bool nbd_conn_is_stalled(const struct nbd_conn *conn, uint64_t now_ms);
+
+/* nbd_conn.c */
 void nbd_conn_turn(struct nbd_conn *conn); /* what was put off to the end of the loop's turn */
 void nbd_conn_close(struct nbd_conn *conn, const char *why); /* to DEAD; NULL: nothing to say */
 

@@ -1,22 +1,12 @@
 #include "volumedriver/nbd_worker.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "volumedriver/nbd_private.h"
-#include "volumedriver/nbd_server.h"
 
-enum {
-    SWEEP_MS = 1000,
-    HANDLES = 5, /* without the mailbox's */
-    /* Less than this, of all connections there can be, keeps nobody out. */
-    HURRY_BYTES_MIN = NBD_CONN_BYTES_SURE / 2,
-};
-
-static_assert((size_t)NBD_CONNECTIONS_MAX * HURRY_BYTES_MIN < NBD_TARGET_WRITE_BYTES_MAX,
-              "see HURRY_BYTES_MIN");
+enum { SWEEP_MS = 1000, HANDLES = 5 /* without the mailbox's */ };
 
 /* Connections that become due meanwhile wait for the next pass, so that none can hold the
  * loop. */
@@ -64,40 +54,6 @@ void nbd_worker_schedule(struct nbd_worker *w, struct nbd_conn *conn)
     list_push(&w->due, &conn->due);
 }
 
-/* The favoured one has what all others need: more is asked of it. */
-static size_t progress_bytes(const struct nbd_conn *conn)
-{
-    return conn->worker->room.favoured == conn ? NBD_ROOM_WINDOW_BYTES : NBD_ROOM_PROGRESS_BYTES;
-}
-
-void nbd_conn_moved(struct nbd_conn *conn, size_t bytes)
-{
-    conn->progress_ms = uv_now(conn->worker->loop);
-    conn->moved_bytes += bytes;
-    if (conn->moved_bytes >= progress_bytes(conn)) {
-        conn->paced_ms = conn->progress_ms;
-        conn->moved_bytes = 0;
-    }
-}
-
-void nbd_conn_begins(struct nbd_conn *conn)
-{
-    conn->progress_ms = conn->paced_ms = uv_now(conn->worker->loop);
-    conn->moved_bytes = 0;
-}
-
-static bool is_stalled(const struct nbd_conn *conn, uint64_t now_ms)
-{
-    bool half_read = !conn->blocked && (conn->fill != NULL || conn->head_bytes != 0);
-
-    if (conn->phase == NBD_CONN_DEAD || (!half_read && list_empty(&conn->out))) {
-        return false;
-    }
-    return now_ms - conn->progress_ms > conn->stall_timeout_ms ||
-           (now_ms - conn->paced_ms > NBD_ROOM_HURRY_MS && conn->bytes > HURRY_BYTES_MIN &&
-            nbd_room_is_wanted_of(conn));
-}
-
 static void on_sweep(uv_timer_t *timer)
 {
     struct nbd_worker *w = timer->data;
@@ -113,7 +69,7 @@ static void on_sweep(uv_timer_t *timer)
     LIST_FOR_EACH (it, &w->conns) {
         struct nbd_conn *conn = container_of(it, struct nbd_conn, all);
 
-        if (is_stalled(conn, now)) {
+        if (nbd_conn_is_stalled(conn, now)) {
             nbd_conn_close(conn, "the peer stalled");
         }
     }
