@@ -10,6 +10,7 @@ typedef void (*tail_drop_cb)(void *ctx, struct record *record);
 
 struct resolve {
     struct tail *tail;
+    const struct tail_bounds *bounds;
     struct tail_history *h;
     tail_drop_cb drop;
     void *ctx;
@@ -69,7 +70,7 @@ static void strand(struct resolve *r, struct tail_item *item)
 }
 
 /* An open record voids what lower epochs wrote, assigned or opened at or behind its first seq. */
-static void void_superseded(struct resolve *r, uint32_t since)
+static void void_superseded(struct resolve *r)
 {
     uint64_t void_from = UINT64_MAX;
     uint32_t void_below = 0;
@@ -78,7 +79,7 @@ static void void_superseded(struct resolve *r, uint32_t since)
         struct tail_item *item = &r->tail->items[i];
         uint64_t last = item->op == FRAME_OP_SCO ? item->b : item->seq;
 
-        if (item->epoch < since || (item->epoch < void_below && last >= void_from)) {
+        if (item->epoch < r->bounds->since || (item->epoch < void_below && last >= void_from)) {
             drop_item(item, r->drop, r->ctx);
         } else if (item->op == FRAME_OP_OPEN) {
             void_from = item->seq < void_from ? item->seq : void_from;
@@ -142,10 +143,10 @@ static bool follows(const struct tail_history *h, const struct tail_item *item, 
 /* Assignments behind the prefix form a chain, and those with seqs tile the records. A gc SCO has
  * no seqs: it is void with its predecessor. Anything else is missing through damage, and void when
  * that was accepted behind it. */
-static void take_scos(struct resolve *r, uint64_t prefix_seq)
+static void take_scos(struct resolve *r)
 {
     struct tail_history *h = r->h;
-    uint64_t next = prefix_seq + 1, void_number = 0;
+    uint64_t next = r->bounds->prefix_seq + 1, void_number = 0;
     bool broken = false, cut = false;
 
     h->scos = mem_array(r->tail->count + 1, sizeof(*h->scos));
@@ -156,7 +157,7 @@ static void take_scos(struct resolve *r, uint64_t prefix_seq)
         if (item->op == FRAME_OP_OPEN && item->kind == FRAME_OPEN_LOSS_ACCEPTED) {
             cut = false; /* what comes behind it was assigned by who knew of that */
         }
-        if (item->op != FRAME_OP_SCO || item->a <= r->tail->prefix_number) {
+        if (item->op != FRAME_OP_SCO || item->a <= r->bounds->prefix_number) {
             continue; /* what is left is dropped in the end */
         }
         if (item->gone || (!has_seqs && void_number != 0 && item->predecessor == void_number)) {
@@ -174,15 +175,16 @@ static void take_scos(struct resolve *r, uint64_t prefix_seq)
     }
 }
 
-void tail_resolve(struct tail *t, uint32_t since, uint32_t epoch, uint64_t prefix_seq,
-                  tail_drop_cb drop, void *ctx, struct tail_history *ret_history)
+void tail_resolve(struct tail *t, const struct tail_bounds *bounds, tail_drop_cb drop, void *ctx,
+                  struct tail_history *ret_history)
 {
-    struct resolve r = {.tail = t, .h = ret_history, .drop = drop, .ctx = ctx};
+    struct resolve r = {.tail = t, .bounds = bounds, .h = ret_history, .drop = drop, .ctx = ctx};
 
-    *r.h = (struct tail_history){.last_seq = prefix_seq, .last_number = t->prefix_number};
+    *r.h =
+        (struct tail_history){.last_seq = bounds->prefix_seq, .last_number = bounds->prefix_number};
     list_init(&r.h->records);
     list_init(&r.h->stranded);
-    void_superseded(&r, since);
+    void_superseded(&r);
     for (uint32_t i = 0; i < t->count; i++) {
         struct tail_item *item = &t->items[i];
 
@@ -195,8 +197,8 @@ void tail_resolve(struct tail *t, uint32_t since, uint32_t epoch, uint64_t prefi
             take_open(&r, item);
         }
     }
-    take_scos(&r, prefix_seq);
-    if (t->lost_lsn != 0 && since < epoch && r.proof_lsn <= t->lost_lsn) {
+    take_scos(&r);
+    if (t->lost_lsn != 0 && bounds->since < bounds->epoch && r.proof_lsn <= t->lost_lsn) {
         damage(r.h, "a frame is lost and nothing proves that it held no record of this volume");
     }
     if (t->damaged) {

@@ -30,8 +30,7 @@ struct tail {
     uint32_t count;
     uint32_t cap;
     uint64_t lost_lsn; /* the last frame of which nobody knows whose records it held; 0: none */
-    uint64_t prefix_number; /* in: end of the committed prefix; set it before tail_resolve() */
-    bool damaged;           /* it was found so before */
+    bool damaged;      /* it was found so before */
 };
 
 struct tail_sco { /* a SCO that was assigned and may or may not have been put */
@@ -62,10 +61,17 @@ void tail_push(struct tail *t, const struct tail_item *item);
 /* Drops what is left through `drop`, frees the array. */
 void tail_release(struct tail *t, void (*drop)(void *ctx, struct record *record), void *ctx);
 
-/* Sort out `t` (left empty): records of epochs below `since`, void ones and those of the prefix
- * {t->prefix_number, prefix_seq} go to `drop`. `since` is the lowest epoch of the journal's
- * unbroken ownership, `epoch` the one that is being opened. */
-void tail_resolve(struct tail *t, uint32_t since, uint32_t epoch, uint64_t prefix_seq,
+/* What is known of the volume from elsewhere. */
+struct tail_bounds {
+    uint32_t since;         /* lowest epoch of the journal's unbroken ownership */
+    uint32_t epoch;         /* the one that is being opened */
+    uint64_t prefix_number; /* end of the committed prefix */
+    uint64_t prefix_seq;
+};
+
+/* Sort out `t` (left empty): records of epochs below `since`, void ones and those of the prefix go
+ * to `drop`. */
+void tail_resolve(struct tail *t, const struct tail_bounds *bounds,
                   void (*drop)(void *ctx, struct record *record), void *ctx,
                   struct tail_history *ret_history);
 

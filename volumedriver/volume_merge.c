@@ -304,14 +304,17 @@ static void serve_newer(struct volume_opening *o)
 void volume_merge_journal(struct volume_opening *o)
 {
     struct volume *v = o->v;
+    struct tail_bounds bounds = {.since = v->owner.since,
+                                 .epoch = v->owner.epoch,
+                                 .prefix_number = v->committed.number,
+                                 .prefix_seq = v->committed.seq};
     const char *damage = NULL;
     struct tail_history h;
     struct tail tail;
     bool ours;
 
     volume_take_tail(v, &tail);
-    tail.prefix_number = v->committed.number;
-    tail_resolve(&tail, v->owner.since, v->owner.epoch, v->committed.seq, drop_tail, v, &h);
+    tail_resolve(&tail, &bounds, drop_tail, v, &h);
     damage = h.damaged ? h.why : NULL;
     if (o->before.drained && o->before.last_seq != v->committed.seq) {
         damage = "the backend does not have what it had at the last clean close";

@@ -461,12 +461,15 @@ static void check_assignments(struct rig *r, unsigned v, const struct tail_histo
 
 static void resolve(struct rig *r, unsigned v)
 {
+    struct tail_bounds bounds = {.since = 1,
+                                 .epoch = r->epoch[v] + 1,
+                                 .prefix_number = r->committed_number[v],
+                                 .prefix_seq = r->committed[v]};
     struct tail_history h;
     struct tail tail;
 
     journal_take_tail(r->j, r->uuid[v], &tail);
-    tail.prefix_number = r->committed_number[v];
-    tail_resolve(&tail, 1, r->epoch[v] + 1, r->committed[v], drop, r, &h);
+    tail_resolve(&tail, &bounds, drop, r, &h);
     if (h.damaged) {
         fail_msg("seed %llu: volume %u is damaged: %s", (unsigned long long)r->seed, v, h.why);
     }

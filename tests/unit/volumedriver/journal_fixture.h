@@ -222,7 +222,7 @@ static inline struct tail_history history(struct fixture *f, unsigned v)
     struct tail tail;
 
     journal_take_tail(f->j, f->uuid[v], &tail);
-    tail_resolve(&tail, 1, 2, 0, drop, f, &h);
+    tail_resolve(&tail, &(struct tail_bounds){.since = 1, .epoch = 2}, drop, f, &h);
     list_splice(&f->live, &h.records);
     list_splice(&f->live, &h.stranded);
     for (uint32_t i = 0; i < h.sco_count; i++) {

@@ -438,8 +438,9 @@ static void an_assignment_keeps_its_place_until_it_is_dropped(void **state)
     assert_true(stats_of(f).segments_used >= 3);
     reopen(f);
     journal_take_tail(f->j, f->uuid[1], &tail);
-    tail.prefix_number = sco_number(3, 6);
-    tail_resolve(&tail, 3, 4, 0, drop, f, &h);
+    tail_resolve(&tail,
+                 &(struct tail_bounds){.since = 3, .epoch = 4, .prefix_number = sco_number(3, 6)},
+                 drop, f, &h);
     assert_false(h.damaged);
     assert_int_equal(h.sco_count, 1);
     assert_int_equal(h.scos[0].number, sco_number(3, 7));

@@ -112,9 +112,11 @@ static void assigned(struct fixture *f, uint8_t kind, uint64_t number, uint64_t 
 static const struct tail_history *resolve(struct fixture *f, uint32_t since, uint32_t epoch,
                                           uint64_t prefix_number, uint64_t prefix_seq)
 {
+    struct tail_bounds bounds = {
+        .since = since, .epoch = epoch, .prefix_number = prefix_number, .prefix_seq = prefix_seq};
+
     release_history(f);
-    f->tail.prefix_number = prefix_number;
-    tail_resolve(&f->tail, since, epoch, prefix_seq, drop, f, &f->h);
+    tail_resolve(&f->tail, &bounds, drop, f, &f->h);
     return &f->h;
 }
 
