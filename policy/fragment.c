@@ -198,8 +198,8 @@ int fragment_unpack(const struct fragment_ref *ref, const uint8_t *stored, uint3
     trailer = fragment_trailer_range(ref);
     rc = fragment_index_init(&index, ref, stored + trailer.offset, trailer.bytes, e);
     if (rc == 0) {
-        rc = fragment_index_unpack(&index, 0, ref->shape.raw_bytes, stored, index.payload_bytes,
-                                   ret_raw, e);
+        rc = fragment_index_unpack(&index, 0, ref->shape.raw_bytes,
+                                   slice_of(stored, index.payload_bytes), ret_raw, e);
     }
     fragment_index_release(&index);
     return rc;

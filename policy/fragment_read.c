@@ -131,38 +131,45 @@ struct fragment_range fragment_index_range(const struct fragment_index *index, u
                                    .bytes = block_offset(index, end) - block_offset(index, first)};
 }
 
-/* Part of one block: raw [from, from + bytes) of it to ret_raw. *scratch is allocated
- * on first need: a block of which only a part is wanted is decompressed aside. */
-static int unpack_block(const struct fragment_index *index, uint32_t block, const uint8_t *stored,
-                        uint32_t from, uint32_t bytes, uint8_t *ret_raw, uint8_t **scratch,
-                        struct err *e)
+/* Raw [from, from + bytes) of one block, and where it goes. */
+struct piece {
+    uint32_t block;
+    uint32_t from;
+    uint32_t bytes;
+    const uint8_t *stored; /* the whole block */
+    uint8_t *raw;
+};
+
+/* *scratch is allocated on first need: a block of which only a part is wanted is decompressed
+ * aside. */
+static int unpack_piece(const struct fragment_index *index, const struct piece *p,
+                        uint8_t **scratch, struct err *e)
 {
-    uint32_t stored_bytes = block_offset(index, block + 1) - block_offset(index, block);
-    uint32_t raw_bytes = fragment_block_bytes(&index->shape, block);
-    bool whole = bytes == raw_bytes;
+    uint32_t stored_bytes = block_offset(index, p->block + 1) - block_offset(index, p->block);
+    uint32_t raw_bytes = fragment_block_bytes(&index->shape, p->block);
+    bool whole = p->bytes == raw_bytes;
     int rc;
 
-    if (crc32c(0, stored, stored_bytes) != index->entries[block].crc) {
+    if (crc32c(0, p->stored, stored_bytes) != index->entries[p->block].crc) {
         return err_set(e, ERR_CORRUPT, "checksum");
     }
-    if ((index->entries[block].offset & FRAGMENT_RAW_BIT) != 0) {
-        memcpy(ret_raw, stored + from, bytes);
+    if ((index->entries[p->block].offset & FRAGMENT_RAW_BIT) != 0) {
+        memcpy(p->raw, p->stored + p->from, p->bytes);
         return 0;
     }
     if (!whole && *scratch == NULL) {
         *scratch = mem_alloc(index->shape.block_bytes);
     }
-    rc = decompress_block(index->shape.codec, whole ? ret_raw : *scratch, raw_bytes, stored,
+    rc = decompress_block(index->shape.codec, whole ? p->raw : *scratch, raw_bytes, p->stored,
                           stored_bytes, e);
     if (rc == 0 && !whole) {
-        memcpy(ret_raw, *scratch + from, bytes);
+        memcpy(p->raw, *scratch + p->from, p->bytes);
     }
     return rc;
 }
 
 int fragment_index_unpack(const struct fragment_index *index, uint32_t raw_offset,
-                          uint32_t raw_bytes, const uint8_t *stored, uint32_t stored_bytes,
-                          uint8_t *ret_raw, struct err *e)
+                          uint32_t raw_bytes, struct slice stored, uint8_t *ret_raw, struct err *e)
 {
     struct fragment_range range = fragment_index_range(index, raw_offset, raw_bytes);
     uint32_t raw_end = raw_offset + raw_bytes;
@@ -170,19 +177,22 @@ int fragment_index_unpack(const struct fragment_index *index, uint32_t raw_offse
     uint32_t first, end;
     int rc = 0;
 
-    if (stored_bytes != range.bytes) {
-        return err_set(e, ERR_CORRUPT, "%" PRIu32 " stored bytes for a range of %" PRIu32,
-                       stored_bytes, range.bytes);
+    if (stored.len != range.bytes) {
+        return err_set(e, ERR_CORRUPT, "%zu stored bytes for a range of %" PRIu32, stored.len,
+                       range.bytes);
     }
     blocks_of(&index->shape, raw_offset, raw_bytes, &first, &end);
     for (uint32_t block = first; block < end && rc == 0; block++) {
         uint32_t start = block * index->shape.block_bytes;
         uint32_t stop = start + fragment_block_bytes(&index->shape, block);
         uint32_t from = raw_offset > start ? raw_offset - start : 0;
-        uint32_t bytes = (raw_end < stop ? raw_end : stop) - start - from;
+        struct piece piece = {.block = block,
+                              .from = from,
+                              .bytes = (raw_end < stop ? raw_end : stop) - start - from,
+                              .stored = stored.data + block_offset(index, block) - range.offset,
+                              .raw = ret_raw + (start + from - raw_offset)};
 
-        rc = unpack_block(index, block, stored + block_offset(index, block) - range.offset, from,
-                          bytes, ret_raw + (start + from - raw_offset), &scratch, e);
+        rc = unpack_piece(index, &piece, &scratch, e);
         if (rc != 0) {
             err_wrap(e, "block %" PRIu32, block);
         }
@@ -215,11 +225,13 @@ struct fragment_plain fragment_plain_ranges(const struct fragment_ref *ref, uint
     return ranges;
 }
 
-static int plain_verify(const struct fragment_ref *ref, uint32_t first, uint32_t end,
-                        const uint8_t *blocks, const uint8_t *entries, const uint8_t *footer,
-                        struct err *e)
+static int plain_verify(const struct fragment_ref *ref, const struct fragment_plain *ranges,
+                        const uint8_t *data, struct err *e)
 {
     const struct fragment_shape *shape = &ref->shape;
+    const uint8_t *entry = data + ranges->blocks.bytes;
+    const uint8_t *footer = entry + ranges->entries.bytes;
+    uint32_t block = ranges->blocks.offset / shape->block_bytes;
     struct fragment_footer f;
     uint32_t salt_crc;
     int rc;
@@ -233,37 +245,35 @@ static int plain_verify(const struct fragment_ref *ref, uint32_t first, uint32_t
         return rc;
     }
     salt_crc = crc32c(0, f.salt, FRAGMENT_SALT_BYTES);
-    for (uint32_t block = first; block < end; block++) {
-        const uint8_t *entry = entries + (size_t)(block - first) * FRAGMENT_ENTRY_BYTES;
-        uint32_t crc = get_u32le(entry + 4) ^ fragment_check_mask(salt_crc, block);
+    for (; entry < footer; entry += FRAGMENT_ENTRY_BYTES, block++) {
+        uint32_t bytes = fragment_block_bytes(shape, block);
 
         if (!entry_is_possible(shape, block, get_u32le(entry))) {
             return err_set(e, ERR_CORRUPT, "entry %" PRIu32 " length %08" PRIx32, block,
                            get_u32le(entry));
         }
-        if (crc32c(0, blocks + (size_t)(block - first) * shape->block_bytes,
-                   fragment_block_bytes(shape, block)) != crc) {
+        if (crc32c(0, data, bytes) !=
+            (get_u32le(entry + 4) ^ fragment_check_mask(salt_crc, block))) {
             return err_set(e, ERR_CORRUPT, "block %" PRIu32 ": checksum", block);
         }
+        data += bytes;
     }
     return 0;
 }
 
 int fragment_plain_unpack(const struct fragment_ref *ref, uint32_t raw_offset, uint32_t raw_bytes,
-                          const uint8_t *blocks, const uint8_t *entries, const uint8_t *footer,
-                          const uint8_t **ret_raw, struct err *e)
+                          struct slice stored, const uint8_t **ret_raw, struct err *e)
 {
-    uint32_t first, end;
-    int rc;
+    struct fragment_plain ranges = fragment_plain_ranges(ref, raw_offset, raw_bytes);
+    size_t bytes = (size_t)ranges.blocks.bytes + ranges.entries.bytes + ranges.footer.bytes;
+    int rc = stored.len == bytes ? plain_verify(ref, &ranges, stored.data, e)
+                                 : err_set(e, ERR_CORRUPT, "%zu stored bytes for a range of %zu",
+                                           stored.len, bytes);
 
-    CHECK(fragment_is_plain(&ref->shape));
-
-    blocks_of(&ref->shape, raw_offset, raw_bytes, &first, &end);
-    rc = plain_verify(ref, first, end, blocks, entries, footer, e);
     if (rc != 0) {
         return err_wrap(e, "fragment %" PRIu32 " of chunk %" PRIu32, ref->id.fragment,
                         ref->id.chunk);
     }
-    *ret_raw = raw_bytes == 0 ? blocks : blocks + (raw_offset - first * ref->shape.block_bytes);
+    *ret_raw = raw_bytes == 0 ? stored.data : stored.data + (raw_offset - ranges.blocks.offset);
     return 0;
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/slice.h"
 #include "policy/fragment.h"
 
 /* A range of the stored value, as a PartialGet takes it. */
@@ -46,8 +47,7 @@ struct fragment_range fragment_index_range(const struct fragment_index *index, u
                                            uint32_t raw_bytes);
 /* `stored` is that range; `ret_raw` gets the raw_bytes asked for. */
 int fragment_index_unpack(const struct fragment_index *index, uint32_t raw_offset,
-                          uint32_t raw_bytes, const uint8_t *stored, uint32_t stored_bytes,
-                          uint8_t *ret_raw, struct err *e);
+                          uint32_t raw_bytes, struct slice stored, uint8_t *ret_raw, struct err *e);
 
 /* ---- reading ranges of a plain fragment in one round trip ---- */
 
@@ -63,9 +63,9 @@ struct fragment_plain {
 /* The three ranges to fetch in one PartialGet. */
 struct fragment_plain fragment_plain_ranges(const struct fragment_ref *ref, uint32_t raw_offset,
                                             uint32_t raw_bytes);
-/* Verify the three. *ret_raw points at the raw range inside `blocks`; nothing is copied. */
+/* Verify the three, which `stored` holds one behind the other, as a PartialGet answers. *ret_raw
+ * points at the raw range inside; nothing is copied. */
 int fragment_plain_unpack(const struct fragment_ref *ref, uint32_t raw_offset, uint32_t raw_bytes,
-                          const uint8_t *blocks, const uint8_t *entries, const uint8_t *footer,
-                          const uint8_t **ret_raw, struct err *e);
+                          struct slice stored, const uint8_t **ret_raw, struct err *e);
 
 #endif

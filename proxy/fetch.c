@@ -171,14 +171,10 @@ static void ask(struct fetch *f)
 
 static int unpack_plain(struct fetch *f)
 {
-    struct fragment_plain plain = fragment_plain_ranges(&f->ref, f->range.offset, f->range.bytes);
-    const uint8_t *blocks = f->data.data;
-    const uint8_t *entries = blocks + plain.blocks.bytes;
     const uint8_t *raw;
-    int rc;
+    int rc =
+        fragment_plain_unpack(&f->ref, f->range.offset, f->range.bytes, f->data, &raw, &f->err);
 
-    rc = fragment_plain_unpack(&f->ref, f->range.offset, f->range.bytes, blocks, entries,
-                               entries + plain.entries.bytes, &raw, &f->err);
     if (rc == 0) {
         memcpy(f->range.dest, raw, f->range.bytes);
     }
@@ -200,8 +196,8 @@ static int unpack_all(struct fetch *f)
     if (rc == 0) {
         blocks = fragment_index_range(&index, f->range.offset, f->range.bytes);
         rc = fragment_index_unpack(&index, f->range.offset, f->range.bytes,
-                                   f->data.data + blocks.offset, blocks.bytes, f->range.dest,
-                                   &f->err);
+                                   slice_of(f->data.data + blocks.offset, blocks.bytes),
+                                   f->range.dest, &f->err);
     }
     fragment_index_release(&index);
     return rc;
@@ -216,8 +212,8 @@ static int unpack(struct fetch *f, enum fetch_state state)
     case FETCH_ALL:
         return unpack_all(f);
     case FETCH_BLOCKS:
-        return fragment_index_unpack(&f->index->index, f->range.offset, f->range.bytes,
-                                     f->data.data, (uint32_t)f->data.len, f->range.dest, &f->err);
+        return fragment_index_unpack(&f->index->index, f->range.offset, f->range.bytes, f->data,
+                                     f->range.dest, &f->err);
     default:
         CHECK(false);
         return 0;

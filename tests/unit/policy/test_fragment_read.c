@@ -36,7 +36,7 @@ static int read_range(const struct stored *s, const struct fragment_index *index
     uint8_t *stored = fetch(s, range);
     uint8_t *raw = mem_alloc((size_t)bytes + 1);
     struct err e;
-    int rc = fragment_index_unpack(index, offset, bytes, stored, range.bytes, raw, &e);
+    int rc = fragment_index_unpack(index, offset, bytes, slice_of(stored, range.bytes), raw, &e);
 
     if (rc == 0) {
         assert_memory_equal(raw, s->raw + offset, bytes); /* never wrong bytes */
@@ -49,20 +49,28 @@ static int read_range(const struct stored *s, const struct fragment_index *index
 static int read_plain(const struct stored *s, uint32_t offset, uint32_t bytes)
 {
     struct fragment_plain ranges = fragment_plain_ranges(&s->ref, offset, bytes);
-    uint8_t *blocks = fetch(s, ranges.blocks);
-    uint8_t *entries = fetch(s, ranges.entries);
-    uint8_t *footer = fetch(s, ranges.footer);
+    const struct fragment_range parts[] = {ranges.blocks, ranges.entries, ranges.footer};
+    struct buf stored = {0};
     const uint8_t *raw;
     struct err e;
-    int rc = fragment_plain_unpack(&s->ref, offset, bytes, blocks, entries, footer, &raw, &e);
+    int rc;
 
-    if (rc == 0) {
-        assert_true(bytes == 0 || (raw >= blocks && raw + bytes <= blocks + ranges.blocks.bytes));
-        assert_memory_equal(raw, s->raw + offset, bytes);
+    for (int i = 0; i < 3; i++) {
+        uint8_t *part = fetch(s, parts[i]);
+
+        buf_put(&stored, part, parts[i].bytes);
+        free(part);
     }
-    free(blocks);
-    free(entries);
-    free(footer);
+    rc = fragment_plain_unpack(&s->ref, offset, bytes, slice_buf(&stored), &raw, &e);
+    if (rc == 0) {
+        assert_true(raw >= stored.data && raw + bytes <= stored.data + ranges.blocks.bytes);
+        assert_memory_equal(raw, s->raw + offset, bytes);
+        stored.len--;
+        assert_int_equal(
+            fragment_plain_unpack(&s->ref, offset, bytes, slice_buf(&stored), &raw, &e),
+            ERR_CORRUPT);
+    }
+    buf_release(&stored);
     return rc;
 }
 
@@ -229,8 +237,9 @@ static void short_answers_are_refused(void **state)
     assert_int_equal(fragment_index_init(&index, &s.ref, NULL, 0, &e), ERR_CORRUPT);
     assert_int_equal(index_fetch(&s, &index), 0);
     range = fragment_index_range(&index, 0, 10);
-    assert_int_equal(fragment_index_unpack(&index, 0, 10, s.value, range.bytes - 1, raw, &e),
-                     ERR_CORRUPT);
+    assert_int_equal(
+        fragment_index_unpack(&index, 0, 10, slice_of(s.value, range.bytes - 1), raw, &e),
+        ERR_CORRUPT);
     fragment_index_release(&index);
     fragment_index_release(&index); /* {0} is fine */
     stored_release(&s);
