@@ -126,11 +126,25 @@ static int turn_epochs(struct agent *agent, const struct agent_ns *ns, uint64_t 
 
 /* ---- judging tags ---- */
 
+/* Of a namespace, on one OSD. */
+struct collection {
+    struct agent *agent;
+    const struct agent_ns *ns;
+    struct osd *osd;
+    uint64_t oldest; /* gc epoch that is still alive: tags of those before it */
+    uint64_t end_ms;
+};
+
 struct tag {
     struct slice key;
     struct osd_key parsed; /* borrows from `key` */
     bool is_named;
     bool is_left; /* not there any more, or not to be judged */
+};
+
+struct tag_list {
+    struct tag *items;
+    size_t count;
 };
 
 static bool names(const struct manifest *m, const struct osd_fragment *f, uint64_t osd_id)
@@ -145,23 +159,24 @@ static bool names(const struct manifest *m, const struct osd_fragment *f, uint64
 }
 
 /* `ids` are distinct, in the order of `tags`. */
-static int judge_ids(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
-                     const struct slice *ids, size_t id_count, struct tag *tags, size_t count,
-                     struct err *e)
+static int judge_ids(const struct collection *c, const struct slice *ids, size_t id_count,
+                     struct tag_list tags, struct err *e)
 {
+    const struct agent_ns *ns = c->ns;
     struct agent_nsm_wait wait = {0};
     int rc;
 
-    agent_pace(agent);
+    agent_pace(c->agent);
     nsm_get_ids(ns->nsm, ns->record->id, ids, id_count, agent_nsm_done, &wait);
-    rc = agent_nsm_wait(agent, &wait, e);
-    for (size_t i = 0, at = 0; rc == 0 && i < count; i++) {
+    rc = agent_nsm_wait(c->agent, &wait, e);
+    for (size_t i = 0, at = 0; rc == 0 && i < tags.count; i++) {
+        struct tag *tag = &tags.items[i];
         const struct nsm_object *object;
 
-        at += !slice_eq(ids[at], tags[i].parsed.fragment.object_id);
+        at += !slice_eq(ids[at], tag->parsed.fragment.object_id);
         object = &wait.reply->objects[at];
-        tags[i].is_named =
-            object->found && names(&object->manifest, &tags[i].parsed.fragment, osd->id);
+        tag->is_named =
+            object->found && names(&object->manifest, &tag->parsed.fragment, c->osd->id);
         if (object->is_damaged) {
             rc = err_set(e, ERR_CORRUPT, "manifest of an object in %s", ns->record->name);
         }
@@ -172,31 +187,31 @@ static int judge_ids(struct agent *agent, const struct agent_ns *ns, const struc
 
 /* A manifest among them is damaged: ask for each alone. What the damaged one names is not known, so
  * its fragments and their tags stay, and the others are judged. */
-static int judge_each(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
-                      struct tag *tags, size_t count, struct err *e)
+static int judge_each(const struct collection *c, struct tag_list tags, struct err *e)
 {
     size_t first = 0;
 
-    while (first < count) {
-        struct slice id = tags[first].parsed.fragment.object_id;
+    while (first < tags.count) {
+        struct slice id = tags.items[first].parsed.fragment.object_id;
         size_t end = first;
         int rc;
 
-        while (end < count && slice_eq(tags[end].parsed.fragment.object_id, id)) {
+        while (end < tags.count && slice_eq(tags.items[end].parsed.fragment.object_id, id)) {
             end++;
         }
-        if (!agent_may_act(agent)) {
+        if (!agent_may_act(c->agent)) {
             return err_set(e, ERR_CANCELED, "collection");
         }
-        rc = judge_ids(agent, ns, osd, &id, 1, tags + first, end - first, e);
+        rc = judge_ids(c, &id, 1,
+                       (struct tag_list){.items = tags.items + first, .count = end - first}, e);
         if (rc != 0 && rc != ERR_CORRUPT) {
             return rc;
         }
         for (size_t i = first; rc == ERR_CORRUPT && i < end; i++) {
-            tags[i].is_left = true;
+            tags.items[i].is_left = true;
         }
         if (rc == ERR_CORRUPT) {
-            agent_trouble(agent, e);
+            agent_trouble(c->agent, e);
         }
         first = end;
     }
@@ -204,23 +219,22 @@ static int judge_each(struct agent *agent, const struct agent_ns *ns, const stru
 }
 
 /* Tags of one object stand together: its manifest is read once. */
-static int judge(struct agent *agent, const struct agent_ns *ns, const struct osd *osd,
-                 struct tag *tags, size_t count, struct err *e)
+static int judge(const struct collection *c, struct tag_list tags, struct err *e)
 {
-    struct slice *ids = mem_array(count, sizeof(*ids));
+    struct slice *ids = mem_array(tags.count, sizeof(*ids));
     size_t id_count = 0;
     int rc;
 
-    for (size_t i = 0; i < count; i++) {
-        struct slice id = tags[i].parsed.fragment.object_id;
+    for (size_t i = 0; i < tags.count; i++) {
+        struct slice id = tags.items[i].parsed.fragment.object_id;
 
         if (id_count == 0 || !slice_eq(ids[id_count - 1], id)) {
             ids[id_count++] = id;
         }
     }
-    rc = judge_ids(agent, ns, osd, ids, id_count, tags, count, e);
+    rc = judge_ids(c, ids, id_count, tags, e);
     if (rc == ERR_CORRUPT) {
-        rc = judge_each(agent, ns, osd, tags, count, e);
+        rc = judge_each(c, tags, e);
     }
     free(ids);
     return rc;
@@ -228,49 +242,58 @@ static int judge(struct agent *agent, const struct agent_ns *ns, const struct os
 
 /* ---- deleting ---- */
 
-static struct slice put_key(struct buf *keys, uint64_t ns_id, const struct osd_fragment *f,
-                            bool recovery)
+static struct asd_update delete_of(struct slice key)
+{
+    return (struct asd_update){.key = key, .is_delete = true};
+}
+
+static struct slice key_since(const struct buf *keys, size_t at)
+{
+    return slice_of(keys->data + at, keys->len - at);
+}
+
+/* Of the fragment, then of its recovery info. */
+static void delete_data(struct buf *keys, uint64_t ns_id, const struct osd_fragment *f,
+                        struct asd_update ret_updates[2])
 {
     size_t at = keys->len;
 
-    if (recovery) {
-        osd_key_put_recovery(keys, ns_id, f);
-    } else {
-        osd_key_put_fragment(keys, ns_id, f);
-    }
-    return slice_of(keys->data + at, keys->len - at);
+    osd_key_put_fragment(keys, ns_id, f);
+    ret_updates[0] = delete_of(key_since(keys, at));
+    at = keys->len;
+    osd_key_put_recovery(keys, ns_id, f);
+    ret_updates[1] = delete_of(key_since(keys, at));
 }
 
 enum { KEY_BYTES_MAX = 512 };
 
-static int send_deletes(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
-                        const struct tag *tags, size_t count, struct buf *ret_failed, struct err *e)
+static int send_deletes(const struct collection *c, struct tag_list tags, struct buf *ret_failed,
+                        struct err *e)
 {
-    struct asd_assert *asserts = mem_array(count + 1, sizeof(*asserts));
-    struct asd_update *updates = mem_array(3 * count + 1, sizeof(*updates));
+    struct asd_assert *asserts = mem_array(tags.count + 1, sizeof(*asserts));
+    struct asd_update *updates = mem_array(3 * tags.count + 1, sizeof(*updates));
     struct asd_apply apply = {.asserts = asserts, .updates = updates, .flags = ASD_APPLY_RESERVE};
     struct buf keys = {0};
     int rc = 0;
 
-    buf_reserve(&keys, (count + 1) * KEY_BYTES_MAX); /* slices into it stay */
-    for (size_t i = 0; i < count; i++) {
-        const struct osd_fragment *f = &tags[i].parsed.fragment;
+    buf_reserve(&keys, (tags.count + 1) * KEY_BYTES_MAX); /* slices into it stay */
+    for (size_t i = 0; i < tags.count; i++) {
+        const struct tag *tag = &tags.items[i];
 
-        if (tags[i].is_left) {
+        if (tag->is_left) {
             continue;
         }
         asserts[apply.assert_count++] =
-            (struct asd_assert){.key = tags[i].key, .value = slice_of(NULL, 0), .has_value = true};
-        updates[apply.update_count++] = (struct asd_update){.key = tags[i].key, .is_delete = true};
-        if (!tags[i].is_named) {
-            updates[apply.update_count++] = (struct asd_update){
-                .key = put_key(&keys, ns->record->id, f, false), .is_delete = true};
-            updates[apply.update_count++] = (struct asd_update){
-                .key = put_key(&keys, ns->record->id, f, true), .is_delete = true};
+            (struct asd_assert){.key = tag->key, .value = slice_of(NULL, 0), .has_value = true};
+        updates[apply.update_count++] = delete_of(tag->key);
+        if (!tag->is_named) {
+            delete_data(&keys, c->ns->record->id, &tag->parsed.fragment,
+                        updates + apply.update_count);
+            apply.update_count += 2;
         }
     }
     if (apply.assert_count > 0) {
-        rc = agent_osd_apply(agent, osd, &apply, ret_failed, e);
+        rc = agent_osd_apply(c->agent, c->osd, &apply, ret_failed, e);
     }
     buf_release(&keys);
     free(asserts);
@@ -278,75 +301,74 @@ static int send_deletes(struct agent *agent, const struct agent_ns *ns, struct o
     return rc;
 }
 
-static void count_deletes(struct agent *agent, const struct tag *tags, size_t count)
+static void count_deletes(struct agent *agent, struct tag_list tags)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (!tags[i].is_left) {
-            agent_count(agent, &agent->status.counts.tags_deleted, tags[i].is_named);
-            agent_count(agent, &agent->status.counts.orphans_deleted, !tags[i].is_named);
+    for (size_t i = 0; i < tags.count; i++) {
+        if (!tags.items[i].is_left) {
+            agent_count(agent, &agent->status.counts.tags_deleted, tags.items[i].is_named);
+            agent_count(agent, &agent->status.counts.orphans_deleted, !tags.items[i].is_named);
         }
     }
 }
 
 /* A tag that is gone fails the whole Apply: again without it. */
-static int delete_judged(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
-                         struct tag *tags, size_t count, struct err *e)
+static int delete_judged(const struct collection *c, struct tag_list tags, struct err *e)
 {
-    for (size_t tries = 0; tries <= count; tries++) {
+    for (size_t tries = 0; tries <= tags.count; tries++) {
         struct buf failed = {0};
         int rc;
 
-        if (!agent_may_act(agent)) {
+        if (!agent_may_act(c->agent)) {
             return err_set(e, ERR_CANCELED, "collection");
         }
-        rc = send_deletes(agent, ns, osd, tags, count, &failed, e);
-        for (size_t i = 0; rc == ERR_ASSERT_FAILED && i < count; i++) {
-            tags[i].is_left = tags[i].is_left || slice_eq(tags[i].key, slice_buf(&failed));
+        rc = send_deletes(c, tags, &failed, e);
+        for (size_t i = 0; rc == ERR_ASSERT_FAILED && i < tags.count; i++) {
+            struct tag *tag = &tags.items[i];
+
+            tag->is_left = tag->is_left || slice_eq(tag->key, slice_buf(&failed));
         }
         buf_release(&failed);
         if (rc != ERR_ASSERT_FAILED) {
             if (rc == 0) {
-                count_deletes(agent, tags, count);
+                count_deletes(c->agent, tags);
             }
             return rc;
         }
     }
-    return err_set(e, ERR_STALE, "tags of osd %s", osd->long_id);
+    return err_set(e, ERR_STALE, "tags of osd %s", c->osd->long_id);
 }
 
 /* ---- scanning ---- */
 
 /* `keys` are tags of epochs that have ended. */
-static int collect_keys(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
-                        const struct agent_keys *keys, struct err *e)
+static int collect_keys(const struct collection *c, const struct agent_keys *keys, struct err *e)
 {
-    struct tag *tags = mem_array(keys->count + 1, sizeof(*tags));
-    size_t count = 0;
+    struct tag_list tags = {.items = mem_array(keys->count + 1, sizeof(struct tag))};
     int rc = 0;
 
     for (size_t i = 0; i < keys->count; i++) {
-        struct tag *tag = &tags[count];
+        struct tag *tag = &tags.items[tags.count];
 
         tag->key = keys->items[i];
         if (osd_key_parse(tag->key, &tag->parsed) == 0 && tag->parsed.kind == OSD_KEY_GC_TAG &&
             tag->parsed.fragment.object_id.len == NSM_OBJECT_ID_BYTES) {
-            count++;
+            tags.count++;
         }
     }
-    if (count > 0) {
-        rc = judge(agent, ns, osd, tags, count, e);
-        rc = rc != 0 ? rc : delete_judged(agent, ns, osd, tags, count, e);
+    if (tags.count > 0) {
+        rc = judge(c, tags, e);
+        rc = rc != 0 ? rc : delete_judged(c, tags, e);
     }
-    free(tags);
+    free(tags.items);
     return rc;
 }
 
 /* `first` moves behind the page. */
-static int collect_page(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
-                        struct buf *first, struct slice last, bool *ret_more, struct err *e)
+static int collect_page(const struct collection *c, struct buf *first, struct slice last,
+                        bool *ret_more, struct err *e)
 {
     struct agent_keys keys;
-    int rc = agent_osd_range(agent, osd, slice_buf(first), last, ASD_RANGE_MAX, &keys, e);
+    int rc = agent_osd_range(c->agent, c->osd, slice_buf(first), last, ASD_RANGE_MAX, &keys, e);
 
     if (rc != 0) {
         return rc;
@@ -355,7 +377,7 @@ static int collect_page(struct agent *agent, const struct agent_ns *ns, struct o
     if (keys.count > 0) {
         struct slice at = keys.items[keys.count - 1];
 
-        rc = collect_keys(agent, ns, osd, &keys, e);
+        rc = collect_keys(c, &keys, e);
         first->len = 0;
         buf_put(first, at.data, at.len);
         buf_put_u8(first, 0); /* the first key behind it */
@@ -365,17 +387,17 @@ static int collect_page(struct agent *agent, const struct agent_ns *ns, struct o
 }
 
 /* *ret_clean: no tag of an epoch before `oldest` is left. Else the time was up. */
-static int collect_osd(struct agent *agent, const struct agent_ns *ns, struct osd *osd,
-                       uint64_t oldest, uint64_t end_ms, bool *ret_clean, struct err *e)
+static int collect(const struct collection *c, bool *ret_clean, struct err *e)
 {
     struct buf first = {0}, last = {0};
     bool more = true;
     int rc = 0;
 
-    osd_key_put_kind_prefix(&first, ns->record->id, OSD_KEY_GC_TAG);
-    osd_key_put_gc_epoch_prefix(&last, ns->record->id, oldest);
-    while (rc == 0 && more && agent_may_act(agent) && !agent_slice_is_over(agent, end_ms)) {
-        rc = collect_page(agent, ns, osd, &first, slice_buf(&last), &more, e);
+    osd_key_put_kind_prefix(&first, c->ns->record->id, OSD_KEY_GC_TAG);
+    osd_key_put_gc_epoch_prefix(&last, c->ns->record->id, c->oldest);
+    while (rc == 0 && more && agent_may_act(c->agent) &&
+           !agent_slice_is_over(c->agent, c->end_ms)) {
+        rc = collect_page(c, &first, slice_buf(&last), &more, e);
     }
     *ret_clean = rc == 0 && !more;
     buf_release(&first);
@@ -386,16 +408,16 @@ static int collect_osd(struct agent *agent, const struct agent_ns *ns, struct os
 static bool collect_everywhere(struct agent *agent, const struct agent_ns *ns, uint64_t oldest,
                                uint64_t end_ms)
 {
+    struct collection c = {.agent = agent, .ns = ns, .oldest = oldest, .end_ms = end_ms};
     bool all_clean = true;
     struct err e;
 
     for (size_t i = 0; i < registry_view_osd_count(ns->view) && agent_may_act(agent); i++) {
         const struct registry_osd *known = registry_view_osd(ns->view, i);
-        struct osd *osd = known->is_claimed ? osds_find(agent->engine->osds, known->osd_id) : NULL;
         bool clean = !known->is_claimed;
 
-        if (osd != NULL && !osd->gone && !osd->aside &&
-            collect_osd(agent, ns, osd, oldest, end_ms, &clean, &e) != 0) {
+        c.osd = known->is_claimed ? osds_find(agent->engine->osds, known->osd_id) : NULL;
+        if (c.osd != NULL && !c.osd->gone && !c.osd->aside && collect(&c, &clean, &e) != 0) {
             agent_trouble(agent, &e);
         }
         all_clean = all_clean && clean;
