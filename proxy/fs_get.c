@@ -390,7 +390,13 @@ struct fs_get *fs_get_start(struct engine *engine, const struct fs_get_spec *spe
     g->start_ms = clock_mono_ms();
     g->file = (struct fs_file){.dir_fd = -1, .fd = -1};
     engine_hold(engine);
-    ns_open(&g->open, engine, spec->ns, spec->consistent, &g->use, on_namespace, g);
+    g->open = (struct ns_open){.engine = engine,
+                               .name = spec->ns,
+                               .fresh = spec->consistent,
+                               .ret_use = &g->use,
+                               .cb = on_namespace,
+                               .ctx = g};
+    ns_open(&g->open);
     return g;
 }
 

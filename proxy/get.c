@@ -265,7 +265,13 @@ struct get *get_start(struct engine *engine, const struct get_spec *spec, get_cb
     }
     engine_hold(engine);
     g->pending = 1;
-    ns_open(&g->open, engine, spec->ns, spec->consistent, &g->use, on_namespace, g);
+    g->open = (struct ns_open){.engine = engine,
+                               .name = spec->ns,
+                               .fresh = spec->consistent,
+                               .ret_use = &g->use,
+                               .cb = on_namespace,
+                               .ctx = g};
+    ns_open(&g->open);
     return g;
 }
 

@@ -37,7 +37,7 @@ static void on_refreshed(void *ctx, int rc, const struct err *e)
         open->cb(open->ctx, rc, e);
         return;
     }
-    rc = find(open->engine, open->name, open->use, &why);
+    rc = find(open->engine, open->name, open->ret_use, &why);
     open->cb(open->ctx, rc, &why);
 }
 
@@ -45,7 +45,7 @@ static void on_later(struct later_item *item)
 {
     struct ns_open *open = container_of(item, struct ns_open, later);
     struct err e;
-    int rc = find(open->engine, open->name, open->use, &e);
+    int rc = find(open->engine, open->name, open->ret_use, &e);
 
     if (rc == ERR_NOT_FOUND) {
         registry_refresh(open->engine->registry, on_refreshed, open);
@@ -54,18 +54,12 @@ static void on_later(struct later_item *item)
     open->cb(open->ctx, rc, &e);
 }
 
-void ns_open(struct ns_open *open, struct engine *engine, struct slice name, bool fresh,
-             struct ns_use *ret_use, ns_cb cb, void *ctx)
+void ns_open(struct ns_open *open)
 {
-    open->engine = engine;
-    open->name = name;
-    open->use = ret_use;
-    open->cb = cb;
-    open->ctx = ctx;
-    if (fresh) {
-        registry_refresh(engine->registry, on_refreshed, open);
+    if (open->fresh) {
+        registry_refresh(open->engine->registry, on_refreshed, open);
     } else {
-        later_run(&engine->later, &open->later, on_later);
+        later_run(&open->engine->later, &open->later, on_later);
     }
 }
 

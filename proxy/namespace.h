@@ -21,20 +21,19 @@ struct ns_use {
 
 typedef void (*ns_cb)(void *ctx, int rc, const struct err *e);
 
-struct ns_open {
-    struct engine *engine; /* private */
-    struct slice name;     /* borrowed until the callback */
-    struct ns_use *use;
+struct ns_open { /* the caller fills in all but the last */
+    struct engine *engine;
+    struct slice name;      /* borrowed until the callback */
+    bool fresh;             /* as the registry is now */
+    struct ns_use *ret_use; /* set on success */
     ns_cb cb;
     void *ctx;
-    struct later_item later;
+    struct later_item later; /* private */
 };
 
 /* Look it up in the present view of the registry, and when it is not there (or `fresh`) in a
- * fresh one. `cb` runs once, later: 0 and *ret_use is set, ERR_NOT_FOUND, or why the
- * registry cannot be read. */
-void ns_open(struct ns_open *open, struct engine *engine, struct slice name, bool fresh,
-             struct ns_use *ret_use, ns_cb cb, void *ctx);
+ * fresh one. `cb` runs once, later: 0, ERR_NOT_FOUND, or why the registry cannot be read. */
+void ns_open(struct ns_open *open);
 void ns_drop(struct ns_use *use); /* accepts {0} */
 
 #endif

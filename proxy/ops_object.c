@@ -34,7 +34,13 @@ static void op_start_in_namespace(struct session *s, bool fresh, ns_cb cb)
     struct object_op *op = mem_zalloc(sizeof(*op));
 
     op->session = s;
-    ns_open(&op->open, s->server->engine, s->request.ns, fresh, &op->use, cb, op);
+    op->open = (struct ns_open){.engine = s->server->engine,
+                                .name = s->request.ns,
+                                .fresh = fresh,
+                                .ret_use = &op->use,
+                                .cb = cb,
+                                .ctx = op};
+    ns_open(&op->open);
 }
 
 /* True when the namespace is open; otherwise the operation has ended. */

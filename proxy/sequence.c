@@ -92,7 +92,8 @@ void sequence_reopen(struct sequence *s)
     ns_drop(&s->use);
     s->state = SEQUENCE_NAMESPACE;
     s->pending++;
-    ns_open(&s->open, s->engine, s->spec.ns, true, &s->use, on_namespace, s);
+    s->open.fresh = true;
+    ns_open(&s->open);
 }
 
 /* ---- upload ---- */
@@ -414,7 +415,9 @@ struct sequence *sequence_start(struct engine *engine, const struct sequence_spe
     s->deadline_ms = s->start_ms + (ms != 0 ? ms : ENGINE_REQUEST_TIMEOUT_MS);
     engine_hold(engine);
     s->pending = 1;
-    ns_open(&s->open, engine, spec->ns, false, &s->use, on_namespace, s);
+    s->open = (struct ns_open){
+        .engine = engine, .name = spec->ns, .ret_use = &s->use, .cb = on_namespace, .ctx = s};
+    ns_open(&s->open);
     return s;
 }
 
