@@ -228,8 +228,13 @@ static void asd_start(struct kv *kv, struct kv_op *op)
 
     list_init(&a->link);
     if (op->kind == KV_OP_PREPARE) {
-        osd_claim(kv->loop, &asd->addr, kv->tls, asd->long_id[0] != '\0' ? asd->long_id : NULL,
-                  OSD_OWNER_METADATA, KV_TIMEOUT_DEFAULT_MS, on_prepared, a);
+        osd_ask(kv->loop,
+                &(struct osd_question){.addr = asd->addr,
+                                       .tls = kv->tls,
+                                       .long_id = asd->long_id[0] != '\0' ? asd->long_id : NULL,
+                                       .claimer = OSD_OWNER_METADATA,
+                                       .timeout_ms = KV_TIMEOUT_DEFAULT_MS},
+                on_prepared, a);
     } else {
         op_send(a);
     }

@@ -146,7 +146,7 @@ void kv_asd_encode(struct asd_op *a)
     case KV_OP_APPLY:
         encode_apply(a);
         break;
-    case KV_OP_PREPARE: /* goes another way: osd_claim() */
+    case KV_OP_PREPARE: /* goes another way: osd_ask() */
     case KV_OP_SLEEP:   /* never gets here: kv.c */
         CHECK(false);
     }

@@ -210,24 +210,17 @@ static void step(struct identity_op *op)
     CHECK(rc == 0); /* the client is ours alone: its queue is not full */
 }
 
-void osd_claim(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
-               const char *long_id, const char *owner, unsigned timeout_ms, osd_identity_cb cb,
-               void *ctx)
+void osd_ask(uv_loop_t *loop, const struct osd_question *question, osd_identity_cb cb, void *ctx)
 {
     struct identity_op *op = mem_zalloc(sizeof(*op));
-    struct asd_client_options options = {.addr = *addr, .tls = tls, .long_id = long_id};
+    struct asd_client_options options = {
+        .addr = question->addr, .tls = question->tls, .long_id = question->long_id};
 
-    op->claimer = owner != NULL ? mem_strdup(owner) : NULL;
+    op->claimer = question->claimer != NULL ? mem_strdup(question->claimer) : NULL;
     op->owner = mem_strdup("");
-    op->deadline_ms = clock_mono_ms() + timeout_ms;
+    op->deadline_ms = clock_mono_ms() + question->timeout_ms;
     op->cb = cb;
     op->ctx = ctx;
     op->client = asd_client_new(loop, &options);
     step(op);
-}
-
-void osd_identify(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
-                  const char *long_id, unsigned timeout_ms, osd_identity_cb cb, void *ctx)
-{
-    osd_claim(loop, addr, tls, long_id, NULL, timeout_ms, cb, ctx);
 }

@@ -28,14 +28,16 @@ struct osd_identity {
 typedef void (*osd_identity_cb)(void *ctx, int rc, const struct err *e,
                                 const struct osd_identity *identity);
 
-/* `long_id` NULL: whatever answers there. ERR_IDENTITY: another one. `tls`: who we are, for an
- * address that speaks TLS; may be NULL. */
-void osd_identify(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
-                  const char *long_id, unsigned timeout_ms, osd_identity_cb cb, void *ctx);
-/* Write the claim of `owner` (NULL: only ask), in one Apply that asserts that there is none. 0 also
- * when it is `owner`'s already. ERR_EXISTS: another's. */
-void osd_claim(uv_loop_t *loop, const struct net_addr *addr, struct net_tls *tls,
-               const char *long_id, const char *owner, unsigned timeout_ms, osd_identity_cb cb,
-               void *ctx);
+struct osd_question { /* copied */
+    struct net_addr addr;
+    struct net_tls *tls; /* who we are, for an address that speaks TLS; may be NULL */
+    const char *long_id; /* ERR_IDENTITY: another answers. NULL: whatever does */
+    const char *claimer; /* NULL: only ask */
+    unsigned timeout_ms;
+};
+
+/* With a `claimer`, its claim is written, in one Apply that asserts that there is none. 0 also when
+ * it is the claimer's already; ERR_EXISTS: another's. */
+void osd_ask(uv_loop_t *loop, const struct osd_question *question, osd_identity_cb cb, void *ctx);
 
 #endif

@@ -214,7 +214,9 @@ static void claim_try(struct claim_op *claim)
 {
     struct change *c = &claim->op.change;
     const struct registry_osd *osd = registry_view_osd_find(claim->registry->view, claim->op.name);
-    struct net_addr addr;
+    struct kv *kv = claim->registry->kv;
+    struct osd_question question = {
+        .tls = kv_tls(kv), .claimer = claim->alba_id, .timeout_ms = CLAIM_TIMEOUT_MS};
     struct err e;
 
     if (osd == NULL) {
@@ -225,13 +227,13 @@ static void claim_try(struct claim_op *claim)
         claim_done(c, c->err.code);
     } else if (osd->is_claimed) {
         claim_done(c, 0);
-    } else if (registry_osd_addr(osd, (unsigned)claim->op.number, &addr, &e) != 0) {
+    } else if (registry_osd_addr(osd, (unsigned)claim->op.number, &question.addr, &e) != 0) {
         err_copy(&c->err, &e);
         claim_done(c, e.code);
     } else {
         claim->registry->external++;
-        osd_claim(kv_loop(claim->registry->kv), &addr, kv_tls(claim->registry->kv), osd->long_id,
-                  claim->alba_id, CLAIM_TIMEOUT_MS, on_claimed, claim);
+        question.long_id = osd->long_id;
+        osd_ask(kv_loop(kv), &question, on_claimed, claim);
     }
 }
 

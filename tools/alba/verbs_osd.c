@@ -193,14 +193,14 @@ static int ask_asd(struct session *s, const char *host, uint16_t port, char **re
                    uint64_t *ret_capacity)
 {
     struct asking a = {.s = s, .ret_long_id = ret_long_id, .ret_capacity = ret_capacity};
-    struct net_addr addr;
-    int rc = net_addr_tcp(&addr, host, port, &s->err);
+    struct osd_question question = {.tls = s->tls, .timeout_ms = ASD_TIMEOUT_MS};
+    int rc = net_addr_tcp(&question.addr, host, port, &s->err);
 
     if (rc == 0 && s->tls != NULL) {
-        net_addr_set_tls(&addr);
+        net_addr_set_tls(&question.addr);
     }
     if (rc == 0) {
-        osd_identify(&s->loop, &addr, s->tls, NULL, ASD_TIMEOUT_MS, on_identified, &a);
+        osd_ask(&s->loop, &question, on_identified, &a);
         rc = session_wait(s);
     }
     return rc;

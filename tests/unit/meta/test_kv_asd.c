@@ -334,10 +334,10 @@ static struct net_addr addr_of(const struct asd_process *asd)
 
 static void expect_owner(struct fixture *f, const struct asd_process *asd, const char *owner)
 {
-    struct net_addr addr = addr_of(asd);
+    struct osd_question question = {.addr = addr_of(asd), .timeout_ms = 5000};
     struct probe_wait w = {0};
 
-    osd_identify(&f->loop, &addr, NULL, NULL, 5000, on_probe, &w);
+    osd_ask(&f->loop, &question, on_probe, &w);
     run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_string_equal(w.owner, owner);
@@ -347,10 +347,10 @@ static void expect_owner(struct fixture *f, const struct asd_process *asd, const
 
 static int claim_as(struct fixture *f, const struct asd_process *asd, const char *owner)
 {
-    struct net_addr addr = addr_of(asd);
+    struct osd_question question = {.addr = addr_of(asd), .claimer = owner, .timeout_ms = 5000};
     struct probe_wait w = {0};
 
-    osd_claim(&f->loop, &addr, NULL, NULL, owner, 5000, on_probe, &w);
+    osd_ask(&f->loop, &question, on_probe, &w);
     run_until(&f->loop, &w.done);
     return w.rc;
 }
