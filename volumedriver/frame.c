@@ -158,11 +158,14 @@ int frame_header_peek(const uint8_t head[FRAME_HEAD_BYTES], struct frame_header 
     return is_known(head) ? 0 : ERR_VERSION;
 }
 
+enum { USES_KIND = 1, USES_B = 2, USES_WORDS = 4 };
+
 /* Fields without a meaning are zero; a later version may give them one that must not be
  * missed. */
-static int check_unused(const struct frame_extent *x, uint8_t kind_max, bool has_b, bool has_words)
+static int check_unused(const struct frame_extent *x, unsigned uses)
 {
-    return x->kind <= kind_max && (has_b || x->b == 0) && (has_words || x->crc_count == 0)
+    return ((uses & USES_KIND) != 0 || x->kind == 0) && ((uses & USES_B) != 0 || x->b == 0) &&
+                   ((uses & USES_WORDS) != 0 || x->crc_count == 0)
                ? 0
                : ERR_VERSION;
 }
@@ -204,17 +207,18 @@ int frame_extent_check(const struct frame_extent *x)
         if (x->seq == 0 || x->count == 0 || x->count > max || x->a > UINT64_MAX - x->count) {
             return ERR_CORRUPT;
         }
-        return check_unused(x, 0, false, x->op == FRAME_OP_WRITE);
+        return check_unused(x, x->op == FRAME_OP_WRITE ? USES_WORDS : 0);
     case FRAME_OP_OPEN:
         if (x->seq == 0) {
             return ERR_CORRUPT;
         }
-        return x->a == 0 && x->count == 0 ? check_unused(x, FRAME_OPEN_LOSS_ACCEPTED, false, false)
-                                          : ERR_VERSION;
+        return x->a == 0 && x->count == 0 && x->kind <= FRAME_OPEN_LOSS_ACCEPTED
+                   ? check_unused(x, USES_KIND)
+                   : ERR_VERSION;
     case FRAME_OP_SCO:
         return check_sco(x);
     case FRAME_OP_INCARNATION:
-        return x->count == 0 && x->seq == 0 ? check_unused(x, 0, true, false) : ERR_VERSION;
+        return x->count == 0 && x->seq == 0 ? check_unused(x, USES_B) : ERR_VERSION;
     case 0:
         return ERR_CORRUPT;
     default:
