@@ -9,7 +9,9 @@
  *   DELETE /volumes/NAME         delete it and all its data, unless a client has it open
  *   POST   /volumes/NAME/take    {"force": true, "accept_loss": true}: from an owner that is gone
  *   GET    /statistics           of all open volumes, in one call */
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +98,13 @@ static json_t *statistics_json(const struct driver_volume *v)
 /* Where a client on this machine finds what listens on `ip`. */
 static const char *reachable(const char *ip)
 {
-    return strcmp(ip, "::") == 0 ? "::1" : strcmp(ip, "0.0.0.0") == 0 ? "127.0.0.1" : ip;
+    struct in6_addr v6;
+    struct in_addr v4;
+
+    if (inet_pton(AF_INET6, ip, &v6) == 1 && IN6_IS_ADDR_UNSPECIFIED(&v6)) {
+        return "::1";
+    }
+    return inet_pton(AF_INET, ip, &v4) == 1 && v4.s_addr == htonl(INADDR_ANY) ? "127.0.0.1" : ip;
 }
 
 static char *nbd_uri(const struct driver *d, const char *plain_name)
