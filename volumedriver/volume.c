@@ -122,7 +122,6 @@ static int accept_req(struct volume *v, struct volume_req *req, const struct wis
 static int accept_iov(struct volume *v, struct volume_req *req, struct wish wish,
                       const struct iovec *iov, int iov_count, volume_cb cb)
 {
-
     for (int i = 0; i < iov_count; i++) {
         if (iov[i].iov_len > VOLUME_REQ_BYTES_MAX) {
             return err_set(&req->err, -EINVAL, "volume %s: request too long", v->name);

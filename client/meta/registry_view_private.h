@@ -14,9 +14,9 @@ struct record_list {
 struct registry_view {
     atomic_uint refs;
     uint64_t version;
-    char commit
-        [REGISTRY_COMMIT_TEXT_BYTES]; /* id of the change that made it: tells histories apart */
-    struct buf version_value;         /* as stored: asserted by the next change */
+    /* Id of the change that made it: tells histories apart. */
+    char commit[REGISTRY_COMMIT_TEXT_BYTES];
+    struct buf version_value; /* as stored: asserted by the next change */
     char alba_id[REGISTRY_ALBA_ID_BYTES];
     char *default_preset; /* owned; "" when there is none */
     uint64_t next_osd_id, next_namespace_id, next_work_id;
