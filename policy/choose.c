@@ -99,8 +99,8 @@ uint32_t choose_capacity(const struct preset *preset, uint32_t max_per_node,
     return fits;
 }
 
-int choose_policy(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
-                  uint32_t *ret_policy_index, struct err *e)
+static int find_policy(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
+                       uint32_t *ret_policy_index, struct err *e)
 {
     uint32_t usable = 0;
 
@@ -245,7 +245,7 @@ int choose_place(const struct preset *preset, const struct choose_osd *osds, uin
     struct picker p;
     int rc;
 
-    rc = choose_policy(preset, osds, count, &result.policy_index, e);
+    rc = find_policy(preset, osds, count, &result.policy_index, e);
     if (rc != 0) {
         return rc;
     }

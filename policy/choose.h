@@ -44,12 +44,9 @@ struct choose_result {
 uint32_t choose_capacity(const struct preset *preset, uint32_t max_per_node,
                          const struct choose_osd *osds, uint32_t count);
 
-/* The first policy with min_fragments <= capacity; ERR_NO_POLICY when there is none. */
-int choose_policy(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
-                  uint32_t *ret_policy_index, struct err *e);
-
-/* Apply that policy and pick the OSDs of a new object, all different: nodes with
- * the fewest picks first, among those by chance with weight total / (1 + used). */
+/* Apply the first policy with min_fragments <= capacity (ERR_NO_POLICY when there is none) and
+ * pick the OSDs of a new object, all different: nodes with the fewest picks first, among those
+ * by chance with weight total / (1 + used). */
 int choose_place(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
                  struct rnd *rnd, struct choose_result *ret_result, struct err *e);
 

@@ -185,8 +185,3 @@ void osd_note_corrupt(struct osd *osd)
 {
     osd->checksum_errors++;
 }
-
-void osd_note_slow(struct osd *osd)
-{
-    osd_set_aside(osd, UV_ETIMEDOUT, "slower than the others by far");
-}

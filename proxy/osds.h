@@ -121,8 +121,6 @@ static inline bool osd_is_usable(const struct osd *osd, bool reserve)
 
 /* Bytes of this OSD failed their checks. */
 void osd_note_corrupt(struct osd *osd);
-/* It answers too slowly to wait for: as a failure. */
-void osd_note_slow(struct osd *osd);
 
 /* Probe all that are set aside now; `cb` when each has answered (or timed out). */
 struct osds_probe_wait {

@@ -166,7 +166,7 @@ static void end_append(struct journal_append *a, int rc)
     a->cb(a, rc);
 }
 
-void journal_end_appends(struct list *appends, int rc)
+static void end_appends(struct list *appends, int rc)
 {
     while (!list_empty(appends)) {
         end_append(container_of(appends->next, struct journal_append, link), rc);
@@ -218,7 +218,7 @@ static void write_done(struct pool_work *work, int rc)
         for (unsigned i = 0; i < JOURNAL_FRAMES_IN_FLIGHT; i++) {
             if (j->slots[i].state == SLOT_WRITTEN) {
                 j->slots[i].state = SLOT_FREE;
-                journal_end_appends(&j->slots[i].appends, ERR_FAILED);
+                end_appends(&j->slots[i].appends, ERR_FAILED);
             }
         }
     }
@@ -320,8 +320,8 @@ void journal_frames_pump(struct journal *j)
     struct frame_slot *slot;
 
     if (j->failed != 0) {
-        journal_end_appends(&j->control, ERR_FAILED);
-        journal_end_appends(&j->data, ERR_FAILED);
+        end_appends(&j->control, ERR_FAILED);
+        end_appends(&j->data, ERR_FAILED);
         return;
     }
     while ((slot = slot_of(j, j->next_lsn))->state == SLOT_FREE &&

@@ -131,7 +131,6 @@ void journal_fail(struct journal *j, int rc, const char *what);
 /* journal_frame.c: fill and send frames, complete them in order. */
 void journal_frames_pump(struct journal *j);
 bool journal_frames_idle(const struct journal *j);
-void journal_end_appends(struct list *appends, int rc);
 
 /* journal_full.c */
 void journal_end_canceled(struct journal *j);

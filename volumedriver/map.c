@@ -44,7 +44,7 @@ struct map_page *page_find(struct map_volume *mv, uint64_t page)
     return p;
 }
 
-uint64_t page_get(const struct map_page *p, uint32_t index)
+static uint64_t page_get(const struct map_page *p, uint32_t index)
 {
     return p->locations != NULL ? p->locations[index] : p->fill;
 }

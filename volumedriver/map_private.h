@@ -67,7 +67,6 @@ struct map_trail { /* what one applied SCO touched, until it is stored */
 
 /* map.c */
 struct map_page *page_find(struct map_volume *mv, uint64_t page);
-uint64_t page_get(const struct map_page *p, uint32_t index);
 void page_set_array(struct map_page *p, uint64_t *locations, uint64_t fill);
 void page_make_dirty(struct map_page *p);
 void page_make_clean(struct map_page *p);

@@ -145,13 +145,15 @@ static void finish(struct nbd_req *req, int rc)
     }
 }
 
+static void retry(struct nbd_target *target);
+
 static void on_done(struct volume_req *io, int rc)
 {
     struct nbd_req *req = container_of(io, struct nbd_req, io);
     struct nbd_target *target = req->conn->target; /* outlives this turn of the loop */
 
     finish(req, rc);
-    nbd_command_retry(target);
+    retry(target);
 }
 
 /* The protocol lets NO_HOLE ask for provisioned space. A log-structured volume writes every
@@ -198,6 +200,18 @@ static bool try_submit(struct nbd_req *req)
     return true;
 }
 
+static void retry(struct nbd_target *target)
+{
+    struct list *link;
+
+    while ((link = list_pop(&target->starved)) != NULL) {
+        if (!try_submit(container_of(link, struct nbd_req, link))) {
+            list_push_front(&target->starved, link);
+            return;
+        }
+    }
+}
+
 static void on_retry(uv_timer_t *timer)
 {
     struct nbd_worker *w = timer->data;
@@ -206,7 +220,7 @@ static void on_retry(uv_timer_t *timer)
     LIST_FOR_EACH (it, &w->targets) {
         struct nbd_target *target = container_of(it, struct nbd_target, link);
 
-        nbd_command_retry(target);
+        retry(target);
         starved = starved || !list_empty(&target->starved);
     }
     if (!starved) {
@@ -228,17 +242,5 @@ void nbd_command_start(struct nbd_req *req)
     list_push(&conn->target->starved, &req->link);
     if (!uv_is_active((uv_handle_t *)&conn->worker->retry)) {
         uv_timer_start(&conn->worker->retry, on_retry, RETRY_MS, RETRY_MS);
-    }
-}
-
-void nbd_command_retry(struct nbd_target *target)
-{
-    struct list *link;
-
-    while ((link = list_pop(&target->starved)) != NULL) {
-        if (!try_submit(container_of(link, struct nbd_req, link))) {
-            list_push_front(&target->starved, link);
-            return;
-        }
     }
 }

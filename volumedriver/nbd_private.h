@@ -128,7 +128,6 @@ enum nbd_error nbd_command_check(const struct nbd_conn *conn, const struct nbd_r
                                  const char **ret_message);
 size_t nbd_command_bytes(const struct nbd_request *cmd); /* payload or room for it */
 void nbd_command_start(struct nbd_req *req);
-void nbd_command_retry(struct nbd_target *target);
 
 /* nbd_reply.c: they queue the reply and schedule the connection. */
 void nbd_reply_error(struct nbd_req *req, enum nbd_error error, const char *message);

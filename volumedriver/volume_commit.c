@@ -57,10 +57,8 @@ void volume_commit_next(struct volume *v)
 
 /* ---- release ---- */
 
-void volume_drop_record(void *ctx, struct record *record)
+static void drop_record(struct volume *v, struct record *record)
 {
-    struct volume *v = ctx;
-
     if (record->op == FRAME_OP_WRITE) {
         v->stats.tail_bytes -= (uint64_t)record->count * VOLUME_CLUSTER_BYTES;
     }
@@ -99,7 +97,7 @@ static void release_job(struct sco_job *job)
             break;
         }
         list_remove(&record->link);
-        volume_drop_record(v, record);
+        drop_record(v, record);
     }
     journal_record_drop(v->host->journal, job->assigned);
     job->assigned = NULL;

@@ -125,7 +125,6 @@ void volume_jobs_free(struct volume *v);
 uint64_t volume_uploads_due(const struct volume *v); /* when to look again, 0: no need */
 bool volume_uploads_busy(const struct volume *v);    /* something is under way */
 void volume_drains_pump(struct volume *v);
-void volume_drop_record(void *ctx, struct record *record); /* volume_commit.c */
 
 /* volume_root.c */
 void volume_root_pump(struct volume *v);

@@ -238,7 +238,7 @@ static void reads_prefer_what_is_well_then_near_then_idle(void **state)
     assert_true(osd_read_cost(c) < osd_read_cost(a));
     near->latency_ms = 1000;
     assert_true(osd_read_cost(near) < osd_read_cost(c));
-    osd_note_slow(near);
+    near->aside = true;
     assert_true(osd_read_cost(c) < osd_read_cost(near));
 }
 
