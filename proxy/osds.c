@@ -91,6 +91,7 @@ static bool same_place(const struct osd *osd, const struct osds_entry *entry)
 static void connect_to(struct osd *osd, const struct osds_entry *entry)
 {
     struct osds *osds = osd->osds;
+    struct asd_client_options options;
 
     if (osd->client != NULL && same_place(osd, entry)) {
         return;
@@ -102,10 +103,12 @@ static void connect_to(struct osd *osd, const struct osds_entry *entry)
     }
     osd->addr = entry->addr;
     set_text(&osd->long_id, entry->long_id);
-    osd->client = asd_client_new(osds->loop, &(struct asd_client_options){.addr = osd->addr,
-                                                                          .tls = osds->tls,
-                                                                          .long_id = osd->long_id,
-                                                                          .owner = entry->owner});
+    options = (struct asd_client_options){.addr = osd->addr,
+                                          .tls = osds->tls,
+                                          .long_id = osd->long_id,
+                                          .owner = entry->owner,
+                                          .claim_timeout_ms = osds->probe_timeout_ms};
+    osd->client = asd_client_new(osds->loop, &options);
     osds->open++;
 }
 

@@ -87,7 +87,7 @@ struct osd {
 };
 
 struct osds_options {
-    unsigned timeout_ms;           /* of a probe; 0: 10 s */
+    unsigned timeout_ms;           /* of a probe, or of asking whose claim it carries; 0: 10 s */
     const char *const *near_nodes; /* read preference: node ids; copied */
     unsigned near_node_count;
     struct net_tls *tls; /* borrowed; who we are, for addresses that speak TLS */

@@ -23,7 +23,7 @@
 #include "wire/asd_msg.h"
 #include "wire/gather.h"
 
-enum { CONNECT_TIMEOUT_MS = 1000, SLOT_BITS = 10 };
+enum { CONNECT_TIMEOUT_MS = 1000, CLAIM_TIMEOUT_MS = 10000, SLOT_BITS = 10 };
 enum call_state { CALL_WAITING = 1, CALL_SENT, CALL_DONE };
 
 static_assert(ASD_CLIENT_CALLS_MAX == 1 << SLOT_BITS, "ids hold a slot");
@@ -325,6 +325,8 @@ struct asd_client *asd_client_new(uv_loop_t *loop, const struct asd_client_optio
     client->owner = options->owner != NULL ? mem_strdup(options->owner) : NULL;
     client->connect_timeout_ms =
         options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    client->claim_timeout_ms =
+        options->claim_timeout_ms != 0 ? options->claim_timeout_ms : CLAIM_TIMEOUT_MS;
     list_init(&client->waiting);
     list_init(&client->done);
     for (unsigned i = ASD_CLIENT_CALLS_MAX; i-- > 0;) {

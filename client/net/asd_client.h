@@ -72,6 +72,7 @@ struct asd_client_options {
      * that somebody else has claimed, answers under the same long id. NULL: anybody's. Copied. */
     const char *owner;
     unsigned connect_timeout_ms; /* 0: 1000 */
+    unsigned claim_timeout_ms;   /* of the question for `owner`; 0: 10 s */
 };
 
 /* Cannot fail; connects later. */

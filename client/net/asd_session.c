@@ -60,7 +60,6 @@ static void on_connect(struct net_stream *s)
 /* ---- claim ---- */
 
 enum { CLAIM_OURS, CLAIM_ANY, CLAIM_KEYS };
-enum { CLAIM_TIMEOUT_MS = 10000 /* the server may have much to do: it is a read as any */ };
 
 static void claim_done(struct net_out *out, int rc)
 {
@@ -92,7 +91,7 @@ static void ask_claim(struct asd_session *session)
     gather_finish(&session->claim, &out->iov, &out->iov_count, &bytes);
     out->head_bytes = (uint8_t)asd_request_head(out->head, session->version, 0, bytes);
     session->state = ASD_SESSION_CLAIM;
-    session->deadline_ms = clock_mono_ms() + CLAIM_TIMEOUT_MS;
+    session->deadline_ms = clock_mono_ms() + session->client->claim_timeout_ms;
     net_stream_write(&session->stream, out);
 }
 

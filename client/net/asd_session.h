@@ -37,6 +37,7 @@ struct asd_client {
     char *long_id;       /* expected, or NULL */
     char *owner;         /* likewise */
     unsigned connect_timeout_ms;
+    unsigned claim_timeout_ms;
     char server_id[ASD_ID_BYTES_MAX + 1];
     struct asd_session *session; /* connecting or ready, or NULL */
     unsigned sessions_open;      /* the dropped ones included */

@@ -163,12 +163,48 @@ static void an_osd_that_was_down_and_comes_back_empty_says_so(void **state)
     world_free(w);
 }
 
+static enum fake_fate hang_on_one_question(void *ctx, struct fake_asd *asd,
+                                           const struct asd_request *request)
+{
+    unsigned *left = ctx;
+
+    (void)asd;
+    if (request->code != ASD_MULTI_EXISTS || *left == 0) {
+        return FAKE_NORMAL;
+    }
+    (*left)--;
+    return FAKE_HANG;
+}
+
+/* Every fragment is needed that can be read. The connection on which nobody answers is given up
+ * with the call, so the second look of the read gets another. */
+static void a_question_for_the_claim_that_is_not_answered_costs_one_timeout(void **state)
+{
+    struct world *w = world_new(3, 3, WORLD_PRESET("[[2,1,3,1]]", 4096, "none"));
+    unsigned left[2] = {1, 1};
+    uint8_t data[4000];
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
+    world_settle(w);
+    for (unsigned i = 0; i < 2; i++) {
+        go_down(w, w->asds[i]);
+        fake_asd_up(w->asds[i]);
+        fake_asd_set_fate(w->asds[i], hang_on_one_question, &left[i]);
+    }
+    world_expect(w, "o", data, sizeof(data));
+    assert_int_equal(left[0] + left[1], 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_store_under_a_known_id_is_set_aside_and_gets_nothing),
         cmocka_unit_test(a_store_that_another_alba_claimed_is_set_aside_and_gets_nothing),
         cmocka_unit_test(an_osd_that_was_down_and_comes_back_empty_says_so),
+        cmocka_unit_test(a_question_for_the_claim_that_is_not_answered_costs_one_timeout),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

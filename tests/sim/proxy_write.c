@@ -414,25 +414,7 @@ static enum fake_fate random_fate(void *ctx, struct fake_asd *asd,
     return fates[rnd_below(&w->rnd, sizeof(fates) / sizeof(*fates))];
 }
 
-enum { NAMES = 6, ROUNDS = 60, READ_TRIES = 50 };
-
-/* While a disk still hangs on what it was sent before, a read may find too few fragments in time:
- * what is kept is there at one of the next tries, what is lost at none. */
-static void expect_kept(struct world *w, const char *name, const void *data, size_t bytes)
-{
-    uint8_t *got = NULL;
-    size_t got_bytes = 0;
-    int rc = world_get(w, name, &got, &got_bytes);
-
-    for (unsigned i = 0; i < READ_TRIES && rc == ERR_NOT_ENOUGH; i++) {
-        loop_fixture_run_ms(&w->base, 100);
-        rc = world_get(w, name, &got, &got_bytes);
-    }
-    assert_int_equal(rc, 0);
-    assert_int_equal(got_bytes, bytes);
-    assert_int_equal(memcmp(got, data, bytes), 0);
-    free(got);
-}
+enum { NAMES = 6, ROUNDS = 60 };
 
 /* A put that reports success is there, whole, from then on; one that does not changes nothing
  * (with a metadata store that answers). */
@@ -473,7 +455,7 @@ static void acknowledged_puts_are_never_lost_under_random_faults(void **state)
         n = (unsigned)rnd_below(&w->rnd, NAMES);
         snprintf(name, sizeof(name), "o%u", n);
         if (model[n] != NULL) {
-            expect_kept(w, name, model[n], bytes[n]);
+            world_expect(w, name, model[n], bytes[n]);
         }
     }
     world_settle(w);
