@@ -213,6 +213,15 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
     net_stream_note_read(s, (size_t)nread, whole_count, rc);
 }
 
+/* Not while something is kept: what a peer sends ahead of what may be handed over stays in the
+ * socket, where it is bounded, and where it is not copied at each turn. */
+static void receive(struct net_stream *s)
+{
+    int rc = uv_read_start(&s->uv.stream, on_alloc, on_read);
+
+    CHECK(rc == 0 || rc == UV_EALREADY);
+}
+
 static void update_reading(struct net_stream *s)
 {
     bool want = s->connected && !s->paused && !s->choked && !s->closing && !s->down;
@@ -233,9 +242,8 @@ static void update_reading(struct net_stream *s)
     }
     if (s->framer.stash != NULL || s->end_rc != 0) {
         net_hub_schedule(s->hub, &s->task); /* what was kept comes first */
-    }
-    if (s->end_rc == 0) {
-        CHECK(uv_read_start(&s->uv.stream, on_alloc, on_read) == 0);
+    } else {
+        receive(s);
     }
 }
 
@@ -398,6 +406,9 @@ static void stream_run(struct net_task *task)
 
     if (s->framer.stash != NULL && s->reading) {
         net_stream_note_read(s, 0, s->framer.whole_count, net_framer_resume(&s->framer));
+        if (s->reading && s->end_rc == 0) {
+            receive(s);
+        }
     }
     flush(s);
     end_if_used_up(s);

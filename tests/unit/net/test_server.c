@@ -6,13 +6,14 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "net/conn.h"
 #include "unit/net/raw.h"
 #include "wire/gather.h"
 
 /* An echo server: preamble "hello", answered "hi"; a frame is sent back with its length.
  * Frames that start with 'P' pause the connection, 'X' close it, 'B' are answered with
- * borrowed bytes, 'O' too, one at a time: the connection is paused until these were taken; 'H' hold
- * the connection and are not answered. */
+ * borrowed bytes, 'O' too, one at a time: the connection is paused until these were taken; 'S' so,
+ * with one byte; 'H' hold the connection and are not answered. */
 struct fixture {
     uv_loop_t loop;
     struct net_server *server;
@@ -77,6 +78,11 @@ static void on_frame(struct net_conn *conn, uint8_t *frame, uint32_t bytes)
     case 'H':
         net_conn_hold(conn);
         f->held = conn;
+        break;
+    case 'S':
+        net_conn_pause(conn, true);
+        buf_put_u8(&g.own, 'S');
+        net_conn_write_gather(conn, &g, on_sent_one, f);
         break;
     case 'B':
         gather_borrow(&g, slice_of(big, sizeof big));
@@ -472,6 +478,33 @@ static void no_frame_is_handed_over_while_paused(void **state)
     close(fd);
 }
 
+/* Each frame is the last one for a while: what came behind it is used up before more is read. */
+static void little_is_kept_of_what_is_sent_far_ahead(void **state)
+{
+    enum { FRAMES = 100000, FRAME_BYTES = 5, LOOK_AT = 1000 };
+    struct fixture *f = *state;
+    uint8_t *frames = mem_array(FRAMES, FRAME_BYTES);
+    size_t bytes = (size_t)FRAMES * FRAME_BYTES;
+    size_t sent = 0;
+    int fd;
+
+    for (size_t at = 0; at < bytes; at += FRAME_BYTES) {
+        memcpy(frames + at, "\x01\0\0\0S", FRAME_BYTES);
+    }
+    start(f);
+    fd = enter(f);
+    while (f->frames < LOOK_AT) {
+        ssize_t n = send(fd, frames + sent, bytes - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        unsigned before = f->frames;
+
+        sent += n > 0 ? (size_t)n : 0;
+        RAW_UNTIL(&f->loop, f->frames > before);
+        assert_true(f->last->stream.framer.stash_bytes <= NET_HUB_SCRATCH_BYTES);
+    }
+    close(fd);
+    free(frames);
+}
+
 static void the_owner_can_close_from_a_frame(void **state)
 {
     struct fixture *f = *state;
@@ -682,6 +715,7 @@ int main(void)
         TEST(who_closes_its_side_gets_every_reply_of_a_server_of_one_request),
         TEST(who_closes_its_side_and_never_reads_is_dropped),
         TEST(no_frame_is_handed_over_while_paused),
+        TEST(little_is_kept_of_what_is_sent_far_ahead),
         TEST(the_owner_can_close_from_a_frame),
         TEST(a_held_connection_outlives_its_peer_and_swallows_replies),
         TEST(connections_over_the_limit_are_closed_at_once),
