@@ -1,5 +1,6 @@
-/* What bounds a connection: how many of its requests run, and the memory that its large frames
- * take. While it has too many, or a frame waits for memory, it is not read. And what took long. */
+/* What bounds a connection: how many of its requests run or have replies that were not sent, and
+ * the memory that its large frames take. While it has too many, or a frame waits for memory, it is
+ * not read. And what took long. */
 #include "asd/server_limits.h"
 
 #include <inttypes.h>
@@ -77,7 +78,7 @@ void asd_session_begin(struct asd_server_request *r)
     pause_as_needed(s);
 }
 
-void asd_session_answered(struct asd_server_request *r)
+void asd_session_sent(struct asd_server_request *r)
 {
     r->session->requests--;
     pause_as_needed(r->session);

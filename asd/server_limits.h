@@ -18,7 +18,7 @@ struct asd_session {
     struct asd_lane *lane;
     struct net_conn *conn;
     unsigned version;
-    unsigned requests;        /* not answered yet */
+    unsigned requests;        /* whose replies were not sent yet */
     unsigned holds;           /* requests, and the connection while it is there */
     bool closed;              /* nobody waits for answers any more */
     struct list running;      /* struct asd_server_request.in_session */
@@ -29,9 +29,9 @@ struct asd_session {
 void asd_session_new(struct asd_lane *lane, struct net_conn *conn, unsigned version);
 void asd_session_on_close(struct asd_session *s); /* its connection is gone */
 void asd_session_on_window(struct asd_session *s, uint32_t frame_bytes, uint32_t window);
-/* `r` came; is answered while the connection lives; ends. */
+/* `r` came; its reply was sent, or thrown away while the connection is there; it ends. */
 void asd_session_begin(struct asd_server_request *r);
-void asd_session_answered(struct asd_server_request *r);
+void asd_session_sent(struct asd_server_request *r);
 void asd_session_end(struct asd_server_request *r);
 /* Log and count it, if it took long. */
 void asd_server_note_slow(struct asd_server_request *r, uint64_t ns);

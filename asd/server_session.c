@@ -39,14 +39,15 @@ static void request_free(struct asd_server_request *r)
     asd_lane_settle(lane);
 }
 
-/* A version 1 client may close its side behind a request: it is not read on, which would see that
- * and end the connection, before it has its answer. */
+/* It counts until now, as it takes memory until now, and who takes no replies gets no more of
+ * them. A version 1 client may also close its side behind a request: it is not read on, which
+ * would see that and end the connection, before it has its answer. */
 static void on_sent(void *ctx)
 {
     struct asd_server_request *r = ctx;
 
-    if (r->version == ASD_VERSION_1 && !r->session->closed) {
-        asd_session_answered(r);
+    if (!r->session->closed) {
+        asd_session_sent(r);
     }
     request_free(r);
 }
@@ -73,9 +74,6 @@ static void send_reply(struct asd_server_request *r, struct gather *g)
 
     note_time(r);
     list_remove(&r->in_session);
-    if (r->version != ASD_VERSION_1 && !net_conn_is_closed(conn)) {
-        asd_session_answered(r);
-    }
     net_conn_write_gather(conn, g, on_sent, r);
     net_conn_drop(conn);
 }

@@ -1,0 +1,80 @@
+/* What one connection, and all of them, may make a server hold. */
+#include "asd/server.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "unit/asd/server_fixture.h"
+#include "unit/asd/session.h"
+
+/* ---- replies that nobody takes ---- */
+
+enum { VERSION_FRAME_BYTES = 12 };
+
+/* As many GetVersions as go now. Of the last one a part may be left: `sent` bytes went before. */
+static size_t send_versions(struct session *s, size_t sent)
+{
+    uint8_t frames[1000 * VERSION_FRAME_BYTES];
+    size_t from = sent % VERSION_FRAME_BYTES;
+    ssize_t n;
+
+    for (size_t at = 0; at < sizeof frames; at += VERSION_FRAME_BYTES) {
+        put_u32le(frames + at, VERSION_FRAME_BYTES - 4);
+        put_u32le(frames + at + 4, 1);
+        put_u32le(frames + at + 8, ASD_GET_VERSION);
+    }
+    n = send(s->fd, frames + from, sizeof frames - from, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* All are the same. */
+static void expect_versions(struct session *s, size_t count)
+{
+    struct answer first = recv_answer(s);
+    size_t bytes = (count - 1) * (4 + first.bytes.len);
+    uint8_t *rest = mem_alloc(bytes);
+
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(raw_recv(s->loop, s->fd, rest, bytes), bytes);
+    for (size_t at = 4; at < bytes; at += 4 + first.bytes.len) {
+        assert_memory_equal(rest + at, first.bytes.data, first.bytes.len);
+    }
+    buf_release(&first.bytes);
+    free(rest);
+}
+
+/* Each keeps its request until it was sent, however short it is. */
+static void replies_that_nobody_takes_keep_a_bounded_number_of_requests(void **state)
+{
+    enum { IDLE_TURNS = 100 };
+    struct server_fixture *f = *state;
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
+    size_t sent = 0;
+    unsigned most = 0;
+
+    for (unsigned idle = 0; idle < IDLE_TURNS; idle++) { /* until nothing goes any more */
+        size_t more = send_versions(&s, sent);
+        unsigned now;
+
+        raw_turn(s.loop);
+        now = asd_server_requests(f->server);
+        most = now > most ? now : most;
+        assert_true(most <= ASD_SERVER_REQUESTS_MAX);
+        sent += more;
+        idle = more != 0 ? 0 : idle;
+    }
+    assert_int_equal(most, ASD_SERVER_REQUESTS_MAX);
+    expect_versions(&s, sent / VERSION_FRAME_BYTES); /* most were only put off */
+    RAW_UNTIL(s.loop, asd_server_requests(f->server) == 0);
+    close(s.fd);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(replies_that_nobody_takes_keep_a_bounded_number_of_requests),
+    };
+
+    log_set_level(LOG_NONE);
+    return server_run_tests(tests, sizeof tests / sizeof tests[0]);
+}
