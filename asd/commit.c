@@ -160,18 +160,13 @@ static int write_update(struct commit_batch *b, struct commit_member *m, uint32_
  * of the store's service. */
 static int refusal_of(int rc)
 {
-    switch (rc) {
-    case -ENOSPC:
-    case -EDQUOT:
+    if (rc == -ENOSPC || rc == -EDQUOT) {
         return ERR_FULL;
-    case -EMFILE: /* too many connections: the disk is sound */
-    case -ENFILE:
-        return ERR_BUSY;
-    case ERR_CHECKSUM:
-        return ERR_CHECKSUM;
-    default:
-        return 0;
     }
+    if (asd_health_is_passing(rc)) {
+        return ERR_BUSY;
+    }
+    return rc == ERR_CHECKSUM ? rc : 0;
 }
 
 /* 0, or why the store is out of service. */

@@ -217,12 +217,6 @@ static int read_one(struct asd_evacuation *v, struct slice client_key, struct er
     return rc;
 }
 
-/* Too many connections, too little memory: the disk is sound. */
-static bool is_passing(int rc)
-{
-    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
-}
-
 static void evacuate_work(struct pool_work *work)
 {
     struct asd_evacuation *v = container_of(work, struct asd_evacuation, work);
@@ -239,7 +233,7 @@ static void evacuate_work(struct pool_work *work)
             go_on_from(v, slice_buf(&s->found[i].at), false);
         }
     }
-    if (is_passing(rc)) {
+    if (asd_health_is_passing(rc)) {
         v->again = true;
     } else if (rc != -EAGAIN && !(v->again && v->tries < ASD_EVACUATE_INDEX_TRIES)) {
         v->again = false;

@@ -63,6 +63,11 @@ bool asd_health_is_device(int rc)
     return false;
 }
 
+bool asd_health_is_passing(int rc)
+{
+    return rc == -ENOSPC || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+}
+
 void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t offset)
 {
     struct asd_health_state *h = &store->health;

@@ -23,6 +23,8 @@ struct asd_store;
 /* An error of the device below a file, rather than of this process: EIO, and what the block layer
  * says of a bad medium, a protection error, a lost path. */
 bool asd_health_is_device(int rc);
+/* No space, too many descriptors, too little memory: it passes, and the device is sound. */
+bool asd_health_is_passing(int rc);
 /* A read at `offset` of a slab came back with `rc`. */
 void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t offset);
 /* The index failed to read, with an I/O error, what it holds of a key with this checksum. */

@@ -54,6 +54,8 @@ struct asd_index {
 /* How many commits an index holds; 0 when it is new. */
 typedef int (*asd_index_count_cb)(struct asd_index *index, uint64_t *ret_commits, struct err *e);
 
+enum { ASD_INDEX_FILES_MAX = 256 }; /* that RocksDB keeps open, but for a few */
+
 struct asd_index_rocksdb_options {
     bool create;                /* else a missing index is an error, never an empty one */
     bool read_only;             /* nothing on the disk is changed; no writes */

@@ -19,7 +19,6 @@ enum {
     WRITE_BUFFERS = 3,
     BLOCK_BYTES = 8192,
     BLOOM_BITS_PER_KEY = 10,
-    OPEN_FILES_MAX = 256,
     INFO_LOG_FILES = 4,
     INFO_LOG_BYTES = 4 * 1048576,
     INFO_LOG_LEVEL = 5,  /* the options at opening, nothing later: RocksDB's number */
@@ -279,7 +278,7 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
     rocksdb_block_based_options_destroy(table);
     rocksdb_options_set_create_if_missing(r->options, options->create);
     rocksdb_options_set_paranoid_checks(r->options, 1);
-    rocksdb_options_set_max_open_files(r->options, OPEN_FILES_MAX);
+    rocksdb_options_set_max_open_files(r->options, ASD_INDEX_FILES_MAX);
     rocksdb_options_set_write_buffer_size(r->options, WRITE_BUFFER_BYTES);
     rocksdb_options_set_max_write_buffer_number(r->options, WRITE_BUFFERS);
     rocksdb_options_set_compression(r->options, rocksdb_no_compression);

@@ -2,7 +2,7 @@
  *
  * Start: lock the home, open index and store, listen. Stop: HTTP closes, the server answers
  * what runs, then the store closes. */
-#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -33,6 +33,9 @@ enum {
     PUNCH_DELAY_MS = 1000, /* one flush of a slab gives back the space of a second's deletes */
     RING_DEPTH = 128,
     KEPT_BYTES_MAX = 32 * 1048576, /* of the buffers of large requests and replies */
+    THREAD_FILES = 8,              /* of each loop */
+    OTHER_FILES = 64,              /* logs, the home, HTTP */
+    CONNECTIONS_MIN = 16,
 };
 
 struct asd {
@@ -153,22 +156,45 @@ static uint64_t capacity(const struct asd_config *config, const struct asd_room 
                                                  : room->size_bytes;
 }
 
-/* A descriptor for each connection and each slab. */
-static void raise_descriptor_limit(void)
+/* A descriptor for each connection and each slab. Returns how many there may be. */
+static uint64_t raise_descriptor_limit(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return UINT64_MAX;
     }
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit all = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+
+        limit.rlim_cur = setrlimit(RLIMIT_NOFILE, &all) == 0 ? all.rlim_cur : limit.rlim_cur;
+    }
+    return limit.rlim_cur;
 }
 
-/* On a full file system a new start may help, which gives up the ballast: whoever watches over
- * us does that. Anything else is out of service until somebody has looked at the disk. */
+/* Whoever connects must not take the descriptors that the store writes by. */
+static unsigned connections_max(const struct asd *asd, const struct asd_config *config)
+{
+    uint64_t kept = ASD_INDEX_FILES_MAX + OTHER_FILES + THREAD_FILES * (uint64_t)config->threads +
+                    asd_store_stats(asd->store).slab_count;
+    uint64_t limit = raise_descriptor_limit();
+    uint64_t room = limit > kept + CONNECTIONS_MIN ? limit - kept : CONNECTIONS_MIN;
+    unsigned wanted = (unsigned)config->connections_max;
+
+    if (wanted <= room) {
+        return wanted;
+    }
+    log_warn("asd", "too few descriptors for max_connections",
+             "max_connections=%u max=%" PRIu64 " descriptors=%" PRIu64, wanted, room, limit);
+    return (unsigned)room;
+}
+
+/* A new start may help: on a full file system it gives up the ballast, and RocksDB, which an open
+ * file or memory failed that it needed to write, writes again. Whoever watches over us does that.
+ * Anything else is out of service until somebody has looked at the disk. */
 static void on_failed(void *ctx, const struct err *e)
 {
-    if (e->code == -ENOSPC) {
+    if (asd_health_is_passing(e->code)) {
         daemon_fail(ctx, e);
     }
 }
@@ -207,7 +233,6 @@ static int open_store(struct asd *asd, struct daemon *d, const struct asd_config
                                       .failed_ctx = d};
     int rc = asd_home_admit(io_real(), config->home, daemon_may_create(d), e);
 
-    raise_descriptor_limit();
     rc = rc != 0 ? rc : open_room(asd, config, e);
     rc = rc != 0 ? rc : asd_home_lock(config->home, &asd->lock_fd, e);
     rc = rc != 0 ? rc
@@ -302,7 +327,7 @@ static int start_server(struct asd *asd, struct daemon *d, struct err *e)
                                          .asd_id = asd->home.asd_id,
                                          .addrs = addrs.items,
                                          .threads = (unsigned)config->threads,
-                                         .connections_max = (unsigned)config->connections_max,
+                                         .connections_max = connections_max(asd, config),
                                          .request_bytes_max = (size_t)config->request_bytes_max,
                                          .slow_request_ms = (unsigned)config->slow_request_ms};
     bool plain = config->port != CONFIG_NONE;

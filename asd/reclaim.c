@@ -167,12 +167,6 @@ static int forget_frees(struct asd_store *store, struct asd_free **frees, size_t
     return rc;
 }
 
-/* No space for the file system's own records, too many connections: the disk is sound. */
-static bool is_passing(int rc)
-{
-    return rc == -ENOSPC || rc == -EMFILE || rc == -ENFILE;
-}
-
 static int reclaim_frees(struct asd_store *store, struct err *e)
 {
     struct asd_free **frees;
@@ -193,7 +187,7 @@ static int reclaim_frees(struct asd_store *store, struct err *e)
     qsort(frees, n, sizeof(frees[0]), by_place);
     rc = moves_settle(store, e);
     rc = rc != 0 ? rc : punch_all(store, frees, n, &done, e);
-    if (is_passing(rc)) {
+    if (asd_health_is_passing(rc)) {
         store->reclaim_again = true;
         rc = 0;
     }

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import urllib.request
@@ -23,6 +24,7 @@ class AsdProcess:
         self.keys = {"home": str(self.home), "node_id": "n1", "asd_id": name, "ips": ["127.0.0.1"],
                      "port": 0, "http_port": 0, "log_level": "info"} | keys
         self.process = None
+        self.descriptors_max = None  # None: as many as we may have
 
     def __enter__(self):
         self.start()
@@ -46,11 +48,16 @@ class AsdProcess:
         with open(self.log_path, "w") as log:
             self.process = subprocess.Popen(
                 [BIN / "alba-asd", f"--config={self.config_path}", "--create"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self.limit)
         wait_for("the ASD to serve", self.serves)
         self.port = int(re.search(r"\bserving\b.* port=(\d+)", self.log())[1])
         self.http_port = int(re.search(r"\bhttp_port=(\d+)", self.log())[1])
         self.address = ["--host=127.0.0.1", f"--port={self.port}"]
+
+    def limit(self):
+        if self.descriptors_max is not None:
+            both = self.descriptors_max, self.descriptors_max
+            resource.setrlimit(resource.RLIMIT_NOFILE, both)
 
     def serves(self):
         assert self.process.poll() is None, self.log()

@@ -4,13 +4,14 @@ time, and neither memory nor descriptors grow.
 CONNECTIONS (default 10000)."""
 import os
 import pathlib
+import re
 import resource
 import socket
 import struct
 import tempfile
 import time
 
-from asd_peer import MULTI_GET, OK, PREAMBLE, Peer, multi_get, set_value, slowness
+from asd_peer import MULTI_GET, OK, PREAMBLE, Peer, multi_get, set_value, set_values, slowness
 from asd_process import AsdProcess
 from harness import wait_for
 
@@ -163,6 +164,51 @@ def good_client(asd):
     return good
 
 
+def few_descriptors(folder):
+    """Those of the store are not for connections, whatever max_connections says."""
+    asd = AsdProcess(folder, "short")
+    asd.descriptors_max = 700
+    with asd:
+        good = good_client(asd)
+        limit = int(re.search(r"too few descriptors .* max=(\d+)", asd.log())[1])
+        assert 300 < limit < 400, limit
+        peers = [Peer(asd.port, hello=False) for _ in range(650)]
+        for peer in peers[limit - 1:]:
+            assert peer.ended(10)
+        assert asd.status()["connections"] == limit
+        assert good.call(set_value(b"large", VALUE))[0] == OK
+        served(good)
+        asd.stop()
+
+
+def no_descriptors(folder):
+    """None left at all: the index cannot begin its next log. That is no fault of the disk, so the
+    process ends, to be started again, and has all that was acknowledged."""
+    with AsdProcess(folder, "none") as asd:
+        good = good_client(asd)
+        keys = []
+        none = 3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(asd.process.pid, resource.RLIMIT_NOFILE, none)
+        for i in range(200):
+            some = [(f"{i:03} {k:03}".encode(), VALUE[:12000]) for k in range(64)]
+            try:
+                if good.call(set_values(some))[0] != OK:
+                    break
+            except (EOFError, ConnectionError):
+                break
+            keys += [key for key, _ in some]
+        assert 0 < len(keys) < 200 * 64, len(keys)
+        assert asd.process.wait(60) == 1, asd.log()
+        good.close()
+        asd.start()
+        good = Peer(asd.port)
+        for key in keys[::50] + keys[-1:]:
+            code, payload = good.call(multi_get(key))
+            assert code == OK and VALUE[:12000] in payload, key
+        good.close()
+        asd.stop()
+
+
 def slow_requests(asd, good):
     """What takes long is counted, and logged with its key."""
     assert good.call(slowness(0.3))[0] == OK
@@ -196,6 +242,8 @@ def main():
             steady(asd, good, never_read, times=1)
             assert asd.memory_kib("VmHWM") < 300 << 10, "more memory than the limits allow"
             asd.stop()
+        few_descriptors(folder)
+        no_descriptors(folder)
 
 
 main()
