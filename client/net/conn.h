@@ -83,6 +83,7 @@ void net_conn_run_unsendable(struct net_server *server);
 /* The struct of a connection was freed. */
 void net_server_conn_gone(struct net_server *server);
 void net_server_conn_opened(struct net_server *server);
+void net_server_limit_handshakes(struct net_server *server, unsigned max);
 
 /* share.c, on the loop that listens: of this server and its peers */
 unsigned net_share_connections(const struct net_server *server);

@@ -73,6 +73,14 @@ static unsigned tick_ms_for(const struct net_server_options *o)
                                       : shorter_ms;
 }
 
+void net_server_limit_handshakes(struct net_server *server, unsigned max)
+{
+    max = max != 0 ? max : 1;
+    if (server->options.handshakes_max > max) {
+        server->options.handshakes_max = max;
+    }
+}
+
 int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
                    struct net_server **ret_server, struct err *e)
 {
@@ -103,6 +111,7 @@ int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
     if (options->handshakes_max == 0) {
         server->options.handshakes_max = NET_HANDSHAKES_MAX;
     }
+    net_server_limit_handshakes(server, options->connections_max / 2);
     if (options->frame_timeout_ms == 0) {
         server->options.frame_timeout_ms = NET_FRAME_TIMEOUT_MS;
     }

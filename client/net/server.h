@@ -67,8 +67,9 @@ struct net_server_options {
     void *ctx;           /* net_conn_server_ctx() */
     struct net_tls *tls; /* borrowed; for the addresses with is_tls */
     unsigned connections_max;
-    /* Of TLS, not over yet; 0: the default. For one more, that closes which has waited the longest
-     * for a word of its peer; if all have spoken and wait for us, the new one is closed. */
+    /* Of TLS, not over yet; 0: the default; with those of its peers never more than half of
+     * connections_max. For one more, that closes which has waited the longest for a word of its
+     * client; if all have spoken and wait for us, the new one is closed. */
     unsigned handshakes_max;
     uint32_t frame_bytes_max;
     unsigned frame_timeout_ms;    /* 0: the default; for each MiB (NET_PROGRESS_BYTES), both ways */

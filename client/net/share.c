@@ -35,9 +35,13 @@ struct handle {
 void net_server_share(struct net_server *server, struct net_server *const *peers,
                       unsigned peer_count)
 {
+    unsigned handshakes_max = server->options.connections_max / 2 / (peer_count + 1);
+
+    net_server_limit_handshakes(server, handshakes_max);
     for (unsigned i = 0; i < peer_count; i++) {
         CHECK(peers[i]->options.addr_count == 0);
         CHECK(peers[i]->options.tls == server->options.tls); /* or one would speak in the clear */
+        net_server_limit_handshakes(peers[i], handshakes_max);
     }
     server->peers = peers;
     server->peer_count = peer_count;

@@ -367,6 +367,30 @@ static void the_longest_silent_handshake_gives_way_to_a_new_one(void **state)
     }
 }
 
+/* However many they are, there is a connection left for who speaks. */
+static void silent_ones_hold_at_most_half_of_the_connections(void **state)
+{
+    enum { SILENT = 10 };
+    struct fixture *f = *state;
+    struct tls_peer late;
+    int fds[SILENT];
+
+    f->options.connections_max = 4;
+    start_server(f);
+    for (unsigned i = 0; i < SILENT; i++) {
+        fds[i] = raw_connect(port_of(f, TLS_ADDR));
+        RAW_UNTIL(&f->loop, f->closes + net_server_connections(f->server) == i + 1);
+    }
+    assert_int_equal(net_server_connections(f->server), 2);
+    late = connect_peer(f, 0);
+    assert_int_equal(tls_peer_shake(&late), 0);
+    tls_peer_enter(&late);
+    tls_peer_close(&late);
+    for (unsigned i = 0; i < SILENT; i++) {
+        close(fds[i]);
+    }
+}
+
 /* Its last word and the new connection are there together. */
 static void a_handshake_that_waits_for_its_turn_keeps_its_place(void **state)
 {
@@ -406,6 +430,7 @@ int main(void)
         TLS_TEST(many_handshakes_at_once_take_turns),
         TLS_TEST(handshakes_of_peers_that_have_left_take_turns_too),
         TLS_TEST(the_longest_silent_handshake_gives_way_to_a_new_one),
+        TLS_TEST(silent_ones_hold_at_most_half_of_the_connections),
         TLS_TEST(a_handshake_that_waits_for_its_turn_keeps_its_place),
     };
 
