@@ -9,7 +9,7 @@
  *   step again, later and later; for the index not for ever;
  * - a value cannot be read or is not what its record says: nothing there is touched any more,
  *   the slab is left alone, as no fresh record may say that bad bytes are good, until a client
- *   changes what lives there;
+ *   changes what lives there; until half of it, if all values had to be looked at;
  * - the store goes out of service or closes: the end; what was moved was moved. */
 #include "asd/evacuate.h"
 
@@ -279,7 +279,7 @@ static void slab_end(struct asd_evacuation *v, const char *stuck_why)
     if (stuck_why != NULL) {
         log_error("asd", "slab cannot be emptied", "slab=%" PRIu64 " error=\"%s\"", v->slab,
                   stuck_why);
-        asd_space_set_stuck(&store->space, v->slab);
+        asd_space_set_stuck(&store->space, v->slab, v->pass == ASD_EVACUATE_VALUES);
     } else if (v->slab_moves != 0) {
         log_info("asd", "slab emptied", "slab=%" PRIu64 " moves=%" PRIu64, v->slab, v->slab_moves);
         asd_count(&store->counters.slabs_evacuated, 1);

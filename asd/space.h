@@ -38,11 +38,11 @@ struct asd_slab {
     int fd;    /* these: under asd_space.lock; fd is -1 until first used */
     bool kept; /* set at start-up: with its tail, for this run (torn.h) */
     bool dead;
-    uint64_t live_shown; /* live_bytes, as of the last commit that changed them */
-    bool sparse;         /* little lives in it: worth emptying */
-    bool stuck;          /* it could not be emptied: left alone until something else lives there */
-    unsigned refs;       /* pins, frees, and 1 while in asd_space.slabs */
-    unsigned side;       /* new pins take this one */
+    uint64_t live_shown;  /* live_bytes, as of the last commit that changed them */
+    bool sparse;          /* little lives in it: worth emptying */
+    uint64_t stuck_above; /* not 0: it could not be emptied; left alone while more lives there */
+    unsigned refs;        /* pins, frees, and 1 while in asd_space.slabs */
+    unsigned side;        /* new pins take this one */
     unsigned pins[ASD_PIN_SIDES];
     struct list gathering; /* frees that wait for the sides to swap */
     struct list waiting;   /* frees that wait for pins[!side] to end */

@@ -8,11 +8,11 @@
 /* Under lock, by the commit thread or at start-up. */
 bool asd_space_show(struct asd_space *s, struct asd_slab *slab)
 {
-    bool was = slab->sparse && !slab->stuck;
+    bool was = slab->sparse && slab->stuck_above == 0;
     uint64_t room_was = s->room_shown;
 
-    if (slab->stuck && (slab->dead || slab->live_bytes != slab->live_shown)) {
-        slab->stuck = false; /* what was bad there may be gone */
+    if (slab->stuck_above != 0 && (slab->dead || slab->live_bytes <= slab->stuck_above)) {
+        slab->stuck_above = 0; /* what was bad there may be gone */
         s->stuck_count--;
     }
     slab->live_shown = slab->live_bytes;
@@ -23,7 +23,7 @@ bool asd_space_show(struct asd_space *s, struct asd_slab *slab)
         list_push(&s->sparse, &slab->among);
     }
     s->room_shown = s->active != NULL ? s->active->size_bytes - s->active->tail : 0;
-    return (slab->sparse && !slab->stuck && !was) || s->room_shown > room_was;
+    return (slab->sparse && slab->stuck_above == 0 && !was) || s->room_shown > room_was;
 }
 
 void asd_space_show_all(struct asd_space *s)
@@ -50,7 +50,7 @@ bool asd_space_pick_sparse(struct asd_space *s, uint64_t *ret_number)
     LIST_FOR_EACH (it, &s->sparse) {
         struct asd_slab *slab = container_of(it, struct asd_slab, among);
 
-        if (slab->stuck) {
+        if (slab->stuck_above != 0) {
             continue;
         }
         if (first == NULL || slab->live_shown < first->live_shown) {
@@ -82,14 +82,14 @@ uint64_t asd_space_live_bytes(struct asd_space *s, uint64_t number)
     return live;
 }
 
-void asd_space_set_stuck(struct asd_space *s, uint64_t number)
+void asd_space_set_stuck(struct asd_space *s, uint64_t number, bool was_dear)
 {
     struct asd_slab *slab;
 
     uv_mutex_lock(&s->lock);
     HASH_FIND(hh, s->slabs, &number, sizeof(number), slab);
-    if (slab != NULL && !slab->dead && !slab->stuck) {
-        slab->stuck = true;
+    if (slab != NULL && !slab->dead && slab->stuck_above == 0) {
+        slab->stuck_above = was_dear ? slab->live_shown / 2 : slab->live_shown - 1;
         s->stuck_count++;
     }
     uv_mutex_unlock(&s->lock);
