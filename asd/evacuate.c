@@ -294,7 +294,8 @@ static void on_moved(struct asd_store_op *op, int rc)
     struct asd_evacuation *v = &m->store->evacuation;
 
     v->slab_moves += rc == 0;
-    if (rc == ERR_FULL || rc == ERR_BUSY) {
+    if (rc == ERR_FULL || rc == ERR_BUSY || asd_health_is_passing(rc) ||
+        (rc == -EIO && v->tries < ASD_EVACUATE_INDEX_TRIES)) { /* of the index */
         v->again = true;
     } else if (rc != 0 && rc != ERR_ASSERT_FAILED && v->bad_rc == 0) {
         v->bad_rc = rc;

@@ -221,6 +221,9 @@ int32_t asd_rc_of(int err_code)
     case -ERANGE:
         return ASD_RC_BAD_SLICE;
     case ERR_BUSY:
+    case -EMFILE: /* too many files, too little memory: it passes */
+    case -ENFILE:
+    case -ENOMEM:
         return ASD_RC_BUSY;
     case ERR_FAILED:
     case -EIO:

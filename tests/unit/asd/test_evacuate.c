@@ -360,6 +360,48 @@ static int iterate_counting(struct asd_index *index, struct slice from, struct s
     return counting.real->iterate(index, from, to, reverse, visit, ctx, e);
 }
 
+static struct {
+    struct asd_index_ops ops; /* the index's, but for get */
+    const struct asd_index_ops *real;
+    atomic_uint gets;
+} failing_gets;
+
+/* The thread looks a value up, then the commit thread does. */
+static int get_failing(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
+                       struct err *e)
+{
+    switch (atomic_fetch_add(&failing_gets.gets, 1)) {
+    case 1:
+        return err_set(e, -EIO, "as the test wants");
+    case 3:
+        return err_set(e, -EMFILE, "as the test wants");
+    case 5:
+        return err_set(e, -ENOMEM, "as the test wants");
+    default:
+        return failing_gets.real->get(index, key, ret_value, e);
+    }
+}
+
+static void an_index_that_fails_a_commit_for_a_moment_makes_no_slab_stuck(void **state)
+{
+    struct asd_fixture *f = *state;
+    struct asd_index *index = f->options.index;
+
+    three_sparse_slabs(f);
+    failing_gets.real = index->ops;
+    failing_gets.ops = *index->ops;
+    failing_gets.ops.get = get_failing;
+    atomic_store(&failing_gets.gets, 0);
+    index->ops = &failing_gets.ops;
+    asd_store_set_evacuation_rate(f->store, UINT64_C(1) << 40);
+    while (asd_store_stats(f->store).moves < 3 && asd_store_stats(f->store).slabs_stuck == 0) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+    asd_fixture_settle(f);
+    index->ops = failing_gets.real;
+    check_three_emptied(f);
+}
+
 /* Without names each try looks at all values of the store: not for each value that is deleted. */
 static void what_is_dear_to_empty_is_tried_again_when_half_of_it_is_gone(void **state)
 {
@@ -535,6 +577,7 @@ int main(void)
         REAL(a_rate_counts_from_when_it_is_set),
         CRASH(without_descriptors_a_range_is_punched_later),
         CRASH(an_index_that_fails_once_makes_no_slab_stuck),
+        CRASH(an_index_that_fails_a_commit_for_a_moment_makes_no_slab_stuck),
         CRASH(what_is_dear_to_empty_is_tried_again_when_half_of_it_is_gone),
         CRASH(a_slab_that_counts_less_than_lives_there_is_left_alone),
         CRASH(an_emptied_slab_goes_only_when_the_mark_of_its_moves_is_durable),
