@@ -113,6 +113,14 @@ static void await_waiting(struct asd_fixture *f, uint64_t count)
     }
 }
 
+/* Who has memory may not have read yet. */
+static void await_ended(struct asd_fixture *f, unsigned count)
+{
+    while (ended < count) {
+        loop_fixture_run_ms(&f->base, 1);
+    }
+}
+
 /* Two of 400 KiB fit in a MiB. */
 static void reads_wait_until_results_are_released_first_come_first_served(void **state)
 {
@@ -163,9 +171,7 @@ static void whose_owner_holds_least_goes_first(void **state)
     start_for(f, &other, "large", &modest);
     await_waiting(f, 3);
     assert_true(atomic_load(&greedy.bytes) >= 2 * LARGE);
-    while (ended < 2) { /* who has memory may not have read yet */
-        loop_fixture_run_ms(&f->base, 1);
-    }
+    await_ended(f, 2);
     finish(f, first_done(reads), LARGE);
     loop_fixture_run_until(&f->base, &other.done);
     assert_int_equal(other.turn, 3);
@@ -187,6 +193,7 @@ static void small_results_pass_by_those_that_wait(void **state)
     await_waiting(f, 1);
     start(f, &small, "small");
     finish(f, &small, SMALL);
+    assert_int_equal(small.get.op.lacking_since_ms, 0); /* not even for a moment */
     assert_int_equal(asd_store_stats(f->store).reads_waiting, 1);
     finish_all(f, reads, 3);
     assert_int_equal(held(f), 0);
@@ -226,6 +233,7 @@ static void who_comes_puts_off_nobody_who_waits(void **state)
         start(f, &reads[i], "large");
     }
     await_waiting(f, 1);
+    await_ended(f, 2);
     for (unsigned i = 0; i < 3; i++) {
         if (reads[i].done) {
             finish(f, &reads[i], LARGE);
