@@ -35,6 +35,7 @@ struct index_double {
     bool keep_failed;
     struct slice fail_from;
     int fail_rc; /* of lists */
+    int fail_next_rc;
     index_double_hook_cb hook;
     void *hook_ctx;
 };
@@ -273,7 +274,10 @@ static int double_iterate(struct asd_index *index, struct slice from, struct sli
     pthread_mutex_lock(&d->lock);
     begin = map_lower(&d->now, from);
     end = map_lower(&d->now, to);
-    if (slice_cmp(from, d->fail_from) >= 0) {
+    if (d->fail_next_rc != 0) {
+        rc = d->fail_next_rc;
+        d->fail_next_rc = 0;
+    } else if (slice_cmp(from, d->fail_from) >= 0) {
         rc = d->fail_rc;
     }
     for (size_t i = 0; rc == 0 && begin + i < end; i++) {
@@ -404,5 +408,12 @@ void index_double_fail_lists(struct index_double *d, struct slice from, int rc)
     pthread_mutex_lock(&d->lock);
     d->fail_from = from;
     d->fail_rc = rc;
+    pthread_mutex_unlock(&d->lock);
+}
+
+void index_double_fail_next_list(struct index_double *d, int rc)
+{
+    pthread_mutex_lock(&d->lock);
+    d->fail_next_rc = rc;
     pthread_mutex_unlock(&d->lock);
 }

@@ -26,5 +26,6 @@ size_t index_double_count(struct index_double *d, uint8_t kind);
 void index_double_corrupt(struct index_double *d, struct slice key, size_t at);
 /* What iterate() returns once it comes to `from` or a key behind; 0: nothing fails. Borrowed. */
 void index_double_fail_lists(struct index_double *d, struct slice from, int rc);
+void index_double_fail_next_list(struct index_double *d, int rc); /* one, before its first key */
 
 #endif

@@ -313,37 +313,17 @@ static void without_descriptors_a_range_is_punched_later(void **state)
     check_space(f, PER_SLAB * LARGE_ALIGNED);
 }
 
-static struct {
-    struct asd_index_ops ops; /* the index's, but for iterate */
-    const struct asd_index_ops *real;
-    atomic_int left;
-} failing;
-
-static int iterate_failing(struct asd_index *index, struct slice from, struct slice to,
-                           bool reverse, asd_index_visit_cb visit, void *ctx, struct err *e)
-{
-    return atomic_fetch_sub(&failing.left, 1) > 0
-               ? err_set(e, -EIO, "as the test wants")
-               : failing.real->iterate(index, from, to, reverse, visit, ctx, e);
-}
-
 static void an_index_that_fails_once_makes_no_slab_stuck(void **state)
 {
     struct asd_fixture *f = *state;
-    struct asd_index *index = f->options.index;
 
     three_sparse_slabs(f);
-    failing.real = index->ops;
-    failing.ops = *index->ops;
-    failing.ops.iterate = iterate_failing;
-    atomic_store(&failing.left, 1);
-    index->ops = &failing.ops;
+    index_double_fail_next_list(f->index, -EIO);
     asd_store_set_evacuation_rate(f->store, UINT64_C(1) << 40);
     while (asd_store_stats(f->store).moves < 3 && asd_store_stats(f->store).slabs_stuck == 0) {
         loop_fixture_run_ms(&f->base, 1);
     }
     asd_fixture_settle(f);
-    index->ops = failing.real;
     check_three_emptied(f);
 }
 
