@@ -370,14 +370,19 @@ void nbd_play_pattern(uint8_t *ret_data, size_t bytes, uint64_t seed)
     }
 }
 
-void nbd_fixture_wait_in_flight(struct nbd_fixture *f, unsigned count)
+void nbd_fixture_wait_in_flight_of(struct nbd_fixture *f, const struct volume *v, unsigned count)
 {
     uint64_t end = clock_mono_ms() + NBD_FIXTURE_WAIT_MS;
 
-    while (volume_double_in_flight(f->disk) != count) {
+    while (volume_double_in_flight(v) != count) {
         assert_true(clock_mono_ms() < end);
         nbd_fixture_turn(f, 1);
     }
+}
+
+void nbd_fixture_wait_in_flight(struct nbd_fixture *f, unsigned count)
+{
+    nbd_fixture_wait_in_flight_of(f, f->disk, count);
 }
 
 int nbd_fixture_setup(void **state)

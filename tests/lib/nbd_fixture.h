@@ -46,8 +46,9 @@ struct nbd_server_stats nbd_fixture_stats(const struct nbd_fixture *f);
 /* Turn the loop until there are so many connections. */
 void nbd_fixture_wait_connections(struct nbd_fixture *f, unsigned count);
 void nbd_fixture_turn(struct nbd_fixture *f, unsigned ms);
-/* Turn the loop until the volume of "disk" has so many requests. */
+/* Turn the loop until the volume (of "disk", when none is named) has so many requests. */
 void nbd_fixture_wait_in_flight(struct nbd_fixture *f, unsigned count);
+void nbd_fixture_wait_in_flight_of(struct nbd_fixture *f, const struct volume *v, unsigned count);
 /* For cmocka: a fixture with default options as the state. */
 int nbd_fixture_setup(void **state);
 int nbd_fixture_teardown(void **state);

@@ -215,6 +215,55 @@ static void who_waits_is_not_overtaken_for_ever(void **state)
     }
 }
 
+/* All memory is taken, and what one volume gives back is less than another's request needs. */
+static void who_waits_is_not_overtaken_by_another_volume(void **state)
+{
+    struct nbd_fixture *f = *state;
+    enum { GREEDY = NBD_TARGET_BYTES_MAX / NBD_CONN_BYTES_MAX, READS = 400, READ = 512 * KIB };
+    enum { HELD = (NBD_WORKER_BYTES_MAX - NBD_TARGET_BYTES_MAX) / MIB };
+    const size_t all = (size_t)GREEDY * READS * (READ + 16);
+    int greedy[GREEDY];
+    int holder = nbd_play_go(f, "other", false, false);
+    int patient = nbd_play_go(f, "other", false, false);
+    size_t received = 0;
+
+    volume_double_hold(f->disk, true);
+    volume_double_hold(f->other, true);
+    for (unsigned i = 0; i < HELD; i++) {
+        nbd_play_request(f, holder, NBD_CMD_READ, 0, i, 0, MIB);
+    }
+    nbd_fixture_wait_in_flight_of(f, f->other, HELD);
+    for (int i = 0; i < GREEDY; i++) {
+        greedy[i] = nbd_play_go(f, "disk", false, false);
+        for (unsigned r = 0; r < READS; r++) {
+            nbd_play_request(f, greedy[i], NBD_CMD_READ, 0, r, 0, READ);
+        }
+    }
+    nbd_fixture_wait_in_flight(f, NBD_TARGET_BYTES_MAX / READ);
+    volume_double_hold(f->disk, false);
+    for (int i = 0; i < 200; i++) { /* until the sockets are full */
+        nbd_fixture_turn(f, 1);
+    }
+    nbd_play_request(f, patient, NBD_CMD_READ, 0, 1, 0, MIB);
+    nbd_fixture_turn(f, 20);
+    assert_int_equal(volume_double_in_flight(f->other), HELD);
+    while (volume_double_in_flight(f->other) == HELD) {
+        for (int i = 0; i < GREEDY; i++) {
+            ssize_t n = recv(greedy[i], data, READ, MSG_DONTWAIT);
+
+            received += n > 0 ? (size_t)n : 0;
+        }
+        assert_true(received < all);
+        nbd_fixture_turn(f, 1);
+    }
+    assert_in_range(received, 0, all / 4);
+    close(holder);
+    close(patient);
+    for (int i = 0; i < GREEDY; i++) {
+        close(greedy[i]);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, nbd_fixture_setup, nbd_fixture_teardown)
 
 int main(void)
@@ -226,6 +275,7 @@ int main(void)
         TEST(peers_that_stopped_are_dropped_for_those_who_wait),
         TEST(writes_that_are_all_half_there_become_whole),
         TEST(who_waits_is_not_overtaken_for_ever),
+        TEST(who_waits_is_not_overtaken_by_another_volume),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
