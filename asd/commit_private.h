@@ -2,9 +2,8 @@
 #ifndef ASD_COMMIT_PRIVATE_H
 #define ASD_COMMIT_PRIVATE_H
 
-#include <uthash.h>
-
 #include "asd/store_private.h"
+#include "base/table.h"
 
 /* One update of one member. */
 struct commit_change {

@@ -2,11 +2,10 @@
 #ifndef ASD_INSPECT_PRIVATE_H
 #define ASD_INSPECT_PRIVATE_H
 
-#include <uthash.h>
-
 #include "asd/home.h"
 #include "asd/index.h"
 #include "asd/inspect.h"
+#include "base/table.h"
 
 /* What is said of a page of a slab; four bits each. */
 enum page_bits { PAGE_VALUE = 1, PAGE_FREE = 2, PAGE_VALUE_BEGINS = 4, PAGE_NAME = 8 };

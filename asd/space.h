@@ -9,7 +9,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 #include <uv.h>
 
 #include "asd/home.h"
@@ -17,6 +16,7 @@
 #include "asd/space_direct.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/table.h"
 
 enum { ASD_PIN_SIDES = 2 };
 

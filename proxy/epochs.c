@@ -2,10 +2,9 @@
 
 #include <stdlib.h>
 
-#include <uthash.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/table.h"
 
 struct epochs_entry {
     uint64_t ns_id;

@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/table.h"
 
 enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 4 * 4 };
 

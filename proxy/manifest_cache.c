@@ -2,11 +2,10 @@
 
 #include <stdlib.h>
 
-#include <uthash.h>
-
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "base/table.h"
 
 /* Key: 8 bytes of namespace id, then the name. */
 struct manifest_cache_entry {

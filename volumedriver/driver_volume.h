@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <uthash.h>
 #include <uv.h>
 
 #include "base/list.h"
+#include "base/table.h"
 #include "meta/registry_volume.h"
 #include "volumedriver/nbd_export.h"
 #include "volumedriver/uuid.h"

@@ -2,9 +2,8 @@
 #ifndef VOLUMEDRIVER_JOURNAL_PRIVATE_H
 #define VOLUMEDRIVER_JOURNAL_PRIVATE_H
 
-#include <uthash.h>
-
 #include "base/buf.h"
+#include "base/table.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/journal_segment.h"
 

@@ -15,12 +15,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <uthash.h>
 #include <uv.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/table.h"
 #include "loop/pool.h"
 #include "volumedriver/checkpoint.h"
 #include "volumedriver/sco.h"

@@ -6,8 +6,7 @@
 #ifndef VOLUMEDRIVER_VOLUME_JOB_H
 #define VOLUMEDRIVER_VOLUME_JOB_H
 
-#include <uthash.h>
-
+#include "base/table.h"
 #include "volumedriver/volume_private.h"
 
 enum sco_job_state {

@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/table.h"
 #include "volumedriver/volume_job.h"
 #include "volumedriver/volume_past.h"
 

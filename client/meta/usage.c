@@ -1,11 +1,11 @@
 #include "meta/usage.h"
 
 #include <stdlib.h>
-#include <uthash.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rnd.h"
+#include "base/table.h"
 
 enum { USAGE_INTERVAL_MS = 5000 };
 

@@ -6,9 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <uthash.h>
-
 #include "base/buf.h"
+#include "base/table.h"
 
 enum { NOTES_STUCK_MAX = 65536 }; /* of one namespace; more are done again each time */
 

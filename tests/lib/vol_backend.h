@@ -6,11 +6,11 @@
 #ifndef TESTS_LIB_VOL_BACKEND_H
 #define TESTS_LIB_VOL_BACKEND_H
 
-#include <uthash.h>
 #include <uv.h>
 
 #include "base/list.h"
 #include "base/rnd.h"
+#include "base/table.h"
 #include "volumedriver/backend.h"
 
 struct vol_object {
