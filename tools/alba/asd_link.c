@@ -21,13 +21,8 @@ static int find_osd(struct asd_link *l, const char *long_id)
     if (rc != 0) {
         return session_fail_mgr(&l->s, cli, MGR_UNKNOWN);
     }
-    osd = registry_view_osd_find(registry_view(l->s.registry), long_id);
-    if (osd == NULL || osd->ip_count == 0) {
-        err_say(&l->s.err, ERR_NOT_FOUND, "no OSD '%.100s' is registered; see alba list-all-osds",
-                long_id);
-        return session_fail_mgr(&l->s, cli, MGR_OSD_UNKNOWN);
-    }
-    return registry_osd_addr(osd, 0, &l->addr, &cli->err);
+    osd = session_find_osd(&l->s, cli, long_id);
+    return osd != NULL ? registry_osd_addr(osd, 0, &l->addr, &cli->err) : cli->err.code;
 }
 
 int asd_link_open(struct asd_link *l, struct cli *cli)

@@ -114,6 +114,18 @@ void session_close(struct session *s)
     net_tls_free(s->tls);
 }
 
+const struct registry_osd *session_find_osd(struct session *s, struct cli *cli, const char *long_id)
+{
+    const struct registry_osd *osd = registry_view_osd_find(registry_view(s->registry), long_id);
+
+    if (osd == NULL) {
+        err_say(&s->err, ERR_NOT_FOUND, "no OSD '%.100s' is registered; see alba list-all-osds",
+                long_id);
+        session_fail_mgr(s, cli, MGR_OSD_UNKNOWN);
+    }
+    return osd;
+}
+
 /* ---- proxy ---- */
 
 int session_use_proxy(struct session *s, const char *uri)

@@ -57,6 +57,9 @@ void session_close(struct session *s); /* also after a failed open */
 /* Registry calls: registry_x(s->registry, …, session_done, s); rc = session_wait(s); */
 void session_done(void *ctx, int rc, const struct err *e);
 int session_wait(struct session *s);
+/* NULL: none of this id is registered, which cli->err says. */
+const struct registry_osd *session_find_osd(struct session *s, struct cli *cli,
+                                            const char *long_id);
 
 /* Where proxies are: "tcp://…" or "unix://…". Call before session_proxy(). */
 int session_use_proxy(struct session *s, const char *uri);

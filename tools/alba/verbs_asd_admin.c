@@ -182,16 +182,12 @@ static int statistics_of_all(struct cli *cli, struct session *s)
 
 static int statistics_of_named(struct cli *cli, struct session *s)
 {
-    const struct registry_view *view = registry_view(s->registry);
-
     for (unsigned i = 0; i < cli->positional_count; i++) {
         const char *long_id = cli_arg(cli, i);
-        const struct registry_osd *osd = registry_view_osd_find(view, long_id);
+        const struct registry_osd *osd = session_find_osd(s, cli, long_id);
 
         if (osd == NULL) {
-            err_say(&s->err, ERR_NOT_FOUND, "no OSD '%.100s' is registered; see alba list-all-osds",
-                    long_id);
-            return session_fail_mgr(s, cli, MGR_OSD_UNKNOWN);
+            return cli->err.code;
         }
         json_object_set_new(cli->result, long_id, osd_statistics(s, osd, cli_flag(cli, "clear")));
     }
