@@ -7,9 +7,9 @@
  * Before either, the mark is flushed if values were moved: nobody touched these, so their old
  * copies are given back only when an index that lost the move is sure to be told from a sound one.
  *
- * A crash anywhere repeats the step (FORMAT.md, "What a crash may leave"). A punch that finds
- * no space for the file system's own records, or no descriptor, is tried again; any other failure
- * takes the store out of service. */
+ * A crash anywhere repeats the step (FORMAT.md, "What a crash may leave"). A lack of space for the
+ * file system's own records, of descriptors or of memory is waited for; records of a dead slab that
+ * the index cannot read are left; any other failure takes the store out of service. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 
 enum {
     RUN_FREES_MAX = 1024,
-    RETRY_MS = 10, /* more, after a punch found no space or no descriptor */
+    RETRY_MS = 10, /* more, after what passes */
 };
 
 /* ---- reclaim thread ---- */
@@ -34,11 +34,19 @@ static bool delete_visited(void *ctx, struct slice key, struct slice value)
     return true;
 }
 
+/* 0, or what passes. What cannot be read is left: nobody asks for what is of a slab that is gone,
+ * and the damage may lie in blocks from which all was removed long ago. */
 static int delete_places(struct asd_index *index, struct asd_internal_key first,
                          struct asd_internal_key end, struct asd_index_batch *batch, struct err *e)
 {
-    return index->ops->iterate(index, asd_internal_slice(&first), asd_internal_slice(&end), false,
-                               delete_visited, batch, e);
+    int rc = index->ops->iterate(index, asd_internal_slice(&first), asd_internal_slice(&end), false,
+                                 delete_visited, batch, e);
+
+    if (rc != 0 && !asd_health_is_passing(rc)) {
+        log_error("asd", "records of a dead slab are left", "error=\"%s\"", e->msg);
+        rc = 0;
+    }
+    return rc;
 }
 
 /* Called when what is to be given back has been taken: `moved` was set before it came. */
@@ -65,14 +73,21 @@ static int drop_slab(struct asd_store *store, struct asd_slab *slab, struct err 
     struct asd_index *index = store->index;
     int rc = moves_settle(store, e);
 
-    rc = rc != 0 ? rc : delete_places(index, asd_key_free(n, 0), asd_key_free(n + 1, 0), &batch, e);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = delete_places(index, asd_key_free(n, 0), asd_key_free(n + 1, 0), &batch, e);
     /* Of names only stale ones are left: of software that did not know them, of damaged values. */
     rc = rc != 0 ? rc : delete_places(index, asd_key_name(n, 0), asd_key_name(n + 1, 0), &batch, e);
-    if (rc == 0) {
-        asd_index_batch_delete(&batch, asd_internal_slice(&key));
-        rc = index->ops->write(index, &batch, true, e);
-        asd_count(&store->counters.index_syncs, 1);
+    if (rc != 0) {
+        asd_index_batch_release(&batch);
+        asd_space_dead_again(&store->space, slab);
+        store->reclaim_again = true;
+        return 0;
     }
+    asd_index_batch_delete(&batch, asd_internal_slice(&key));
+    rc = index->ops->write(index, &batch, true, e);
+    asd_count(&store->counters.index_syncs, 1);
     asd_index_batch_release(&batch);
     if (rc == 0) {
         rc = asd_space_drop(&store->space, slab, e);
@@ -212,7 +227,8 @@ static void reclaim_work(struct pool_work *work)
     int rc = 0;
 
     store->reclaim_again = false;
-    while (rc == 0 && (slab = asd_space_take_dead(&store->space)) != NULL) {
+    while (rc == 0 && !store->reclaim_again &&
+           (slab = asd_space_take_dead(&store->space)) != NULL) {
         rc = drop_slab(store, slab, &store->reclaim_err);
     }
     if (rc == 0) {

@@ -245,6 +245,13 @@ struct asd_slab *asd_space_take_dead(struct asd_space *s)
     return slab;
 }
 
+void asd_space_dead_again(struct asd_space *s, struct asd_slab *slab)
+{
+    uv_mutex_lock(&s->lock);
+    list_push(&s->dead, &slab->link);
+    uv_mutex_unlock(&s->lock);
+}
+
 int asd_space_drop(struct asd_space *s, struct asd_slab *slab, struct err *e)
 {
     int rc = asd_space_unlink(s, slab->number, e);

@@ -8,6 +8,7 @@
  * asd_space_free_done(). Frees of dead slabs are left out and done with. */
 unsigned asd_space_take_ready(struct asd_space *s, unsigned max, struct list *ret_frees);
 struct asd_slab *asd_space_take_dead(struct asd_space *s); /* NULL: none that nobody has pinned */
+void asd_space_dead_again(struct asd_space *s, struct asd_slab *slab); /* back to dead */
 int asd_space_punch(struct asd_space *s, struct asd_slab *slab, uint64_t offset, uint64_t bytes,
                     struct err *e);
 int asd_space_flush_slab(struct asd_space *s, struct asd_slab *slab, struct err *e);

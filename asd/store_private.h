@@ -99,7 +99,7 @@ struct asd_store {
     struct pool *reclaim_pool; /* loop from here on */
     struct pool_work reclaim;
     bool reclaim_running;
-    bool reclaim_again; /* a punch found no space, or no descriptor */
+    bool reclaim_again; /* it met what passes */
     int reclaim_rc;
     struct err reclaim_err;
     uv_timer_t reclaim_timer;

@@ -414,6 +414,44 @@ static void what_is_dear_to_empty_is_tried_again_when_half_of_it_is_gone(void **
     check_value(f, 10);
 }
 
+static void a_dead_slab_goes_though_its_records_cannot_be_listed(void **state)
+{
+    static const int rcs[] = {ERR_CORRUPT, -EIO};
+    struct asd_fixture *f = *state;
+    struct asd_internal_key from[] = {asd_key_name(0, 0), asd_key_free(0, 0)};
+
+    for (unsigned i = 0; i < 2; i++) {
+        fill(f, 0, 2 * PER_SLAB);
+        index_double_fail_lists(f->index, asd_internal_slice(&from[i]), rcs[i]);
+        thin(f, 0, 0);
+        thin(f, 1, 0);
+        asd_fixture_settle(f);
+        assert_false(asd_store_failed(f->store, NULL));
+        index_double_fail_lists(f->index, slice_of(NULL, 0), 0);
+        reopen(f); /* past free records that are left */
+        assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+        assert_int_equal(asd_store_stats(f->store).used_bytes, 0);
+        assert_int_equal(count_of(f, ASD_KEY_NAME), 0);
+    }
+}
+
+static void a_dead_slab_waits_for_what_its_drop_lacks(void **state)
+{
+    static const int rcs[] = {-EMFILE, -ENFILE, -ENOMEM};
+    struct asd_fixture *f = *state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        fill(f, 0, 2 * PER_SLAB);
+        index_double_fail_next_list(f->index, rcs[i]);
+        thin(f, 0, 0);
+        thin(f, 1, 0);
+        asd_fixture_settle(f);
+        assert_false(asd_store_failed(f->store, NULL));
+        assert_int_equal(asd_store_stats(f->store).slab_count, 1);
+        check_space(f, 0);
+    }
+}
+
 /* What software with a fault might leave. */
 static void lower_live_bytes(struct asd_fixture *f, uint64_t slab)
 {
@@ -559,6 +597,8 @@ int main(void)
         CRASH(an_index_that_fails_once_makes_no_slab_stuck),
         CRASH(an_index_that_fails_a_commit_for_a_moment_makes_no_slab_stuck),
         CRASH(what_is_dear_to_empty_is_tried_again_when_half_of_it_is_gone),
+        CRASH(a_dead_slab_goes_though_its_records_cannot_be_listed),
+        CRASH(a_dead_slab_waits_for_what_its_drop_lacks),
         CRASH(a_slab_that_counts_less_than_lives_there_is_left_alone),
         CRASH(an_emptied_slab_goes_only_when_the_mark_of_its_moves_is_durable),
         CRASH(a_moved_range_is_punched_only_when_the_mark_of_its_move_is_durable),
