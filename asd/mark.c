@@ -150,7 +150,7 @@ int asd_mark_write(struct asd_mark *mark, uint64_t commit, struct err *e)
     asd_mark_encode(data, mark->store_id, commit);
     rc = io_write_full(mark->io, mark->fd, data, ASD_MARK_BYTES,
                        commit % ASD_MARK_SLOTS * ASD_MARK_SLOT_BYTES);
-    if (rc == -ENOSPC) {
+    if (rc == -ENOSPC || rc == -EDQUOT) {
         return 0; /* a copying file system; the mark stays behind, which is no lie */
     }
     return rc == 0 ? 0 : err_set(e, rc, "commits");
@@ -160,7 +160,11 @@ int asd_mark_flush(struct asd_mark *mark, struct err *e)
 {
     int rc = mark->fd < 0 ? 0 : mark->io->ops->fdatasync(mark->io, mark->fd);
 
-    return rc == 0 ? 0 : err_set(e, rc, "commits: fdatasync");
+    if (rc != 0) {
+        err_set(e, rc, "commits: fdatasync");
+        rc = -EIO; /* whatever it was: asked again, the kernel would say 0 for what it gave up */
+    }
+    return rc;
 }
 
 void asd_mark_close(struct asd_mark *mark)

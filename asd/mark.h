@@ -28,7 +28,7 @@ int asd_mark_read(const struct asd_home *home, uint64_t *ret_commit, struct err 
 int asd_mark_open(struct asd_mark *mark, const struct asd_home *home, struct err *e);
 /* Commit `commit` is durable. */
 int asd_mark_write(struct asd_mark *mark, uint64_t commit, struct err *e);
-/* What was written is durable. */
+/* What was written is durable. -EIO: it may never be. *e has the cause. */
 int asd_mark_flush(struct asd_mark *mark, struct err *e);
 void asd_mark_close(struct asd_mark *mark); /* flushes; {.fd = -1} is fine */
 

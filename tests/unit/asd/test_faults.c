@@ -408,6 +408,48 @@ static void expect_out_of_service(struct fixture *f, const char *why)
     expect_all(f); /* reads go on */
 }
 
+/* On a copying file system a full disk, or a quota, may refuse to overwrite. */
+static void a_mark_that_finds_no_space_stays_behind(void **state)
+{
+    static const int rcs[] = {-ENOSPC, -EDQUOT};
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        f->io.write_rc = rcs[i];
+        assert_int_equal(asd_fixture_set(&f->base, key_of(i), "x", 1), 0);
+        f->io.write_rc = 0;
+        assert_false(asd_store_failed(f->base.store, NULL));
+    }
+    reopen(f);
+    assert_true(asd_fixture_has(&f->base, key_of(1), "x", 1));
+}
+
+/* Flushed again it would be believed, though the kernel has given up what was to be written. */
+static void a_mark_whose_flush_fails_is_not_flushed_again(void **state)
+{
+    struct fixture *f = *state;
+    unsigned before;
+
+    f->base.options.slab_bytes = 1 << 20;
+    reopen(f);
+    put_all(f);
+    reopen(f); /* the first to give back flushes the mark */
+    before = f->io.calls;
+    f->io.sync_rc = -ENOSPC;
+    assert_int_equal(asd_fixture_delete(&f->base, key_of(1)), 0);
+    while (f->io.calls < before + 2) { /* the mark's write, its flush */
+        loop_fixture_run_ms(&f->base.base, 1);
+    }
+    f->io.sync_rc = 0;
+    while (!asd_store_failed(f->base.store, NULL) && asd_store_stats(f->base.store).punches == 0) {
+        loop_fixture_run_ms(&f->base.base, 1);
+    }
+    assert_int_equal(asd_store_stats(f->base.store).punches, 0);
+    reopen(f);
+    asd_fixture_settle(&f->base);
+    assert_int_equal(asd_store_stats(f->base.store).punches, 1);
+}
+
 /* As after a remount that makes everything read-only, or a device that takes no more. */
 static void a_write_that_fails_ends_the_service_but_not_the_reads(void **state)
 {
@@ -705,6 +747,8 @@ int main(void)
         TEST(a_tail_kept_behind_a_header_that_cannot_be_read_stops_no_start),
         TEST(short_writes_are_continued),
         REAL(short_writes_are_continued),
+        TEST(a_mark_that_finds_no_space_stays_behind),
+        TEST(a_mark_whose_flush_fails_is_not_flushed_again),
         TEST(a_write_that_fails_ends_the_service_but_not_the_reads),
         REAL(a_write_that_fails_ends_the_service_but_not_the_reads),
         TEST(slabs_not_opened_before_a_read_only_remount_can_be_read),
