@@ -2,10 +2,10 @@
  *
  * A bad sector is an error for one key; a device that is going fails read after read. So a read
  * that fails with an error of the device adds ASD_HEALTH_ERROR_COST to a score, one that succeeds
- * takes 1 off, and one of the last 16 places that failed does not count again. At
- * ASD_HEALTH_SCORE_BAD (16 places, or more than every 16th read failing for a while) the ASD says
- * that it is not healthy, until the score is back at 0. It goes on serving what can be read. Any
- * thread. */
+ * takes 1 off (of a slab, or of an inline value that the loop did not find in memory), and one of
+ * the last 16 places that failed does not count again. At ASD_HEALTH_SCORE_BAD (16 places, or more
+ * than every 16th read failing for a while) the ASD says that it is not healthy, until the score is
+ * back at 0. It goes on serving what can be read. Any thread. */
 #ifndef ASD_HEALTH_H
 #define ASD_HEALTH_H
 

@@ -20,11 +20,15 @@ static int bad_value(struct asd_store *store, int rc)
     return rc;
 }
 
-/* A look-up failed with `rc`: damage of the index is that of the key. */
-static int bad_find(struct asd_store *store, struct slice index_key, int rc)
+/* A look-up in a thread gave `rc`: damage of the index is that of the key. What is inline has been
+ * read with it. */
+static int find_tell(struct asd_store *store, struct slice index_key, const struct asd_found *found,
+                     int rc)
 {
     if (rc == -EIO) {
         asd_health_index_error(store, crc32c(0, index_key.data, index_key.len));
+    } else if (rc == 0 && !found->record.in_slab) {
+        asd_health_read(store, 0, 0, 0);
     }
     return bad_value(store, rc);
 }
@@ -76,7 +80,7 @@ int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_f
 {
     int rc = find_by(store, store->index->ops->get, index_key, ret_found, e);
 
-    return bad_find(store, index_key, rc);
+    return find_tell(store, index_key, ret_found, rc);
 }
 
 int asd_value_find_cached(struct asd_store *store, struct slice index_key,
@@ -102,7 +106,7 @@ void asd_value_find_many(struct asd_store *store, const struct slice *index_keys
         if (ret_rcs[i] == -EAGAIN) {
             ret_rcs[i] = asd_value_find(store, index_keys[i], &ret_found[i], e);
         } else {
-            bad_find(store, index_keys[i], ret_rcs[i]);
+            find_tell(store, index_keys[i], &ret_found[i], ret_rcs[i]);
         }
     }
     free(values);

@@ -238,6 +238,37 @@ static void a_device_that_fails_one_read_of_ten_is_told_too(void **state)
     assert_int_equal(health(f), ERR_FAILED);
 }
 
+static void on_look_up(void *ctx)
+{
+    (void)ctx;
+}
+
+/* All that a store of metadata may hold. */
+static void a_store_of_small_values_gets_healthy_again(void **state)
+{
+    struct asd_range all = {.first_included = true, .max = -1};
+    struct fixture *f = *state;
+    struct asd_store_range got;
+
+    index_double_set_hook(f->base.index, on_look_up, NULL); /* a thread has to look */
+    for (unsigned i = 0; i < KEYS; i += 3) {
+        assert_int_equal(asd_fixture_set(&f->base, key_of(i), large + i, bytes_of(i)), 0);
+    }
+    for (unsigned i = 0; i < ASD_HEALTH_SCORE_BAD / ASD_HEALTH_ERROR_COST; i++) {
+        asd_health_index_error(f->base.store, i);
+    }
+    assert_int_equal(health(f), ERR_FAILED);
+    for (unsigned i = 0; i < ASD_HEALTH_SCORE_BAD / 2; i++) {
+        assert_int_equal(get(f, i * 3 % KEYS), 0);
+    }
+    assert_int_equal(health(f), ERR_FAILED);
+    for (unsigned i = 0; i < ASD_HEALTH_SCORE_BAD / 20 + 1; i++) { /* 10 values each */
+        assert_int_equal(asd_fixture_range(&f->base, &got, &all, ASD_STORE_VERIFY), 0);
+        asd_store_range_release(&got);
+    }
+    assert_int_equal(health(f), 0);
+}
+
 static void short_reads_are_continued(void **state)
 {
     struct fixture *f = *state;
@@ -737,6 +768,7 @@ int main(void)
         REAL(a_device_that_fails_all_reads_is_told_until_it_is_back),
         TEST(a_device_that_fails_one_read_of_ten_is_told_too),
         TEST(every_error_of_a_device_tells_that_it_is_going),
+        TEST(a_store_of_small_values_gets_healthy_again),
         TEST(short_reads_are_continued),
         REAL(short_reads_are_continued),
         TEST(a_file_that_ends_too_early_is_an_error),
