@@ -12,6 +12,7 @@
  *   ranges are freed in this batch;
  * - failed assert: that member gets it, when the batch is durable;
  * - anything else that fails: every member gets ERR_FAILED and the store is out of service. */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,6 +23,11 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+
+static_assert(sizeof(struct asd_update) + sizeof(struct commit_change) +
+                      sizeof(struct commit_key) <=
+                  ASD_STORE_APPLY_ITEM_BYTES,
+              "what one update becomes, at most");
 
 /* ---- plan ---- */
 

@@ -83,7 +83,8 @@ static int key_check(struct slice key, struct err *e)
 static int apply_check(const struct asd_apply *what, bool is_move, uint64_t *ret_bytes,
                        struct err *e)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes =
+        ((uint64_t)what->assert_count + what->update_count) * ASD_STORE_APPLY_ITEM_BYTES;
     int rc = 0;
 
     if (what->assert_count > ASD_STORE_ITEMS_MAX || what->update_count > ASD_STORE_ITEMS_MAX) {

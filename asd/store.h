@@ -26,10 +26,11 @@ enum {
     ASD_STORE_INLINE_BYTES_MAX = 16383, /* longer values go to a slab */
     ASD_STORE_KEY_BYTES_MAX = ASD_KEY_BYTES_MAX,
     ASD_STORE_VALUE_BYTES_MAX = ASD_FRAME_BYTES_MAX - 112, /* a get can reply it */
-    ASD_STORE_ITEMS_MAX = 65536,               /* keys, parts, asserts or updates of one request */
-    ASD_STORE_APPLIES_MAX = 4096,              /* waiting or running, of all fronts; more get
-                                                * ERR_BUSY */
-    ASD_STORE_APPLY_BYTES_MAX = 512 * 1048576, /* values in them; more: ERR_BUSY */
+    ASD_STORE_ITEMS_MAX = 65536, /* keys, parts, asserts or updates of one request */
+    /* Applies that wait or run, of all fronts, and keys and values in them; more: ERR_BUSY. */
+    ASD_STORE_APPLIES_MAX = 4096,
+    ASD_STORE_APPLY_BYTES_MAX = 512 * 1048576,
+    ASD_STORE_APPLY_ITEM_BYTES = 400, /* counted for each assert and update: what it becomes */
     ASD_STORE_READ_THREADS = 8,
     ASD_STORE_RESERVE_PERCENT = 2 /* of what may be used: for those with the reserve flag */
 };

@@ -67,12 +67,53 @@ static void replies_that_nobody_takes_keep_a_bounded_number_of_requests(void **s
     close(s.fd);
 }
 
+/* ---- what requests become ---- */
+
+static unsigned answered;
+
+static void on_apply(struct asd_store_op *op, int rc)
+{
+    (void)op;
+    assert_int_equal(rc, 0);
+    answered++;
+}
+
+/* 8 bytes of a frame become hundreds: the keys alone are 2 MiB here. */
+static void many_short_updates_count_as_the_memory_that_they_become(void **state)
+{
+    enum { APPLIES = 32 };
+    struct server_fixture *f = *state;
+    struct asd_update *updates = mem_array(ASD_STORE_ITEMS_MAX, sizeof *updates);
+    struct asd_apply what = {.updates = updates, .update_count = ASD_STORE_ITEMS_MAX};
+    struct asd_store_apply *applies = mem_array(APPLIES, sizeof *applies);
+    uint64_t before = asd_store_stats(f->base.store).applies;
+    unsigned admitted = 0;
+    int rc;
+
+    answered = 0;
+    for (unsigned i = 0; i < ASD_STORE_ITEMS_MAX; i++) {
+        updates[i] = (struct asd_update){.key = slice_str("k"), .is_delete = true};
+    }
+    do {
+        rc = asd_store_apply(f->base.front, &applies[admitted], &what, 0, on_apply);
+        admitted += rc == 0;
+    } while (rc == 0 && admitted < APPLIES);
+    assert_int_equal(rc, ERR_BUSY);
+    assert_int_equal(admitted, ASD_STORE_APPLY_BYTES_MAX / ASD_STORE_ITEMS_MAX /
+                                   (ASD_STORE_APPLY_ITEM_BYTES + 1));
+    assert_int_equal(asd_store_stats(f->base.store).applies, before + admitted);
+    RAW_UNTIL(f->loop, answered == admitted);
+    free(applies);
+    free(updates);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(replies_that_nobody_takes_keep_a_bounded_number_of_requests),
+        TEST(many_short_updates_count_as_the_memory_that_they_become),
     };
 
     log_set_level(LOG_NONE);
