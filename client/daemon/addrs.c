@@ -11,10 +11,24 @@ static int room(const struct daemon_addrs *addrs, unsigned count, struct err *e)
                : err_say(e, ERR_CONFIG, "at most %d addresses to listen on", DAEMON_ADDRS_MAX);
 }
 
+/* Where addresses of IPv4 are asked for by name, "::" does not take them, too. */
+static void tell_families(struct net_addr *items, unsigned count)
+{
+    bool has_v4 = false;
+
+    for (unsigned i = 0; i < count; i++) {
+        has_v4 = has_v4 || items[i].sockaddr.ss_family == AF_INET;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        items[i].only_v6 = has_v4;
+    }
+}
+
 int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
                      struct err *e)
 {
     unsigned n = ips->count != 0 ? ips->count : 1;
+    unsigned before = addrs->count;
     int rc;
 
     if (port == CONFIG_NONE) {
@@ -27,6 +41,7 @@ int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ip
         rc = net_addr_tcp(&addrs->items[addrs->count], ip, (uint16_t)port, e);
         addrs->count += rc == 0;
     }
+    tell_families(&addrs->items[before], addrs->count - before);
     return rc;
 }
 

@@ -14,7 +14,8 @@ struct daemon_addrs {
 };
 
 /* Adds `port` of each of `ips`, of every interface when there are none; nothing when `port` is
- * CONFIG_NONE. ERR_CONFIG: more than DAEMON_ADDRS_MAX; -EINVAL: no address. */
+ * CONFIG_NONE. "::" has the addresses of IPv4 unless there is one in `ips`. ERR_CONFIG: more than
+ * DAEMON_ADDRS_MAX; -EINVAL: no address. */
 int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
                      struct err *e);
 /* The same, for TLS. */

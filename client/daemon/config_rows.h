@@ -21,7 +21,8 @@ extern const char *const config_log_levels[]; /* what log_level_parse() takes, t
 #define CONFIG_ROW_IPS(at)                                                                         \
     {                                                                                              \
         .name = "ips", .type = CONFIG_STRINGS, .default_json = "[]", .offset = (at),               \
-        .help = "addresses to listen on; [] or \"::\": every one, of IPv4, too"                    \
+        .help = "addresses to listen on; [] or \"::\": every one, of IPv4, too, unless some of "   \
+                "those are listed"                                                                 \
     }
 #define CONFIG_ROW_HTTP_PORT(at)                                                                   \
     {                                                                                              \

@@ -17,6 +17,7 @@ enum { NET_ADDR_TEXT_MAX = 160, NET_ADDR_IP_MAX = 46 };
 struct net_addr {
     bool is_unix;
     bool is_tls;
+    bool only_v6;                     /* "::" to listen on: without the addresses of IPv4 */
     struct sockaddr_storage sockaddr; /* tcp, tls */
     char path[108];                   /* unix */
     char text[NET_ADDR_TEXT_MAX];     /* as it is printed in messages */

@@ -43,11 +43,11 @@ static bool is_stale(const struct sockaddr_storage *sa, socklen_t bytes)
     return stale;
 }
 
-static bool is_every_v6(const struct net_addr *addr)
+static bool is_every(const struct net_addr *addr)
 {
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&addr->sockaddr;
 
-    return !addr->is_unix && addr->sockaddr.ss_family == AF_INET6 &&
+    return !addr->is_unix && !addr->only_v6 && addr->sockaddr.ss_family == AF_INET6 &&
            IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
 }
 
@@ -58,7 +58,7 @@ static int open_socket(struct net_addr *addr)
     int type = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
     int fd = socket(addr->is_unix ? AF_UNIX : addr->sockaddr.ss_family, type, 0);
 
-    if (fd < 0 && errno == EAFNOSUPPORT && is_every_v6(addr)) {
+    if (fd < 0 && errno == EAFNOSUPPORT && is_every(addr)) {
         struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(net_addr_port(addr))};
         bool is_tls = addr->is_tls;
 
@@ -80,7 +80,7 @@ static int bind_socket(int fd, const struct net_addr *addr)
     if (!addr->is_unix) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
         if (addr->sockaddr.ss_family == AF_INET6) {
-            int only_v6 = !is_every_v6(addr);
+            int only_v6 = !is_every(addr);
 
             setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof only_v6);
         }

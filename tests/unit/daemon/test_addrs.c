@@ -36,6 +36,22 @@ static void no_ip_is_every_interface(void **state)
     assert_string_equal(addrs.items[0].text, "tcp://[::]:65535");
 }
 
+/* Both at one port: "::" may not take what the other one listens on. */
+static void every_address_of_ipv4_leaves_those_of_ipv6_to_the_other(void **state)
+{
+    char *ips[] = {(char[]){"::"}, (char[]){"0.0.0.0"}};
+    const struct config_strings every = {.items = ips, .count = 2};
+    struct daemon_addrs addrs = {0};
+    struct err e;
+
+    (void)state;
+    assert_int_equal(daemon_addrs_tcp(&addrs, &none, 80, &e), 0);
+    assert_int_equal(daemon_addrs_tls(&addrs, &every, 443, &e), 0);
+    assert_int_equal(addrs.count, 3);
+    assert_false(addrs.items[0].only_v6);
+    assert_true(addrs.items[1].only_v6);
+}
+
 static void addresses_for_tls_come_behind_plain_ones(void **state)
 {
     struct daemon_addrs addrs = {0};
@@ -112,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_ip_gets_the_port),
         cmocka_unit_test(no_ip_is_every_interface),
+        cmocka_unit_test(every_address_of_ipv4_leaves_those_of_ipv6_to_the_other),
         cmocka_unit_test(addresses_for_tls_come_behind_plain_ones),
         cmocka_unit_test(no_port_and_no_path_are_no_address),
         cmocka_unit_test(a_socket_comes_behind_what_is_there),

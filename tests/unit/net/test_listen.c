@@ -90,6 +90,43 @@ static void one_address_is_no_other(void **state)
     close(l.fd);
 }
 
+/* At a port that is free for 0.0.0.0; somebody else may have it for "::". */
+static int open_beside(const struct net_listen *v4, bool only_v6, struct net_listen *ret_v6)
+{
+    struct net_addr addr;
+    struct err e;
+
+    assert_int_equal(net_addr_tcp(&addr, "::", net_addr_port(&v4->addr), &e), 0);
+    addr.only_v6 = only_v6;
+    return net_listen_open(ret_v6, &addr, &e);
+}
+
+static void every_address_of_ipv6_alone_can_be_beside_those_of_ipv4(void **state)
+{
+    struct net_listen v4;
+    struct net_listen v6;
+    int rc = -EADDRINUSE;
+
+    (void)state;
+    if (!has_v6()) {
+        skip();
+    }
+    for (unsigned i = 0; i < 20 && rc == -EADDRINUSE; i++) {
+        v4 = open_at("0.0.0.0");
+        assert_int_equal(open_beside(&v4, false, &v6), -EADDRINUSE);
+        rc = open_beside(&v4, true, &v6);
+        if (rc != 0) {
+            close(v4.fd);
+        }
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(reach("127.0.0.1", net_addr_port(&v4.addr)), 0);
+    assert_int_equal(reach("::1", net_addr_port(&v4.addr)), 0);
+    close(v4.fd);
+    assert_true(reach("127.0.0.1", net_addr_port(&v6.addr)) != 0);
+    close(v6.fd);
+}
+
 /* From now on this thread is on a machine without IPv6. */
 static int lose_v6(void)
 {
@@ -153,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_address_is_that_of_ipv4_too),
         cmocka_unit_test(one_address_is_no_other),
+        cmocka_unit_test(every_address_of_ipv6_alone_can_be_beside_those_of_ipv4),
         cmocka_unit_test(without_ipv6_every_address_is_that_of_ipv4),
     };
 
