@@ -29,7 +29,8 @@ enum {
     VALUE_BYTES_MIN = 4096,
     USABLE_PERCENT_MIN = 85, /* of the capacity, and of the disk used */
     KEPT_PERCENT_MAX = 30,   /* of the capacity: values that stay to the end */
-    PUNCH_DELAY_MS = 1000,   /* as the daemon has it */
+    SLABS_MAX = 10, /* times the capacity: one of which less than an eighth lives is emptied */
+    PUNCH_DELAY_MS = 1000, /* as the daemon has it */
 };
 
 /* What the home may take beyond its capacity, whatever that is: RocksDB's log, which goes when a
@@ -364,6 +365,8 @@ static void twenty_times_its_capacity_leaves_the_store_usable_and_whole(void **s
     assert_int_equal(stats.bad_values, 0);
     check_values(c);
     loop_run_until_true(&c->f.base.loop, is_settled, c);
+    stats = asd_store_stats(c->f.store);
+    assert_true(stats.slab_count * c->size.slab_bytes <= SLABS_MAX * c->size.capacity_bytes);
     asd_fixture_close(&c->f);
     assert_int_equal(asd_fixture_open(&c->f, &e), 0);
     check_values(c);
