@@ -6,7 +6,7 @@
 
 #include <openssl/evp.h>
 
-enum { LARGE = 70000, SLABS = 4 << 20 };
+enum { LARGE = 70000, PLACE = 73728, SLABS = 4 << 20 };
 
 static uint8_t *large;
 
@@ -101,7 +101,7 @@ static void ranges_of_a_refused_apply_are_freed_in_its_batch(void **state)
     }
     assert_int_equal(asd_store_stats(f->base.store).frees, 3);
     asd_fixture_settle(&f->base);
-    assert_int_equal(asd_store_stats(f->base.store).punched_bytes, 3 * 73728);
+    assert_int_equal(asd_store_stats(f->base.store).punched_bytes, 3 * PLACE);
 }
 
 static void a_value_that_is_replaced_in_its_own_apply_is_looked_at_too(void **state)
@@ -133,6 +133,7 @@ static void others_of_the_batch_are_not_touched(void **state)
         RAW_UNTIL(f->loop, block_io_waiting(&f->gate) == 1);
     }
     batches = asd_store_stats(f->base.store).batches;
+    asd_store_set_limits(f->base.store, 7 * PLACE / 2, 100); /* the bad one takes no room */
     block_io_open(&f->gate);
     for (unsigned i = 0; i < 4; i++) {
         struct answer a = recv_answer(&s);
@@ -287,7 +288,7 @@ static void each_kind_of_damage_has_its_form_and_counts_once(void **state)
     u = update_of("g", LARGE, sha1_of("x", 1));
     assert_int_equal(apply(f, &u, 1, NULL), 0);
     assert_int_equal(crash_disk_corrupt(f->base.disk, slab, ASD_SLAB_HEADER_BYTES + 9), 0);
-    crash_disk_fail_reads(f->base.disk, slab, ASD_SLAB_HEADER_BYTES + 73728 + 69000, -EIO);
+    crash_disk_fail_reads(f->base.disk, slab, ASD_SLAB_HEADER_BYTES + PLACE + 69000, -EIO);
     index_double_corrupt(f->base.index,
                          slice_str("\x10"
                                    "f"),
@@ -311,7 +312,7 @@ static void a_slab_that_is_missing_is_told_and_counts_once_per_value(void **stat
     struct asd_update more = update_of("z", LARGE, checksum_none());
     struct session s;
 
-    f->base.options.slab_bytes = 4 * 73728 + ASD_SLAB_HEADER_BYTES;
+    f->base.options.slab_bytes = 4 * PLACE + ASD_SLAB_HEADER_BYTES;
     server_fixture_close(f);
     server_fixture_open(f);
     put_all(f);
