@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -84,19 +85,27 @@ static void finish(struct asd_fixture *f, struct read *r, uint32_t size)
     r->released = true;
 }
 
+/* Returns how many are left. */
+static unsigned finish_all_done(struct asd_fixture *f, struct read *reads, unsigned count)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        if (reads[i].done && !reads[i].released) {
+            finish(f, &reads[i], LARGE);
+        }
+        left += !reads[i].released;
+    }
+    return left;
+}
+
 /* In the order in which threads got to them. */
 static void finish_all(struct asd_fixture *f, struct read *reads, unsigned count)
 {
     unsigned left = count;
 
     while (left > 0) {
-        left = 0;
-        for (unsigned i = 0; i < count; i++) {
-            if (reads[i].done && !reads[i].released) {
-                finish(f, &reads[i], LARGE);
-            }
-            left += !reads[i].released;
-        }
+        left = finish_all_done(f, reads, count);
         loop_fixture_run_ms(&f->base, 1);
     }
 }
@@ -234,12 +243,10 @@ static void who_comes_puts_off_nobody_who_waits(void **state)
     }
     await_waiting(f, 1);
     await_ended(f, 2);
-    for (unsigned i = 0; i < 3; i++) {
-        if (reads[i].done) {
-            finish(f, &reads[i], LARGE);
-        }
-    }
     for (unsigned i = 0; i < MORE; i++) {
+        if (i == MORE / 3) { /* while they come */
+            finish_all_done(f, reads, 3);
+        }
         start(f, &more[i], "large");
         loop_fixture_run_ms(&f->base, 1);
     }
@@ -295,6 +302,11 @@ static void parts_and_ranges_hold_memory_too(void **state)
         asd_fixture_range(f, &range, &(struct asd_range){.max = -1}, ASD_STORE_ENTRIES), 0);
     assert_int_equal(range.entry_count, 3);
     assert_true(held(f) >= 2 * MIB + LARGE + SMALL); /* the bound of ENTRIES is larger than all */
+    asd_store_range_release(&range);
+    assert_int_equal(held(f), 0);
+    assert_int_equal(asd_fixture_range(f, &range, &(struct asd_range){.max = -1}, ASD_STORE_KEYS),
+                     0);
+    assert_int_equal(held(f), 3 * strlen("large")); /* each key is as long */
     asd_store_range_release(&range);
     assert_int_equal(held(f), 0);
 }
