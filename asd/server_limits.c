@@ -84,9 +84,13 @@ void asd_session_sent(struct asd_server_request *r)
     pause_as_needed(r->session);
 }
 
-void asd_session_end(struct asd_server_request *r)
+void asd_session_give(struct asd_server_request *r)
 {
     give(r->session, &r->share);
+}
+
+void asd_session_end(struct asd_server_request *r)
+{
     drop(r->session);
 }
 

@@ -29,8 +29,10 @@ struct asd_session {
 void asd_session_new(struct asd_lane *lane, struct net_conn *conn, unsigned version);
 void asd_session_on_close(struct asd_session *s); /* its connection is gone */
 void asd_session_on_window(struct asd_session *s, uint32_t frame_bytes, uint32_t window);
-/* `r` came; its reply was sent, or thrown away while the connection is there; it ends. */
+/* `r` came; what was asked for is not needed any more; its reply was sent, or thrown away while the
+ * connection is there; it ends. */
 void asd_session_begin(struct asd_server_request *r);
+void asd_session_give(struct asd_server_request *r);
 void asd_session_sent(struct asd_server_request *r);
 void asd_session_end(struct asd_server_request *r);
 /* Log and count it, if it took long. */

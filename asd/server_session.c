@@ -16,6 +16,17 @@
 
 /* ---- end of a request ---- */
 
+/* What was asked for: a reply borrows nothing of it, and so need not keep it. */
+static void forget(struct asd_server_request *r)
+{
+    asd_request_release(&r->in);
+    if (r->frame != NULL) {
+        bigmem_free(r->frame - r->frame_lead);
+        r->frame = NULL;
+        asd_session_give(r);
+    }
+}
+
 static void request_free(struct asd_server_request *r)
 {
     struct asd_lane *lane = r->lane;
@@ -29,8 +40,7 @@ static void request_free(struct asd_server_request *r)
     if (r->has_range) {
         asd_store_range_release(&r->range);
     }
-    asd_request_release(&r->in);
-    bigmem_free(r->frame - r->frame_lead);
+    forget(r);
     asd_session_end(r);
     free(r->items);
     free(r->more_items);
@@ -73,6 +83,7 @@ static void send_reply(struct asd_server_request *r, struct gather *g)
     struct net_conn *conn = r->conn;
 
     note_time(r);
+    forget(r);
     list_remove(&r->in_session);
     net_conn_write_gather(conn, g, on_sent, r);
     net_conn_drop(conn);

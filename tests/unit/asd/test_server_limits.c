@@ -67,6 +67,39 @@ static void replies_that_nobody_takes_keep_a_bounded_number_of_requests(void **s
     close(s.fd);
 }
 
+/* Behind a long reply that nobody takes waits that of an Apply. */
+static void a_reply_that_nobody_takes_does_not_keep_its_frame(void **state)
+{
+    enum { LONG = 7 << 20, LARGE = 1 << 20 };
+    struct server_fixture *f = *state;
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
+    uint8_t *data = mem_zalloc(LONG);
+    struct slice key = slice_str("long");
+    struct asd_request get = {.code = ASD_MULTI_GET2, .keys = {&key, 1}};
+    struct asd_update u = set("large", data, LARGE);
+    struct asd_request apply = apply_of(NULL, &u);
+    int window = 65536;
+    uint8_t first;
+
+    assert_int_equal(setsockopt(s.fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window), 0);
+    put(&s, "long", data, LONG);
+    RAW_UNTIL(s.loop, asd_server_requests(f->server) == 0);
+    send_request(&s, &get);
+    RAW_UNTIL(s.loop, recv(s.fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+    send_request(&s, &apply);
+    RAW_UNTIL(s.loop, asd_store_stats(f->base.store).updates == 2);
+    RAW_UNTIL(s.loop, asd_server_request_bytes(f->server) == 0);
+    assert_int_equal(asd_server_requests(f->server), 2);
+    for (unsigned i = 0; i < 2; i++) {
+        struct answer a = recv_answer(&s);
+
+        assert_int_equal(a.rc, 0);
+        buf_release(&a.bytes);
+    }
+    free(data);
+    close(s.fd);
+}
+
 /* ---- what requests become ---- */
 
 static unsigned answered;
@@ -113,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(replies_that_nobody_takes_keep_a_bounded_number_of_requests),
+        TEST(a_reply_that_nobody_takes_does_not_keep_its_frame),
         TEST(many_short_updates_count_as_the_memory_that_they_become),
     };
 
