@@ -50,17 +50,16 @@ static void read_failed(struct asd_store *store, uint64_t place)
     }
 }
 
+bool asd_health_is_medium(int rc)
+{
+    return rc == -EIO || rc == -ENODATA || rc == -EILSEQ || rc == -EREMOTEIO || rc == -EBADMSG ||
+           rc == -EUCLEAN;
+}
+
 bool asd_health_is_device(int rc)
 {
-    static const int rcs[] = {-EIO,     -ENODATA, -EILSEQ,    -EREMOTEIO, -EBADMSG,
-                              -EUCLEAN, -ENOLINK, -ETIMEDOUT, -ENODEV,    -ENXIO};
-
-    for (size_t i = 0; i < sizeof(rcs) / sizeof(rcs[0]); i++) {
-        if (rc == rcs[i]) {
-            return true;
-        }
-    }
-    return false;
+    return asd_health_is_medium(rc) || rc == -ENOLINK || rc == -ETIMEDOUT || rc == -ENODEV ||
+           rc == -ENXIO;
 }
 
 bool asd_health_is_passing(int rc)

@@ -20,8 +20,10 @@ enum { ASD_HEALTH_PLACES = 16 };
 
 struct asd_store;
 
-/* An error of the device below a file, rather than of this process: EIO, and what the block layer
- * says of a bad medium, a protection error, a lost path. */
+/* What is stored cannot be read: EIO, and what the block layer says of a bad medium or a protection
+ * error. */
+bool asd_health_is_medium(int rc);
+/* An error of the device below a file, rather than of this process: that, or a lost path to it. */
 bool asd_health_is_device(int rc);
 /* No space, too many descriptors, too little memory: it passes, and the device is sound. */
 bool asd_health_is_passing(int rc);

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "asd/health.h"
 #include "asd/inspect_private.h"
 #include "asd/mark.h"
 #include "asd/store.h"
@@ -88,8 +89,7 @@ void asd_inspection_release(struct asd_inspection *inspection)
 
 bool inspect_is_damage(int rc)
 {
-    return rc == ERR_CORRUPT || rc == -EIO || rc == -EUCLEAN || rc == -EILSEQ || rc == -EBADMSG ||
-           rc == -ENODATA || rc == -EREMOTEIO || rc == -EISDIR || rc == -ENOENT;
+    return rc == ERR_CORRUPT || asd_health_is_medium(rc) || rc == -EISDIR || rc == -ENOENT;
 }
 
 /* ---- who lives here ---- */

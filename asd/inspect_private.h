@@ -40,7 +40,7 @@ void inspect_found_key(struct inspect *in, enum asd_finding_kind kind, struct sl
                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 /* `rc` says something about what is stored. Else it could not be looked at, by want of rights,
- * descriptors or newer software: advice to delete would be wrong. */
+ * descriptors, a path to the device or newer software: advice to delete would be wrong. */
 bool inspect_is_damage(int rc);
 
 /* ---- inspect_record.c ---- */

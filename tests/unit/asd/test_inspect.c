@@ -313,7 +313,7 @@ static struct slab_faults *faults_new(void)
 /* To advise to delete it would be wrong. */
 static void a_slab_that_may_not_be_read_is_not_called_damaged(void **state)
 {
-    static const int others[] = {-EACCES, -EMFILE, -ENOMEM};
+    static const int others[] = {-EACCES, -EMFILE, -ENOMEM, -ENODEV, -ETIMEDOUT};
     struct asd_fixture *f = *state;
     struct slab_faults *faults = faults_new();
     struct asd_inspection in;
@@ -335,7 +335,7 @@ static void a_slab_that_may_not_be_read_is_not_called_damaged(void **state)
 
 static void a_device_that_cannot_read_is_damage(void **state)
 {
-    static const int device[] = {-EIO, -ENODATA, -EILSEQ};
+    static const int device[] = {-EIO, -ENODATA, -EILSEQ, -EREMOTEIO, -EBADMSG, -EUCLEAN};
     struct asd_fixture *f = *state;
     struct slab_faults *faults = faults_new();
     struct asd_inspection in;
