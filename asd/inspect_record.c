@@ -27,10 +27,9 @@ static bool see_slab(void *ctx, struct slice key, struct slice value)
     struct walk *w = ctx;
     struct asd_slab_record record;
     uint64_t number = 0;
-    int rc = asd_key_slab_parse(key, &number);
+    int rc = asd_key_slab_parse(key, &number, w->e);
 
     if (rc != 0) {
-        err_set(w->e, rc, "slab key of %zu bytes", key.len);
         return bad_record(w, rc);
     }
     rc = asd_slab_record_get(key, value, &record, w->e);
@@ -53,11 +52,10 @@ static bool see_free(void *ctx, struct slice key, struct slice value)
     struct inspect_slab *slab;
     uint64_t number = 0;
     uint64_t offset = 0;
-    int rc = asd_key_free_parse(key, &number, &offset);
+    int rc = asd_key_free_parse(key, &number, &offset, w->e);
 
     w->in->out->free_records++;
-    rc = rc != 0 ? err_set(w->e, rc, "free key of %zu bytes", key.len)
-                 : asd_free_record_get(key, value, &record, w->e);
+    rc = rc != 0 ? rc : asd_free_record_get(key, value, &record, w->e);
     if (rc != 0) {
         return bad_record(w, rc);
     }
@@ -93,11 +91,10 @@ static bool see_name(void *ctx, struct slice key, struct slice value)
     struct inspect_slab *slab;
     uint64_t number = 0;
     uint64_t offset = 0;
-    int rc = asd_key_name_parse(key, &number, &offset);
+    int rc = asd_key_name_parse(key, &number, &offset, w->e);
 
     w->in->out->names++;
-    rc = rc != 0 ? err_set(w->e, rc, "name key of %zu bytes", key.len)
-                 : asd_name_record_get(key, value, &record, w->e);
+    rc = rc != 0 ? rc : asd_name_record_get(key, value, &record, w->e);
     if (rc != 0) {
         return bad_record(w, rc);
     }

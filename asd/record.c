@@ -58,33 +58,43 @@ struct asd_internal_key asd_key_name(uint64_t slab, uint64_t offset)
     return key_of_place(ASD_KEY_NAME, slab, offset);
 }
 
-int asd_key_slab_parse(struct slice key, uint64_t *ret_slab)
+static int key_check(const char *what, uint8_t kind, size_t bytes, struct slice key, struct err *e)
 {
-    if (key.len != 9 || key.data[0] != ASD_KEY_SLAB) {
-        return ERR_CORRUPT;
+    return key.len == bytes && key.data[0] == kind
+               ? 0
+               : err_set(e, ERR_CORRUPT, "%s key of %zu bytes", what, key.len);
+}
+
+int asd_key_slab_parse(struct slice key, uint64_t *ret_slab, struct err *e)
+{
+    int rc = key_check("slab", ASD_KEY_SLAB, 9, key, e);
+
+    if (rc == 0) {
+        *ret_slab = get_u64be(key.data + 1);
     }
-    *ret_slab = get_u64be(key.data + 1);
-    return 0;
+    return rc;
 }
 
-static int place_parse(uint8_t kind, struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
+static int place_parse(const char *what, uint8_t kind, struct slice key, uint64_t *ret_slab,
+                       uint64_t *ret_offset, struct err *e)
 {
-    if (key.len != 17 || key.data[0] != kind) {
-        return ERR_CORRUPT;
+    int rc = key_check(what, kind, 17, key, e);
+
+    if (rc == 0) {
+        *ret_slab = get_u64be(key.data + 1);
+        *ret_offset = get_u64be(key.data + 9);
     }
-    *ret_slab = get_u64be(key.data + 1);
-    *ret_offset = get_u64be(key.data + 9);
-    return 0;
+    return rc;
 }
 
-int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
+int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset, struct err *e)
 {
-    return place_parse(ASD_KEY_FREE, key, ret_slab, ret_offset);
+    return place_parse("free", ASD_KEY_FREE, key, ret_slab, ret_offset, e);
 }
 
-int asd_key_name_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset)
+int asd_key_name_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset, struct err *e)
 {
-    return place_parse(ASD_KEY_NAME, key, ret_slab, ret_offset);
+    return place_parse("name", ASD_KEY_NAME, key, ret_slab, ret_offset, e);
 }
 
 void asd_key_value_put(struct buf *b, struct slice client_key)

@@ -42,9 +42,9 @@ struct asd_internal_key asd_key_of(uint8_t kind); /* STORE, USAGE; or where a ki
 struct asd_internal_key asd_key_slab(uint64_t slab);
 struct asd_internal_key asd_key_free(uint64_t slab, uint64_t offset);
 struct asd_internal_key asd_key_name(uint64_t slab, uint64_t offset);
-int asd_key_slab_parse(struct slice key, uint64_t *ret_slab);
-int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset);
-int asd_key_name_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset);
+int asd_key_slab_parse(struct slice key, uint64_t *ret_slab, struct err *e);
+int asd_key_free_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset, struct err *e);
+int asd_key_name_parse(struct slice key, uint64_t *ret_slab, uint64_t *ret_offset, struct err *e);
 void asd_key_value_put(struct buf *b, struct slice client_key);
 
 struct asd_store_record {

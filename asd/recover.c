@@ -137,12 +137,10 @@ static bool load_slab(void *ctx, struct slice key, struct slice value)
     struct asd_slab_record record;
     uint64_t number;
 
-    load->rc = asd_key_slab_parse(key, &number);
-    if (load->rc != 0) {
-        err_set(load->e, load->rc, "slab key of %zu bytes", key.len);
-        return false;
+    load->rc = asd_key_slab_parse(key, &number, load->e);
+    if (load->rc == 0) {
+        load->rc = asd_slab_record_get(key, value, &record, load->e);
     }
-    load->rc = asd_slab_record_get(key, value, &record, load->e);
     if (load->rc == 0) {
         load->rc = asd_space_load_slab(&load->store->space, number, &record, load->e);
     }
@@ -156,12 +154,10 @@ static bool load_free(void *ctx, struct slice key, struct slice value)
     uint64_t number;
     uint64_t offset;
 
-    load->rc = asd_key_free_parse(key, &number, &offset);
-    if (load->rc != 0) {
-        err_set(load->e, load->rc, "free key of %zu bytes", key.len);
-        return false;
+    load->rc = asd_key_free_parse(key, &number, &offset, load->e);
+    if (load->rc == 0) {
+        load->rc = asd_free_record_get(key, value, &record, load->e);
     }
-    load->rc = asd_free_record_get(key, value, &record, load->e);
     if (load->rc == 0) {
         load->rc = asd_space_load_free(&load->store->space, number, offset, record.bytes, load->e);
     }

@@ -441,7 +441,7 @@ static void see_free(struct places *p, struct slice key, struct slice record)
     struct err e;
 
     assert_true(p->free_count < PLACES_MAX);
-    assert_int_equal(asd_key_free_parse(key, &at->slab, &at->offset), 0);
+    assert_int_equal(asd_key_free_parse(key, &at->slab, &at->offset, &e), 0);
     assert_int_equal(asd_free_record_get(key, record, &r, &e), 0);
     at->bytes = r.bytes;
 }
@@ -453,7 +453,7 @@ static void see_placed_name(struct places *p, struct slice key, struct slice rec
     struct err e;
 
     assert_true(p->name_count < PLACES_MAX);
-    assert_int_equal(asd_key_name_parse(key, &at->slab, &at->offset), 0);
+    assert_int_equal(asd_key_name_parse(key, &at->slab, &at->offset, &e), 0);
     assert_int_equal(asd_name_record_get(key, record, &r, &e), 0);
     at->key = slice_of(mem_dup(r.client_key.data, r.client_key.len), r.client_key.len);
 }

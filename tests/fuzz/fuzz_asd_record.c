@@ -131,16 +131,17 @@ static void check_keys(struct slice key)
     struct asd_internal_key again;
     uint64_t slab = 0;
     uint64_t offset = 0;
+    struct err e;
 
-    if (asd_key_slab_parse(key, &slab) == 0) {
+    if (asd_key_slab_parse(key, &slab, &e) == 0) {
         again = asd_key_slab(slab);
         CHECK(slice_eq(key, asd_internal_slice(&again)));
     }
-    if (asd_key_free_parse(key, &slab, &offset) == 0) {
+    if (asd_key_free_parse(key, &slab, &offset, &e) == 0) {
         again = asd_key_free(slab, offset);
         CHECK(slice_eq(key, asd_internal_slice(&again)));
     }
-    if (asd_key_name_parse(key, &slab, &offset) == 0) {
+    if (asd_key_name_parse(key, &slab, &offset, &e) == 0) {
         again = asd_key_name(slab, offset);
         CHECK(slice_eq(key, asd_internal_slice(&again)));
     }

@@ -116,7 +116,7 @@ static bool see_name(void *ctx, struct slice key, struct slice record)
     uint64_t offset;
     struct err e;
 
-    assert_int_equal(asd_key_name_parse(key, &slab, &offset), 0);
+    assert_int_equal(asd_key_name_parse(key, &slab, &offset, &e), 0);
     assert_int_equal(asd_name_record_get(key, record, &r, &e), 0);
     if (slab == p->record.slab && offset == p->record.offset) {
         p->named = slice_eq(r.client_key, slice_str(p->key));

@@ -309,17 +309,18 @@ static void internal_keys_sort_by_slab_and_offset(void **state)
     struct asd_internal_key c = asd_key_free(256, 4096);
     uint64_t slab;
     uint64_t offset;
+    struct err e;
 
     (void)state;
     assert_true(slice_cmp(asd_internal_slice(&a), asd_internal_slice(&b)) < 0);
     assert_true(slice_cmp(asd_internal_slice(&b), asd_internal_slice(&c)) < 0);
-    assert_int_equal(asd_key_free_parse(asd_internal_slice(&c), &slab, &offset), 0);
+    assert_int_equal(asd_key_free_parse(asd_internal_slice(&c), &slab, &offset, &e), 0);
     assert_int_equal(slab, 256);
     assert_int_equal(offset, 4096);
-    assert_int_equal(asd_key_slab_parse(asd_internal_slice(&c), &slab), ERR_CORRUPT);
-    assert_int_equal(asd_key_name_parse(asd_internal_slice(&c), &slab, &offset), ERR_CORRUPT);
+    assert_int_equal(asd_key_slab_parse(asd_internal_slice(&c), &slab, &e), ERR_CORRUPT);
+    assert_int_equal(asd_key_name_parse(asd_internal_slice(&c), &slab, &offset, &e), ERR_CORRUPT);
     c = asd_key_name(7, 8192);
-    assert_int_equal(asd_key_name_parse(asd_internal_slice(&c), &slab, &offset), 0);
+    assert_int_equal(asd_key_name_parse(asd_internal_slice(&c), &slab, &offset, &e), 0);
     assert_int_equal(slab, 7);
     assert_int_equal(offset, 8192);
 }
