@@ -65,12 +65,10 @@ static bool see_free(void *ctx, struct slice key, struct slice value)
                       "free record of slab %" PRIu64 ", which is gone; it is passed over", number);
         return true;
     }
-    if (offset < ASD_SLAB_HEADER_BYTES || offset % ASD_SLAB_ALIGN_BYTES != 0 ||
-        record.bytes % ASD_SLAB_ALIGN_BYTES != 0 || offset > slab->seen.record.tail ||
-        record.bytes > slab->seen.record.tail - offset) {
+    if (!asd_slab_range_ok(offset, record.bytes, slab->seen.record.tail)) {
         inspect_found(w->in, ASD_FINDING_DAMAGE,
                       "free record of %" PRIu64 " bytes in slab %" PRIu64 " at %" PRIu64
-                      ": not below its tail, %" PRIu64,
+                      ": not whole blocks below its tail, %" PRIu64,
                       record.bytes, number, offset, slab->seen.record.tail);
         return true;
     }

@@ -181,8 +181,7 @@ static int check_place(struct inspect *in, const struct asd_value_record *r,
     }
     slab->seen.values++;
     slab->seen.live_bytes += bytes;
-    if (r->offset < ASD_SLAB_HEADER_BYTES || r->offset % ASD_SLAB_ALIGN_BYTES != 0 ||
-        r->offset > slab->seen.record.tail || bytes > slab->seen.record.tail - r->offset) {
+    if (!asd_slab_range_ok(r->offset, bytes, slab->seen.record.tail)) {
         inspect_found_key(in, ASD_FINDING_DAMAGE, client_key,
                           "%" PRIu32 " bytes in slab %" PRIu64 " at %" PRIu64
                           " are not below its tail, %" PRIu64,

@@ -111,6 +111,13 @@ static inline uint64_t asd_slab_align(uint64_t bytes)
     return (bytes + ASD_SLAB_ALIGN_BYTES - 1) / ASD_SLAB_ALIGN_BYTES * ASD_SLAB_ALIGN_BYTES;
 }
 
+/* Whole blocks behind the header and below `tail`: where values lie. */
+static inline bool asd_slab_range_ok(uint64_t offset, uint64_t bytes, uint64_t tail)
+{
+    return offset >= ASD_SLAB_HEADER_BYTES && offset % ASD_SLAB_ALIGN_BYTES == 0 && bytes != 0 &&
+           bytes % ASD_SLAB_ALIGN_BYTES == 0 && offset <= tail && bytes <= tail - offset;
+}
+
 /* What a value counts for in the usage. */
 uint64_t asd_value_cost(size_t client_key_bytes, bool in_slab, uint32_t bytes);
 

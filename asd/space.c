@@ -128,9 +128,7 @@ int asd_space_load_free(struct asd_space *s, uint64_t number, uint64_t offset, u
         log_warn("asd", "free record of a dropped slab", "slab=%" PRIu64, number);
         return 0;
     }
-    if (slab == NULL || offset < ASD_SLAB_HEADER_BYTES || offset % ASD_SLAB_ALIGN_BYTES != 0 ||
-        bytes == 0 || bytes % ASD_SLAB_ALIGN_BYTES != 0 || offset > slab->tail ||
-        bytes > slab->tail - offset) {
+    if (slab == NULL || !asd_slab_range_ok(offset, bytes, slab->tail)) {
         return err_set(e, ERR_CORRUPT,
                        "free record of slab %" PRIu64 ": %" PRIu64 " bytes at %" PRIu64, number,
                        bytes, offset);
@@ -380,8 +378,8 @@ int asd_space_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64
 {
     struct asd_slab *slab = asd_space_find(s, number);
 
-    if (slab == NULL || (named && bytes > slab->live_bytes) || offset > slab->tail ||
-        bytes > slab->tail - offset) {
+    if (slab == NULL || (named && bytes > slab->live_bytes) ||
+        !asd_slab_range_ok(offset, bytes, slab->tail)) {
         return err_set(e, ERR_CORRUPT,
                        "slab %" PRIu64 ": a value names %" PRIu64 " bytes at %" PRIu64, number,
                        bytes, offset);

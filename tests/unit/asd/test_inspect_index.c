@@ -132,6 +132,7 @@ static void damaged_records_are_found(void **state)
 static void free_records_that_do_harm_are_found(void **state)
 {
     struct asd_fixture *f = *state;
+    uint64_t tail = ASD_SLAB_HEADER_BYTES + LARGE_ALIGNED;
 
     write_free(f, 50, 4096, 4096);
     expect(f, false, ASD_FINDING_NOTE, NULL, "slab 50, which is gone");
@@ -139,8 +140,10 @@ static void free_records_that_do_harm_are_found(void **state)
     expect_damage(f, "a", "where a free record would have it punched");
     write_free(f, 0, ASD_SLAB_HEADER_BYTES, 8192);
     expect_damage(f, NULL, "overlaps another");
-    write_free(f, 1, SLAB - 4096, 4096);
-    expect_damage(f, NULL, "not below its tail");
+    write_free(f, 1, tail, 0); /* no start takes it */
+    expect_damage(f, NULL, "0 bytes in slab 1 at 307200: not whole blocks below its tail");
+    write_free(f, 1, tail, 4096);
+    expect_damage(f, NULL, "4096 bytes in slab 1 at 307200: not whole blocks below its tail");
 }
 
 static void a_lost_index_record_of_the_store_is_found(void **state)
