@@ -40,6 +40,9 @@ static int found_take(struct asd_store *store, struct slice index_key, uint64_t 
     struct asd_value_record *record = &ret_found->record;
     int rc = asd_value_record_get(index_key, value->bytes, record, e);
 
+    if (rc == ERR_VERSION) {
+        rc = e->code = ERR_CORRUPT; /* this key's trouble; no version of a protocol */
+    }
     if (rc != 0 || record->in_slab) {
         store->index->ops->release(store->index, value);
     } else {
@@ -138,8 +141,8 @@ int asd_value_read_part(struct asd_store *store, const struct asd_found *found, 
     rc =
         asd_space_read(&store->space, found->pin.slab, record->offset + offset, ret_data, bytes, e);
     asd_health_read(store, rc, record->slab, record->offset + offset);
-    if (asd_health_is_device(rc)) {
-        rc = e->code = ERR_CORRUPT; /* a bad sector is this key's trouble, not the device's */
+    if (asd_health_is_device(rc) || rc == ERR_VERSION) {
+        rc = e->code = ERR_CORRUPT; /* a bad sector, or slab, is this key's trouble */
     }
     return bad_value(store, rc);
 }

@@ -19,7 +19,8 @@ struct asd_found {
     struct asd_pin pin;                 /* holds the slab */
 };
 
-/* 0, ERR_NOT_FOUND (without *e), ERR_CORRUPT, … *ret_found is to be released in any case. */
+/* 0, ERR_NOT_FOUND (without *e), ERR_CORRUPT (also for a record that only newer software can read),
+ * … *ret_found is to be released in any case. */
 int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
                    struct err *e);
 /* The same without waiting for the disk: 0, ERR_NOT_FOUND, or ERR_BUSY when it would have to, or

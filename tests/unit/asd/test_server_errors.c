@@ -475,19 +475,41 @@ static void check_damage(struct server_fixture *f, struct session *s)
 }
 
 /* One bit of a value in a slab, and one of a record. */
-static void damage_is_told_with_its_key_by_every_command_that_meets_it(void **state)
+static void damage(struct server_fixture *f, size_t at)
 {
-    struct server_fixture *f = *state;
-
     assert_int_equal(
         crash_disk_corrupt(f->base.disk, "/asd/slabs/0000000000000000", ASD_SLAB_HEADER_BYTES + 9),
         0);
     index_double_corrupt(f->base.index,
                          slice_str("\x10"
                                    "d"),
-                         4);
+                         at);
+}
+
+static void damage_is_told_with_its_key_by_every_command_that_meets_it(void **state)
+{
+    struct server_fixture *f = *state;
+
+    damage(f, 4);
     check_versions(state, check_damage);
     assert_false(asd_fixture_has(&f->base, "new", "n", 1));
+}
+
+/* Its version is 17, so it says no more than that: code 7 is about the protocol's. */
+static void a_record_of_newer_software_is_told_as_damage_of_its_key(void **state)
+{
+    struct server_fixture *f = *state;
+    uint64_t bad_values;
+    struct session s;
+    struct slice d = slice_str("d");
+
+    damage(f, 0);
+    check_versions(state, check_damage);
+    bad_values = asd_store_stats(f->base.store).bad_values;
+    s = session_open(f->loop, f->port, ASD_VERSION_2);
+    expect_error(&s, read_of(ASD_MULTI_GET, &d), ASD_RC_CORRUPT, "d");
+    assert_int_equal(asd_store_stats(f->base.store).bad_values, bad_values + 1);
+    close(s.fd);
 }
 
 static void check_unreadable(struct server_fixture *f, struct session *s)
@@ -680,6 +702,7 @@ int main(void)
         TEST(keys_out_of_bounds_get_code_1_from_every_command_that_has_one),
         TEST(more_than_a_request_or_a_reply_may_hold_gets_code_1),
         TEST(damage_is_told_with_its_key_by_every_command_that_meets_it),
+        TEST(a_record_of_newer_software_is_told_as_damage_of_its_key),
         TEST(a_bad_sector_is_told_as_damage_of_its_key),
         TEST(a_damaged_index_is_told_by_every_read),
         TEST(applies_beyond_what_may_wait_are_busy_and_not_executed),
