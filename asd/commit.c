@@ -22,6 +22,7 @@
 #include "asd/space_reclaim.h"
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 static_assert(sizeof(struct asd_update) + sizeof(struct commit_change) +
@@ -256,18 +257,25 @@ static void build_value(struct commit_batch *b, const struct commit_change *c)
     b->used_bytes += asd_value_cost(u->key.len, record.in_slab, record.bytes);
 }
 
-static int build_key(struct commit_batch *b, const struct commit_key *state, struct err *e)
+/* A slab that counts less than its values name, or is not there, is no reason to end the service:
+ * the place stays with the slab, as that of a damaged record does. */
+static void build_replaced(struct commit_batch *b, const struct commit_key *state)
 {
     const struct asd_value_record *old = &state->old;
-    int rc = 0;
+    uint64_t cost = asd_value_cost(state->key.len, old->in_slab, old->bytes);
+    struct err e;
 
+    b->used_bytes -= cost < b->used_bytes ? cost : b->used_bytes;
+    if (old->in_slab &&
+        build_free(b, old->slab, old->offset, asd_slab_align(old->bytes), true, &e) != 0) {
+        log_warn("asd", "a slab's account is wrong", "error=\"%s\"", e.msg);
+    }
+}
+
+static void build_key(struct commit_batch *b, const struct commit_key *state)
+{
     if (state->exists && !state->damaged) {
-        uint64_t cost = asd_value_cost(state->key.len, old->in_slab, old->bytes);
-
-        b->used_bytes -= cost < b->used_bytes ? cost : b->used_bytes;
-        if (old->in_slab) {
-            rc = build_free(b, old->slab, old->offset, asd_slab_align(old->bytes), true, e);
-        }
+        build_replaced(b, state);
     }
     if (state->now->update->is_delete) {
         if (state->exists) {
@@ -276,30 +284,26 @@ static int build_key(struct commit_batch *b, const struct commit_key *state, str
     } else {
         build_value(b, state->now);
     }
-    return rc;
 }
 
 /* Ranges that were placed and that no value came to name. */
-static int build_unnamed(struct commit_batch *b, const struct commit_member *m, struct err *e)
+static void build_unnamed(struct commit_batch *b, const struct commit_member *m)
 {
+    struct err e;
+
     for (uint32_t i = 0; i < m->apply->what->update_count; i++) {
         const struct commit_change *c = &m->changes[i];
         struct commit_key *state;
-        int rc;
 
         if (c->place.slab == NULL) {
             continue;
         }
         HASH_FIND(hh, b->keys, c->update->key.data, c->update->key.len, state);
-        if (state != NULL && state->now == c) {
-            continue;
-        }
-        rc = build_free(b, c->place.slab->number, c->place.offset, c->place.bytes, false, e);
-        if (rc != 0) {
-            return rc;
+        if (state == NULL || state->now != c) {
+            CHECK(build_free(b, c->place.slab->number, c->place.offset, c->place.bytes, false,
+                             &e) == 0);
         }
     }
-    return 0;
 }
 
 static void build_records(struct commit_batch *b)
@@ -325,29 +329,23 @@ static void build_records(struct commit_batch *b)
                         slice_of(NULL, 0));
 }
 
-static int build(struct commit_batch *b, struct err *e)
+static void build(struct commit_batch *b)
 {
     struct commit_key *state;
     struct commit_key *next;
-    int rc;
 
     b->used_bytes = b->commit->used_bytes;
     HASH_ITER (hh, b->keys, state, next) {
-        rc = state->now != NULL ? build_key(b, state, e) : 0;
-        if (rc != 0) {
-            return rc;
+        if (state->now != NULL) {
+            build_key(b, state);
         }
     }
     for (size_t i = 0; i < b->member_count; i++) {
-        rc = build_unnamed(b, &b->members[i], e);
-        if (rc != 0) {
-            return rc;
-        }
+        build_unnamed(b, &b->members[i]);
     }
     if (b->index.change_count != 0) {
         build_records(b);
     }
-    return 0;
 }
 
 /* ---- all of it ---- */
@@ -387,17 +385,18 @@ static int batch_flush(struct commit_batch *b, struct err *e)
 
 static int batch_run(struct commit_batch *b, struct err *e)
 {
-    int rc;
-
     for (size_t i = 0; i < b->member_count; i++) {
         struct commit_member *m = &b->members[i];
         struct asd_store_op *op = &m->apply->op;
 
         plan_member(m, m->apply->what);
         op->rc = m->apply->move != NULL ? commit_move_check(b, m) : refuse_if_full(b, m, &op->err);
-        rc = op->rc == 0 ? write_member(b, m, e) : 0;
-        if (rc != 0) {
-            return rc;
+        if (op->rc == 0) {
+            int rc = write_member(b, m, e);
+
+            if (rc != 0) {
+                return rc;
+            }
         }
     }
     for (size_t i = 0; i < b->member_count; i++) {
@@ -407,11 +406,8 @@ static int batch_run(struct commit_batch *b, struct err *e)
             op->rc = commit_judge(b, &b->members[i]);
         }
     }
-    rc = build(b, e);
-    if (rc == 0 && b->index.change_count != 0) {
-        rc = batch_flush(b, e);
-    }
-    return rc;
+    build(b);
+    return b->index.change_count != 0 ? batch_flush(b, e) : 0;
 }
 
 static void batch_init(struct commit_batch *b, struct asd_store *store)

@@ -1,9 +1,7 @@
 /* Asserts, in order: against committed state plus what earlier members of the batch did. */
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "asd/commit_private.h"
-#include "asd/space_file.h"
 #include "asd/value.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -106,33 +104,9 @@ int commit_move_check(struct commit_batch *b, struct commit_member *m)
     return rc != 0 || there ? rc : err_set(e, ERR_ASSERT_FAILED, "its value lies elsewhere");
 }
 
-/* Freeing more than lives in a slab would end the store's service: if the slab's own account is
- * wrong, the move alone is refused, and what lies there is left to who can read it. */
-static int move_account(struct commit_batch *b, const struct asd_move *move, uint64_t value_bytes,
-                        struct err *e)
-{
-    const struct asd_slab *slab = asd_space_find(&b->store->space, move->slab);
-    uint64_t bytes = asd_slab_align(value_bytes);
-
-    if (slab != b->moved_from) {
-        b->moved_from = slab;
-        b->moved_bytes = 0;
-    }
-    if (slab == NULL || move->offset > slab->tail || bytes > slab->tail - move->offset ||
-        b->moved_bytes > slab->live_bytes || bytes > slab->live_bytes - b->moved_bytes) {
-        return err_set(e, ERR_CORRUPT,
-                       "slab %" PRIu64 ": %" PRIu64 " bytes live there, a value names %" PRIu64
-                       " at %" PRIu64,
-                       move->slab, slab != NULL ? slab->live_bytes : 0, bytes, move->offset);
-    }
-    b->moved_bytes += bytes;
-    return 0;
-}
-
 /* Its committed state was looked at before it was written. */
 static int judge_move(struct commit_batch *b, struct commit_member *m)
 {
-    int rc;
     struct commit_change *c = m->changes;
     struct commit_key *state;
 
@@ -140,10 +114,6 @@ static int judge_move(struct commit_batch *b, struct commit_member *m)
     CHECK(state != NULL);
     if (state->now != NULL) {
         return err_set(&m->apply->op.err, ERR_ASSERT_FAILED, "changed by this commit");
-    }
-    rc = move_account(b, m->apply->move, c->update->value.len, &m->apply->op.err);
-    if (rc != 0) {
-        return rc;
     }
     state->now = c;
     b->has_moves = true;

@@ -39,8 +39,6 @@ struct commit_batch {
     uint64_t used_bytes;
     uint64_t slab_write_bytes;
     bool has_moves;
-    const struct asd_slab *moved_from; /* by the last move; so much is moved out of it */
-    uint64_t moved_bytes;
     struct buf scratch; /* index key */
     struct buf record;
 };

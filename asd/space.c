@@ -373,16 +373,33 @@ void asd_space_name(struct asd_space *s, const struct asd_place *place)
     asd_space_change(s, place->slab);
 }
 
+/* While a value lives in a slab it stays: this thread alone buries it. */
+static struct asd_slab *find_alive(struct asd_space *s, uint64_t number)
+{
+    struct asd_slab *slab;
+
+    uv_mutex_lock(&s->lock);
+    HASH_FIND(hh, s->slabs, &number, sizeof(number), slab);
+    slab = slab != NULL && !slab->dead ? slab : NULL;
+    uv_mutex_unlock(&s->lock);
+    return slab;
+}
+
 int asd_space_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64_t bytes,
                    bool named, struct list *frees, struct err *e)
 {
-    struct asd_slab *slab = asd_space_find(s, number);
+    struct asd_slab *slab = find_alive(s, number);
+    uint64_t live = slab != NULL ? slab->live_bytes : 0;
 
-    if (slab == NULL || (named && bytes > slab->live_bytes) ||
-        !asd_slab_range_ok(offset, bytes, slab->tail)) {
+    if (slab == NULL || !asd_slab_range_ok(offset, bytes, slab->tail) || (named && bytes > live)) {
+        if (slab != NULL) { /* it counts too little: never to be taken for empty */
+            slab->live_bytes = slab->tail - ASD_SLAB_HEADER_BYTES;
+            asd_space_change(s, slab);
+        }
         return err_set(e, ERR_CORRUPT,
-                       "slab %" PRIu64 ": a value names %" PRIu64 " bytes at %" PRIu64, number,
-                       bytes, offset);
+                       "slab %" PRIu64 ": a value names %" PRIu64 " bytes at %" PRIu64
+                       ", %" PRIu64 " live there",
+                       number, bytes, offset, live);
     }
     if (named) {
         slab->live_bytes -= bytes;

@@ -5,8 +5,7 @@
 
 #include "asd/space_reclaim.h"
 
-/* NULL when there is none. The caller knows why the slab stays: it is pinned, or the caller is
- * the commit thread and a committed value lies in it. */
+/* NULL when there is none. Start-up: later a slab may go at any time. */
 struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number);
 char *asd_space_path(const struct asd_space *s, uint64_t number); /* free() it */
 /* To change the file: opens it at first use and checks its header. ERR_CORRUPT: not this one. */
