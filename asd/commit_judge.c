@@ -30,7 +30,7 @@ static int key_load(struct commit_batch *b, struct slice key, struct commit_key 
     }
     rc = index->ops->get(index, commit_index_key(b, key), &found, e);
     if (rc != 0 && rc != ERR_NOT_FOUND) {
-        return rc;
+        return asd_value_note_index(b->store, slice_buf(&b->scratch), rc);
     }
     state = mem_zalloc(sizeof(*state));
     state->key = key;

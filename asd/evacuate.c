@@ -148,10 +148,12 @@ static int search_run(struct search *s, struct err *e)
     struct asd_internal_key end =
         by_name ? asd_key_name(v->slab + 1, 0) : asd_key_of(ASD_KEY_VALUE + 1);
     struct slice from = v->from.len != 0 ? slice_buf(&v->from) : asd_internal_slice(&first);
+    int rc;
 
     v->at_end = true;
-    return index->ops->iterate(index, from, asd_internal_slice(&end), false,
-                               by_name ? see_name : see_value, s, e);
+    rc = index->ops->iterate(index, from, asd_internal_slice(&end), false,
+                             by_name ? see_name : see_value, s, e);
+    return asd_value_note_index(store_of(v), from, rc);
 }
 
 static void search_release(struct search *s)

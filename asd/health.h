@@ -29,7 +29,8 @@ bool asd_health_is_device(int rc);
 bool asd_health_is_passing(int rc);
 /* A read at `offset` of a slab came back with `rc`. */
 void asd_health_read(struct asd_store *store, int rc, uint64_t slab, uint64_t offset);
-/* The index failed to read, with an I/O error, what it holds of a key with this checksum. */
+/* The index failed to read, with an I/O error, what it holds of a key with this checksum.
+ * asd_value_note_index() tells it. */
 void asd_health_index_error(struct asd_store *store, uint32_t key_crc);
 /* 0, or why not: out of service (the error it was), or ERR_FAILED: reads fail. */
 int asd_health(const struct asd_store *store, struct err *ret_err);

@@ -74,6 +74,7 @@ static int range_keys(struct asd_store_range *r, struct err *e)
     if (slice_cmp(slice_buf(&from), slice_buf(&to)) < 0) {
         rc = index->ops->iterate(index, slice_buf(&from), slice_buf(&to), range->reverse, see_key,
                                  &seen, e);
+        asd_value_note_index(r->op.store, slice_buf(&from), rc);
     }
     if (rc == 0) {
         size_t start = 0;

@@ -20,17 +20,22 @@ static int bad_value(struct asd_store *store, int rc)
     return rc;
 }
 
-/* A look-up in a thread gave `rc`: damage of the index is that of the key. What is inline has been
- * read with it. */
-static int find_tell(struct asd_store *store, struct slice index_key, const struct asd_found *found,
-                     int rc)
+int asd_value_note_index(struct asd_store *store, struct slice index_key, int rc)
 {
     if (rc == -EIO) {
         asd_health_index_error(store, crc32c(0, index_key.data, index_key.len));
-    } else if (rc == 0 && !found->record.in_slab) {
-        asd_health_read(store, 0, 0, 0);
     }
     return bad_value(store, rc);
+}
+
+/* A look-up in a thread gave `rc`. What is inline has been read with it. */
+static int find_tell(struct asd_store *store, struct slice index_key, const struct asd_found *found,
+                     int rc)
+{
+    if (rc == 0 && !found->record.in_slab) {
+        asd_health_read(store, 0, 0, 0);
+    }
+    return asd_value_note_index(store, index_key, rc);
 }
 
 /* What a look-up begun at `seq` gave. -EAGAIN: look up again. */

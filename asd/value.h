@@ -19,6 +19,9 @@ struct asd_found {
     struct asd_pin pin;                 /* holds the slab */
 };
 
+/* Count what the index returned for a key, or for a list from there: damage as a bad value, and an
+ * I/O error as what the device failed to read. Returns `rc`. Any thread. */
+int asd_value_note_index(struct asd_store *store, struct slice index_key, int rc);
 /* 0, ERR_NOT_FOUND (without *e), ERR_CORRUPT (also for a record that only newer software can read),
  * … *ret_found is to be released in any case. */
 int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,

@@ -324,6 +324,7 @@ static void an_index_that_fails_once_makes_no_slab_stuck(void **state)
         loop_fixture_run_ms(&f->base, 1);
     }
     asd_fixture_settle(f);
+    assert_int_equal(asd_store_stats(f->store).read_errors, 1);
     check_three_emptied(f);
 }
 
