@@ -143,6 +143,7 @@ int commit_judge(struct commit_batch *b, struct commit_member *m)
     for (uint32_t i = 0; i < what->update_count; i++) {
         rc = m->changes[i].update != NULL ? key_load(b, m->changes[i].update->key, &state, e) : 0;
         if (rc != 0) {
+            m->apply->failed_key = what->updates[i].key;
             return rc;
         }
     }

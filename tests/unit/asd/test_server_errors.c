@@ -565,6 +565,8 @@ static int bad_iterate(struct asd_index *index, struct slice from, struct slice 
 
 static void check_bad_index(struct server_fixture *f, struct session *s)
 {
+    struct asd_update u = set("new", "n", 1);
+
     (void)f;
     for (unsigned i = 0; i < READS; i++) {
         bool is_get = reads[i] == ASD_MULTI_GET || reads[i] == ASD_MULTI_GET2;
@@ -575,10 +577,16 @@ static void check_bad_index(struct server_fixture *f, struct session *s)
             expect_error(s, example(reads[i]), ASD_RC_CORRUPT, i < FIRST_RANGE ? "s" : "");
         }
     }
+    if (index_rc == -EIO) {
+        expect_error(s, apply_of(NULL, &u), ASD_RC_FAILED, "index");
+    } else {
+        expect_error(s, apply_of(NULL, &u), ASD_RC_CORRUPT, "new");
+    }
 }
 
-/* It names the first key asked for, a range none: 64. Or it cannot be read at all: 67. */
-static void a_damaged_index_is_told_by_every_read(void **state)
+/* It names the first key asked for or to be set, a range none: 64. Or it cannot be read at all:
+ * 67. */
+static void a_damaged_index_is_told_by_every_command_that_meets_it(void **state)
 {
     struct server_fixture *f = *state;
     struct asd_index *index = f->base.options.index;
@@ -704,7 +712,7 @@ int main(void)
         TEST(damage_is_told_with_its_key_by_every_command_that_meets_it),
         TEST(a_record_of_newer_software_is_told_as_damage_of_its_key),
         TEST(a_bad_sector_is_told_as_damage_of_its_key),
-        TEST(a_damaged_index_is_told_by_every_read),
+        TEST(a_damaged_index_is_told_by_every_command_that_meets_it),
         TEST(applies_beyond_what_may_wait_are_busy_and_not_executed),
         TEST(reads_beyond_what_may_wait_are_busy),
     };
