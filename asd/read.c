@@ -283,8 +283,8 @@ static void exists_work(struct pool_work *work)
     for (uint32_t i = 0; i < get->key_count; i++) {
         get->exists[i] = l.rcs[i] == 0;
         if (op->rc == 0 && l.rcs[i] != 0 && l.rcs[i] != ERR_NOT_FOUND) {
-            op->rc = l.rcs[i];
             get->failed_key = get->keys[i];
+            op->rc = err_set(&op->err, l.rcs[i], "key of %zu bytes", get->keys[i].len);
         }
     }
     lookup_release(&l, op->store, get->key_count);

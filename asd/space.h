@@ -126,8 +126,7 @@ int asd_space_write(struct asd_space *s, const struct asd_place *place, const vo
 /* fdatasync of every slab written since; adds their number to *count. */
 int asd_space_flush(struct asd_space *s, uint64_t *count, struct err *e);
 void asd_space_name(struct asd_space *s, const struct asd_place *place); /* a value names it */
-/* Push a free of `bytes` onto `frees`; `named` if a committed value names the range. ERR_CORRUPT:
- * the slab is not there, or counts less; then nothing is freed, and it counts as full from here. */
+/* Push a free onto `frees`; `named`: of what a value names. ERR_CORRUPT: the slab counts less. */
 int asd_space_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64_t bytes,
                    bool named, struct list *frees, struct err *e);
 struct asd_slab_record asd_slab_record_of(const struct asd_slab *slab);

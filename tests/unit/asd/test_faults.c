@@ -599,112 +599,6 @@ static void every_error_of_a_device_tells_that_it_is_going(void **state)
     loop_fixture_run_until(&f->base.base, &closed);
 }
 
-/* ---- an index that cannot be read ---- */
-
-static struct {
-    struct asd_index_ops ops; /* the index's, but for reads */
-    const struct asd_index_ops *good;
-    atomic_int rc; /* of what is not in memory, which is nothing; 0: as it should be */
-} bad_index;
-
-static int bad_get(struct asd_index *index, struct slice key, struct asd_index_value *ret_value,
-                   struct err *e)
-{
-    return bad_index.rc != 0 ? err_set(e, bad_index.rc, "index get")
-                             : bad_index.good->get(index, key, ret_value, e);
-}
-
-static int bad_get_cached(struct asd_index *index, struct slice key,
-                          struct asd_index_value *ret_value, struct err *e)
-{
-    (void)index;
-    (void)key;
-    (void)ret_value;
-    (void)e;
-    return ERR_BUSY;
-}
-
-static void bad_multi_get(struct asd_index *index, size_t count, const struct slice *keys,
-                          struct asd_index_value *ret_values, int *ret_rcs, struct err *e)
-{
-    for (size_t i = 0; i < count; i++) {
-        ret_rcs[i] = bad_get(index, keys[i], &ret_values[i], e);
-    }
-}
-
-static int bad_iterate(struct asd_index *index, struct slice from, struct slice to, bool reverse,
-                       asd_index_visit_cb visit, void *ctx, struct err *e)
-{
-    return bad_index.rc != 0
-               ? err_set(e, bad_index.rc, "index iterate")
-               : bad_index.good->iterate(index, from, to, reverse, visit, ctx, e);
-}
-
-static void use_bad_index(struct fixture *f)
-{
-    struct asd_index *index = f->base.options.index;
-
-    bad_index.good = index->ops;
-    bad_index.ops = *index->ops;
-    bad_index.ops.get = bad_get;
-    bad_index.ops.get_cached = bad_get_cached;
-    bad_index.ops.multi_get = bad_multi_get;
-    bad_index.ops.iterate = bad_iterate;
-    bad_index.rc = 0;
-    index->ops = &bad_index.ops;
-}
-
-/* A get, a range, and an apply, which must know what it replaces. */
-static void expect_all_counted(struct fixture *f, int rc, uint64_t bad_values, uint64_t read_errors)
-{
-    struct asd_range range = {.first_included = true, .max = -1};
-    struct asd_store_range r;
-    uint64_t bad = rc == ERR_CORRUPT;
-    uint64_t failed = rc == -EIO;
-
-    bad_index.rc = rc;
-    assert_int_equal(get(f, 1), rc);
-    assert_int_equal(asd_store_stats(f->base.store).bad_values, bad_values + bad);
-    assert_int_equal(asd_store_stats(f->base.store).read_errors, read_errors + failed);
-    assert_int_equal(asd_fixture_range(&f->base, &r, &range, ASD_STORE_KEYS), rc);
-    asd_store_range_release(&r);
-    assert_int_equal(asd_fixture_set(&f->base, key_of(2), "new", 3), rc);
-    bad_index.rc = 0;
-    assert_int_equal(asd_store_stats(f->base.store).bad_values, bad_values + 3 * bad);
-    assert_int_equal(asd_store_stats(f->base.store).read_errors, read_errors + 3 * failed);
-    assert_false(asd_store_failed(f->base.store, NULL));
-    expect_all(f);
-}
-
-static void an_index_that_cannot_be_read_shows_whatever_asks_it(void **state)
-{
-    struct fixture *f = *state;
-
-    put_all(f);
-    use_bad_index(f);
-    expect_all_counted(f, -EIO, 0, 0);
-    expect_all_counted(f, ERR_CORRUPT, 0, 3);
-}
-
-/* Of values in slabs it never hears. */
-static void small_values_alone_tell_that_a_device_fails_and_that_it_is_back(void **state)
-{
-    struct fixture *f = *state;
-
-    put_all(f);
-    use_bad_index(f);
-    bad_index.rc = -EIO;
-    for (unsigned i = 0; i < KEYS; i++) {
-        assert_int_equal(get(f, i), -EIO);
-    }
-    assert_int_equal(health(f), ERR_FAILED);
-    bad_index.rc = 0;
-    for (unsigned i = 0; i < ASD_HEALTH_SCORE_MAX; i++) {
-        assert_int_equal(get(f, i % (KEYS / 3) * 3), 0);
-    }
-    assert_int_equal(health(f), 0);
-}
-
 /* ---- RocksDB's own reads ---- */
 
 enum { INDEXED = 4000, VALUE_BYTES = 300 };
@@ -875,8 +769,6 @@ int main(void)
         TEST(a_device_that_fails_one_read_of_ten_is_told_too),
         TEST(every_error_of_a_device_tells_that_it_is_going),
         TEST(a_store_of_small_values_gets_healthy_again),
-        TEST(an_index_that_cannot_be_read_shows_whatever_asks_it),
-        TEST(small_values_alone_tell_that_a_device_fails_and_that_it_is_back),
         TEST(short_reads_are_continued),
         REAL(short_reads_are_continued),
         TEST(a_file_that_ends_too_early_is_an_error),

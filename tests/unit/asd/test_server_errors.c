@@ -569,10 +569,10 @@ static void check_bad_index(struct server_fixture *f, struct session *s)
 
     (void)f;
     for (unsigned i = 0; i < READS; i++) {
-        bool is_get = reads[i] == ASD_MULTI_GET || reads[i] == ASD_MULTI_GET2;
+        bool has_keys = reads[i] != ASD_PARTIAL_GET && i < FIRST_RANGE;
 
         if (index_rc == -EIO) {
-            expect_error(s, example(reads[i]), ASD_RC_FAILED, is_get ? "value of" : "index");
+            expect_error(s, example(reads[i]), ASD_RC_FAILED, has_keys ? "key of" : "index");
         } else {
             expect_error(s, example(reads[i]), ASD_RC_CORRUPT, i < FIRST_RANGE ? "s" : "");
         }
