@@ -126,9 +126,9 @@ struct asd_store_apply {
     bool low;
 };
 
-/* `prio` is an enum asd_prio; 0 is high. Errors: ERR_BUSY, ERR_FAILED, ERR_TOO_LARGE at once;
- * ERR_ASSERT_FAILED (once everything it was judged by is durable), ERR_FULL, ERR_FAILED,
- * ERR_CANCELED, ERR_CHECKSUM, ERR_CORRUPT (an asserted value fails its checks) in the callback. */
+/* `prio`: enum asd_prio; 0 is high. At once: -EINVAL, ERR_BUSY, ERR_FAILED, ERR_TOO_LARGE. In the
+ * callback: ERR_ASSERT_FAILED (what judged it is durable), ERR_FULL, ERR_BUSY (no descriptor),
+ * ERR_FAILED, ERR_CANCELED, ERR_CHECKSUM, ERR_CORRUPT (an asserted value), or the index's error. */
 int asd_store_apply(struct asd_front *front, struct asd_store_apply *apply,
                     const struct asd_apply *what, uint8_t prio, asd_store_cb cb);
 
