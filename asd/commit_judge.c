@@ -64,7 +64,6 @@ static int judge_committed(struct commit_batch *b, const struct asd_assert *a,
     if (state->old.bytes != a->value.len) {
         return ERR_ASSERT_FAILED;
     }
-    /* No pin needed: what is committed is freed by this thread only. */
     rc = asd_value_find(b->store, commit_index_key(b, a->key), &f, e);
     if (rc == 0) {
         rc = asd_value_equals(b->store, &f, a->value, e);

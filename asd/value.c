@@ -190,7 +190,7 @@ int asd_value_equals(struct asd_store *store, const struct asd_found *found, str
     if (record->bytes != wanted.len) {
         return ERR_ASSERT_FAILED;
     }
-    chunk = mem_alloc(EQUALS_CHUNK_BYTES);
+    chunk = mem_alloc(record->bytes < EQUALS_CHUNK_BYTES ? record->bytes : EQUALS_CHUNK_BYTES);
     for (uint32_t at = 0; at < record->bytes && rc == 0; at += EQUALS_CHUNK_BYTES) {
         uint32_t left = record->bytes - at;
         uint32_t bytes = left < EQUALS_CHUNK_BYTES ? left : EQUALS_CHUNK_BYTES;
