@@ -2,18 +2,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "asd/inspect_private.h"
-#include "base/hex.h"
+#include "asd/slab_file.h"
 #include "base/mem.h"
 
 enum {
     CHUNK_PAGES = 16384, /* 64 MiB of a slab */
     CHUNK_BYTES = CHUNK_PAGES / 2,
     OPEN_FILES_MAX = 256,
-    NUMBER_DIGITS = 16,
 };
 
 /* ---- the table ---- */
@@ -103,11 +101,6 @@ unsigned inspect_slab_mark(struct inspect_slab *slab, uint64_t offset, uint64_t 
 
 /* ---- files ---- */
 
-static char *slab_path(const struct inspect *in, uint64_t number)
-{
-    return mem_printf("%s/%016" PRIx64, in->home.slabs_path, number);
-}
-
 int inspect_slab_fd(struct inspect *in, struct inspect_slab *slab)
 {
     struct io *io = in->home.io;
@@ -123,23 +116,11 @@ int inspect_slab_fd(struct inspect *in, struct inspect_slab *slab)
             close_file(in, other);
         }
     }
-    path = slab_path(in, slab->seen.number);
+    path = asd_slab_path(&in->home, slab->seen.number);
     slab->fd = io->ops->open(io, path, IO_OPEN_READ);
     in->open_files += slab->fd >= 0;
     free(path);
     return slab->fd;
-}
-
-static bool parse_name(const char *name, uint64_t *ret_number)
-{
-    uint8_t be[8];
-
-    if (strlen(name) != NUMBER_DIGITS || hex_decode(be, sizeof(be), name) != 0 ||
-        strspn(name, "0123456789abcdef") != NUMBER_DIGITS) {
-        return false;
-    }
-    *ret_number = get_u64be(be);
-    return true;
 }
 
 static bool see_file(void *ctx, const char *name)
@@ -148,7 +129,7 @@ static bool see_file(void *ctx, const char *name)
     uint64_t number;
     struct inspect_slab *slab;
 
-    if (!parse_name(name, &number)) {
+    if (!asd_slab_name_parse(name, &number)) {
         inspect_found(in, ASD_FINDING_NOTE, "slabs/%.100s: not a slab; it is left alone", name);
         return true;
     }
@@ -166,42 +147,12 @@ static bool see_file(void *ctx, const char *name)
 /* 0, or what is wrong with the file. */
 static int check_file(struct inspect *in, struct inspect_slab *slab, struct err *e)
 {
-    struct io *io = in->home.io;
-    const struct asd_slab_record *record = &slab->seen.record;
-    uint8_t data[ASD_SLAB_HEADER_BYTES];
-    struct asd_slab_header h;
-    uint64_t size_bytes = 0;
+    uint64_t size_bytes = slab->seen.record.size_bytes;
     int fd = inspect_slab_fd(in, slab);
-    int rc = fd < 0 ? err_set(e, fd, "open") : 0;
+    int rc = fd < 0 ? err_set(e, fd, "open")
+                    : asd_slab_header_check(&in->home, fd, slab->seen.number, size_bytes, e);
 
-    if (rc != 0) {
-        return rc;
-    }
-    rc = io->ops->size(io, fd, &size_bytes);
-    if (rc != 0) {
-        return err_set(e, rc, "size");
-    }
-    rc = io_read_full(io, fd, data, sizeof(data), 0);
-    if (rc != 0) {
-        return err_set(e, rc, "its header cannot be read");
-    }
-    rc = asd_slab_header_decode(data, &h, e);
-    if (rc != 0) {
-        return rc;
-    }
-    if (memcmp(h.store_id, in->home.store_id, ASD_STORE_ID_BYTES) != 0) {
-        return err_say(e, ERR_CORRUPT, "it is the slab of another ASD");
-    }
-    if (h.number != slab->seen.number) {
-        return err_say(e, ERR_CORRUPT, "it is slab %" PRIu64 ", by its header", h.number);
-    }
-    if (h.size_bytes != record->size_bytes || size_bytes < record->size_bytes) {
-        return err_say(e, ERR_CORRUPT,
-                       "the file has %" PRIu64 " bytes, its header says %" PRIu64
-                       ", its record %" PRIu64,
-                       size_bytes, h.size_bytes, record->size_bytes);
-    }
-    return 0;
+    return rc != 0 ? rc : asd_slab_size_check(&in->home, fd, size_bytes, e);
 }
 
 /* Fails when it could not be looked at. */

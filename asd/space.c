@@ -1,11 +1,11 @@
 /* Slab files as seen by start-up and by the commit thread. */
 #include "asd/space.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/slab_file.h"
 #include "asd/space_file.h"
 #include "asd/torn.h"
 #include "base/bigmem.h"
@@ -14,7 +14,6 @@
 #include "base/mem.h"
 
 enum {
-    SLAB_NAME_CHARS = 16,
     /* Of what was written to the slab. Copying 1/8 to free 8/8 adds a seventh of a write to each
      * byte that was written, however early the slab was sealed. Punching alone gives back the same
      * bytes: what emptying wins is files, descriptors, records and extents. These are bounded by 16
@@ -144,26 +143,12 @@ struct orphans {
     size_t cap;
 };
 
-static int slab_name_parse(const char *name, uint64_t *ret_number)
-{
-    uint64_t number = 0;
-
-    if (strlen(name) != SLAB_NAME_CHARS || strspn(name, "0123456789abcdef") != SLAB_NAME_CHARS) {
-        return -EINVAL;
-    }
-    for (const char *p = name; *p != '\0'; p++) {
-        number = number << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
-    }
-    *ret_number = number;
-    return 0;
-}
-
 static bool see_name(void *ctx, const char *name)
 {
     struct orphans *o = ctx;
     uint64_t number;
 
-    if (slab_name_parse(name, &number) != 0) {
+    if (!asd_slab_name_parse(name, &number)) {
         log_warn("asd", "unknown name in slabs directory", "name=%s", name);
     } else if (asd_space_find(o->space, number) == NULL) {
         if (o->count == o->cap) {
@@ -285,7 +270,7 @@ static int slab_create(struct asd_space *s, uint64_t number, uint64_t size_bytes
 {
     struct asd_slab_header h = {.number = number, .size_bytes = size_bytes};
     uint8_t *header = mem_alloc(ASD_SLAB_HEADER_BYTES);
-    char *path = asd_space_path(s, number);
+    char *path = asd_slab_path(s->home, number);
     int fd;
     int rc;
 

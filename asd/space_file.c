@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "asd/health.h"
+#include "asd/slab_file.h"
 #include "base/log.h"
-#include "base/mem.h"
 
 struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number)
 {
@@ -19,54 +18,11 @@ struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number)
     return slab;
 }
 
-char *asd_space_path(const struct asd_space *s, uint64_t number)
-{
-    return mem_printf("%s/%016" PRIx64, s->home->slabs_path, number);
-}
-
 void asd_space_change(struct asd_space *s, struct asd_slab *slab)
 {
     if (list_empty(&slab->changed)) {
         list_push(&s->changed, &slab->changed);
     }
-}
-
-static int header_check(struct asd_space *s, const struct asd_slab *slab, int fd, struct err *e)
-{
-    uint8_t *data = mem_alloc(ASD_SLAB_HEADER_BYTES);
-    struct asd_slab_header h;
-    int rc = io_read_full(s->io, fd, data, ASD_SLAB_HEADER_BYTES, 0);
-
-    if (rc != 0) {
-        err_set(e, rc, "header");
-        goto out;
-    }
-    rc = asd_slab_header_decode(data, &h, e);
-    if (rc != 0) {
-        goto out;
-    }
-    if (memcmp(h.store_id, s->home->store_id, ASD_STORE_ID_BYTES) != 0 ||
-        h.number != slab->number || h.size_bytes != slab->size_bytes) {
-        rc = err_set(e, ERR_CORRUPT, "header: it is another store's, or another slab's");
-    }
-
-out:
-    free(data);
-    return rc;
-}
-
-static int size_check(struct asd_space *s, const struct asd_slab *slab, int fd, struct err *e)
-{
-    uint64_t size_bytes = 0;
-    int rc = s->io->ops->size(s->io, fd, &size_bytes);
-
-    if (rc != 0) {
-        return err_set(e, rc, "size");
-    }
-    return size_bytes >= slab->size_bytes
-               ? 0
-               : err_set(e, ERR_CORRUPT, "file of %" PRIu64 " bytes, not %" PRIu64, size_bytes,
-                         slab->size_bytes);
 }
 
 /* A bad sector, and nobody is to wait for that again. The values behind it have checksums of their
@@ -81,7 +37,7 @@ static void header_lose(struct asd_space *s, struct asd_slab *slab, int rc)
 
 static int slab_open(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e)
 {
-    char *path = asd_space_path(s, slab->number);
+    char *path = asd_slab_path(s->home, slab->number);
     int fd = s->io->ops->open(s->io, path, IO_OPEN_WRITE);
     int rc;
 
@@ -95,9 +51,9 @@ static int slab_open(struct asd_space *s, struct asd_slab *slab, int *ret_fd, st
     if (fd < 0) {
         return err_set(e, fd, "open");
     }
-    rc = size_check(s, slab, fd, e);
+    rc = asd_slab_size_check(s->home, fd, slab->size_bytes, e);
     if (rc == 0) {
-        rc = header_check(s, slab, fd, e);
+        rc = asd_slab_header_check(s->home, fd, slab->number, slab->size_bytes, e);
         if (asd_health_is_device(rc)) {
             header_lose(s, slab, rc);
             rc = 0;
@@ -242,7 +198,7 @@ int asd_space_flush_slab(struct asd_space *s, struct asd_slab *slab, struct err 
 
 int asd_space_unlink(struct asd_space *s, uint64_t number, struct err *e)
 {
-    char *path = asd_space_path(s, number);
+    char *path = asd_slab_path(s->home, number);
     int rc = s->io->ops->unlink(s->io, path);
 
     free(path);

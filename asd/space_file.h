@@ -1,5 +1,5 @@
 /* What the parts of the space share: finding, opening and forgetting slabs. Private to
- * space*.c; verify.c asks for a path. */
+ * space*.c, torn.c and read_ring.c. */
 #ifndef ASD_SPACE_FILE_H
 #define ASD_SPACE_FILE_H
 
@@ -7,7 +7,6 @@
 
 /* NULL when there is none. Start-up: later a slab may go at any time. */
 struct asd_slab *asd_space_find(struct asd_space *s, uint64_t number);
-char *asd_space_path(const struct asd_space *s, uint64_t number); /* free() it */
 /* To change the file: opens it at first use and checks its header. ERR_CORRUPT: not this one. */
 int asd_space_fd(struct asd_space *s, struct asd_slab *slab, int *ret_fd, struct err *e);
 /* The operating system's descriptor; -1: the file is not open yet, or not the system's. For

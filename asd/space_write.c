@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asd/slab_file.h"
 #include "asd/space_file.h"
 #include "base/bigmem.h"
 #include "base/crc32c.h"
@@ -28,7 +29,7 @@ static int direct_open(struct asd_space *s, const struct asd_slab *slab)
         return 0;
     }
     asd_space_direct_close(s);
-    path = asd_space_path(s, slab->number);
+    path = asd_slab_path(s->home, slab->number);
     s->direct.fd = s->io->ops->open(s->io, path, IO_OPEN_WRITE | IO_OPEN_DIRECT);
     s->direct.slab = slab->number;
     free(path);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "asd/slab_file.h"
 #include "asd/space_file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -158,7 +159,7 @@ static int make_dir(struct asd_space *s, const char *path)
 int asd_torn_keep_slab(struct asd_space *s, uint64_t number, struct err *e)
 {
     char *dir = asd_torn_path(s->home);
-    char *from = asd_space_path(s, number);
+    char *from = asd_slab_path(s->home, number);
     char *to = mem_printf("%s/%016" PRIx64, dir, number);
     int rc = make_dir(s, dir);
 

@@ -8,7 +8,7 @@
 #include <openssl/evp.h>
 
 #include "asd/health.h"
-#include "asd/space_file.h"
+#include "asd/slab_file.h"
 #include "asd/store_private.h"
 #include "base/bigmem.h"
 #include "base/check.h"
@@ -98,7 +98,7 @@ static void direct_end(struct verify *v)
 static void direct_begin(struct verify *v)
 {
     struct asd_space *s = &v->store->space;
-    char *path = asd_space_path(s, v->found->pin.slab->number);
+    char *path = asd_slab_path(s->home, v->found->pin.slab->number);
 
     v->direct_fd = s->io->ops->open(s->io, path, IO_OPEN_READ | IO_OPEN_DIRECT);
     free(path);
