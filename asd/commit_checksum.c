@@ -2,7 +2,7 @@
  * damaged on its way here is refused, instead of being kept under a CRC of ours. CRC-32C costs
  * nothing, as it is taken anyway; a SHA-1 about a millisecond per MiB. */
 #include "asd/commit_private.h"
-#include "asd/verify.h"
+#include "asd/sums.h"
 #include "wire/asd_msg.h"
 
 int commit_checksum(const struct commit_batch *b, const struct asd_update *u, uint32_t crc,

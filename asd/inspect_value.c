@@ -1,41 +1,14 @@
 /* One value: its record, its place, and with `verify` its bytes. */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <openssl/evp.h>
-
 #include "asd/inspect_private.h"
-#include "base/crc32c.h"
+#include "asd/sums.h"
 #include "base/mem.h"
 
 enum { READ_BYTES = 1048576 };
 
 /* ---- bytes ---- */
-
-struct sums {
-    uint32_t crc;
-    EVP_MD_CTX *sha1; /* NULL: not wanted */
-};
-
-static void sums_begin(struct sums *s, const struct asd_value_record *r)
-{
-    *s = (struct sums){0};
-    if (r->checksum.algo == CHECKSUM_SHA1) {
-        s->sha1 = EVP_MD_CTX_new();
-        EVP_DigestInit_ex(s->sha1, EVP_sha1(), NULL);
-    }
-}
-
-static void sums_add(struct sums *s, const uint8_t *data, size_t bytes)
-{
-    s->crc = crc32c(s->crc, data, bytes);
-    if (s->sha1 != NULL) {
-        EVP_DigestUpdate(s->sha1, data, bytes);
-    }
-}
 
 /* What is wrong: with what is stored, or with what was said of it when it was stored. */
 struct wrong {
@@ -43,18 +16,10 @@ struct wrong {
     const char *said;
 };
 
-static struct wrong sums_end(struct sums *s, const struct asd_value_record *r)
+static struct wrong wrong_of(struct asd_sums *s, const struct asd_value_record *r)
 {
-    uint8_t sha1[EVP_MAX_MD_SIZE];
-    unsigned sha1_bytes = 0;
-    bool client_ok = r->checksum.algo != CHECKSUM_CRC32C || r->checksum.crc32c == s->crc;
+    bool client_ok = asd_sums_end(s);
 
-    if (s->sha1 != NULL) {
-        client_ok = EVP_DigestFinal_ex(s->sha1, sha1, &sha1_bytes) == 1 &&
-                    sha1_bytes == CHECKSUM_SHA1_BYTES &&
-                    memcmp(sha1, r->checksum.sha1, CHECKSUM_SHA1_BYTES) == 0;
-        EVP_MD_CTX_free(s->sha1);
-    }
     if (s->crc != r->crc) {
         return (struct wrong){.stored = "its bytes do not have their checksum"};
     }
@@ -64,7 +29,7 @@ static struct wrong sums_end(struct sums *s, const struct asd_value_record *r)
 }
 
 static int read_sums(struct inspect *in, struct inspect_slab *slab,
-                     const struct asd_value_record *r, struct sums *s)
+                     const struct asd_value_record *r, struct asd_sums *s)
 {
     if (in->chunk == NULL) {
         in->chunk = mem_aligned(ASD_SLAB_ALIGN_BYTES, READ_BYTES);
@@ -78,7 +43,7 @@ static int read_sums(struct inspect *in, struct inspect_slab *slab,
         if (rc != 0) {
             return rc;
         }
-        sums_add(s, in->chunk, bytes);
+        asd_sums_add(s, in->chunk, bytes);
         at += bytes;
     }
     return 0;
@@ -88,12 +53,12 @@ static int read_sums(struct inspect *in, struct inspect_slab *slab,
 static int check_bytes(struct inspect *in, struct inspect_slab *slab,
                        const struct asd_value_record *r, struct wrong *ret_wrong)
 {
-    struct sums s;
+    struct asd_sums s;
     int rc;
 
-    sums_begin(&s, r);
+    asd_sums_begin(&s, &r->checksum);
     rc = read_sums(in, slab, r, &s);
-    *ret_wrong = sums_end(&s, r);
+    *ret_wrong = wrong_of(&s, r);
     if (inspect_is_damage(rc)) {
         *ret_wrong = (struct wrong){.stored = err_text(rc)};
         return 0;
@@ -212,12 +177,12 @@ static int check_place(struct inspect *in, const struct asd_value_record *r,
 static void check_inline(struct inspect *in, const struct asd_value_record *r,
                          struct slice client_key)
 {
-    struct sums s;
+    struct asd_sums s;
     struct wrong wrong;
 
-    sums_begin(&s, r);
-    sums_add(&s, r->value.data, r->value.len);
-    wrong = sums_end(&s, r);
+    asd_sums_begin(&s, &r->checksum);
+    asd_sums_add(&s, r->value.data, r->value.len);
+    wrong = wrong_of(&s, r);
     if (wrong.stored != NULL) {
         inspect_found_key(in, ASD_FINDING_DAMAGE, client_key, "%" PRIu32 " bytes in the index: %s",
                           r->bytes, wrong.stored);

@@ -382,8 +382,8 @@ int asd_space_free(struct asd_space *s, uint64_t number, uint64_t offset, uint64
             asd_space_change(s, slab);
         }
         return err_set(e, ERR_CORRUPT,
-                       "slab %" PRIu64 ": a value names %" PRIu64 " bytes at %" PRIu64
-                       ", %" PRIu64 " live there",
+                       "slab %" PRIu64 ": a value names %" PRIu64 " bytes at %" PRIu64 ", %" PRIu64
+                       " live there",
                        number, bytes, offset, live);
     }
     if (named) {

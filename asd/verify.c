@@ -3,16 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <openssl/evp.h>
 
 #include "asd/health.h"
 #include "asd/slab_file.h"
 #include "asd/store_private.h"
+#include "asd/sums.h"
 #include "base/bigmem.h"
-#include "base/check.h"
-#include "base/crc32c.h"
 
 enum { CHUNK_BYTES = 1 << 20 };
 
@@ -21,8 +17,7 @@ struct verify {
     const struct asd_found *found;
     int direct_fd; /* -1: through the page cache */
     uint8_t *chunk;
-    uint32_t crc;
-    EVP_MD_CTX *sha1; /* NULL: not asked for */
+    struct asd_sums sums;
 };
 
 const char *asd_bad_name(enum asd_bad bad)
@@ -36,52 +31,7 @@ const char *asd_bad_name(enum asd_bad bad)
     return names[bad];
 }
 
-/* ---- the client's checksum ---- */
-
-static bool sha1_is(const struct checksum *c, EVP_MD_CTX *ctx)
-{
-    uint8_t sha1[EVP_MAX_MD_SIZE];
-    unsigned bytes = 0;
-
-    CHECK(EVP_DigestFinal_ex(ctx, sha1, &bytes) == 1 && bytes == CHECKSUM_SHA1_BYTES);
-    return memcmp(sha1, c->sha1, CHECKSUM_SHA1_BYTES) == 0;
-}
-
-static EVP_MD_CTX *sha1_new(void)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
-    CHECK(ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) == 1);
-    return ctx;
-}
-
-bool asd_checksum_ok(const struct checksum *c, struct slice value, uint32_t crc)
-{
-    EVP_MD_CTX *ctx;
-    bool ok;
-
-    if (c->algo == CHECKSUM_CRC32C) {
-        return c->crc32c == crc;
-    }
-    if (c->algo != CHECKSUM_SHA1) {
-        return true;
-    }
-    ctx = sha1_new();
-    CHECK(EVP_DigestUpdate(ctx, value.data, value.len) == 1);
-    ok = sha1_is(c, ctx);
-    EVP_MD_CTX_free(ctx);
-    return ok;
-}
-
 /* ---- reading ---- */
-
-static void add(struct verify *v, const uint8_t *data, uint32_t bytes)
-{
-    v->crc = crc32c(v->crc, data, bytes);
-    if (v->sha1 != NULL) {
-        CHECK(EVP_DigestUpdate(v->sha1, data, bytes) == 1);
-    }
-}
 
 static void direct_end(struct verify *v)
 {
@@ -154,7 +104,7 @@ static int slab_read(struct verify *v, unsigned flags, enum asd_bad *ret_bad, st
 
         rc = chunk_read(v, at, part, e);
         if (rc == 0) {
-            add(v, v->chunk, part);
+            asd_sums_add(&v->sums, v->chunk, part);
         }
     }
     if (rc != 0) {
@@ -165,19 +115,16 @@ static int slab_read(struct verify *v, unsigned flags, enum asd_bad *ret_bad, st
     return rc;
 }
 
-static enum asd_bad judge(struct verify *v, unsigned flags, struct err *e)
+static enum asd_bad judge(const struct asd_value_record *record, uint32_t crc, bool client_ok,
+                          struct err *e)
 {
-    const struct asd_value_record *record = &v->found->record;
-    const struct checksum *c = &record->checksum;
-
-    if (v->crc != record->crc) {
+    if (crc != record->crc) {
         err_set(e, ERR_CORRUPT, "value of %" PRIu32 " bytes", record->bytes);
         return ASD_BAD_VALUE;
     }
-    if ((flags & ASD_VERIFY_CLIENT) != 0 && ((c->algo == CHECKSUM_CRC32C && c->crc32c != v->crc) ||
-                                             (v->sha1 != NULL && !sha1_is(c, v->sha1)))) {
+    if (!client_ok) {
         err_set(e, ERR_CHECKSUM, "value of %" PRIu32 " bytes, %s", record->bytes,
-                checksum_algo_show_name(c->algo));
+                checksum_algo_show_name(record->checksum.algo));
         return ASD_BAD_CHECKSUM;
     }
     return ASD_BAD_NOTHING;
@@ -215,20 +162,19 @@ int asd_verify(struct asd_store *store, const struct asd_found *found, unsigned 
     const struct asd_value_record *record = &found->record;
     struct verify v = {.store = store, .found = found, .direct_fd = -1};
     enum asd_bad bad = ASD_BAD_NOTHING;
+    bool client_ok;
     int rc = 0;
 
-    if ((flags & ASD_VERIFY_CLIENT) != 0 && record->checksum.algo == CHECKSUM_SHA1) {
-        v.sha1 = sha1_new();
-    }
+    asd_sums_begin(&v.sums, (flags & ASD_VERIFY_CLIENT) != 0 ? &record->checksum : NULL);
     if (record->in_slab) {
         rc = slab_read(&v, flags, &bad, e);
     } else {
-        add(&v, record->value.data, record->bytes);
+        asd_sums_add(&v.sums, record->value.data, record->bytes);
     }
+    client_ok = asd_sums_end(&v.sums);
     if (rc == 0) {
-        bad = judge(&v, flags, e);
+        bad = judge(record, v.sums.crc, client_ok, e);
     }
-    EVP_MD_CTX_free(v.sha1);
     return told(store, rc, bad, ret_bad);
 }
 

@@ -1,17 +1,13 @@
-/* Is a value what was stored? For range validation and the scrub; and, before a value is stored,
- * is it what its sender says?
+/* Is a value what was stored? For range validation and the scrub.
  *
  * Blocks: pool threads. Memory is bounded whatever the value's size. */
 #ifndef ASD_VERIFY_H
 #define ASD_VERIFY_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "asd/value.h"
 #include "base/err.h"
-#include "base/slice.h"
-#include "wire/checksum.h"
 
 /* What is wrong with a value. */
 enum asd_bad {
@@ -30,9 +26,6 @@ enum asd_verify_flags {
     ASD_VERIFY_CLIENT = 1, /* the client's checksum, too */
     ASD_VERIFY_MEDIUM = 2, /* read past the page cache, where the file system can */
 };
-
-/* The client's checksum of `value`, whose CRC-32C is `crc`. True if it has none. */
-bool asd_checksum_ok(const struct checksum *c, struct slice value, uint32_t crc);
 
 /* Reads a value that asd_value_find() found. 0: *ret_bad says how it is, *e why if it is bad,
  * which is counted once. Else it could not be told, by want of descriptors or the like. */
