@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
 #include "lib/tempdir.h"
+#include "unit/asd/io_hook.h"
 
 enum { LARGE = 100000 };
 
@@ -29,6 +30,9 @@ static int setup_disk(void **state, bool real)
     struct err e;
 
     asd_fixture_init(f, real, 7);
+    if (!real) {
+        io_hook_install(crash_disk_io(f->disk));
+    }
     f->options.slab_bytes = 1 << 20;
     assert_int_equal(asd_fixture_open(f, &e), 0);
     *state = f;
@@ -469,43 +473,28 @@ static void a_full_store_takes_deletes_reserve_and_the_message_counter_only(void
 }
 
 /* A file system that takes O_DIRECT at open and refuses the write, as some do. */
-static int opened_direct = -1;
 static unsigned refused;
-static const struct io_ops *below;
-
-static int picky_open(struct io *io, const char *path, int flags)
-{
-    int fd = below->open(io, path, flags);
-
-    opened_direct = (flags & IO_OPEN_DIRECT) != 0 ? fd : opened_direct;
-    return fd;
-}
 
 static ssize_t picky_pwritev(struct io *io, int fd, const struct iovec *iov, int iov_count,
                              uint64_t offset)
 {
-    if (fd == opened_direct) {
+    if (fd == io_hook_direct_fd()) {
         refused++;
         return -EINVAL;
     }
-    return below->pwritev(io, fd, iov, iov_count, offset);
+    return io_hook_below()->pwritev(io, fd, iov, iov_count, offset);
 }
 
 static void without_direct_io_large_values_go_through_the_page_cache(void **state)
 {
     struct asd_fixture *f = *state;
-    struct io *io = crash_disk_io(f->disk);
-    struct io_ops picky = *io->ops;
 
-    below = io->ops;
     refused = 0;
-    picky.open = picky_open;
-    picky.pwritev = picky_pwritev;
-    io->ops = &picky;
+    io_hook_pwritev(picky_pwritev);
     assert_int_equal(asd_fixture_set(f, "a", large, LARGE), 0);
     assert_int_equal(asd_fixture_set(f, "b", large, LARGE), 0);
     assert_int_equal(refused, 1); /* asked once */
-    io->ops = below;
+    io_hook_pwritev(NULL);
     assert_true(asd_fixture_has(f, "a", large, LARGE));
     assert_true(asd_fixture_has(f, "b", large, LARGE));
     assert_false(asd_store_failed(f->store, NULL));
@@ -543,18 +532,14 @@ static ssize_t seen_pwritev(struct io *io, int fd, const struct iovec *iov, int 
                             uint64_t offset)
 {
     in_place_writes += iov[0].iov_base == in_place;
-    return below->pwritev(io, fd, iov, iov_count, offset);
+    return io_hook_below()->pwritev(io, fd, iov, iov_count, offset);
 }
 
 /* Whole blocks from where they lie, its end with zeroes behind it; cut short now and then. */
 static void a_value_on_a_boundary_is_written_without_a_copy(void **state)
 {
     struct asd_fixture *f = *state;
-    struct io *io = crash_disk_io(f->disk);
-    struct io_ops seen = *io->ops;
 
-    below = io->ops;
-    seen.pwritev = seen_pwritev;
     for (unsigned i = 0; i < 4; i++) {
         size_t bytes = (2u << 20) + (i % 2 != 0 ? 4096 + 777 : 0);
         uint8_t *some = asd_fixture_bytes(i + 1, bytes);
@@ -567,9 +552,9 @@ static void a_value_on_a_boundary_is_written_without_a_copy(void **state)
         }
         in_place = huge;
         in_place_writes = 0;
-        io->ops = &seen;
+        io_hook_pwritev(seen_pwritev);
         assert_int_equal(asd_fixture_set(f, "huge", huge, bytes), 0);
-        io->ops = below;
+        io_hook_pwritev(NULL);
         assert_int_equal(in_place_writes, 1);
         crash_disk_power_off(f->disk);
         asd_fixture_close(f);
@@ -594,7 +579,7 @@ static ssize_t measured_pwritev(struct io *io, int fd, const struct iovec *iov, 
     }
     most_written = bytes > most_written ? bytes : most_written;
     writes_counted += bytes >= ASD_SPACE_LOW_BYTES;
-    return below->pwritev(io, fd, iov, iov_count, offset);
+    return io_hook_below()->pwritev(io, fd, iov, iov_count, offset);
 }
 
 /* Wherever its memory lies: aligned or not. */
@@ -602,13 +587,9 @@ static void a_low_value_is_written_in_small_pieces(void **state)
 {
     enum { PIECES = 5, BYTES = PIECES * ASD_SPACE_LOW_BYTES };
     struct asd_fixture *f = *state;
-    struct io *io = crash_disk_io(f->disk);
-    struct io_ops measured = *io->ops;
     uint8_t *memory = bigmem_alloc(BYTES + 8);
 
-    below = io->ops;
-    measured.pwritev = measured_pwritev;
-    io->ops = &measured;
+    io_hook_pwritev(measured_pwritev);
     for (unsigned i = 0; i < 4; i++) {
         bool low = i < 2;
         uint8_t *value = memory + (i % 2 != 0 ? 8 : 0);
@@ -630,27 +611,28 @@ static void a_low_value_is_written_in_small_pieces(void **state)
         assert_int_equal(writes_counted, low ? PIECES : i % 2 != 0 ? 2 : 1);
         assert_true(asd_fixture_has(f, "low", value, BYTES));
     }
-    io->ops = below;
+    io_hook_pwritev(NULL);
     bigmem_free(memory);
 }
 
-static unsigned large_writes;
+static uint64_t next_value; /* where the second value begins; 0: the first comes */
 
-static ssize_t second_pwritev_fails(struct io *io, int fd, const struct iovec *iov, int iov_count,
-                                    uint64_t offset)
+static ssize_t second_value_fails(struct io *io, int fd, const struct iovec *iov, int iov_count,
+                                  uint64_t offset)
 {
-    if (iov[0].iov_len >= LARGE && ++large_writes == 2) {
+    bool is_mark = iov[0].iov_len < ASD_SLAB_ALIGN_BYTES;
+
+    if (!is_mark && offset == next_value) {
         return -ENOSPC;
     }
-    return below->pwritev(io, fd, iov, iov_count, offset);
+    next_value = next_value == 0 && !is_mark ? offset + asd_slab_align(LARGE) : next_value;
+    return io_hook_below()->pwritev(io, fd, iov, iov_count, offset);
 }
 
 /* Room for three and a half: one that asked for two and got none leaves it to who comes next. */
 static void what_one_without_space_had_planned_is_there_for_later_ones_of_the_batch(void **state)
 {
     struct asd_fixture *f = *state;
-    struct io *io = crash_disk_io(f->disk);
-    struct io_ops scarce = *io->ops;
     struct asd_update updates[] = {set("a", large, LARGE), set("b", large, LARGE),
                                    set("c", large, LARGE), set("d", large, LARGE)};
     struct many many[2] = {0};
@@ -658,17 +640,15 @@ static void what_one_without_space_had_planned_is_there_for_later_ones_of_the_ba
 
     assert_int_equal(asd_fixture_set(f, "first", large, LARGE), 0);
     asd_store_set_limits(f->store, 7 * asd_slab_align(LARGE), 50);
-    below = io->ops;
-    large_writes = 0;
-    scarce.pwritev = second_pwritev_fails;
-    io->ops = &scarce;
+    next_value = 0;
+    io_hook_pwritev(second_value_fails);
     for (unsigned i = 0; i < 2; i++) {
         many[i].answered = &answered;
         many[i].what = (struct asd_apply){.updates = &updates[2 * i], .update_count = 2};
         assert_int_equal(asd_store_apply(f->front, &many[i].apply, &many[i].what, 0, on_many), 0);
     }
     wait_many(f, &answered, 2);
-    io->ops = below;
+    io_hook_pwritev(NULL);
     assert_int_equal(many[0].rc, ERR_FULL);
     assert_int_equal(many[1].rc, 0);
     assert_true(asd_fixture_has(f, "d", large, LARGE));
