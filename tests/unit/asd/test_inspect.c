@@ -61,7 +61,7 @@ static void a_store_after_overwrites_and_deletes_is_clean(void **state)
 
 static void a_store_without_values_is_clean(void **state)
 {
-    struct asd_fixture *f = *state;
+    struct asd_fixture *f;
     struct err e;
 
     teardown(state);
