@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "asd/front_private.h"
 #include "asd/read_private.h"
@@ -153,19 +152,7 @@ int asd_read_value(struct asd_store *store, const struct asd_found *found, struc
 
 /* ---- reads that need no thread ---- */
 
-enum { HOT_KEYS_MAX = 8, HOT_KEY_BYTES_MAX = 511 };
-
-/* An index key without an allocation. */
-struct hot_key {
-    uint8_t data[1 + HOT_KEY_BYTES_MAX];
-};
-
-static struct slice hot_key_of(struct hot_key *k, struct slice key)
-{
-    k->data[0] = ASD_KEY_VALUE;
-    memcpy(k->data + 1, key.data, key.len);
-    return slice_of(k->data, key.len + 1);
-}
+enum { HOT_KEYS_MAX = 8 };
 
 /* False when a thread has to do it: the index would read the disk, or a value is in a slab. */
 static bool find_hot(struct asd_store *store, const struct asd_store_get *get,
@@ -175,15 +162,8 @@ static bool find_hot(struct asd_store *store, const struct asd_store_get *get,
     uint32_t n = 0;
 
     for (; n < get->key_count && hot; n++) {
-        struct hot_key k;
-
-        ret_found[n] = (struct asd_found){0};
-        hot = get->keys[n].len <= HOT_KEY_BYTES_MAX;
-        if (hot) {
-            ret_rcs[n] =
-                asd_value_find_cached(store, hot_key_of(&k, get->keys[n]), &ret_found[n], e);
-            hot = ret_rcs[n] != ERR_BUSY && !(ret_rcs[n] == 0 && ret_found[n].record.in_slab);
-        }
+        ret_rcs[n] = asd_value_find_cached(store, get->keys[n], &ret_found[n], e);
+        hot = ret_rcs[n] != ERR_BUSY && !(ret_rcs[n] == 0 && ret_found[n].record.in_slab);
     }
     for (uint32_t i = 0; i < n && !hot; i++) {
         asd_value_found_release(store, &ret_found[i]);

@@ -4,7 +4,6 @@
  * asd_read_by_ring -> ring_read per part -> on_part ... -> the callback, or, when a part failed or
  * came short, all of it again in the pool, which finds out why. The slab is pinned meanwhile. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "asd/front_private.h"
 #include "asd/health.h"
@@ -18,7 +17,6 @@
 #include "loop/ring.h"
 
 enum {
-    KEY_BYTES_MAX = 511,
     PARTS_MAX = 16,
     PART_BYTES_MAX = 65536 /* more is worth a thread */
 };
@@ -42,17 +40,9 @@ struct asd_ring_op {
 /* In memory, in a slab whose file is open; ERR_BUSY: a thread has to find out. */
 static int find(struct asd_store *store, struct slice key, struct asd_found *ret_found, int *ret_fd)
 {
-    uint8_t index_key[1 + KEY_BYTES_MAX];
     struct err e;
-    int rc;
 
-    if (key.len > KEY_BYTES_MAX) {
-        return ERR_BUSY;
-    }
-    index_key[0] = ASD_KEY_VALUE;
-    memcpy(index_key + 1, key.data, key.len);
-    rc = asd_value_find_cached(store, slice_of(index_key, key.len + 1), ret_found, &e);
-    if (rc == 0 && ret_found->record.in_slab) {
+    if (asd_value_find_cached(store, key, ret_found, &e) == 0 && ret_found->record.in_slab) {
         *ret_fd = asd_space_os_fd(&store->space, ret_found->pin.slab);
         if (*ret_fd >= 0) {
             return 0;

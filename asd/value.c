@@ -10,7 +10,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 
-enum { EQUALS_CHUNK_BYTES = 1048576 };
+enum { CACHED_KEY_BYTES_MAX = 511, EQUALS_CHUNK_BYTES = 1048576 };
 
 static int bad_value(struct asd_store *store, int rc)
 {
@@ -91,11 +91,20 @@ int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_f
     return find_tell(store, index_key, ret_found, rc);
 }
 
-int asd_value_find_cached(struct asd_store *store, struct slice index_key,
-                          struct asd_found *ret_found, struct err *e)
+int asd_value_find_cached(struct asd_store *store, struct slice key, struct asd_found *ret_found,
+                          struct err *e)
 {
-    int rc = find_by(store, store->index->ops->get_cached, index_key, ret_found, e);
+    uint8_t index_key[1 + CACHED_KEY_BYTES_MAX];
+    int rc;
 
+    *ret_found = (struct asd_found){0};
+    if (key.len > CACHED_KEY_BYTES_MAX) {
+        return ERR_BUSY;
+    }
+    index_key[0] = ASD_KEY_VALUE;
+    memcpy(index_key + 1, key.data, key.len);
+    rc = find_by(store, store->index->ops->get_cached, slice_of(index_key, key.len + 1), ret_found,
+                 e);
     return rc == 0 || rc == ERR_NOT_FOUND ? rc : ERR_BUSY;
 }
 

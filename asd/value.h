@@ -26,10 +26,11 @@ int asd_value_note_index(struct asd_store *store, struct slice index_key, int rc
  * … *ret_found is to be released in any case. */
 int asd_value_find(struct asd_store *store, struct slice index_key, struct asd_found *ret_found,
                    struct err *e);
-/* The same without waiting for the disk: 0, ERR_NOT_FOUND, or ERR_BUSY when it would have to, or
- * when something is wrong: asd_value_find() tells and counts it. Any thread. */
-int asd_value_find_cached(struct asd_store *store, struct slice index_key,
-                          struct asd_found *ret_found, struct err *e);
+/* The same, by the client's key, without an allocation and without waiting for the disk: 0,
+ * ERR_NOT_FOUND, or ERR_BUSY when it would have to, for a long key, or when something is wrong:
+ * asd_value_find() tells and counts it. Any thread. */
+int asd_value_find_cached(struct asd_store *store, struct slice key, struct asd_found *ret_found,
+                          struct err *e);
 /* Many: one rc each. The arrays have room for `count`. */
 void asd_value_find_many(struct asd_store *store, const struct slice *index_keys, size_t count,
                          struct asd_found *ret_found, int *ret_rcs, struct err *e);
