@@ -12,8 +12,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
+#include "unit/asd/key_set.h"
 
-enum { LARGE = 20000, KEYS = 30 };
+enum { LARGE = KEY_SET_BYTES, KEYS = KEY_SET_COUNT };
 
 static uint8_t *large;
 
@@ -33,49 +34,6 @@ static int teardown(void **state)
     asd_fixture_release(*state);
     free(*state);
     return 0;
-}
-
-static const char *key_of(unsigned i)
-{
-    static char key[16];
-
-    snprintf(key, sizeof(key), "k%03u", i);
-    return key;
-}
-
-/* Every third one is small, the others lie in a slab. */
-static size_t bytes_of(unsigned i)
-{
-    return i % 3 == 0 ? 200 + i : LARGE;
-}
-
-static void put_all(struct asd_fixture *f)
-{
-    for (unsigned i = 0; i < KEYS; i++) {
-        assert_int_equal(asd_fixture_set(f, key_of(i), large + i, bytes_of(i)), 0);
-    }
-}
-
-/* 0, or what reading it gave; a value that is not what was put fails the test. */
-static int get(struct asd_fixture *f, unsigned i)
-{
-    uint8_t *data = NULL;
-    uint32_t bytes = 0;
-    int rc = asd_fixture_get(f, slice_str(key_of(i)), &data, &bytes);
-
-    if (rc == 0) {
-        assert_int_equal(bytes, bytes_of(i));
-        assert_memory_equal(data, large + i, bytes);
-    }
-    free(data);
-    return rc;
-}
-
-static void expect_all(struct asd_fixture *f)
-{
-    for (unsigned i = 0; i < KEYS; i++) {
-        assert_int_equal(get(f, i), 0);
-    }
 }
 
 static struct {
@@ -156,24 +114,24 @@ static void expect_all_counted(struct asd_fixture *f, int rc, uint64_t bad_value
     uint64_t failed = rc == -EIO;
 
     bad_index.rc = rc;
-    assert_int_equal(get(f, 1), rc);
+    assert_int_equal(key_set_get(f, large, 1), rc);
     assert_int_equal(asd_store_stats(f->store).bad_values, bad_values + bad);
     assert_int_equal(asd_store_stats(f->store).read_errors, read_errors + failed);
     assert_int_equal(asd_fixture_range(f, &r, &range, ASD_STORE_KEYS), rc);
     asd_store_range_release(&r);
-    assert_int_equal(asd_fixture_set(f, key_of(2), "new", 3), rc);
+    assert_int_equal(asd_fixture_set(f, key_set_key(2), "new", 3), rc);
     bad_index.rc = 0;
     assert_int_equal(asd_store_stats(f->store).bad_values, bad_values + 3 * bad);
     assert_int_equal(asd_store_stats(f->store).read_errors, read_errors + 3 * failed);
     assert_false(asd_store_failed(f->store, NULL));
-    expect_all(f);
+    key_set_expect(f, large);
 }
 
 static void an_index_that_cannot_be_read_shows_whatever_asks_it(void **state)
 {
     struct asd_fixture *f = *state;
 
-    put_all(f);
+    key_set_put(f, large);
     use_bad_index(f);
     expect_all_counted(f, -EIO, 0, 0);
     expect_all_counted(f, ERR_CORRUPT, 0, 3);
@@ -185,7 +143,7 @@ static void of_several_errors_of_a_look_up_the_first_one_is_told(void **state)
     struct slice keys[] = {slice_str("k001"), slice_str("k003"), slice_str("k000")};
     struct asd_store_get exists;
 
-    put_all(f);
+    key_set_put(f, large);
     index_double_corrupt(f->index, slice_str("\x10k000"), 13);
     use_bad_index(f);
     bad_index.key = "\x10k003";
