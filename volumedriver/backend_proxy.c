@@ -11,14 +11,14 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "volumedriver/backend_route.h"
+#include "net/proxy_route.h"
 #include "wire/gather.h"
 #include "wire/proxy_reply.h"
 #include "wire/proxy_request.h"
 
 struct backend_proxy {
     struct backend backend;
-    struct backend_route *route; /* borrowed */
+    struct proxy_route *route; /* borrowed */
     char *namespace;
     uint32_t spread;
     unsigned calls;
@@ -26,7 +26,7 @@ struct backend_proxy {
 };
 
 struct call {
-    struct backend_call way;
+    struct proxy_route_call way;
     struct gather gather;
     struct backend_proxy *owner;
     struct backend_req *req;
@@ -202,7 +202,7 @@ void backend_proxy_trouble(const struct backend *backend, struct backend_trouble
 {
     const struct backend_proxy *p = container_of(backend, struct backend_proxy, backend);
 
-    if (backend_route_is_down(p->route, &ret_trouble->err, &ret_trouble->since_us)) {
+    if (proxy_route_is_down(p->route, &ret_trouble->err, &ret_trouble->since_us)) {
         err_wrap(&ret_trouble->err, "unreachable");
     } else {
         *ret_trouble = p->writes.err.code != 0 ? p->writes : p->reads;
@@ -227,7 +227,7 @@ static int judge_error(struct call *c, int rc)
     return rc;
 }
 
-static void on_reply(struct backend_call *way, int rc)
+static void on_reply(struct proxy_route_call *way, int rc)
 {
     struct call *c = container_of(way, struct call, way);
     struct backend_req *req = c->req;
@@ -243,7 +243,7 @@ static void on_reply(struct backend_call *way, int rc)
         rc = judge_error(c, rc);
     }
     if (!c->is_write && (is_nonsense || may_pass(way->proxy.proxy_code)) &&
-        backend_route_again(way, is_nonsense, &req->err)) {
+        proxy_route_again(way, is_nonsense, &req->err)) {
         note_trouble(c, &req->err);
         return;
     }
@@ -275,7 +275,7 @@ static void submit(struct call *c, struct proxy_request *request)
     c->way.spread = c->owner->spread;
     c->way.repeatable = !c->is_write;
     c->way.attempt_ms = c->is_write ? BACKEND_PROXY_APPLY_MS + BACKEND_PROXY_SLACK_MS : 0;
-    backend_route_call(c->owner->route, &c->way, on_reply);
+    proxy_route_submit(c->owner->route, &c->way, on_reply);
 }
 
 static void apply(struct backend *b, struct backend_req *req,
@@ -374,7 +374,7 @@ static uint32_t spread_of(const char *namespace)
     return crc32c(0, namespace, strlen(namespace));
 }
 
-struct backend *backend_proxy_new(struct backend_route *route, const char *namespace)
+struct backend *backend_proxy_new(struct proxy_route *route, const char *namespace)
 {
     struct backend_proxy *p = mem_zalloc(sizeof(*p));
 
@@ -397,13 +397,13 @@ void backend_proxy_free(struct backend *backend)
 /* ---- the namespace itself ---- */
 
 struct backend_namespace {
-    struct backend_call way;
+    struct proxy_route_call way;
     struct gather gather;
     backend_namespace_cb cb;
     void *ctx;
 };
 
-static void on_namespace(struct backend_call *way, int rc)
+static void on_namespace(struct proxy_route_call *way, int rc)
 {
     struct backend_namespace *n = container_of(way, struct backend_namespace, way);
     struct err e = way->proxy.err;
@@ -415,7 +415,7 @@ static void on_namespace(struct backend_call *way, int rc)
 
 /* Twice is as good as once: the second gets ERR_EXISTS, or ERR_NOT_FOUND, which callers take for
  * success. */
-static void namespace_call(struct backend_route *route, const struct proxy_request *request,
+static void namespace_call(struct proxy_route *route, const struct proxy_request *request,
                            backend_namespace_cb cb, void *ctx)
 {
     struct backend_namespace *n = mem_zalloc(sizeof(*n));
@@ -425,11 +425,11 @@ static void namespace_call(struct backend_route *route, const struct proxy_reque
     proxy_request_encode(request, &n->gather);
     n->way.request = &n->gather;
     n->way.repeatable = true;
-    backend_route_call(route, &n->way, on_namespace);
+    proxy_route_submit(route, &n->way, on_namespace);
 }
 
-void backend_namespace_create(struct backend_route *route, const char *namespace,
-                              const char *preset, backend_namespace_cb cb, void *ctx)
+void backend_namespace_create(struct proxy_route *route, const char *namespace, const char *preset,
+                              backend_namespace_cb cb, void *ctx)
 {
     struct proxy_request request = {.code = PROXY_CREATE_NAMESPACE, .ns = slice_str(namespace)};
 
@@ -440,7 +440,7 @@ void backend_namespace_create(struct backend_route *route, const char *namespace
     namespace_call(route, &request, cb, ctx);
 }
 
-void backend_namespace_delete(struct backend_route *route, const char *namespace,
+void backend_namespace_delete(struct proxy_route *route, const char *namespace,
                               backend_namespace_cb cb, void *ctx)
 {
     namespace_call(

@@ -15,12 +15,12 @@ enum {
     BACKEND_PROXY_SLACK_MS = 30000, /* how much later its answer may come */
 };
 
-struct backend_route;
+struct proxy_route;
 struct backend_proxy;
 
 /* `route` is borrowed and may serve many backends. Close with backend_proxy_free() when every
  * request was answered. */
-struct backend *backend_proxy_new(struct backend_route *route, const char *namespace);
+struct backend *backend_proxy_new(struct proxy_route *route, const char *namespace);
 void backend_proxy_free(struct backend *backend);
 
 struct backend_trouble {
@@ -35,10 +35,10 @@ void backend_proxy_trouble(const struct backend *backend, struct backend_trouble
 typedef void (*backend_namespace_cb)(void *ctx, int rc, const struct err *e);
 
 /* ERR_EXISTS; `preset` NULL: the default one. */
-void backend_namespace_create(struct backend_route *route, const char *namespace,
-                              const char *preset, backend_namespace_cb cb, void *ctx);
+void backend_namespace_create(struct proxy_route *route, const char *namespace, const char *preset,
+                              backend_namespace_cb cb, void *ctx);
 /* ERR_NOT_FOUND. */
-void backend_namespace_delete(struct backend_route *route, const char *namespace,
+void backend_namespace_delete(struct proxy_route *route, const char *namespace,
                               backend_namespace_cb cb, void *ctx);
 
 #endif

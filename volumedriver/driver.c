@@ -65,9 +65,9 @@ static int open_map(struct driver *d, struct err *e)
 static int open_proxies(struct driver *d, struct err *e)
 {
     struct net_addr proxies[PROXY_CLIENT_ENDPOINTS_MAX];
-    struct backend_route_options options = {.proxies = proxies,
-                                            .proxy_count = d->config->proxies.count,
-                                            .timeout_ms = (unsigned)d->config->backend_timeout_ms};
+    struct proxy_route_options options = {.proxies = proxies,
+                                          .proxy_count = d->config->proxies.count,
+                                          .timeout_ms = (unsigned)d->config->backend_timeout_ms};
     int rc = 0;
 
     if (options.proxy_count > PROXY_CLIENT_ENDPOINTS_MAX) {
@@ -77,7 +77,7 @@ static int open_proxies(struct driver *d, struct err *e)
         rc = net_addr_parse(&proxies[i], d->config->proxies.items[i], e);
     }
     if (rc == 0) {
-        d->route = backend_route_new(d->loop, &options);
+        d->route = proxy_route_new(d->loop, &options);
     }
     return rc;
 }
@@ -253,7 +253,7 @@ static void stop_step(struct driver *d)
         connect_close(&d->connect, on_part_closed, d);
         d->connected = false;
     } else if (d->route != NULL) {
-        backend_route_close(d->route, on_part_closed, d);
+        proxy_route_close(d->route, on_part_closed, d);
         d->route = NULL;
     } else if (d->map != NULL) {
         map_close(d->map, on_part_closed, d);
@@ -286,7 +286,7 @@ void driver_stop(struct driver *d, void (*stopped)(struct driver *d))
     d->stopped = stopped;
     uv_timer_stop(&d->timer);
     if (d->route != NULL) {
-        backend_route_finish(d->route, DRIVER_BACKEND_DRAIN_MS);
+        proxy_route_finish(d->route, DRIVER_BACKEND_DRAIN_MS);
     }
     stop_step(d);
 }

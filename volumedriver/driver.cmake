@@ -1,5 +1,5 @@
 # volumedriver: the program: volumes, their management, NBD in front, proxies behind.
-add_library(volumedriver_backend STATIC backend_proxy.c backend_route.c)
+add_library(volumedriver_backend STATIC backend_proxy.c)
 target_include_directories(volumedriver_backend PUBLIC ${PROJECT_SOURCE_DIR})
 target_link_libraries(volumedriver_backend PUBLIC base wire net)
 add_executable(volumedriver config.c driver.c driver_api.c driver_body.c driver_claim.c driver_close.c

@@ -15,7 +15,7 @@
 #include "base/list.h"
 #include "meta/connect.h"
 #include "meta/registry_volume.h"
-#include "volumedriver/backend_route.h"
+#include "net/proxy_route.h"
 #include "volumedriver/config.h"
 #include "volumedriver/driver_volume.h"
 #include "volumedriver/nbd_server.h"
@@ -40,7 +40,7 @@ struct driver {
     const struct driver_config *config;
     struct net_tls *tls; /* borrowed; NULL: none */
     struct connect connect;
-    struct backend_route *route;
+    struct proxy_route *route;
     struct later later;
     struct pool *pool;
     struct journal *journal;

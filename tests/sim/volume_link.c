@@ -7,15 +7,15 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "net/proxy_route.h"
 #include "volumedriver/backend_proxy.h"
-#include "volumedriver/backend_route.h"
 
 enum { ROUTE_TIMEOUT_MS = 8000, AFTERLIFE_MS = 60, NAMES_MAX = BACKEND_UPDATES_MAX + 8 };
 
 struct link_life {
     struct backend backend;
     struct volume_link *link;
-    struct backend_route *route;
+    struct proxy_route *route;
     struct backend *proxy;
     struct list ops; /* gate_op.link, under way */
     bool dead;
@@ -66,7 +66,7 @@ static void life_end(struct link_life *life)
 {
     if (life->left && list_empty(&life->ops)) {
         backend_proxy_free(life->proxy);
-        backend_route_close(life->route, on_route_closed, life);
+        proxy_route_close(life->route, on_route_closed, life);
     }
 }
 
@@ -302,10 +302,10 @@ static struct backend *link_open(void *ctx)
     life->backend.ops = &gate_ops;
     life->link = link;
     list_init(&life->ops);
-    life->route = backend_route_new(
-        link->node->loop, &(struct backend_route_options){.proxies = link->addr,
-                                                          .proxy_count = 1,
-                                                          .timeout_ms = ROUTE_TIMEOUT_MS});
+    life->route = proxy_route_new(link->node->loop,
+                                  &(struct proxy_route_options){.proxies = link->addr,
+                                                                .proxy_count = 1,
+                                                                .timeout_ms = ROUTE_TIMEOUT_MS});
     life->proxy = backend_proxy_new(life->route, link->namespace);
     link->life = life;
     link->lives++;
@@ -326,7 +326,7 @@ static void link_kill(void *ctx)
                 answer_later(op);
             }
         }
-        backend_route_finish(life->route, (unsigned)rnd_below(&link->rnd, AFTERLIFE_MS));
+        proxy_route_finish(life->route, (unsigned)rnd_below(&link->rnd, AFTERLIFE_MS));
     }
 }
 

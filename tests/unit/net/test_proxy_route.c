@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/proxy_route.h"
 #include "unit/net/raw.h"
-#include "volumedriver/backend_route.h"
 #include "wire/gather.h"
 #include "wire/proxy_msg.h"
 #include "wire/proxy_request.h"
@@ -13,7 +13,7 @@
 enum { CALLS = 4, PROXIES = 2, SILENT_MS = 150, PING_MS = 150, FRAME_BYTES = 64 };
 
 struct answer {
-    struct backend_call call;
+    struct proxy_route_call call;
     struct gather request;
     struct buf payload;
     int rc;
@@ -23,7 +23,7 @@ struct answer {
 
 struct fixture {
     uv_loop_t loop;
-    struct backend_route *route;
+    struct proxy_route *route;
     struct net_addr addrs[PROXIES];
     uint16_t ports[PROXIES];
     int listeners[PROXIES];
@@ -47,11 +47,11 @@ static int setup(void **state)
 
 static void start(struct fixture *f, unsigned proxies, unsigned timeout_ms)
 {
-    f->route = backend_route_new(&f->loop, &(struct backend_route_options){.proxies = f->addrs,
-                                                                           .proxy_count = proxies,
-                                                                           .timeout_ms = timeout_ms,
-                                                                           .silent_ms = SILENT_MS,
-                                                                           .ping_ms = PING_MS});
+    f->route = proxy_route_new(&f->loop, &(struct proxy_route_options){.proxies = f->addrs,
+                                                                       .proxy_count = proxies,
+                                                                       .timeout_ms = timeout_ms,
+                                                                       .silent_ms = SILENT_MS,
+                                                                       .ping_ms = PING_MS});
 }
 
 static void on_closed(void *ctx)
@@ -63,7 +63,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
 
-    backend_route_close(f->route, on_closed, f);
+    proxy_route_close(f->route, on_closed, f);
     RAW_UNTIL(&f->loop, f->closed);
     raw_loop_close(&f->loop);
     for (unsigned i = 0; i < CALLS; i++) {
@@ -78,7 +78,7 @@ static int teardown(void **state)
     return 0;
 }
 
-static void on_call(struct backend_call *call, int rc)
+static void on_call(struct proxy_route_call *call, int rc)
 {
     struct answer *a = container_of(call, struct answer, call);
     struct err why;
@@ -86,7 +86,7 @@ static void on_call(struct backend_call *call, int rc)
     if (a->agains != 0) {
         a->agains--;
         err_say(&why, ERR_PROTOCOL, "it makes no sense");
-        assert_true(backend_route_again(call, true, &why));
+        assert_true(proxy_route_again(call, true, &why));
         return;
     }
     a->rc = rc;
@@ -103,7 +103,7 @@ static void submit(struct fixture *f, unsigned i, bool repeatable)
     proxy_request_encode(&(struct proxy_request){.code = PROXY_GET_ALBA_ID}, &a->request);
     a->call.request = &a->request;
     a->call.repeatable = repeatable;
-    backend_route_call(f->route, &a->call, on_call);
+    proxy_route_submit(f->route, &a->call, on_call);
     assert_int_equal(a->count, 0);
 }
 
@@ -125,7 +125,7 @@ static bool is_down(const struct fixture *f, const char *said)
     uint64_t since_us = 0;
     struct err why;
 
-    if (!backend_route_is_down(f->route, &why, &since_us)) {
+    if (!proxy_route_is_down(f->route, &why, &since_us)) {
         return false;
     }
     assert_true(since_us != 0);
@@ -350,14 +350,53 @@ static void a_slow_call_is_left_alone_while_pings_are_answered(void **state)
     close(ping);
 }
 
+/* One waits for a proxy, one for an answer. */
+static void a_canceled_call_ends_wherever_it_is(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    start(f, 1, 10000);
+    f->answers[0].call.timeout_ms = 60000;
+    submit(f, 0, true);
+    fd = accept_session(f, 0);
+    take_call(f, fd);
+    proxy_route_cancel(&f->answers[0].call);
+    assert_int_equal(f->answers[0].count, 0);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, ERR_CANCELED);
+    assert_true(f->answers[0].call.proxy.maybe_executed);
+    stop_listening(f, 0);
+    close(fd);
+    submit(f, 1, true);
+    RAW_UNTIL(&f->loop, is_down(f, "refused"));
+    proxy_route_cancel(&f->answers[1].call);
+    wait_for(f, 1);
+    assert_int_equal(f->answers[1].rc, ERR_CANCELED);
+    assert_false(f->answers[1].call.proxy.maybe_executed);
+}
+
+static void a_call_may_have_a_time_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+
+    stop_listening(f, 0);
+    start(f, 1, 600000);
+    f->answers[0].call.timeout_ms = 150;
+    submit(f, 0, true);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ECONNREFUSED);
+    assert_non_null(strstr(f->answers[0].call.proxy.err.msg, "within 150 ms"));
+}
+
 struct crowd {
-    struct backend_call call;
+    struct proxy_route_call call;
     struct gather request;
     unsigned place;   /* in the order of submitting */
     unsigned *served; /* so far */
 };
 
-static void on_crowd(struct backend_call *call, int rc)
+static void on_crowd(struct proxy_route_call *call, int rc)
 {
     struct crowd *c = container_of(call, struct crowd, call);
 
@@ -392,7 +431,7 @@ static void a_crowd_is_served_in_order(void **state)
         crowd[i] = (struct crowd){.place = i, .served = &served};
         crowd[i].call.request = &crowd[i].request;
         proxy_request_encode(&(struct proxy_request){.code = PROXY_GET_ALBA_ID}, &crowd[i].request);
-        backend_route_call(f->route, &crowd[i].call, on_crowd);
+        proxy_route_submit(f->route, &crowd[i].call, on_crowd);
     }
     for (unsigned i = 0; i < PROXY_CLIENT_CONNECTIONS_DEFAULT; i++) {
         fds[i] = accept_session(f, 0);
@@ -458,7 +497,7 @@ static void finishing_ends_what_flies_and_what_waits(void **state)
     take_call(f, fd);
     f->answers[1].call.attempt_ms = 60000;
     submit(f, 1, false);
-    backend_route_finish(f->route, 50);
+    proxy_route_finish(f->route, 50);
     wait_for(f, 0);
     wait_for(f, 1);
     assert_int_equal(f->answers[0].rc, ERR_CANCELED);
@@ -472,6 +511,8 @@ static void finishing_ends_what_flies_and_what_waits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_canceled_call_ends_wherever_it_is, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_call_may_have_a_time_of_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_are_spread_and_stay_with_their_proxy, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_refused_call_goes_to_the_next_proxy, setup, teardown),

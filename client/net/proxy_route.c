@@ -3,7 +3,7 @@
  * Each peer is one proxy with a client for calls and one for pings, which must not queue behind
  * the calls. A tick looks after everything that has a time: it runs while there is a call, or a
  * peer is down. */
-#include "volumedriver/backend_route.h"
+#include "net/proxy_route.h"
 
 #include <stdlib.h>
 
@@ -16,8 +16,8 @@
 
 enum { TICK_MS = 50, LOG_EVERY_MS = 1000 };
 
-struct backend_peer {
-    struct backend_route *route;
+struct proxy_route_peer {
+    struct proxy_route *route;
     struct net_addr addr;
     struct proxy_client *calls, *pings;
     struct list flying;
@@ -34,7 +34,7 @@ struct backend_peer {
     struct log_limit log;
 };
 
-struct backend_route {
+struct proxy_route {
     uv_timer_t tick;
     unsigned timeout_ms, silent_ms, ping_ms;
     unsigned peer_count, flying_count;
@@ -45,13 +45,13 @@ struct backend_route {
     unsigned open; /* clients and the timer */
     void (*close_cb)(void *ctx);
     void *close_ctx;
-    struct backend_peer peers[PROXY_CLIENT_ENDPOINTS_MAX];
+    struct proxy_route_peer peers[PROXY_CLIENT_ENDPOINTS_MAX];
 };
 
 static void on_tick(uv_timer_t *timer);
 static void on_attempt(struct proxy_call *proxy, int rc);
 
-static void watch(struct backend_route *route)
+static void watch(struct proxy_route *route)
 {
     if (!uv_is_active((uv_handle_t *)&route->tick) && !route->closing) {
         uv_timer_start(&route->tick, on_tick, TICK_MS, TICK_MS);
@@ -62,12 +62,12 @@ static unsigned longer(unsigned backoff_ms)
 {
     unsigned next = 2 * backoff_ms;
 
-    return next < ROUTE_BACKOFF_MS_MAX ? next : ROUTE_BACKOFF_MS_MAX;
+    return next < PROXY_ROUTE_BACKOFF_MS_MAX ? next : PROXY_ROUTE_BACKOFF_MS_MAX;
 }
 
 /* ---- peers ---- */
 
-static void peer_down(struct backend_peer *peer, const struct err *why)
+static void peer_down(struct proxy_route_peer *peer, const struct err *why)
 {
     unsigned long skipped;
 
@@ -80,16 +80,16 @@ static void peer_down(struct backend_peer *peer, const struct err *why)
     peer->ping_ms = clock_mono_ms() + peer->backoff_ms;
     peer->backoff_ms = longer(peer->backoff_ms);
     if (log_limit_pass(&peer->log, LOG_EVERY_MS, &skipped)) {
-        log_warn("backend", "proxy set aside", "proxy=%s why=\"%s\" skipped=%lu", peer->addr.text,
+        log_warn("net", "proxy set aside", "proxy=%s why=\"%s\" skipped=%lu", peer->addr.text,
                  why->msg, skipped);
     }
     watch(peer->route);
 }
 
 /* Whoever waits for a proxy need not wait longer. */
-static void peer_up(struct backend_peer *peer)
+static void peer_up(struct proxy_route_peer *peer)
 {
-    struct backend_route *route = peer->route;
+    struct proxy_route *route = peer->route;
     unsigned long skipped;
 
     if (!peer->down) {
@@ -97,20 +97,20 @@ static void peer_up(struct backend_peer *peer)
     }
     peer->down = false;
     if (log_limit_pass(&peer->log, LOG_EVERY_MS, &skipped)) {
-        log_info("backend", "proxy is back", "proxy=%s away_ms=%llu skipped=%lu", peer->addr.text,
+        log_info("net", "proxy is back", "proxy=%s away_ms=%llu skipped=%lu", peer->addr.text,
                  (unsigned long long)(clock_wall_us() - peer->since_us) / 1000, skipped);
     }
     LIST_FOR_EACH (it, &route->waiting) {
-        container_of(it, struct backend_call, link)->due_ms = 0;
+        container_of(it, struct proxy_route_call, link)->due_ms = 0;
     }
     uv_timer_start(&route->tick, on_tick, 0, TICK_MS);
 }
 
 /* Its calls end with ERR_CANCELED, later; on_attempt() knows why. */
-static void take_calls_back(struct backend_peer *peer)
+static void take_calls_back(struct proxy_route_peer *peer)
 {
     LIST_FOR_EACH_SAFE (it, &peer->flying) {
-        struct backend_call *call = container_of(it, struct backend_call, link);
+        struct proxy_route_call *call = container_of(it, struct proxy_route_call, link);
 
         call->taken_back = true;
         proxy_call_cancel(&call->proxy);
@@ -119,7 +119,7 @@ static void take_calls_back(struct backend_peer *peer)
 
 static void on_ping(struct proxy_call *ping, int rc)
 {
-    struct backend_peer *peer = container_of(ping, struct backend_peer, ping);
+    struct proxy_route_peer *peer = container_of(ping, struct proxy_route_peer, ping);
     uint64_t now_ms = clock_mono_ms();
     struct err e;
 
@@ -147,7 +147,7 @@ static void on_ping(struct proxy_call *ping, int rc)
     take_calls_back(peer);
 }
 
-static void ping(struct backend_peer *peer)
+static void ping(struct proxy_route_peer *peer)
 {
     if (!peer->pinging && proxy_client_call(peer->pings, &peer->ping, &peer->ping_request,
                                             peer->route->ping_ms, on_ping) == 0) {
@@ -155,7 +155,7 @@ static void ping(struct backend_peer *peer)
     }
 }
 
-static void look_after(struct backend_peer *peer, uint64_t now_ms)
+static void look_after(struct proxy_route_peer *peer, uint64_t now_ms)
 {
     if (peer->down
             ? now_ms >= peer->ping_ms
@@ -165,10 +165,10 @@ static void look_after(struct backend_peer *peer, uint64_t now_ms)
 }
 
 /* The first one that is well, counted from the one that the call would like. */
-static struct backend_peer *pick(struct backend_route *route, const struct backend_call *call)
+static struct proxy_route_peer *pick(struct proxy_route *route, const struct proxy_route_call *call)
 {
     for (unsigned i = 0; i < route->peer_count; i++) {
-        struct backend_peer *peer = &route->peers[(call->spread + i) % route->peer_count];
+        struct proxy_route_peer *peer = &route->peers[(call->spread + i) % route->peer_count];
 
         if (!peer->down) {
             return peer;
@@ -177,13 +177,13 @@ static struct backend_peer *pick(struct backend_route *route, const struct backe
     return NULL;
 }
 
-bool backend_route_is_down(const struct backend_route *route, struct err *ret_why,
-                           uint64_t *ret_since_us)
+bool proxy_route_is_down(const struct proxy_route *route, struct err *ret_why,
+                         uint64_t *ret_since_us)
 {
-    const struct backend_peer *last = &route->peers[0];
+    const struct proxy_route_peer *last = &route->peers[0];
 
     for (unsigned i = 0; i < route->peer_count; i++) {
-        const struct backend_peer *peer = &route->peers[i];
+        const struct proxy_route_peer *peer = &route->peers[i];
 
         if (!peer->down) {
             return false;
@@ -197,14 +197,19 @@ bool backend_route_is_down(const struct backend_route *route, struct err *ret_wh
 
 /* ---- calls ---- */
 
-static uint64_t deadline_of(const struct backend_call *call)
+static unsigned timeout_of(const struct proxy_route_call *call)
 {
-    const struct backend_route *route = call->route;
+    return call->timeout_ms != 0 ? call->timeout_ms : call->route->timeout_ms;
+}
+
+static uint64_t deadline_of(const struct proxy_route_call *call)
+{
+    const struct proxy_route *route = call->route;
 
     return call->deadline_ms < route->end_ms ? call->deadline_ms : route->end_ms;
 }
 
-static void call_wait(struct backend_call *call, uint64_t due_ms)
+static void call_wait(struct proxy_route_call *call, uint64_t due_ms)
 {
     call->peer = NULL;
     call->due_ms = due_ms;
@@ -213,34 +218,34 @@ static void call_wait(struct backend_call *call, uint64_t due_ms)
 }
 
 /* It is on no list. Callback of a call that never got an answer, or whose time is up. */
-static void call_give_up(struct backend_call *call)
+static void call_give_up(struct proxy_route_call *call)
 {
-    struct backend_route *route = call->route;
+    struct proxy_route *route = call->route;
     uint64_t since_us;
-    bool canceled = route->end_ms <= call->deadline_ms;
+    bool canceled = call->canceled || route->end_ms <= call->deadline_ms;
     int rc;
 
     call->proxy.proxy_code = 0;
     call->proxy.maybe_executed = false;
-    if (call->err.code == 0 && !backend_route_is_down(route, &call->err, &since_us)) {
+    if (call->err.code == 0 && !proxy_route_is_down(route, &call->err, &since_us)) {
         err_set(&call->err, UV_ETIMEDOUT, "proxy");
     }
     rc = canceled ? ERR_CANCELED : call->err.code;
     err_copy(&call->proxy.err, &call->err);
     call->proxy.err.code = rc;
     if (canceled) {
-        err_wrap(&call->proxy.err, "the driver stops");
+        err_wrap(&call->proxy.err, call->canceled ? "canceled" : "stopping");
     } else {
-        err_wrap(&call->proxy.err, "no success within %u ms", route->timeout_ms);
+        err_wrap(&call->proxy.err, "no success within %u ms", timeout_of(call));
     }
     call->cb(call, rc);
 }
 
 /* Gives it to a proxy; false: none is well, or takes it. */
-static bool call_start(struct backend_call *call, uint64_t now_ms)
+static bool call_start(struct proxy_route_call *call, uint64_t now_ms)
 {
-    struct backend_route *route = call->route;
-    struct backend_peer *peer = pick(route, call);
+    struct proxy_route *route = call->route;
+    struct proxy_route_peer *peer = pick(route, call);
     uint64_t left_ms = deadline_of(call) > now_ms ? deadline_of(call) - now_ms : 1;
 
     if (peer == NULL) {
@@ -268,19 +273,19 @@ static bool call_start(struct backend_call *call, uint64_t now_ms)
     return true;
 }
 
-static uint64_t due_of(const struct backend_call *call, uint64_t now_ms)
+static uint64_t due_of(const struct proxy_route_call *call, uint64_t now_ms)
 {
     unsigned shift = call->tries < 7 ? call->tries : 7;
-    unsigned wait_ms = (unsigned)ROUTE_BACKOFF_MS_MIN << shift;
+    unsigned wait_ms = (unsigned)PROXY_ROUTE_BACKOFF_MS_MIN << shift;
 
-    return now_ms + (wait_ms < ROUTE_BACKOFF_MS_MAX ? wait_ms : ROUTE_BACKOFF_MS_MAX);
+    return now_ms + (wait_ms < PROXY_ROUTE_BACKOFF_MS_MAX ? wait_ms : PROXY_ROUTE_BACKOFF_MS_MAX);
 }
 
-bool backend_route_again(struct backend_call *call, bool proxy_is_bad, const struct err *why)
+bool proxy_route_again(struct proxy_route_call *call, bool proxy_is_bad, const struct err *why)
 {
     uint64_t now_ms = clock_mono_ms();
 
-    if (!call->repeatable || now_ms >= deadline_of(call)) {
+    if (!call->repeatable || call->canceled || now_ms >= deadline_of(call)) {
         return false;
     }
     if (proxy_is_bad && call->peer != NULL) {
@@ -292,9 +297,9 @@ bool backend_route_again(struct backend_call *call, bool proxy_is_bad, const str
 }
 
 /* The proxy did not answer. The first other proxy is tried at once. */
-static void on_no_answer(struct backend_call *call, int rc)
+static void on_no_answer(struct proxy_route_call *call, int rc)
 {
-    struct backend_peer *peer = call->peer;
+    struct proxy_route_peer *peer = call->peer;
     uint64_t now_ms = clock_mono_ms();
 
     if (call->taken_back && peer->down) {
@@ -302,7 +307,8 @@ static void on_no_answer(struct backend_call *call, int rc)
     } else if (rc != ERR_CANCELED && (rc != UV_ETIMEDOUT || !call->proxy.maybe_executed)) {
         peer_down(peer, &call->proxy.err);
     }
-    if (now_ms >= deadline_of(call) || (!call->repeatable && call->proxy.maybe_executed)) {
+    if (call->canceled || now_ms >= deadline_of(call) ||
+        (!call->repeatable && call->proxy.maybe_executed)) {
         call->cb(call, rc);
         return;
     }
@@ -313,12 +319,12 @@ static void on_no_answer(struct backend_call *call, int rc)
 }
 
 /* A place is free: for whoever has waited longest, not for the next one to ask. */
-static void start_oldest(struct backend_route *route)
+static void start_oldest(struct proxy_route *route)
 {
     uint64_t now_ms = clock_mono_ms();
 
     LIST_FOR_EACH (it, &route->waiting) {
-        struct backend_call *call = container_of(it, struct backend_call, link);
+        struct proxy_route_call *call = container_of(it, struct proxy_route_call, link);
 
         if (call->due_ms <= now_ms) {
             call_start(call, now_ms);
@@ -330,9 +336,9 @@ static void start_oldest(struct backend_route *route)
 
 static void on_attempt(struct proxy_call *proxy, int rc)
 {
-    struct backend_call *call = container_of(proxy, struct backend_call, proxy);
-    struct backend_route *route = call->route;
-    struct backend_peer *peer = call->peer;
+    struct proxy_route_call *call = container_of(proxy, struct proxy_route_call, proxy);
+    struct proxy_route *route = call->route;
+    struct proxy_route_peer *peer = call->peer;
 
     list_remove(&call->link);
     route->flying_count--;
@@ -342,7 +348,7 @@ static void on_attempt(struct proxy_call *proxy, int rc)
     }
     peer->heard_ms = clock_mono_ms();
     if (rc == 0) {
-        peer->backoff_ms = ROUTE_BACKOFF_MS_MIN;
+        peer->backoff_ms = PROXY_ROUTE_BACKOFF_MS_MIN;
     }
     call->cb(call, rc);
     if (route->full) {
@@ -350,15 +356,16 @@ static void on_attempt(struct proxy_call *proxy, int rc)
     }
 }
 
-void backend_route_call(struct backend_route *route, struct backend_call *call, backend_call_cb cb)
+void proxy_route_submit(struct proxy_route *route, struct proxy_route_call *call, proxy_route_cb cb)
 {
     uint64_t now_ms = clock_mono_ms();
 
     CHECK(!route->closing);
     call->route = route;
     call->cb = cb;
-    call->deadline_ms = now_ms + route->timeout_ms;
+    call->deadline_ms = now_ms + timeout_of(call);
     call->tries = 0;
+    call->canceled = false;
     call->err = (struct err){0};
     list_init(&call->link);
     if (route->full || now_ms >= deadline_of(call) || !call_start(call, now_ms)) {
@@ -366,10 +373,20 @@ void backend_route_call(struct backend_route *route, struct backend_call *call, 
     }
 }
 
+void proxy_route_cancel(struct proxy_route_call *call)
+{
+    call->canceled = true;
+    if (call->peer != NULL) {
+        proxy_call_cancel(&call->proxy);
+    } else {
+        uv_timer_start(&call->route->tick, on_tick, 0, TICK_MS);
+    }
+}
+
 /* ---- the tick ---- */
 
 /* A callback may submit calls, which go behind the others; those that it frees are its own. */
-static void serve_waiting(struct backend_route *route, uint64_t now_ms)
+static void serve_waiting(struct proxy_route *route, uint64_t now_ms)
 {
     struct list now;
     struct list *link;
@@ -378,9 +395,9 @@ static void serve_waiting(struct backend_route *route, uint64_t now_ms)
     list_splice(&now, &route->waiting);
     route->full = false;
     while ((link = list_pop(&now)) != NULL) {
-        struct backend_call *call = container_of(link, struct backend_call, link);
+        struct proxy_route_call *call = container_of(link, struct proxy_route_call, link);
 
-        if (now_ms >= deadline_of(call)) {
+        if (call->canceled || now_ms >= deadline_of(call)) {
             call_give_up(call);
         } else if (now_ms < call->due_ms || !call_start(call, now_ms)) {
             list_push(&route->waiting, &call->link);
@@ -390,7 +407,7 @@ static void serve_waiting(struct backend_route *route, uint64_t now_ms)
 
 static void on_tick(uv_timer_t *timer)
 {
-    struct backend_route *route = container_of(timer, struct backend_route, tick);
+    struct proxy_route *route = container_of(timer, struct proxy_route, tick);
     uint64_t now_ms = clock_mono_ms();
     bool down = false;
 
@@ -409,27 +426,26 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- life ---- */
 
-struct backend_route *backend_route_new(uv_loop_t *loop,
-                                        const struct backend_route_options *options)
+struct proxy_route *proxy_route_new(uv_loop_t *loop, const struct proxy_route_options *options)
 {
-    struct backend_route *route = mem_zalloc(sizeof(*route));
+    struct proxy_route *route = mem_zalloc(sizeof(*route));
 
     CHECK(options->proxy_count > 0 && options->proxy_count <= PROXY_CLIENT_ENDPOINTS_MAX);
     CHECK(uv_timer_init(loop, &route->tick) == 0);
     route->timeout_ms = options->timeout_ms;
-    route->silent_ms = options->silent_ms != 0 ? options->silent_ms : ROUTE_SILENT_MS;
-    route->ping_ms = options->ping_ms != 0 ? options->ping_ms : ROUTE_PING_MS;
+    route->silent_ms = options->silent_ms != 0 ? options->silent_ms : PROXY_ROUTE_SILENT_MS;
+    route->ping_ms = options->ping_ms != 0 ? options->ping_ms : PROXY_ROUTE_PING_MS;
     route->peer_count = options->proxy_count;
     route->end_ms = UINT64_MAX;
     list_init(&route->waiting);
     for (unsigned i = 0; i < route->peer_count; i++) {
-        struct backend_peer *peer = &route->peers[i];
+        struct proxy_route_peer *peer = &route->peers[i];
         struct proxy_client_options client = {.endpoints = &options->proxies[i],
                                               .endpoint_count = 1};
 
         peer->route = route;
         peer->addr = options->proxies[i];
-        peer->backoff_ms = ROUTE_BACKOFF_MS_MIN;
+        peer->backoff_ms = PROXY_ROUTE_BACKOFF_MS_MIN;
         list_init(&peer->flying);
         peer->calls = proxy_client_new(loop, &client);
         client.connections_max = 1;
@@ -439,7 +455,7 @@ struct backend_route *backend_route_new(uv_loop_t *loop,
     return route;
 }
 
-void backend_route_finish(struct backend_route *route, unsigned ms)
+void proxy_route_finish(struct proxy_route *route, unsigned ms)
 {
     route->end_ms = clock_mono_ms() + ms;
     watch(route);
@@ -447,7 +463,7 @@ void backend_route_finish(struct backend_route *route, unsigned ms)
 
 static void closed_one(void *ctx)
 {
-    struct backend_route *route = ctx;
+    struct proxy_route *route = ctx;
     void (*cb)(void *ctx) = route->close_cb;
 
     ctx = route->close_ctx;
@@ -463,10 +479,10 @@ static void closed_one(void *ctx)
 
 static void on_tick_closed(uv_handle_t *handle)
 {
-    closed_one(container_of((uv_timer_t *)handle, struct backend_route, tick));
+    closed_one(container_of((uv_timer_t *)handle, struct proxy_route, tick));
 }
 
-void backend_route_close(struct backend_route *route, void (*cb)(void *ctx), void *ctx)
+void proxy_route_close(struct proxy_route *route, void (*cb)(void *ctx), void *ctx)
 {
     CHECK(!route->closing && route->flying_count == 0 && list_empty(&route->waiting));
     route->closing = true;
