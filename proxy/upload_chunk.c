@@ -240,9 +240,6 @@ void upload_chunk_cancel(struct upload_chunk *chunk)
 
 void upload_chunk_free(struct upload_chunk *chunk)
 {
-    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
-        gather_release(&chunk->fragments[i].request);
-    }
     encode_release(&chunk->encode);
     buf_release(&chunk->recovery);
     bigmem_free(chunk->raw);

@@ -6,15 +6,12 @@
 #include "policy/layout.h"
 #include "proxy/digest.h"
 #include "proxy/encode.h"
+#include "proxy/fragment_put.h"
 #include "proxy/upload.h"
-#include "wire/gather.h"
 
 enum upload_fragment_state {
-    UPLOAD_FRAGMENT_SEND,         /* from send_at_ms on */
-    UPLOAD_FRAGMENT_SENDING,      /* the Apply is under way */
-    UPLOAD_FRAGMENT_CHECK_STATUS, /* the OSD does not know the namespace: does the registry? */
-    UPLOAD_FRAGMENT_SET_STATUS,   /* it does: tell the OSD */
-    UPLOAD_FRAGMENT_COMPARE,      /* the key is there: are these our bytes? */
+    UPLOAD_FRAGMENT_SEND, /* from send_at_ms on */
+    UPLOAD_FRAGMENT_SENDING,
     UPLOAD_FRAGMENT_STORED,
     UPLOAD_FRAGMENT_FAILED
 };
@@ -26,11 +23,9 @@ struct upload_fragment {
     bool was_placed; /* it had an OSD at first */
     struct osd *osd;
     unsigned replacements;
-    unsigned status_tries;
     unsigned busy_tries;
     uint64_t send_at_ms;
-    struct osd_call call;
-    struct gather request;
+    struct fragment_put put;
 };
 
 struct upload_chunk {
