@@ -70,7 +70,13 @@ void figures_print(const struct engine *engine, struct buf *out)
          "Reads that wait for memory of replies."},
         {"proxy_transfers_waiting", METRIC_GAUGE, engine->budget.waiting_count,
          "Transfers that wait for memory."},
-        {"proxy_manifest_cache_bytes", METRIC_GAUGE, engine->manifests.used_bytes,
+        {"proxy_index_cache_bytes", METRIC_GAUGE, engine->indexes.items.used_bytes,
+         "Memory that cached trailers take."},
+        {"proxy_manifest_cache_hits_total", METRIC_COUNTER, engine->manifests.hits,
+         "Manifests found in the cache."},
+        {"proxy_manifest_cache_misses_total", METRIC_COUNTER, engine->manifests.misses,
+         "Manifests that were not there when a reader would have taken them."},
+        {"proxy_manifest_cache_bytes", METRIC_GAUGE, engine->manifests.items.used_bytes,
          "Memory that cached manifests take."},
     };
 

@@ -11,8 +11,7 @@ enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 4 * 4 };
 
 struct index_entry {
     struct shared_index *index;
-    size_t bytes;
-    struct list link;
+    struct fifo_cache_item item;
     UT_hash_handle hh;
     uint8_t key[KEY_BYTES];
 };
@@ -43,10 +42,20 @@ void shared_index_drop(struct shared_index *index)
     }
 }
 
+static void on_evict(void *ctx, struct fifo_cache_item *item)
+{
+    struct index_cache *cache = ctx;
+    struct index_entry *entry = container_of(item, struct index_entry, item);
+
+    HASH_DEL(cache->entries, entry);
+    shared_index_drop(entry->index);
+    free(entry);
+}
+
 void index_cache_init(struct index_cache *cache, size_t limit_bytes)
 {
-    *cache = (struct index_cache){.limit_bytes = limit_bytes};
-    list_init(&cache->recent);
+    *cache = (struct index_cache){0};
+    fifo_cache_init(&cache->items, limit_bytes, on_evict, cache);
 }
 
 static struct index_entry *find(struct index_cache *cache, const struct index_key *key)
@@ -68,47 +77,39 @@ struct shared_index *index_cache_get(struct index_cache *cache, const struct ind
         return NULL;
     }
     cache->hits++;
-    list_remove(&entry->link);
-    list_push(&cache->recent, &entry->link);
+    fifo_cache_use(&entry->item);
     entry->index->refs++;
     return entry->index;
 }
 
-static void drop_entry(struct index_cache *cache, struct index_entry *entry)
+static size_t memory_bytes(const struct fragment_index *index)
 {
-    HASH_DEL(cache->entries, entry);
-    list_remove(&entry->link);
-    cache->used_bytes -= entry->bytes;
-    shared_index_drop(entry->index);
-    free(entry);
+    return fifo_cache_malloc_bytes(sizeof(struct index_entry)) + FIFO_CACHE_TABLE_BYTES +
+           fifo_cache_malloc_bytes(sizeof(struct shared_index)) +
+           fifo_cache_malloc_bytes(index->block_count * sizeof(*index->entries));
 }
 
 void index_cache_put(struct index_cache *cache, const struct index_key *key,
                      struct shared_index *index)
 {
-    struct index_entry *entry = find(cache, key);
-    size_t bytes =
-        sizeof(*entry) + sizeof(*index) + index->index.block_count * sizeof(*index->index.entries);
+    struct index_entry *entry;
 
-    if (entry != NULL || bytes > cache->limit_bytes) {
+    if (find(cache, key) != NULL) {
         return;
     }
-    while (cache->used_bytes > cache->limit_bytes - bytes) {
-        drop_entry(cache, container_of(cache->recent.next, struct index_entry, link));
-    }
     entry = mem_zalloc(sizeof(*entry));
+    make_key(entry->key, key);
+    if (!fifo_cache_add(&cache->items, &entry->item, (uint32_t)table_hash(entry->key, KEY_BYTES),
+                        memory_bytes(&index->index))) {
+        free(entry);
+        return;
+    }
     entry->index = index;
     index->refs++;
-    entry->bytes = bytes;
-    make_key(entry->key, key);
     HASH_ADD(hh, cache->entries, key, KEY_BYTES, entry);
-    list_push(&cache->recent, &entry->link);
-    cache->used_bytes += bytes;
 }
 
 void index_cache_release(struct index_cache *cache)
 {
-    while (!list_empty(&cache->recent)) {
-        drop_entry(cache, container_of(cache->recent.next, struct index_entry, link));
-    }
+    fifo_cache_release(&cache->items);
 }

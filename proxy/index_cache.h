@@ -1,12 +1,12 @@
 /* Trailers of compressed fragments, so that a small read needs one round trip; bounded in
- * bytes, the least recently used goes first. Loop thread only. */
+ * bytes (base/fifo_cache.h). Loop thread only. */
 #ifndef PROXY_INDEX_CACHE_H
 #define PROXY_INDEX_CACHE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/list.h"
+#include "base/fifo_cache.h"
 #include "policy/fragment_read.h"
 
 /* A fragment's bytes are written once under these: what was verified stays true. */
@@ -29,13 +29,11 @@ void shared_index_drop(struct shared_index *index); /* accepts NULL */
 struct index_entry;
 
 struct index_cache {
-    size_t limit_bytes;
-    size_t used_bytes;
+    struct fifo_cache items;
     uint64_t hits;
     uint64_t misses;
 
     struct index_entry *entries; /* private */
-    struct list recent;
 };
 
 void index_cache_init(struct index_cache *cache, size_t limit_bytes);

@@ -10,14 +10,16 @@
 /* Key: 8 bytes of namespace id, then the name. */
 struct manifest_cache_entry {
     struct object *object;
-    size_t bytes;
-    struct list link;
+    struct fifo_cache_item item;
     UT_hash_handle hh;
     size_t key_bytes;
     uint8_t key[];
 };
 
-enum { KEY_BYTES_MAX = sizeof(uint64_t) + MANIFEST_NAME_BYTES_MAX };
+enum {
+    KEY_BYTES_MAX = sizeof(uint64_t) + MANIFEST_NAME_BYTES_MAX,
+    MANIFEST_PARTS = 6 /* allocations of a struct manifest */
+};
 
 struct object *object_new(uint64_t ns_id, struct manifest *take_manifest)
 {
@@ -44,10 +46,20 @@ void object_drop(struct object *object)
     }
 }
 
+static void on_evict(void *ctx, struct fifo_cache_item *item)
+{
+    struct manifest_cache *cache = ctx;
+    struct manifest_cache_entry *entry = container_of(item, struct manifest_cache_entry, item);
+
+    HASH_DEL(cache->entries, entry);
+    object_drop(entry->object);
+    free(entry);
+}
+
 void manifest_cache_init(struct manifest_cache *cache, size_t limit_bytes)
 {
-    *cache = (struct manifest_cache){.limit_bytes = limit_bytes};
-    list_init(&cache->recent);
+    *cache = (struct manifest_cache){0};
+    fifo_cache_init(&cache->items, limit_bytes, on_evict, cache);
 }
 
 /* 0 when no object can have this name. */
@@ -78,12 +90,8 @@ static struct manifest_cache_entry *find(struct manifest_cache *cache, uint64_t 
 
 static void drop_entry(struct manifest_cache *cache, struct manifest_cache_entry *entry)
 {
-    HASH_DEL(cache->entries, entry);
-    list_remove(&entry->link);
-    cache->used_bytes -= entry->bytes;
-    cache->count--;
-    object_drop(entry->object);
-    free(entry);
+    fifo_cache_remove(&cache->items, &entry->item);
+    on_evict(cache, &entry->item);
 }
 
 /* Names share stamps: then an answer is not kept though it could have been. */
@@ -113,11 +121,21 @@ struct object *manifest_cache_get(struct manifest_cache *cache, uint64_t ns_id, 
     struct manifest_cache_entry *entry = find(cache, ns_id, name);
 
     if (entry == NULL) {
+        cache->misses++;
         return NULL;
     }
-    list_remove(&entry->link);
-    list_push(&cache->recent, &entry->link);
+    cache->hits++;
+    fifo_cache_use(&entry->item);
     return object_hold(entry->object);
+}
+
+/* With what malloc() and the table add. */
+static size_t memory_bytes(const struct manifest_cache_entry *entry)
+{
+    return fifo_cache_malloc_bytes(sizeof(*entry) + entry->key_bytes) + FIFO_CACHE_TABLE_BYTES +
+           fifo_cache_malloc_bytes(sizeof(*entry->object)) +
+           MANIFEST_PARTS * fifo_cache_malloc_bytes(0) +
+           fifo_cache_malloc_bytes(manifest_memory_bytes(&entry->object->manifest));
 }
 
 void manifest_cache_put(struct manifest_cache *cache, struct object *object)
@@ -125,26 +143,20 @@ void manifest_cache_put(struct manifest_cache *cache, struct object *object)
     uint8_t key[KEY_BYTES_MAX];
     size_t key_bytes = make_key(key, object->ns_id, object->manifest.name);
     struct manifest_cache_entry *entry;
-    size_t bytes;
 
     CHECK(key_bytes != 0);
     manifest_cache_remove(cache, object->ns_id, object->manifest.name);
-    bytes = sizeof(*entry) + key_bytes + manifest_memory_bytes(&object->manifest);
-    if (bytes > cache->limit_bytes) {
-        return;
-    }
-    while (cache->used_bytes > cache->limit_bytes - bytes) {
-        drop_entry(cache, container_of(cache->recent.next, struct manifest_cache_entry, link));
-    }
     entry = mem_zalloc(sizeof(*entry) + key_bytes);
     entry->object = object_hold(object);
-    entry->bytes = bytes;
     entry->key_bytes = key_bytes;
     memcpy(entry->key, key, key_bytes);
+    if (!fifo_cache_add(&cache->items, &entry->item, (uint32_t)table_hash(key, key_bytes),
+                        memory_bytes(entry))) {
+        object_drop(entry->object);
+        free(entry);
+        return;
+    }
     HASH_ADD_KEYPTR(hh, cache->entries, entry->key, key_bytes, entry);
-    list_push(&cache->recent, &entry->link);
-    cache->used_bytes += bytes;
-    cache->count++;
 }
 
 void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct slice name)
@@ -159,12 +171,12 @@ void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct 
 
 void manifest_cache_remove_namespace(struct manifest_cache *cache, uint64_t ns_id)
 {
+    struct manifest_cache_entry *entry, *next;
+
     for (size_t i = 0; i < MANIFEST_CACHE_STAMPS; i++) {
         cache->stamps[i]++;
     }
-    LIST_FOR_EACH_SAFE (it, &cache->recent) {
-        struct manifest_cache_entry *entry = container_of(it, struct manifest_cache_entry, link);
-
+    HASH_ITER (hh, cache->entries, entry, next) {
         if (entry->object->ns_id == ns_id) {
             drop_entry(cache, entry);
         }
@@ -173,7 +185,5 @@ void manifest_cache_remove_namespace(struct manifest_cache *cache, uint64_t ns_i
 
 void manifest_cache_release(struct manifest_cache *cache)
 {
-    while (!list_empty(&cache->recent)) {
-        drop_entry(cache, container_of(cache->recent.next, struct manifest_cache_entry, link));
-    }
+    fifo_cache_release(&cache->items);
 }

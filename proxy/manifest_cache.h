@@ -1,4 +1,4 @@
-/* Manifests by namespace and name, bounded in bytes; the least recently used goes first.
+/* Manifests by namespace and name, bounded in bytes (base/fifo_cache.h).
  *
  * A struct object is an immutable, counted manifest: readers keep one over the life of a
  * read, whatever the cache does. Loop thread only. */
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/list.h"
+#include "base/fifo_cache.h"
 #include "base/slice.h"
 #include "wire/manifest.h"
 
@@ -28,12 +28,11 @@ struct manifest_cache_entry;
 enum { MANIFEST_CACHE_STAMPS = 4096 };
 
 struct manifest_cache {
-    size_t limit_bytes;
-    size_t used_bytes;
-    uint64_t count;
+    struct fifo_cache items;
+    uint64_t hits;
+    uint64_t misses;
 
     struct manifest_cache_entry *entries;   /* private */
-    struct list recent;                     /* newest last */
     uint32_t stamps[MANIFEST_CACHE_STAMPS]; /* changes of all names with one hash */
 };
 

@@ -52,12 +52,12 @@ static void a_name_has_one_manifest_for_each_namespace(void **state)
     put(&cache, 1, "a", 3);
     assert_int_equal(peek(&cache, 1, "a"), 3);
     assert_int_equal(peek(&cache, 2, "a"), 2);
-    assert_int_equal(cache.count, 2);
+    assert_int_equal(cache.items.count, 2);
     manifest_cache_remove(&cache, 1, slice_str("a"));
     manifest_cache_remove(&cache, 1, slice_str("a"));
     assert_int_equal(peek(&cache, 1, "a"), 0);
     manifest_cache_release(&cache);
-    assert_int_equal(cache.used_bytes, 0);
+    assert_int_equal(cache.items.used_bytes, 0);
 }
 
 static void offer(struct manifest_cache *cache, const char *name, uint32_t chunks, uint32_t stamp)
@@ -96,7 +96,7 @@ static void an_answer_older_than_a_change_of_its_name_is_not_kept(void **state)
     manifest_cache_release(&cache);
 }
 
-static void bytes_are_bounded_and_the_oldest_goes_first(void **state)
+static void bytes_are_bounded_and_what_is_used_stays(void **state)
 {
     struct manifest_cache cache;
     char name[16];
@@ -107,7 +107,7 @@ static void bytes_are_bounded_and_the_oldest_goes_first(void **state)
     for (unsigned i = 0; i < 1000; i++) {
         snprintf(name, sizeof(name), "o%u", i);
         put(&cache, 1, name, 1);
-        assert_true(cache.used_bytes <= 20000);
+        assert_true(cache.items.used_bytes <= 20000);
         assert_int_equal(peek(&cache, 1, "kept"), 9); /* used all the time */
     }
     assert_int_equal(peek(&cache, 1, "o0"), 0);
@@ -163,7 +163,7 @@ static void trailers_are_kept_by_what_they_describe(void **state)
         key.id.chunk = i;
         index_cache_put(&cache, &key, shared);
         shared_index_drop(shared);
-        assert_true(cache.used_bytes <= 4000);
+        assert_true(cache.items.used_bytes <= 4000);
         shared = index_cache_get(&cache, &key);
         assert_non_null(shared);
         shared_index_drop(shared);
@@ -199,7 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_has_one_manifest_for_each_namespace),
         cmocka_unit_test(an_answer_older_than_a_change_of_its_name_is_not_kept),
-        cmocka_unit_test(bytes_are_bounded_and_the_oldest_goes_first),
+        cmocka_unit_test(bytes_are_bounded_and_what_is_used_stays),
         cmocka_unit_test(a_namespace_is_dropped_whole),
         cmocka_unit_test(a_reader_keeps_its_manifest_when_the_cache_lets_go),
         cmocka_unit_test(trailers_are_kept_by_what_they_describe),
