@@ -101,6 +101,10 @@ static int checksums_validate(const struct preset *p, struct err *e)
 
 static int osds_validate(const struct preset *p, struct err *e)
 {
+    if (p->osd_id_count > PRESET_OSDS_MAX) {
+        return err_set(e, ERR_CONFIG, "osds: %" PRIu32 " ids, at most %d", p->osd_id_count,
+                       PRESET_OSDS_MAX);
+    }
     for (uint32_t i = 1; i < p->osd_id_count; i++) {
         if (p->osd_ids[i] <= p->osd_ids[i - 1]) {
             return err_set(e, ERR_CONFIG, "osds: id %" PRIu64 " is there twice", p->osd_ids[i]);
@@ -158,6 +162,28 @@ bool preset_allows_osd(const struct preset *p, uint64_t osd_id)
     return !p->osds_explicit ||
            (p->osd_id_count != 0 && bsearch(&osd_id, p->osd_ids, p->osd_id_count,
                                             sizeof(p->osd_ids[0]), compare_ids) != NULL);
+}
+
+uint32_t preset_add_osds(struct preset *p, const uint64_t *osd_ids, uint32_t count)
+{
+    uint32_t added = 0;
+
+    CHECK(p->osds_explicit);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t at = p->osd_id_count;
+
+        if (preset_allows_osd(p, osd_ids[i])) {
+            continue;
+        }
+        p->osd_ids = mem_realloc(p->osd_ids, (at + 1) * sizeof(p->osd_ids[0]));
+        for (; at > 0 && p->osd_ids[at - 1] > osd_ids[i]; at--) {
+            p->osd_ids[at] = p->osd_ids[at - 1];
+        }
+        p->osd_ids[at] = osd_ids[i];
+        p->osd_id_count++;
+        added++;
+    }
+    return added;
 }
 
 bool preset_allows_checksum(const struct preset *p, enum preset_checksum algo)

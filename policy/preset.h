@@ -80,6 +80,14 @@ void preset_release(struct preset *p); /* accepts {0} */
  * refused with the nearest known one. *ret_preset is fresh, written on success. */
 int preset_from_json(struct preset *ret_preset, const json_t *json, struct err *e);
 int preset_from_text(struct preset *ret_preset, const char *text, size_t bytes, struct err *e);
+/* The JSON of a preset or an update, unread; new reference. ERR_CONFIG names the line. */
+int preset_load_text(json_t **ret_json, const char *text, size_t bytes, struct err *e);
+
+/* Change what an update may change: of {policies, fragment_size, max_per_datacenter} those that
+ * are in `json`, at least one. Objects that exist stay as they are. ERR_CONFIG: *p is unchanged. */
+int preset_update(struct preset *p, const json_t *json, struct err *e);
+/* Of a preset with an explicit list. Returns how many of them were not in it. */
+uint32_t preset_add_osds(struct preset *p, const uint64_t *osd_ids, uint32_t count);
 
 /* New reference. Reads back as the same preset. */
 json_t *preset_to_json(const struct preset *p);

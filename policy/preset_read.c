@@ -281,20 +281,57 @@ out:
     return 0;
 }
 
-int preset_from_text(struct preset *ret_preset, const char *text, size_t bytes, struct err *e)
+int preset_update(struct preset *p, const json_t *json, struct err *e)
+{
+    static const struct preset_field fields[] = {
+        {"policies", read_policies},
+        {"fragment_size", read_fragment_size},
+        {"max_per_datacenter", read_max_per_datacenter},
+    };
+    struct preset changed;
+    int rc;
+
+    if (!json_is_object(json) || json_object_size(json) == 0) {
+        return err_say(e, ERR_CONFIG,
+                       "update of a preset: want a JSON object with policies, fragment_size, "
+                       "max_per_datacenter or some of them");
+    }
+    preset_copy(&changed, p);
+    rc = preset_fields_read(&changed, json, "", fields, sizeof(fields) / sizeof(fields[0]), e);
+    if (rc == 0) {
+        rc = preset_validate(&changed, e);
+    }
+    if (rc != 0) {
+        preset_release(&changed);
+        return err_wrap(e, "update of a preset");
+    }
+    preset_release(p);
+    *p = changed;
+    return 0;
+}
+
+int preset_load_text(json_t **ret_json, const char *text, size_t bytes, struct err *e)
 {
     json_error_t where;
-    json_t *json;
-    int rc;
 
     if (bytes > PRESET_TEXT_BYTES_MAX) {
         return err_set(e, ERR_CONFIG, "preset: JSON of %zu bytes", bytes);
     }
-    json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
-    if (json == NULL) {
+    *ret_json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
+    if (*ret_json == NULL) {
         return err_set(e, ERR_CONFIG, "preset: line %d: %.80s", where.line, where.text);
     }
-    rc = preset_from_json(ret_preset, json, e);
-    json_decref(json);
+    return 0;
+}
+
+int preset_from_text(struct preset *ret_preset, const char *text, size_t bytes, struct err *e)
+{
+    json_t *json;
+    int rc = preset_load_text(&json, text, bytes, e);
+
+    if (rc == 0) {
+        rc = preset_from_json(ret_preset, json, e);
+        json_decref(json);
+    }
     return rc;
 }

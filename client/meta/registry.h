@@ -74,10 +74,14 @@ void registry_osd_claim(struct registry *registry, const char *long_id, registry
 
 void registry_preset_create(struct registry *registry, const struct preset *preset, registry_cb cb,
                             void *ctx);
-/* Replaces policies and fragment size; version + 1. */
-void registry_preset_update(struct registry *registry, const struct preset *preset, registry_cb cb,
-                            void *ctx);
-/* ERR_BUSY while namespaces use it. */
+/* preset_update() with `json`; version + 1. */
+void registry_preset_update(struct registry *registry, const char *name, const json_t *json,
+                            registry_cb cb, void *ctx);
+/* To its explicit list; version + 1 unless all are in it. ERR_CONFIG: it uses every OSD;
+ * ERR_NOT_FOUND: the preset, or an OSD that is not claimed. */
+void registry_preset_add_osds(struct registry *registry, const char *name, const uint64_t *osd_ids,
+                              unsigned count, registry_cb cb, void *ctx);
+/* ERR_BUSY while namespaces use it: the message names some. */
 void registry_preset_delete(struct registry *registry, const char *name, registry_cb cb, void *ctx);
 void registry_preset_set_default(struct registry *registry, const char *name, registry_cb cb,
                                  void *ctx);

@@ -111,6 +111,22 @@ def presets(c):
     c.text("preset-set-default", "volumes")
     listed, text = c.both("list-presets")
     assert {p["name"]: p["is_default"] for p in listed}["volumes"] is True and "p1" in text
+    change = c.d.root / "change.json"
+    change.write_text('{"policies": [[2,1,3,1]]}')
+    c.json("update-preset", "p1", f"--input-url={change}")
+    assert c.text("update-preset", "p2", f"--input-url={change}") == ""
+    state, text = c.both("get-presets-propagation-state", "--all-presets")
+    assert {"name": "p2", "version": 1, "namespaces": []} in state and "p2" in text
+    c.json("dev-add-propagate-preset", "p1")
+    c.text("dev-add-propagate-preset", "p1")
+    ids = sorted(o["id"] for o in c.json("list-osds"))
+    path.write_text(json.dumps({"policies": [[1, 0, 1, 2]], "osds": ["explicit", ids[:1]]}))
+    c.json("create-preset", "p3", f"--input-url={path}")
+    c.json("add-osds-to-preset", "p3", f"--osd-id={ids[1]}", f"--osd-id={ids[0]}")
+    assert c.text("add-osds-to-preset", "p3", f"--osd-id={ids[2]},{ids[1]}") == ""
+    p3 = next(p for p in c.json("list-presets") if p["name"] == "p3")
+    assert p3["osds"] == ["explicit", ids[:3]] and p3["version"] == 2
+    c.json("delete-preset", "p3")
     c.json("delete-preset", "p1")
     c.text("delete-preset", "p2")
     assert not {"p1", "p2"} & {p["name"] for p in c.json("list-presets")}

@@ -159,6 +159,12 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i)
     if (common) {
         return take_common(cli, index, value);
     }
+    if (options[index].is_list && cli->option_given[index]) {
+        char *both = mem_printf("%s,%s", cli->option_values[index], value);
+
+        free(cli->option_lists[index]);
+        value = cli->option_lists[index] = both;
+    }
     cli->option_given[index] = true;
     cli->option_values[index] = value;
     return 0;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "alba/help.h"
@@ -117,5 +118,8 @@ int main(int argc, char **argv)
     }
     rc = output_finish(&cli, rc);
     json_decref(cli.result);
+    for (unsigned i = 0; i < VERB_OPTIONS_MAX; i++) {
+        free(cli.option_lists[i]);
+    }
     return rc;
 }

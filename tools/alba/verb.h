@@ -21,6 +21,7 @@ struct verb_option {
     const char *arg;  /* "HOST"; NULL: a flag */
     const char *value_default;
     const char *help;
+    bool is_list; /* may come again: the values are joined by commas */
 };
 
 struct cli;
@@ -45,6 +46,7 @@ struct cli {
     const struct verb *verb;
     const char *option_values[VERB_OPTIONS_MAX]; /* NULL: not given, no default */
     bool option_given[VERB_OPTIONS_MAX];
+    char *option_lists[VERB_OPTIONS_MAX]; /* owned: values of those that came again */
     const char *positionals[VERB_POSITIONALS_MAX];
     unsigned positional_count;
     const char *config; /* --config, or $ALBA_CONFIG, or NULL */

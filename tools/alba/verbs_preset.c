@@ -26,13 +26,22 @@ static int read_stdin(struct buf *text, struct err *e)
                : err_set(e, ERR_TOO_LARGE, "the preset on standard input");
 }
 
-static int read_preset(struct cli *cli, struct preset *ret_preset)
+static int fail_preset(struct cli *cli, int rc)
+{
+    cli->exception_type = "albamgr_exn";
+    cli->exception_code = MGR_PRESET_INVALID;
+    return rc;
+}
+
+/* Of --input-url, or standard input. *ret_name, for messages, is static or borrowed from *cli. */
+static int load_json(struct cli *cli, json_t **ret_json, const char **ret_name)
 {
     const char *url = cli_option(cli, "input-url");
     const char *path = url != NULL && strncmp(url, "file://", 7) == 0 ? url + 7 : url;
     struct buf text = {0};
     int rc;
 
+    *ret_name = path != NULL ? path : "standard input";
     if (path == NULL) {
         rc = read_stdin(&text, &cli->err);
     } else {
@@ -42,20 +51,32 @@ static int read_preset(struct cli *cli, struct preset *ret_preset)
         }
     }
     if (rc == 0) {
-        rc = preset_from_text(ret_preset, (const char *)text.data, text.len, &cli->err);
+        rc = preset_load_text(ret_json, (const char *)text.data, text.len, &cli->err);
         if (rc != 0) {
-            err_wrap(&cli->err, "%s", path != NULL ? path : "standard input");
+            err_wrap(&cli->err, "%s", *ret_name);
         }
     }
-    if (rc == 0) {
-        preset_set_name(ret_preset, cli_arg(cli, 0));
-    }
     buf_release(&text);
+    return rc != 0 ? fail_preset(cli, rc) : 0;
+}
+
+static int read_preset(struct cli *cli, struct preset *ret_preset)
+{
+    const char *from;
+    json_t *json;
+    int rc = load_json(cli, &json, &from);
+
     if (rc != 0) {
-        cli->exception_type = "albamgr_exn";
-        cli->exception_code = MGR_PRESET_INVALID;
+        return rc;
     }
-    return rc;
+    rc = preset_from_json(ret_preset, json, &cli->err);
+    json_decref(json);
+    if (rc != 0) {
+        err_wrap(&cli->err, "%s", from);
+        return fail_preset(cli, rc);
+    }
+    preset_set_name(ret_preset, cli_arg(cli, 0));
+    return 0;
 }
 
 static int run_create_preset(struct cli *cli)
@@ -80,6 +101,97 @@ static int run_create_preset(struct cli *cli)
     return rc;
 }
 
+static int code_of(int rc)
+{
+    return rc == ERR_NOT_FOUND ? MGR_PRESET_NOT_FOUND
+           : rc == ERR_BUSY    ? MGR_PRESET_IN_USE
+           : rc == ERR_CONFIG  ? MGR_PRESET_INVALID
+                               : MGR_UNKNOWN;
+}
+
+static int run_update_preset(struct cli *cli)
+{
+    const char *from;
+    struct session s;
+    json_t *json;
+    int rc = load_json(cli, &json, &from);
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = session_open(&s, cli);
+    if (rc == 0) {
+        registry_preset_update(s.registry, cli_arg(cli, 0), json, session_done, &s);
+        rc = session_wait(&s);
+        if (rc != 0) {
+            session_fail_mgr(&s, cli, code_of(rc));
+        }
+    }
+    session_close(&s);
+    json_decref(json);
+    return rc;
+}
+
+/* "1,2,3"; *ret_ids is the caller's. */
+static int read_ids(struct cli *cli, uint64_t **ret_ids, unsigned *ret_count)
+{
+    const char *text = cli_option(cli, "osd-id");
+    uint64_t *ids;
+    unsigned count = 0;
+
+    if (text == NULL) {
+        return err_say(&cli->err, -EINVAL, "--osd-id is needed");
+    }
+    ids = mem_array(strlen(text) + 1, sizeof(ids[0]));
+    for (const char *at = text;; at++) {
+        char *end;
+        unsigned long long id;
+
+        errno = 0;
+        id = strtoull(at, &end, 10);
+        if (errno != 0 || *at < '0' || *at > '9' || (*end != ',' && *end != '\0') ||
+            id > INT64_MAX) {
+            free(ids);
+            return err_say(&cli->err, -EINVAL, "--osd-id=%.100s: want numbers, as list-osds shows",
+                           text);
+        }
+        ids[count++] = id;
+        at = end;
+        if (*at == '\0') {
+            break;
+        }
+    }
+    *ret_ids = ids;
+    *ret_count = count;
+    return 0;
+}
+
+static int run_add_osds(struct cli *cli)
+{
+    const char *name = cli_arg(cli, 0);
+    struct session s;
+    uint64_t *ids = NULL;
+    unsigned count = 0;
+    int rc = read_ids(cli, &ids, &count);
+
+    if (rc != 0) {
+        return rc;
+    }
+    rc = session_open(&s, cli);
+    if (rc == 0) {
+        registry_preset_add_osds(s.registry, name, ids, count, session_done, &s);
+        rc = session_wait(&s);
+        if (rc == ERR_NOT_FOUND && registry_view_preset_find(registry_view(s.registry), name)) {
+            session_fail_mgr(&s, cli, MGR_OSD_UNKNOWN);
+        } else if (rc != 0) {
+            session_fail_mgr(&s, cli, code_of(rc));
+        }
+    }
+    session_close(&s);
+    free(ids);
+    return rc;
+}
+
 static int run_delete_preset(struct cli *cli)
 {
     struct session s;
@@ -89,10 +201,7 @@ static int run_delete_preset(struct cli *cli)
         registry_preset_delete(s.registry, cli_arg(cli, 0), session_done, &s);
         rc = session_wait(&s);
         if (rc != 0) {
-            session_fail_mgr(&s, cli,
-                             rc == ERR_NOT_FOUND ? MGR_PRESET_NOT_FOUND
-                             : rc == ERR_BUSY    ? MGR_PRESET_IN_USE
-                                                 : MGR_UNKNOWN);
+            session_fail_mgr(&s, cli, code_of(rc));
         }
     }
     session_close(&s);
@@ -108,7 +217,7 @@ static int run_set_default(struct cli *cli)
         registry_preset_set_default(s.registry, cli_arg(cli, 0), session_done, &s);
         rc = session_wait(&s);
         if (rc != 0) {
-            session_fail_mgr(&s, cli, rc == ERR_NOT_FOUND ? MGR_PRESET_NOT_FOUND : MGR_UNKNOWN);
+            session_fail_mgr(&s, cli, code_of(rc));
         }
     }
     session_close(&s);
@@ -149,6 +258,79 @@ static void show_presets(const struct cli *cli)
                               "fragment=fragment_size compression=compression policies=policies");
 }
 
+/* ---- propagation: a preset is read where it is stored, so there is none ---- */
+
+static int not_found(struct cli *cli, const char *name)
+{
+    cli->exception_type = "albamgr_exn";
+    cli->exception_code = MGR_PRESET_NOT_FOUND;
+    return err_set(&cli->err, ERR_NOT_FOUND, "preset '%s'", name);
+}
+
+static void add_state(struct cli *cli, const struct preset *preset)
+{
+    json_array_append_new(cli->result,
+                          json_pack("{s:s, s:I, s:[]}", "name", preset->name, "version",
+                                    (json_int_t)preset->version, "namespaces"));
+}
+
+static int run_propagation_state(struct cli *cli)
+{
+    struct session s;
+    int rc = 0;
+
+    if (cli_flag(cli, "all-presets") == (cli->positional_count != 0)) {
+        return err_say(&cli->err, -EINVAL, "want the names of presets, or --all-presets");
+    }
+    rc = session_open(&s, cli);
+    cli->result = json_array();
+    if (rc == 0) {
+        const struct registry_view *view = registry_view(s.registry);
+
+        for (size_t i = 0; cli_flag(cli, "all-presets") && i < registry_view_preset_count(view);
+             i++) {
+            add_state(cli, registry_view_preset(view, i));
+        }
+        for (unsigned i = 0; rc == 0 && i < cli->positional_count; i++) {
+            const struct preset *preset = registry_view_preset_find(view, cli_arg(cli, i));
+
+            if (preset == NULL) {
+                rc = not_found(cli, cli_arg(cli, i));
+            } else {
+                add_state(cli, preset);
+            }
+        }
+    }
+    session_close(&s);
+    return rc;
+}
+
+static void show_propagation_state(const struct cli *cli)
+{
+    size_t index;
+    json_t *row;
+
+    json_array_foreach(cli->result, index, row)
+    {
+        json_object_set_new(
+            row, "waiting",
+            json_integer((json_int_t)json_array_size(json_object_get(row, "namespaces"))));
+    }
+    output_table(cli->result, "name=name version=version waiting=waiting");
+}
+
+static int run_propagate(struct cli *cli)
+{
+    struct session s;
+    int rc = session_open(&s, cli);
+
+    if (rc == 0 && registry_view_preset_find(registry_view(s.registry), cli_arg(cli, 0)) == NULL) {
+        rc = not_found(cli, cli_arg(cli, 0));
+    }
+    session_close(&s);
+    return rc;
+}
+
 const struct verb preset_verbs[] = {
     {.name = "create-preset",
      .group = "Presets",
@@ -164,6 +346,30 @@ const struct verb preset_verbs[] = {
                   .arg = "FILE",
                   .help = "the JSON (default: standard input)"}},
      .run = run_create_preset,
+     .wants_registry = true},
+    {.name = "update-preset",
+     .group = "Presets",
+     .positionals = "NAME",
+     .summary = "change a preset by a JSON file, or by standard input",
+     .details = "What may change: policies, fragment_size, max_per_datacenter; what the JSON does\n"
+                "not name stays. For example:\n"
+                "  {\"policies\": [[5,3,7,2],[4,2,5,2]]}\n"
+                "The version of the preset goes up by one, and every proxy uses it from its next\n"
+                "look at the registry on (a few seconds). Objects that exist stay as they are.",
+     .options = {{.name = "input-url",
+                  .arg = "FILE",
+                  .help = "the JSON (default: standard input)"}},
+     .run = run_update_preset,
+     .wants_registry = true},
+    {.name = "add-osds-to-preset",
+     .group = "Presets",
+     .positionals = "NAME",
+     .summary = "let a preset with a list of osds use more of them",
+     .options = {{.name = "osd-id",
+                  .arg = "ID",
+                  .help = "as list-osds shows it; may be given several times",
+                  .is_list = true}},
+     .run = run_add_osds,
      .wants_registry = true},
     {.name = "delete-preset",
      .group = "Presets",
@@ -182,6 +388,24 @@ const struct verb preset_verbs[] = {
      .positionals = "NAME",
      .summary = "use this preset for namespaces that name none",
      .run = run_set_default,
+     .wants_registry = true},
+    {.name = "get-presets-propagation-state",
+     .group = "Presets",
+     .positionals = "[NAME…]",
+     .summary = "which namespaces wait for the newest version of a preset: none, ever",
+     .details =
+         "Proxies and agents read presets where they are stored, so a version is in use\n"
+         "everywhere within seconds and nothing is handed on to namespaces. The verb is for\n"
+         "programs that wait until the list `namespaces` of each preset is empty.",
+     .options = {{.name = "all-presets", .help = "of every preset"}},
+     .run = run_propagation_state,
+     .show = show_propagation_state,
+     .wants_registry = true},
+    {.name = "dev-add-propagate-preset",
+     .group = "Presets",
+     .positionals = "NAME",
+     .summary = "for older programs: there is nothing to hand on, so it only looks at the name",
+     .run = run_propagate,
      .wants_registry = true},
     {.name = NULL},
 };

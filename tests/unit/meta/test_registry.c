@@ -245,48 +245,6 @@ static void osds_with_bad_fields_are_refused(void **state)
     assert_int_equal(reg_await(f, &w), ERR_CONFIG);
 }
 
-/* ---- presets ---- */
-
-static void presets_are_created_updated_and_deleted(void **state)
-{
-    struct fixture *f = *state;
-    struct preset preset, told;
-    struct reg_wait w = {0};
-
-    preset_init_volumes(&preset, "vols");
-    registry_preset_create(f->a, &preset, reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
-    registry_preset_create(f->b, &preset, reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), ERR_EXISTS);
-    assert_int_equal(registry_view_preset_find(refreshed(f, f->b), "vols")->version, 0);
-    preset.fragment_bytes = 2 << 20;
-    registry_preset_update(f->b, &preset, reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
-    assert_int_equal(registry_view_preset_find(refreshed(f, f->a), "vols")->version, 1);
-    assert_int_equal(registry_view_preset_find(registry_view(f->a), "vols")->fragment_bytes,
-                     2 << 20);
-
-    registry_preset_set_default(f->a, "vols", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
-    assert_int_equal(create_namespace(f, f->a, "n", NULL), 0);
-    assert_string_equal(ns_find(registry_view(f->a), "n")->preset, "vols");
-    registry_view_preset_copy(registry_view(f->a),
-                              registry_view_preset_find(registry_view(f->a), NULL), &told);
-    assert_true(told.is_default && told.in_use);
-    preset_release(&told);
-    registry_preset_delete(f->b, "vols", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), ERR_BUSY);
-    registry_preset_delete(f->b, "default", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
-    registry_preset_set_default(f->b, "default", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), ERR_NOT_FOUND);
-    preset.policies[0].k = 0;
-    preset_set_name(&preset, "bad");
-    registry_preset_create(f->a, &preset, reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), ERR_CONFIG);
-    preset_release(&preset);
-}
-
 static void a_full_store_still_takes_changes_of_the_registry(void **state)
 {
     struct fixture *f = *state;
@@ -306,17 +264,6 @@ static void a_full_store_still_takes_changes_of_the_registry(void **state)
     registry_namespace_delete(f->a, "one", reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), 0);
     assert_null(ns_find(refreshed(f, f->a), "one"));
-}
-
-static void without_a_default_preset_one_must_be_named(void **state)
-{
-    struct fixture *f = *state;
-    struct reg_wait w = {0};
-
-    registry_preset_delete(f->a, "default", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
-    assert_int_equal(create_namespace(f, f->a, "n", NULL), ERR_NOT_FOUND);
-    assert_int_equal(create_namespace(f, f->a, "n", "nope"), ERR_NOT_FOUND);
 }
 
 /* ---- namespaces ---- */
@@ -647,8 +594,6 @@ int main(void)
         TEST(osds_are_added_updated_and_removed),
         TEST(osds_with_bad_fields_are_refused),
         TEST(a_full_store_still_takes_changes_of_the_registry),
-        TEST(presets_are_created_updated_and_deleted),
-        TEST(without_a_default_preset_one_must_be_named),
         TEST(a_namespace_is_active_with_a_gc_epoch_once_created),
         TEST(a_deleted_name_is_free_at_once_and_gets_another_id),
         TEST(new_namespaces_go_to_the_least_loaded_host_that_is_not_lost),

@@ -1,0 +1,137 @@
+"""Presets through their life, with the shapes and codes that programs of older software look at; and
+a proxy that runs meanwhile uses each change."""
+import json
+import os
+import subprocess
+
+from harness import BIN, Deployment, random_file, refused, wait_for
+
+
+def answer(d, verb, *args, stdin=None):
+    """Exit code 0 and the whole document, as those programs call it."""
+    code, out, _ = d.run(verb, "--to-json", *args, stdin=stdin)
+    assert code == 0
+    return json.loads(out)
+
+
+def fails(d, code, text, verb, *args, stdin=None):
+    error = answer(d, verb, *args, stdin=stdin)["error"]
+    assert error["exception_type"] == "albamgr_exn" and error["exception_code"] == code, error
+    assert text in error["message"], error
+
+
+def create(d, name, **keys):
+    d.run("create-preset", name, stdin=json.dumps(keys))
+
+
+def update(d, name, **keys):
+    assert answer(d, "update-preset", name, stdin=json.dumps(keys)) == {
+        "success": True, "result": {}}
+
+
+def preset(d, name):
+    return next(p for p in d.alba("list-presets") if p["name"] == name)
+
+
+def life(d):
+    create(d, "life", policies=[[2, 1, 3, 1]], fragment_size=65536)
+    assert preset(d, "life") == {
+        "name": "life", "policies": [[2, 1, 3, 1]], "fragment_size": 65536, "osds": ["all"],
+        "compression": "lz4", "fragment_checksum": ["crc-32c"],
+        "object_checksum": {"allowed": [["none"], ["sha-1"], ["crc-32c"]],
+                            "default": ["crc-32c"], "verify_upload": True},
+        "fragment_encryption": ["none"], "is_default": False, "in_use": False, "version": 0}
+    fails(d, 14, "'life'", "create-preset", "life", stdin='{"policies": [[1,1,1,1]]}')
+    fails(d, 17, "policies[0]", "create-preset", "bad", stdin='{"policies": [[0,1,1,1]]}')
+    fails(d, 17, "line 1", "create-preset", "bad", stdin="{policies")
+    fails(d, 17, "verify_uplod", "create-preset", "bad",
+          stdin='{"policies": [[1,1,1,1]], "object_checksum": {"verify_uplod": true}}')
+
+    update(d, "life", policies=[[2, 2, 3, 2], [1, 1, 1, 1]])
+    update(d, "life", fragment_size=131072)
+    changed = preset(d, "life")
+    assert changed["policies"] == [[2, 2, 3, 2], [1, 1, 1, 1]]
+    assert changed["fragment_size"] == 131072 and changed["version"] == 2
+    fails(d, 17, "fragment_size = 1000", "update-preset", "life", stdin='{"fragment_size": 1000}')
+    fails(d, 17, "unknown key 'osds'", "update-preset", "life", stdin='{"osds": ["all"]}')
+    fails(d, 13, "'nope'", "update-preset", "nope", stdin='{"fragment_size": 131072}')
+    assert preset(d, "life") == changed
+    assert answer(d, "get-presets-propagation-state", "life")["result"] == [
+        {"name": "life", "version": 2, "namespaces": []}]
+    fails(d, 13, "'nope'", "get-presets-propagation-state", "nope")
+    fails(d, 13, "'nope'", "dev-add-propagate-preset", "nope")
+    refused(lambda: d.alba("get-presets-propagation-state"), "--all-presets")
+
+    d.alba("create-namespace", "lives", "life")
+    assert preset(d, "life")["in_use"] is True
+    fails(d, 16, "used by namespaces: lives", "delete-preset", "life")
+    d.alba("delete-namespace", "lives")
+    d.alba("delete-preset", "life")
+    fails(d, 13, "'life'", "delete-preset", "life")
+
+
+def default(d):
+    before = next(p["name"] for p in d.alba("list-presets") if p["is_default"])
+    create(d, "other", policies=[[1, 1, 2, 1]])
+    d.alba("preset-set-default", "other")
+    d.alba("create-namespace", "unnamed")
+    listed = {n["name"]: n["preset_name"] for n in d.alba("list-namespaces")}
+    assert listed["unnamed"] == "other"
+    d.alba("preset-set-default", before)
+    fails(d, 13, "'nope'", "preset-set-default", "nope")
+
+
+def explicit(d):
+    """Only the OSDs of the list are used, and more of them once they are added."""
+    a, b, c = sorted(o["id"] for o in d.alba("list-osds"))[:3]
+    create(d, "few", policies=[[2, 1, 3, 1], [1, 1, 2, 1]], osds=["explicit", [b, a]])
+    d.alba("create-namespace", "few", "few")
+    d.alba("upload-object", "few", d.root / "in", "before")
+    assert osds_of(d, "few", "before") == [{a, b}]
+    fails(d, 10, "unknown osd 77", "add-osds-to-preset", "few", f"--osd-id={c}", "--osd-id=77")
+    fails(d, 17, "'other' uses every osd", "add-osds-to-preset", "other", "--osd-id=1")
+    refused(lambda: d.alba("add-osds-to-preset", "few", "--osd-id=1,,2"), "--osd-id=1,,2")
+    d.alba("add-osds-to-preset", "few", f"--osd-id={c}")
+    stored(d, "few", lambda o: o["storage_scheme"][1][1:3] == [2, 1])
+    assert osds_of(d, "few", "stored") == [{a, b, c}]
+
+
+def osds_of(d, ns, name):
+    shown = d.alba("show-object", ns, name)
+    return [{f["osd"] for f in chunk} for chunk in shown["fragments"]]
+
+
+def stored(d, ns, is_as_wanted):
+    """Puts until the proxy has seen the change of the preset: the proxy is never started again."""
+    def put():
+        d.alba("upload-object", ns, d.root / "in", "stored", "--allow-overwrite")
+        return is_as_wanted(d.alba("show-object", ns, "stored"))
+
+    wait_for("the proxy to see the change", put)
+    d.alba("download-object", ns, "stored", d.root / "out")
+    assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+
+
+def changes_reach_a_running_proxy(d):
+    pid = d.daemon("proxy")["pid"]
+    create(d, "grows", policies=[[1, 2, 3, 1]], fragment_size=65536)
+    d.alba("create-namespace", "grows", "grows")
+    stored(d, "grows", lambda o: o["storage_scheme"][1][1:3] == [1, 2])
+    update(d, "grows", policies=[[3, 0, 3, 2]])  # striped
+    stored(d, "grows", lambda o: o["storage_scheme"][1][1:3] == [3, 0])
+    update(d, "grows", policies=[[9, 3, 12, 2], [4, 2, 6, 2]])  # the first needs more OSDs
+    stored(d, "grows", lambda o: o["storage_scheme"][1][1:3] == [4, 2])
+    chunks = d.alba("show-object", "grows", "stored")["chunk_sizes"]
+    assert chunks[0] == 4 * 65536
+    update(d, "grows", fragment_size=131072)
+    stored(d, "grows", lambda o: o["chunk_sizes"][0] == 4 * 131072)
+    assert d.daemon("proxy")["pid"] == pid
+    d.assert_no_restarts()
+
+
+with Deployment("--asds=6", "--nodes=3") as d:
+    random_file(d.root / "in", 1000003, 7)
+    life(d)
+    default(d)
+    explicit(d)
+    changes_reach_a_running_proxy(d)
