@@ -71,6 +71,34 @@ static int check_fd(const struct fs_rules *rules, int fd, const char *path, stru
     return 0;
 }
 
+/* Whether what `text` names is there is told only of what lies below a directory of the rules: its
+ * nearest folder that is there must. Returns `rc`, the error at hand, or that of the rule. */
+static int told_below(const struct fs_rules *rules, const char *text, int rc, struct err *e)
+{
+    char *folder = mem_strdup(text);
+    char *slash;
+    int fd = -1;
+
+    while (fd < 0 && (slash = strrchr(folder, '/')) != NULL) {
+        slash[slash == folder] = 0; /* "/" itself stays */
+        fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (slash == folder) {
+            break;
+        }
+    }
+    if (fd >= 0) {
+        struct err why;
+
+        if (check_fd(rules, fd, text, &why) != 0) {
+            rc = why.code;
+            err_copy(e, &why);
+        }
+        close(fd);
+    }
+    free(folder);
+    return rc;
+}
+
 static int path_text(const struct fs_rules *rules, struct slice path, char **ret_text,
                      struct err *e)
 {
@@ -104,7 +132,7 @@ int fs_open_read(const struct fs_rules *rules, struct slice path, int *ret_fd, u
     }
     fd = open(text, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
-        rc = err_set(e, -errno, "%s", text);
+        rc = told_below(rules, text, err_set(e, -errno, "%s", text), e);
         goto out;
     }
     rc = check_fd(rules, fd, text, e);
@@ -157,7 +185,7 @@ int fs_file_create(const struct fs_rules *rules, struct slice path, struct fs_fi
     file.name = mem_strdup(slash + 1);
     file.dir_fd = open(slash == text ? "/" : text, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (file.dir_fd < 0) {
-        rc = err_set(e, -errno, "%s", text);
+        rc = told_below(rules, text, err_set(e, -errno, "%s", text), e);
         goto out;
     }
     rc = check_fd(rules, file.dir_fd, text, e);

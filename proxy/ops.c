@@ -57,7 +57,9 @@ op_start op_find(uint32_t code)
         return op_update_session;
     case PROXY_GET_FRAGMENT_KEY:
         return op_fragment_key;
-    default: /* PROXY_GET_CLIENT_CONFIG among them: there is no Arakoon here */
+    case PROXY_GET_CLIENT_CONFIG:
+        return op_client_config;
+    default:
         return NULL;
     }
 }

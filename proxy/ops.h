@@ -41,6 +41,7 @@ void op_statistics(struct session *session);
 void op_version(struct session *session);
 void op_ping(struct session *session);
 void op_alba_id(struct session *session);
+void op_client_config(struct session *session);
 void op_has_local_fragment_cache(struct session *session);
 void op_update_session(struct session *session);
 void op_fragment_key(struct session *session);

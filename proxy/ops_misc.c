@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proxy/client_config.h"
 #include "proxy/ops.h"
 
 void op_statistics(struct session *s)
@@ -101,6 +102,18 @@ void op_alba_id(struct session *s)
     struct proxy_reply reply = {.code = s->request.code,
                                 .text = slice_str(registry_view_alba_id(view))};
 
+    session_reply(s, &reply, NULL, NULL);
+}
+
+void op_client_config(struct session *s)
+{
+    const struct registry *registry = s->server->engine->registry;
+    struct proxy_reply reply = {.code = s->request.code};
+    struct client_config config;
+
+    client_config_init(&config, registry_view_alba_id(registry_view(registry)),
+                       kv_url(registry_kv(registry)));
+    reply.client_config = config.config;
     session_reply(s, &reply, NULL, NULL);
 }
 

@@ -1,6 +1,6 @@
 /* How a foreign alba reaches its metadata cluster: part of GetClientConfig and of some OsdInfos.
  *
- * We have no such cluster; the record is carried so that the protocol is whole.
+ * We have no such cluster; our proxies tell of their metadata engine in its place.
  * Strings borrowed, arrays owned when decoded. Any thread. */
 #ifndef WIRE_ARAKOON_CONFIG_H
 #define WIRE_ARAKOON_CONFIG_H

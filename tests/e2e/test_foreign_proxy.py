@@ -312,6 +312,10 @@ def the_proxy_tells_about_itself(d, p):
     assert major >= 0 and minor >= 0 and patch >= 0 and text
     assert p.alba_id() == d.alba("get-alba-id")["id"]
     assert p.has_local_fragment_cache() is False
+    engine = (d.dir / "alba.url").read_text().strip().removeprefix("asd://").split("/")[0]
+    host, port = engine.rsplit(":", 1)
+    assert p.client_config() == {"cluster_id": p.alba_id(),
+                                 "nodes": [(engine, [host], int(port))]}, p.client_config()
     began = time.time()
     assert began - 5 < p.ping() < time.time() + 5
     begun = time.monotonic()

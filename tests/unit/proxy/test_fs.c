@@ -107,6 +107,11 @@ static void only_regular_files_below_the_directories_are_read(void **state)
     assert_int_equal(open_read(f, f->dir, "secret"), -EACCES);
     assert_int_equal(open_read(f, sibling, "a"), -EACCES); /* only the start of the name fits */
     assert_int_equal(open_read(f, f->allowed, "."), -EINVAL);
+    assert_int_equal(open_read(f, f->allowed, "none/deeper/nonesuch"), -ENOENT);
+    assert_int_equal(open_read(f, f->allowed, "../nonesuch"), -EACCES); /* not told */
+    assert_int_equal(open_read(f, f->dir, "none/deeper/nonesuch"), -EACCES);
+    assert_int_equal(open_read(f, "", "nonesuch"), -EACCES);
+    assert_int_equal(open_read(f, "//", "nonesuch"), -EACCES);
     f->rules.dir_count = 0;
     assert_int_equal(open_read(f, f->allowed, "a"), -EACCES);
     free(outside);
