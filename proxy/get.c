@@ -42,6 +42,7 @@ struct slice get_data(const struct get *g, size_t index)
 
 struct slice get_all_data(const struct get *g)
 {
+    CHECK(g->spec.is_partial);
     return slice_of(g->data, g->data_bytes);
 }
 

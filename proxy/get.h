@@ -53,7 +53,8 @@ uint64_t get_ns_id(const struct get *get);
 struct object *get_object(const struct get *get, size_t index);
 /* Of item `index`: its slices one behind the other, or the object. */
 struct slice get_data(const struct get *get, size_t index);
-/* Of all items, one behind the other. */
+/* The slices of all items, one behind the other. Not of whole objects: one that was replaced by a
+ * smaller one meanwhile leaves a gap. */
 struct slice get_all_data(const struct get *get);
 void get_free(struct get *get);
 

@@ -273,8 +273,8 @@ static void on_get(void *ctx, struct get *get, int rc)
     w->w.err = *get_err(get);
     w->w.done = true;
     if (rc == 0) {
-        w->bytes = get_all_data(get).len;
-        w->data = mem_dup(get_all_data(get).data, w->bytes);
+        w->bytes = get_data(get, 0).len;
+        w->data = mem_dup(get_data(get, 0).data, w->bytes);
     }
     get_free(get);
 }
