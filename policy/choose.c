@@ -168,10 +168,11 @@ static void picker_take(struct picker *p, uint32_t index)
     p->dc_picks[p->osds[index].dc]++;
 }
 
-/* The emptier the heavier; never 0. */
+/* Free bytes, never 0. So disks of all sizes get full at the same time, and a new one among
+ * others that are half full gets twice their share, not all. */
 static double osd_weight(const struct choose_osd *o)
 {
-    return (1.0 + (double)o->total_bytes) / (1.0 + (double)o->used_bytes);
+    return o->used_bytes < o->total_bytes ? (double)(o->total_bytes - o->used_bytes) : 1.0;
 }
 
 /* Uniform in [0, sum). */

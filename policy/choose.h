@@ -46,7 +46,7 @@ uint32_t choose_capacity(const struct preset *preset, uint32_t max_per_node,
 
 /* Apply the first policy with min_fragments <= capacity (ERR_NO_POLICY when there is none) and
  * pick the OSDs of a new object, all different: nodes with the fewest picks first, among those
- * by chance with weight total / (1 + used). */
+ * by chance, weighted by free bytes. */
 int choose_place(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
                  struct rnd *rnd, struct choose_result *ret_result, struct err *e);
 
