@@ -9,7 +9,12 @@
 #include "policy/fragment_footer.h"
 #include "policy/fragment_read.h"
 
-enum { PLAIN_BLOCK_BYTES = 4096, COMPRESSED_BLOCK_BYTES = 32768 };
+enum {
+    FLAT_BLOCK_BYTES = 4096,
+    COMPRESSED_BLOCK_BYTES = 32768,
+    ENTRY_CRC_BYTES = 4 + 4,
+    ENTRY_TAG_BYTES = 4 + CIPHER_TAG_BYTES
+};
 
 struct fragment_id fragment_id_of(const uint8_t object_id[FRAGMENT_OBJECT_ID_BYTES], uint32_t chunk,
                                   uint32_t fragment, uint32_t k)
@@ -20,13 +25,14 @@ struct fragment_id fragment_id_of(const uint8_t object_id[FRAGMENT_OBJECT_ID_BYT
     return id;
 }
 
-struct fragment_shape fragment_shape_of(uint32_t raw_bytes, enum compress_codec codec)
+struct fragment_shape fragment_shape_of(uint32_t raw_bytes, enum compress_codec codec,
+                                        enum cipher cipher)
 {
     return (struct fragment_shape){.raw_bytes = raw_bytes,
-                                   .block_bytes = codec == COMPRESS_NONE ? PLAIN_BLOCK_BYTES
+                                   .block_bytes = codec == COMPRESS_NONE ? FLAT_BLOCK_BYTES
                                                                          : COMPRESSED_BLOCK_BYTES,
                                    .codec = codec,
-                                   .cipher = FRAGMENT_CIPHER_NONE};
+                                   .cipher = cipher};
 }
 
 uint32_t fragment_block_count(const struct fragment_shape *shape)
@@ -34,9 +40,14 @@ uint32_t fragment_block_count(const struct fragment_shape *shape)
     return shape->raw_bytes / shape->block_bytes + (shape->raw_bytes % shape->block_bytes != 0);
 }
 
+uint32_t fragment_entry_bytes(const struct fragment_shape *shape)
+{
+    return cipher_is_aead(shape->cipher) ? ENTRY_TAG_BYTES : ENTRY_CRC_BYTES;
+}
+
 uint32_t fragment_trailer_bytes(const struct fragment_shape *shape)
 {
-    return fragment_block_count(shape) * FRAGMENT_ENTRY_BYTES + FRAGMENT_FOOTER_BYTES;
+    return fragment_block_count(shape) * fragment_entry_bytes(shape) + FRAGMENT_FOOTER_BYTES;
 }
 
 uint32_t fragment_stored_max(const struct fragment_shape *shape)
@@ -44,9 +55,14 @@ uint32_t fragment_stored_max(const struct fragment_shape *shape)
     return shape->raw_bytes + fragment_trailer_bytes(shape);
 }
 
+bool fragment_is_flat(const struct fragment_shape *shape)
+{
+    return shape->codec == COMPRESS_NONE;
+}
+
 bool fragment_is_plain(const struct fragment_shape *shape)
 {
-    return shape->codec == COMPRESS_NONE && shape->cipher == FRAGMENT_CIPHER_NONE;
+    return fragment_is_flat(shape) && shape->cipher == CIPHER_NONE;
 }
 
 int fragment_ref_check(const struct fragment_ref *ref, struct err *e)
@@ -59,17 +75,20 @@ int fragment_ref_check(const struct fragment_ref *ref, struct err *e)
     }
     least =
         fragment_trailer_bytes(&ref->shape) +
-        (fragment_is_plain(&ref->shape) ? ref->shape.raw_bytes : fragment_block_count(&ref->shape));
+        (fragment_is_flat(&ref->shape) ? ref->shape.raw_bytes : fragment_block_count(&ref->shape));
     if (ref->stored_bytes < least || ref->stored_bytes > fragment_stored_max(&ref->shape)) {
         return err_set(e, ERR_CORRUPT,
                        "manifest: fragment of %" PRIu32 " raw bytes stored as %" PRIu32,
                        ref->shape.raw_bytes, ref->stored_bytes);
     }
+    if (ref->shape.cipher != CIPHER_NONE && (ref->crypto == NULL || ref->crypto->key == NULL)) {
+        return err_set(e, ERR_KEY, "fragment is encrypted by %s", cipher_name(ref->shape.cipher));
+    }
     return 0;
 }
 
 void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id,
-                         const struct fragment_shape *shape,
+                         const struct fragment_shape *shape, const struct fragment_crypto *crypto,
                          const uint8_t salt[FRAGMENT_SALT_BYTES], uint8_t *payload,
                          uint8_t *trailer)
 {
@@ -84,6 +103,10 @@ void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id
                                   .trailer = trailer,
                                   .salt_crc = crc32c(0, salt, FRAGMENT_SALT_BYTES)};
     memcpy(p->salt, salt, FRAGMENT_SALT_BYTES);
+    fragment_cipher_init(&p->cipher, id, shape, crypto, salt, true);
+    if (shape->cipher != CIPHER_NONE) {
+        memcpy(p->key_id, crypto->key->id, KEY_ID_BYTES);
+    }
 }
 
 /* Bytes that do not compress (encrypted, compressed, video) come in long runs, and trying each
@@ -101,33 +124,37 @@ static uint32_t compress(struct fragment_packer *p, uint8_t *to, const uint8_t *
     return length;
 }
 
-/* Checksums of runs are put together from those of their blocks: every byte is summed once. */
+/* Checksums of runs are put together from those of their blocks, so that every byte is summed
+ * once; twice, when what is stored is not what came. A block may be encrypted over its raw bytes:
+ * those are summed before. */
 static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
 {
     uint8_t *to = p->payload != NULL ? p->payload + p->payload_bytes : NULL;
-    uint8_t *entry = p->trailer + (size_t)p->block_index * FRAGMENT_ENTRY_BYTES;
-    const uint8_t *stored = to;
-    uint32_t length, crc;
-    bool is_raw;
+    uint8_t *entry = p->trailer + (size_t)p->block_index * fragment_entry_bytes(&p->shape);
+    uint32_t compressed = compress(p, to, raw, bytes);
+    uint32_t length = compressed != 0 ? compressed : bytes, crc, raw_crc;
+    struct fragment_place place = {
+        .block = p->block_index, .offset = p->payload_bytes, .is_raw = compressed == 0};
+    const uint8_t *stored = compressed != 0 ? to : raw;
+    bool is_plain = p->shape.cipher == CIPHER_NONE;
 
-    length = compress(p, to, raw, bytes);
-    is_raw = length == 0;
-    if (!is_raw) {
-        put_u32le(entry, length);
-    } else {
-        length = bytes;
-        put_u32le(entry, length | FRAGMENT_RAW_BIT);
-        if (to == NULL) {
-            stored = raw;
-        } else if (to != raw) {
-            memcpy(to, raw, bytes);
-        }
+    raw_crc = is_plain && place.is_raw ? 0 : crc32c(0, raw, bytes);
+    if (!is_plain) {
+        fragment_cipher_seal(&p->cipher, &place, slice_of(stored, length), to, entry + 4);
+        stored = to;
+    } else if (place.is_raw && to != NULL && to != raw) {
+        memcpy(to, raw, bytes);
+        stored = to;
     }
     crc = crc32c(0, stored, length);
-    put_u32le(entry + 4, crc ^ fragment_check_mask(p->salt_crc, p->block_index));
+    raw_crc = is_plain && place.is_raw ? crc : raw_crc;
+    put_u32le(entry, length | (place.is_raw ? FRAGMENT_RAW_BIT : 0));
+    if (!cipher_is_aead(p->shape.cipher)) {
+        put_u32le(entry + 4, crc ^ fragment_check_mask(p->salt_crc, p->block_index));
+    }
 
     p->payload_crc = crc32c_combine(p->payload_crc, crc, length);
-    p->raw_crc = crc32c_combine(p->raw_crc, is_raw ? crc : crc32c(0, raw, bytes), bytes);
+    p->raw_crc = crc32c_combine(p->raw_crc, raw_crc, bytes);
     p->payload_bytes += length;
     p->raw_done += bytes;
     p->block_index++;
@@ -149,7 +176,7 @@ void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t b
 
 void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc)
 {
-    uint32_t entries_bytes = p->block_index * FRAGMENT_ENTRY_BYTES;
+    uint32_t entries_bytes = p->block_index * fragment_entry_bytes(&p->shape);
     struct fragment_footer footer = {.id = p->id,
                                      .shape = p->shape,
                                      .payload_bytes = p->payload_bytes,
@@ -158,13 +185,16 @@ void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, u
 
     CHECK(p->raw_done == p->shape.raw_bytes);
 
+    fragment_cipher_release(&p->cipher);
     memcpy(footer.salt, p->salt, FRAGMENT_SALT_BYTES);
+    memcpy(footer.key_id, p->key_id, KEY_ID_BYTES);
     fragment_footer_put(p->trailer + entries_bytes, &footer);
     *ret_payload_bytes = p->payload_bytes;
     *ret_crc = crc32c(p->payload_crc, p->trailer, entries_bytes + FRAGMENT_FOOTER_BYTES);
 }
 
 uint32_t fragment_pack(const struct fragment_id *id, const struct fragment_shape *shape,
+                       const struct fragment_crypto *crypto,
                        const uint8_t salt[FRAGMENT_SALT_BYTES], const uint8_t *raw, uint8_t *image,
                        uint32_t *ret_crc)
 {
@@ -173,7 +203,7 @@ uint32_t fragment_pack(const struct fragment_id *id, const struct fragment_shape
     struct fragment_packer p;
     uint32_t payload_bytes;
 
-    fragment_pack_start(&p, id, shape, salt, image, trailer);
+    fragment_pack_start(&p, id, shape, crypto, salt, image, trailer);
     fragment_pack_add(&p, raw, shape->raw_bytes);
     fragment_pack_end(&p, &payload_bytes, ret_crc);
     memmove(image + payload_bytes, trailer, trailer_bytes);
@@ -198,7 +228,7 @@ int fragment_unpack(const struct fragment_ref *ref, const uint8_t *stored, uint3
     trailer = fragment_trailer_range(ref);
     rc = fragment_index_init(&index, ref, stored + trailer.offset, trailer.bytes, e);
     if (rc == 0) {
-        rc = fragment_index_unpack(&index, 0, ref->shape.raw_bytes,
+        rc = fragment_index_unpack(&index, ref, 0, ref->shape.raw_bytes,
                                    slice_of(stored, index.payload_bytes), ret_raw, e);
     }
     fragment_index_release(&index);

@@ -12,19 +12,18 @@
 
 #include "base/err.h"
 #include "policy/compress.h"
+#include "policy/fragment_cipher.h"
+#include "policy/key_ring.h"
 #include "policy/preset.h"
 
 enum {
     FRAGMENT_OBJECT_ID_BYTES = 32,
-    FRAGMENT_SALT_BYTES = 16,
-    FRAGMENT_ENTRY_BYTES = 8,
     FRAGMENT_FOOTER_BYTES = 128,
     FRAGMENT_RAW_BYTES_MAX = PRESET_FRAGMENT_BYTES_MAX,
     FRAGMENT_BLOCK_BYTES_MIN = 4096,
     FRAGMENT_BLOCK_BYTES_MAX = COMPRESS_BLOCK_BYTES_MAX,
     FRAGMENT_MISSES_MIN = 4,
-    FRAGMENT_TRY_EVERY = 4,
-    FRAGMENT_CIPHER_NONE = 1 /* as the manifest's tags */
+    FRAGMENT_TRY_EVERY = 4
 };
 
 /* Whose bytes these are. */
@@ -38,29 +37,36 @@ struct fragment_shape {
     uint32_t raw_bytes;   /* <= FRAGMENT_RAW_BYTES_MAX */
     uint32_t block_bytes; /* power of two within the limits */
     uint32_t codec;       /* enum compress_codec */
-    uint32_t cipher;      /* FRAGMENT_CIPHER_NONE */
+    uint32_t cipher;      /* enum cipher; not AES_CBC_256 */
 };
 
 /* All that a manifest says about one stored fragment. */
 struct fragment_ref {
     struct fragment_id id;
     struct fragment_shape shape;
-    uint32_t stored_bytes; /* packed_len */
+    uint32_t stored_bytes;                /* packed_len */
+    const struct fragment_crypto *crypto; /* borrowed; NULL without a cipher */
 };
 
 /* Sets fragment to 0 when k = 1. */
 struct fragment_id fragment_id_of(const uint8_t object_id[FRAGMENT_OBJECT_ID_BYTES], uint32_t chunk,
                                   uint32_t fragment, uint32_t k);
-/* Default block size for the codec (an enum compress_codec), no cipher. */
-struct fragment_shape fragment_shape_of(uint32_t raw_bytes, enum compress_codec codec);
+/* Default block size for the codec. */
+struct fragment_shape fragment_shape_of(uint32_t raw_bytes, enum compress_codec codec,
+                                        enum cipher cipher);
 
+/* No codec: raw byte i is stored byte i, encrypted or not. */
+bool fragment_is_flat(const struct fragment_shape *shape);
+/* ... and no cipher: the stored bytes are the raw bytes. */
+bool fragment_is_plain(const struct fragment_shape *shape);
 uint32_t fragment_block_count(const struct fragment_shape *shape);
+uint32_t fragment_entry_bytes(const struct fragment_shape *shape);
 uint32_t fragment_trailer_bytes(const struct fragment_shape *shape);
 /* The most that a fragment of this shape can take when stored. */
 uint32_t fragment_stored_max(const struct fragment_shape *shape);
 
 /* For references out of a manifest: limits, known codec and cipher, possible
- * stored_bytes. The readers below do it themselves. */
+ * stored_bytes. ERR_KEY: `crypto` lacks the key. The readers below do it themselves. */
 int fragment_ref_check(const struct fragment_ref *ref, struct err *e);
 
 /* ---- writing ---- */
@@ -78,21 +84,25 @@ struct fragment_packer {
     uint32_t payload_crc;
     uint32_t salt_crc;
     uint32_t raw_misses; /* blocks in a row that did not shrink */
+    uint8_t key_id[KEY_ID_BYTES];
+    struct fragment_cipher cipher;
 
     uint32_t raw_crc; /* out, after fragment_pack_end(): CRC32C of the raw bytes */
 };
 
 /* `shape` is valid (our own). `payload` has room for shape->raw_bytes, `trailer` for
- * fragment_trailer_bytes(). payload = NULL is allowed for COMPRESS_NONE: the raw
- * bytes are the payload and are sent from where they are. */
+ * fragment_trailer_bytes(). payload = NULL is allowed for plain fragments: the raw
+ * bytes are the payload and are sent from where they are. `crypto` is NULL without a cipher.
+ * A packer that was started must be ended. `salt` and crypto->ctr are fresh: no two encodings,
+ * of whatever, may have the same. */
 void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id,
-                         const struct fragment_shape *shape,
+                         const struct fragment_shape *shape, const struct fragment_crypto *crypto,
                          const uint8_t salt[FRAGMENT_SALT_BYTES], uint8_t *payload,
                          uint8_t *trailer);
 /* The next raw bytes, borrowed during the call: whole blocks, except at the end of the
  * fragment. Give it slices that are still in the CPU cache. After FRAGMENT_MISSES_MIN blocks in a
  * row that do not shrink, only one in FRAGMENT_TRY_EVERY is tried until one does. For COMPRESS_NONE
- * they may stand in `payload` already. */
+ * they may stand in `payload` already, and with a cipher are then no longer raw. */
 void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes);
 /* All raw bytes were added. *ret_crc = CRC32C of payload and trailer. */
 void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc);
@@ -100,6 +110,7 @@ void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, u
 /* In one call, into `image` with room for fragment_stored_max(). Returns the stored
  * length; *ret_crc = CRC32C of all of it. */
 uint32_t fragment_pack(const struct fragment_id *id, const struct fragment_shape *shape,
+                       const struct fragment_crypto *crypto,
                        const uint8_t salt[FRAGMENT_SALT_BYTES], const uint8_t *raw, uint8_t *image,
                        uint32_t *ret_crc);
 

@@ -10,7 +10,7 @@
 
 #define MAGIC 0x31464241u /* "ABF1" */
 
-enum { VERSION = 1, KEY_ID_BYTES = 32 };
+enum { VERSION = 1 };
 
 /* Offsets in the footer. */
 enum {
@@ -38,26 +38,13 @@ static_assert(AT_KEY_ID + KEY_ID_BYTES == AT_SALT, "key id");
 static_assert(AT_SALT + FRAGMENT_SALT_BYTES == AT_RESERVED_B, "salt");
 static_assert(AT_CRC + 4 == FRAGMENT_FOOTER_BYTES, "footer");
 
-static const char *cipher_name(uint32_t cipher)
-{
-    switch (cipher) {
-    case 3:
-        return "aes-ctr-256";
-    case 64:
-        return "xchacha20-poly1305";
-    case 65:
-        return "aes-256-gcm";
-    default:
-        return "unknown";
-    }
-}
-
 int fragment_shape_check(const struct fragment_shape *shape, struct err *e)
 {
     if (!compress_is_known(shape->codec)) {
         return err_set(e, ERR_VERSION, "codec %" PRIu32, shape->codec);
     }
-    if (shape->cipher != FRAGMENT_CIPHER_NONE) {
+    if (shape->cipher != CIPHER_NONE && shape->cipher != CIPHER_AES_CTR_256 &&
+        !cipher_is_aead(shape->cipher)) {
         return err_set(e, ERR_VERSION, "cipher %" PRIu32 " (%s)", shape->cipher,
                        cipher_name(shape->cipher));
     }
@@ -104,6 +91,7 @@ void fragment_footer_put(uint8_t ret_bytes[FRAGMENT_FOOTER_BYTES],
     put_u32le(p + AT_BLOCK_COUNT, footer->block_count);
     p[AT_CODEC] = (uint8_t)footer->shape.codec;
     p[AT_CIPHER] = (uint8_t)footer->shape.cipher;
+    memcpy(p + AT_KEY_ID, footer->key_id, KEY_ID_BYTES);
     memcpy(p + AT_SALT, footer->salt, FRAGMENT_SALT_BYTES);
     put_u32le(p + AT_ENTRIES_CRC, footer->entries_crc);
     put_u32le(p + AT_CRC, crc32c(0, p, AT_CRC));
@@ -135,6 +123,7 @@ int fragment_footer_parse(struct fragment_footer *ret_footer,
     int rc;
 
     memcpy(f.id.object_id, p + AT_OBJECT_ID, FRAGMENT_OBJECT_ID_BYTES);
+    memcpy(f.key_id, p + AT_KEY_ID, KEY_ID_BYTES);
     memcpy(f.salt, p + AT_SALT, FRAGMENT_SALT_BYTES);
 
     if (get_u32le(p + AT_MAGIC) != MAGIC) {
@@ -160,7 +149,7 @@ int fragment_footer_parse(struct fragment_footer *ret_footer,
                        f.block_count, f.payload_bytes, f.shape.raw_bytes);
     }
     if (!all_zero(p + AT_RESERVED_A, 2) || !all_zero(p + AT_RESERVED_B, 4) ||
-        !all_zero(p + AT_KEY_ID, KEY_ID_BYTES)) {
+        (f.shape.cipher == CIPHER_NONE && !all_zero(f.key_id, KEY_ID_BYTES))) {
         return err_set(e, ERR_CORRUPT, "footer: reserved bytes in use");
     }
     *ret_footer = f;
@@ -186,9 +175,18 @@ int fragment_footer_match(const struct fragment_footer *footer, const struct fra
         is->codec != should->codec || is->cipher != should->cipher) {
         return err_set(e, ERR_CORRUPT,
                        "footer says raw %" PRIu32 " block %" PRIu32 " codec %" PRIu32
-                       ", manifest says %" PRIu32 " %" PRIu32 " %" PRIu32,
-                       is->raw_bytes, is->block_bytes, is->codec, should->raw_bytes,
-                       should->block_bytes, should->codec);
+                       " cipher %s, manifest says %" PRIu32 " %" PRIu32 " %" PRIu32 " %s",
+                       is->raw_bytes, is->block_bytes, is->codec, cipher_name(is->cipher),
+                       should->raw_bytes, should->block_bytes, should->codec,
+                       cipher_name(should->cipher));
+    }
+    if (ref->crypto != NULL && is->cipher != CIPHER_NONE &&
+        memcmp(footer->key_id, ref->crypto->key->id, KEY_ID_BYTES) != 0) {
+        char found[KEY_ID_TEXT_BYTES], given[KEY_ID_TEXT_BYTES];
+
+        hex_encode(found, footer->key_id, KEY_ID_BYTES);
+        hex_encode(given, ref->crypto->key->id, KEY_ID_BYTES);
+        return err_set(e, ERR_CORRUPT, "encrypted under key %s, not %s", found, given);
     }
     if (footer->payload_bytes + fragment_trailer_bytes(is) != ref->stored_bytes) {
         return err_set(e, ERR_CORRUPT, "footer says payload %" PRIu32 ", %" PRIu32 " are stored",

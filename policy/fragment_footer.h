@@ -15,6 +15,7 @@ struct fragment_footer {
     struct fragment_shape shape;
     uint32_t payload_bytes;
     uint32_t block_count;
+    uint8_t key_id[KEY_ID_BYTES]; /* zeroes without a cipher */
     uint8_t salt[FRAGMENT_SALT_BYTES];
     uint32_t entries_crc;
 };
@@ -30,7 +31,7 @@ void fragment_footer_put(uint8_t ret_bytes[FRAGMENT_FOOTER_BYTES],
 /* All that can be checked without the entries and the manifest. */
 int fragment_footer_parse(struct fragment_footer *ret_footer,
                           const uint8_t bytes[FRAGMENT_FOOTER_BYTES], struct err *e);
-/* Is it what the manifest says? */
+/* Is it what the manifest says, and encrypted under the key that it names? */
 int fragment_footer_match(const struct fragment_footer *footer, const struct fragment_ref *ref,
                           struct err *e);
 

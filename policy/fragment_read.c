@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "policy/fragment_block.h"
 #include "policy/fragment_footer.h"
 
 /* ---- any fragment, by its trailer ---- */
@@ -36,17 +37,21 @@ static int entries_parse(struct fragment_index *index, const struct fragment_foo
                          const uint8_t *bytes, struct err *e)
 {
     uint32_t salt_crc = crc32c(0, footer->salt, FRAGMENT_SALT_BYTES);
-    uint32_t offset = 0;
+    uint32_t entry_bytes = fragment_entry_bytes(&index->shape), offset = 0;
 
     for (uint32_t i = 0; i < index->block_count; i++) {
-        const uint8_t *entry = bytes + (size_t)i * FRAGMENT_ENTRY_BYTES;
+        const uint8_t *entry = bytes + (size_t)i * entry_bytes;
         uint32_t word = get_u32le(entry);
 
         if (!entry_is_possible(&index->shape, i, word)) {
             return err_set(e, ERR_CORRUPT, "entry %" PRIu32 " length %08" PRIx32, i, word);
         }
         index->entries[i].offset = offset | (word & FRAGMENT_RAW_BIT);
-        index->entries[i].crc = get_u32le(entry + 4) ^ fragment_check_mask(salt_crc, i);
+        if (index->tags != NULL) {
+            memcpy(index->tags + (size_t)i * CIPHER_TAG_BYTES, entry + 4, CIPHER_TAG_BYTES);
+        } else {
+            index->entries[i].crc = get_u32le(entry + 4) ^ fragment_check_mask(salt_crc, i);
+        }
         offset += word & ~FRAGMENT_RAW_BIT;
     }
     if (offset != footer->payload_bytes) {
@@ -84,7 +89,11 @@ int fragment_index_init(struct fragment_index *ret_index, const struct fragment_
     }
     index.block_count = footer.block_count;
     index.payload_bytes = footer.payload_bytes;
+    memcpy(index.salt, footer.salt, FRAGMENT_SALT_BYTES);
     index.entries = mem_array((size_t)footer.block_count + 1, sizeof(index.entries[0]));
+    if (cipher_is_aead(ref->shape.cipher)) {
+        index.tags = mem_array((size_t)footer.block_count + 1, CIPHER_TAG_BYTES);
+    }
     rc = entries_parse(&index, &footer, trailer, e);
 
 out:
@@ -100,7 +109,15 @@ out:
 void fragment_index_release(struct fragment_index *index)
 {
     free(index->entries);
+    free(index->tags);
     *index = (struct fragment_index){0};
+}
+
+size_t fragment_index_memory_bytes(const struct fragment_index *index)
+{
+    size_t tag_bytes = index->tags != NULL ? CIPHER_TAG_BYTES : 0;
+
+    return ((size_t)index->block_count + 1) * (sizeof(index->entries[0]) + tag_bytes);
 }
 
 /* Blocks [first, end) hold the raw range. */
@@ -131,86 +148,61 @@ struct fragment_range fragment_index_range(const struct fragment_index *index, u
                                    .bytes = block_offset(index, end) - block_offset(index, first)};
 }
 
-/* Raw [from, from + bytes) of one block, and where it goes. */
-struct piece {
-    uint32_t block;
-    uint32_t from;
-    uint32_t bytes;
-    const uint8_t *stored; /* the whole block */
-    uint8_t *raw;
-};
-
-/* *scratch is allocated on first need: a block of which only a part is wanted is decompressed
- * aside. */
-static int unpack_piece(const struct fragment_index *index, const struct piece *p,
-                        uint8_t **scratch, struct err *e)
+/* One block after another: where its part of the raw range starts in it, and how long it is. */
+static void part_of_block(const struct fragment_shape *shape, uint32_t block, uint32_t raw_offset,
+                          uint32_t raw_bytes, uint32_t *ret_from, uint32_t *ret_bytes)
 {
-    uint32_t stored_bytes = block_offset(index, p->block + 1) - block_offset(index, p->block);
-    uint32_t raw_bytes = fragment_block_bytes(&index->shape, p->block);
-    bool whole = p->bytes == raw_bytes;
-    int rc;
+    uint32_t start = block * shape->block_bytes;
+    uint32_t stop = start + fragment_block_bytes(shape, block);
+    uint32_t raw_end = raw_offset + raw_bytes;
 
-    if (crc32c(0, p->stored, stored_bytes) != index->entries[p->block].crc) {
-        return err_set(e, ERR_CORRUPT, "checksum");
-    }
-    if ((index->entries[p->block].offset & FRAGMENT_RAW_BIT) != 0) {
-        memcpy(p->raw, p->stored + p->from, p->bytes);
-        return 0;
-    }
-    if (!whole && *scratch == NULL) {
-        *scratch = mem_alloc(index->shape.block_bytes);
-    }
-    rc = decompress_block(index->shape.codec, whole ? p->raw : *scratch, raw_bytes, p->stored,
-                          stored_bytes, e);
-    if (rc == 0 && !whole) {
-        memcpy(p->raw, *scratch + p->from, p->bytes);
-    }
-    return rc;
+    *ret_from = raw_offset > start ? raw_offset - start : 0;
+    *ret_bytes = (raw_end < stop ? raw_end : stop) - start - *ret_from;
 }
 
-int fragment_index_unpack(const struct fragment_index *index, uint32_t raw_offset,
-                          uint32_t raw_bytes, struct slice stored, uint8_t *ret_raw, struct err *e)
+int fragment_index_unpack(const struct fragment_index *index, const struct fragment_ref *ref,
+                          uint32_t raw_offset, uint32_t raw_bytes, struct slice stored,
+                          uint8_t *ret_raw, struct err *e)
 {
     struct fragment_range range = fragment_index_range(index, raw_offset, raw_bytes);
-    uint32_t raw_end = raw_offset + raw_bytes;
-    uint8_t *scratch = NULL;
-    uint32_t first, end;
+    struct fragment_unblock unblock;
+    uint32_t first, end, from, bytes;
     int rc = 0;
 
     if (stored.len != range.bytes) {
         return err_set(e, ERR_CORRUPT, "%zu stored bytes for a range of %" PRIu32, stored.len,
                        range.bytes);
     }
+    fragment_unblock_init(&unblock, ref, index->salt);
     blocks_of(&index->shape, raw_offset, raw_bytes, &first, &end);
-    for (uint32_t block = first; block < end && rc == 0; block++) {
-        uint32_t start = block * index->shape.block_bytes;
-        uint32_t stop = start + fragment_block_bytes(&index->shape, block);
-        uint32_t from = raw_offset > start ? raw_offset - start : 0;
-        struct piece piece = {.block = block,
-                              .from = from,
-                              .bytes = (raw_end < stop ? raw_end : stop) - start - from,
-                              .stored = stored.data + block_offset(index, block) - range.offset,
-                              .raw = ret_raw + (start + from - raw_offset)};
+    for (uint32_t i = first; i < end && rc == 0; i++, ret_raw += bytes) {
+        uint32_t offset = block_offset(index, i);
+        struct fragment_block block = {
+            .place = {.block = i,
+                      .offset = offset,
+                      .is_raw = (index->entries[i].offset & FRAGMENT_RAW_BIT) != 0},
+            .stored = slice_of(stored.data + (offset - range.offset),
+                               block_offset(index, i + 1) - offset),
+            .crc = index->entries[i].crc,
+            .tag = index->tags != NULL ? index->tags + (size_t)i * CIPHER_TAG_BYTES : NULL};
 
-        rc = unpack_piece(index, &piece, &scratch, e);
-        if (rc != 0) {
-            err_wrap(e, "block %" PRIu32, block);
-        }
+        part_of_block(&index->shape, i, raw_offset, raw_bytes, &from, &bytes);
+        rc = fragment_unblock(&unblock, &block, from, bytes, ret_raw, e);
     }
-    free(scratch);
+    fragment_unblock_release(&unblock);
     return rc;
 }
 
-/* ---- plain fragments, in one round trip ---- */
+/* ---- uncompressed fragments, in one round trip ---- */
 
-struct fragment_plain fragment_plain_ranges(const struct fragment_ref *ref, uint32_t raw_offset,
-                                            uint32_t raw_bytes)
+struct fragment_flat fragment_flat_ranges(const struct fragment_ref *ref, uint32_t raw_offset,
+                                          uint32_t raw_bytes)
 {
     const struct fragment_shape *shape = &ref->shape;
-    struct fragment_plain ranges = {0};
+    struct fragment_flat ranges = {0};
     uint32_t first, end;
 
-    CHECK(fragment_is_plain(shape));
+    CHECK(fragment_is_flat(shape));
 
     ranges.footer.offset = ref->stored_bytes - FRAGMENT_FOOTER_BYTES;
     ranges.footer.bytes = FRAGMENT_FOOTER_BYTES;
@@ -219,61 +211,71 @@ struct fragment_plain fragment_plain_ranges(const struct fragment_ref *ref, uint
         ranges.blocks.offset = first * shape->block_bytes;
         ranges.blocks.bytes =
             (end - 1 - first) * shape->block_bytes + fragment_block_bytes(shape, end - 1);
-        ranges.entries.offset = shape->raw_bytes + first * FRAGMENT_ENTRY_BYTES;
-        ranges.entries.bytes = (end - first) * FRAGMENT_ENTRY_BYTES;
+        ranges.entries.offset = shape->raw_bytes + first * fragment_entry_bytes(shape);
+        ranges.entries.bytes = (end - first) * fragment_entry_bytes(shape);
     }
     return ranges;
 }
 
-static int plain_verify(const struct fragment_ref *ref, const struct fragment_plain *ranges,
-                        const uint8_t *data, struct err *e)
+/* `data` and `entries` stand at the first block of the range, of which there is at least one. */
+static int flat_blocks(const struct fragment_ref *ref, const struct fragment_footer *footer,
+                       uint32_t raw_offset, uint32_t raw_bytes, const uint8_t *data,
+                       const uint8_t *entry, uint8_t *ret_raw, struct err *e)
 {
     const struct fragment_shape *shape = &ref->shape;
-    const uint8_t *entry = data + ranges->blocks.bytes;
-    const uint8_t *footer = entry + ranges->entries.bytes;
-    uint32_t block = ranges->blocks.offset / shape->block_bytes;
-    struct fragment_footer f;
-    uint32_t salt_crc;
-    int rc;
+    uint32_t salt_crc = crc32c(0, footer->salt, FRAGMENT_SALT_BYTES);
+    struct fragment_unblock unblock;
+    uint32_t first, end, from, bytes;
+    int rc = 0;
 
-    rc = fragment_footer_parse(&f, footer, e);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = fragment_footer_match(&f, ref, e);
-    if (rc != 0) {
-        return rc;
-    }
-    salt_crc = crc32c(0, f.salt, FRAGMENT_SALT_BYTES);
-    for (; entry < footer; entry += FRAGMENT_ENTRY_BYTES, block++) {
-        uint32_t bytes = fragment_block_bytes(shape, block);
+    fragment_unblock_init(&unblock, ref, footer->salt);
+    blocks_of(shape, raw_offset, raw_bytes, &first, &end);
+    for (uint32_t i = first; i < end && rc == 0; i++, ret_raw += bytes) {
+        uint32_t length = fragment_block_bytes(shape, i);
+        struct fragment_block block = {
+            .place = {.block = i, .offset = i * shape->block_bytes, .is_raw = true},
+            .stored = slice_of(data, length),
+            .crc = get_u32le(entry + 4) ^ fragment_check_mask(salt_crc, i),
+            .tag = entry + 4};
 
-        if (!entry_is_possible(shape, block, get_u32le(entry))) {
-            return err_set(e, ERR_CORRUPT, "entry %" PRIu32 " length %08" PRIx32, block,
+        part_of_block(shape, i, raw_offset, raw_bytes, &from, &bytes);
+        rc = entry_is_possible(shape, i, get_u32le(entry))
+                 ? fragment_unblock(&unblock, &block, from, bytes, ret_raw, e)
+                 : err_set(e, ERR_CORRUPT, "entry %" PRIu32 " length %08" PRIx32, i,
                            get_u32le(entry));
-        }
-        if (crc32c(0, data, bytes) !=
-            (get_u32le(entry + 4) ^ fragment_check_mask(salt_crc, block))) {
-            return err_set(e, ERR_CORRUPT, "block %" PRIu32 ": checksum", block);
-        }
-        data += bytes;
+        data += length;
+        entry += fragment_entry_bytes(shape);
     }
-    return 0;
+    fragment_unblock_release(&unblock);
+    return rc;
 }
 
-int fragment_plain_unpack(const struct fragment_ref *ref, uint32_t raw_offset, uint32_t raw_bytes,
-                          struct slice stored, const uint8_t **ret_raw, struct err *e)
+int fragment_flat_unpack(const struct fragment_ref *ref, uint32_t raw_offset, uint32_t raw_bytes,
+                         struct slice stored, uint8_t *ret_raw, struct err *e)
 {
-    struct fragment_plain ranges = fragment_plain_ranges(ref, raw_offset, raw_bytes);
-    size_t bytes = (size_t)ranges.blocks.bytes + ranges.entries.bytes + ranges.footer.bytes;
-    int rc = stored.len == bytes ? plain_verify(ref, &ranges, stored.data, e)
-                                 : err_set(e, ERR_CORRUPT, "%zu stored bytes for a range of %zu",
-                                           stored.len, bytes);
+    struct fragment_flat ranges = fragment_flat_ranges(ref, raw_offset, raw_bytes);
+    size_t blocks_bytes = ranges.blocks.bytes, entries_bytes = ranges.entries.bytes;
+    struct fragment_footer footer;
+    int rc;
 
-    if (rc != 0) {
-        return err_wrap(e, "fragment %" PRIu32 " of chunk %" PRIu32, ref->id.fragment,
-                        ref->id.chunk);
+    if (stored.len != blocks_bytes + entries_bytes + FRAGMENT_FOOTER_BYTES) {
+        rc = err_set(e, ERR_CORRUPT, "%zu stored bytes for a range of %zu", stored.len,
+                     blocks_bytes + entries_bytes + FRAGMENT_FOOTER_BYTES);
+        goto out;
     }
-    *ret_raw = raw_bytes == 0 ? stored.data : stored.data + (raw_offset - ranges.blocks.offset);
-    return 0;
+    rc = fragment_footer_parse(&footer, stored.data + blocks_bytes + entries_bytes, e);
+    if (rc != 0) {
+        goto out;
+    }
+    rc = fragment_footer_match(&footer, ref, e);
+    if (rc != 0) {
+        goto out;
+    }
+    rc = flat_blocks(ref, &footer, raw_offset, raw_bytes, stored.data, stored.data + blocks_bytes,
+                     ret_raw, e);
+
+out:
+    return rc == 0 ? 0
+                   : err_wrap(e, "fragment %" PRIu32 " of chunk %" PRIu32, ref->id.fragment,
+                              ref->id.chunk);
 }

@@ -25,14 +25,16 @@ struct fragment_range {
 
 struct fragment_entry {
     uint32_t offset; /* of the block in the payload; bit 31: stored raw */
-    uint32_t crc;    /* of the stored bytes */
+    uint32_t crc;    /* of the stored bytes; 0 with an authenticated cipher */
 };
 
 struct fragment_index {
     struct fragment_shape shape;
     uint32_t block_count;
     uint32_t payload_bytes;
+    uint8_t salt[FRAGMENT_SALT_BYTES];
     struct fragment_entry *entries; /* owned */
+    uint8_t *tags;                  /* owned; CIPHER_TAG_BYTES each; NULL: not an AEAD cipher */
 };
 
 /* The tail to fetch. */
@@ -40,32 +42,33 @@ struct fragment_range fragment_trailer_range(const struct fragment_ref *ref);
 int fragment_index_init(struct fragment_index *ret_index, const struct fragment_ref *ref,
                         const uint8_t *trailer, uint32_t trailer_bytes, struct err *e);
 void fragment_index_release(struct fragment_index *index); /* accepts {0} */
+/* Heap bytes it holds, for caches bounded in bytes. */
+size_t fragment_index_memory_bytes(const struct fragment_index *index);
 
 /* The stored bytes that raw [raw_offset, + raw_bytes) needs.
  * Empty for an empty range. */
 struct fragment_range fragment_index_range(const struct fragment_index *index, uint32_t raw_offset,
                                            uint32_t raw_bytes);
-/* `stored` is that range; `ret_raw` gets the raw_bytes asked for. */
-int fragment_index_unpack(const struct fragment_index *index, uint32_t raw_offset,
-                          uint32_t raw_bytes, struct slice stored, uint8_t *ret_raw, struct err *e);
+/* `ref` as for fragment_index_init(), `stored` is that range; `ret_raw` gets the raw_bytes asked
+ * for. */
+int fragment_index_unpack(const struct fragment_index *index, const struct fragment_ref *ref,
+                          uint32_t raw_offset, uint32_t raw_bytes, struct slice stored,
+                          uint8_t *ret_raw, struct err *e);
 
-/* ---- reading ranges of a plain fragment in one round trip ---- */
+/* ---- reading ranges of an uncompressed fragment in one round trip ---- */
 
-/* No codec and no cipher. */
-bool fragment_is_plain(const struct fragment_shape *shape);
-
-struct fragment_plain {
+struct fragment_flat {
     struct fragment_range blocks;  /* whole blocks around the raw range */
     struct fragment_range entries; /* of these blocks */
     struct fragment_range footer;
 };
 
-/* The three ranges to fetch in one PartialGet. */
-struct fragment_plain fragment_plain_ranges(const struct fragment_ref *ref, uint32_t raw_offset,
-                                            uint32_t raw_bytes);
-/* Verify the three, which `stored` holds one behind the other, as a PartialGet answers. *ret_raw
- * points at the raw range inside; nothing is copied. */
-int fragment_plain_unpack(const struct fragment_ref *ref, uint32_t raw_offset, uint32_t raw_bytes,
-                          struct slice stored, const uint8_t **ret_raw, struct err *e);
+/* The three ranges to fetch in one PartialGet; fragment_is_flat(). */
+struct fragment_flat fragment_flat_ranges(const struct fragment_ref *ref, uint32_t raw_offset,
+                                          uint32_t raw_bytes);
+/* Verify the three, which `stored` holds one behind the other, as a PartialGet answers. `ret_raw`
+ * gets the raw_bytes asked for. */
+int fragment_flat_unpack(const struct fragment_ref *ref, uint32_t raw_offset, uint32_t raw_bytes,
+                         struct slice stored, uint8_t *ret_raw, struct err *e);
 
 #endif

@@ -29,7 +29,7 @@ static uint32_t image_count(const struct encode *x)
 size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
                            enum compress_codec codec)
 {
-    struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec);
+    struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec, CIPHER_NONE);
     size_t images = k == 1 ? 1 : k + m;
 
     return images * ((size_t)fragment_stored_max(&shape) + SLICE_BYTES_MIN);
@@ -38,7 +38,7 @@ size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
 static void start(struct work *w)
 {
     struct encode *x = w->x;
-    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec);
+    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
     uint8_t salts[PRESET_FRAGMENTS_MAX][FRAGMENT_SALT_BYTES];
     uint32_t count = image_count(x);
 
@@ -50,7 +50,8 @@ static void start(struct work *w)
 
         x->images[i] = bigmem_alloc(fragment_stored_max(&shape));
         w->trailers[i] = x->images[i] + x->fragment_bytes;
-        fragment_pack_start(&w->packers[i], &id, &shape, salts[i], x->images[i], w->trailers[i]);
+        fragment_pack_start(&w->packers[i], &id, &shape, NULL, salts[i], x->images[i],
+                            w->trailers[i]);
     }
 }
 

@@ -1,4 +1,4 @@
-/* PLAIN or ALL: one request, verified, done. TRAILER -> BLOCKS: two, of which the first is
+/* FLAT or ALL: one request, verified, done. TRAILER -> BLOCKS: two, of which the first is
  * saved by the cache. Large replies are verified and unpacked in the pool, from the bytes as
  * they came. */
 #include "proxy/fetch.h"
@@ -109,14 +109,14 @@ static void finish_later(struct fetch *f, int rc)
 /* Which parts of the stored value, by state. */
 static uint32_t parts_of(const struct fetch *f, struct fragment_range parts[3])
 {
-    struct fragment_plain plain;
+    struct fragment_flat flat;
 
     switch (f->state) {
-    case FETCH_PLAIN:
-        plain = fragment_plain_ranges(&f->ref, f->range.offset, f->range.bytes);
-        parts[0] = plain.blocks;
-        parts[1] = plain.entries;
-        parts[2] = plain.footer;
+    case FETCH_FLAT:
+        flat = fragment_flat_ranges(&f->ref, f->range.offset, f->range.bytes);
+        parts[0] = flat.blocks;
+        parts[1] = flat.entries;
+        parts[2] = flat.footer;
         return 3;
     case FETCH_ALL:
         parts[0] = (struct fragment_range){.offset = 0, .bytes = f->ref.stored_bytes};
@@ -169,18 +169,6 @@ static void ask(struct fetch *f)
 
 /* ---- unpacking ---- */
 
-static int unpack_plain(struct fetch *f)
-{
-    const uint8_t *raw;
-    int rc =
-        fragment_plain_unpack(&f->ref, f->range.offset, f->range.bytes, f->data, &raw, &f->err);
-
-    if (rc == 0) {
-        memcpy(f->range.dest, raw, f->range.bytes);
-    }
-    return rc;
-}
-
 /* Every byte that is given out is covered by the checksum of its block, the blocks by those
  * of the trailer, and the trailer names object, chunk and fragment. The manifest's checksum of
  * the whole value would be a second pass over the same bytes. */
@@ -195,7 +183,7 @@ static int unpack_all(struct fetch *f)
         fragment_index_init(&index, &f->ref, f->data.data + trailer.offset, trailer.bytes, &f->err);
     if (rc == 0) {
         blocks = fragment_index_range(&index, f->range.offset, f->range.bytes);
-        rc = fragment_index_unpack(&index, f->range.offset, f->range.bytes,
+        rc = fragment_index_unpack(&index, &f->ref, f->range.offset, f->range.bytes,
                                    slice_of(f->data.data + blocks.offset, blocks.bytes),
                                    f->range.dest, &f->err);
     }
@@ -207,13 +195,14 @@ static int unpack_all(struct fetch *f)
 static int unpack(struct fetch *f, enum fetch_state state)
 {
     switch (state) {
-    case FETCH_PLAIN:
-        return unpack_plain(f);
+    case FETCH_FLAT:
+        return fragment_flat_unpack(&f->ref, f->range.offset, f->range.bytes, f->data,
+                                    f->range.dest, &f->err);
     case FETCH_ALL:
         return unpack_all(f);
     case FETCH_BLOCKS:
-        return fragment_index_unpack(&f->index->index, f->range.offset, f->range.bytes, f->data,
-                                     f->range.dest, &f->err);
+        return fragment_index_unpack(&f->index->index, &f->ref, f->range.offset, f->range.bytes,
+                                     f->data, f->range.dest, &f->err);
     default:
         CHECK(false);
         return 0;
@@ -343,7 +332,7 @@ static struct fragment_ref ref_of(const struct readable *r, uint32_t chunk, uint
                                  .shape = {.raw_bytes = layout_fragment_bytes(&r->layout, chunk),
                                            .block_bytes = m->scheme.block_bytes,
                                            .codec = m->scheme.codec,
-                                           .cipher = FRAGMENT_CIPHER_NONE},
+                                           .cipher = CIPHER_NONE},
                                  .stored_bytes =
                                      readable_fragment(r, chunk, fragment)->packed_bytes};
 }
@@ -355,8 +344,8 @@ static enum fetch_state first_state(struct fetch *f)
     if (f->ref.stored_bytes <= FETCH_WHOLE_BYTES || f->range.bytes >= f->ref.shape.raw_bytes / 2) {
         return FETCH_ALL;
     }
-    if (fragment_is_plain(&f->ref.shape)) {
-        return FETCH_PLAIN;
+    if (fragment_is_flat(&f->ref.shape)) {
+        return FETCH_FLAT;
     }
     f->index = index_cache_get(&f->engine->indexes, &key);
     return f->index != NULL ? FETCH_BLOCKS : FETCH_TRAILER;

@@ -1,8 +1,8 @@
 /* Raw bytes of one stored fragment, verified: the unit that every read is made of.
  *
  * Loop thread only; unpacking of more than FETCH_INLINE_BYTES runs in the pool. One round
- * trip when the fragment is plain, its trailer is cached, or most of it is wanted anyway; else
- * two. Bytes that fail a check are never given out. */
+ * trip when the fragment is uncompressed, its trailer is cached, or most of it is wanted
+ * anyway; else two. Bytes that fail a check are never given out. */
 #ifndef PROXY_FETCH_H
 #define PROXY_FETCH_H
 
@@ -48,7 +48,7 @@ struct fetch;
 typedef void (*fetch_cb)(struct fetch *fetch, int rc);
 
 enum fetch_state {
-    FETCH_PLAIN,   /* blocks, their entries and the footer in one request */
+    FETCH_FLAT,    /* blocks, their entries and the footer in one request */
     FETCH_ALL,     /* the whole value */
     FETCH_TRAILER, /* of a compressed fragment, to find the blocks */
     FETCH_BLOCKS

@@ -86,7 +86,7 @@ static size_t memory_bytes(const struct fragment_index *index)
 {
     return fifo_cache_malloc_bytes(sizeof(struct index_entry)) + FIFO_CACHE_TABLE_BYTES +
            fifo_cache_malloc_bytes(sizeof(struct shared_index)) +
-           fifo_cache_malloc_bytes(index->block_count * sizeof(*index->entries));
+           fifo_cache_malloc_bytes(fragment_index_memory_bytes(index));
 }
 
 void index_cache_put(struct index_cache *cache, const struct index_key *key,

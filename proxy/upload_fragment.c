@@ -97,7 +97,7 @@ static void start_put(struct upload_fragment *f)
 {
     struct upload *u = upload_of(f);
     const struct encode *x = &f->chunk->encode;
-    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec);
+    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
     struct fragment_put_spec spec = {.ns = u->spec.ns,
                                      .gc_epoch = u->spec.gc_epoch,
                                      .name = {.object_id = u->manifest.object_id,

@@ -16,7 +16,7 @@ static uint8_t checksum_algo(const struct upload *u)
 static void fresh_manifest(struct upload *u)
 {
     const struct preset *preset = u->spec.preset;
-    struct fragment_shape shape = fragment_shape_of(0, preset->codec);
+    struct fragment_shape shape = fragment_shape_of(0, preset->codec, CIPHER_NONE);
     struct manifest *m = &u->manifest;
     uint8_t id[MANIFEST_OBJECT_ID_BYTES];
 

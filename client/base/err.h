@@ -31,7 +31,8 @@
     X(ERR_NOT_ENOUGH, -5020, "not enough fragments")                                               \
     X(ERR_CONFIG, -5021, "bad configuration")                                                      \
     X(ERR_STALE, -5022, "decided on a state that has ended")                                       \
-    X(ERR_TLS, -5023, "TLS failed")
+    X(ERR_TLS, -5023, "TLS failed")                                                                \
+    X(ERR_KEY, -5024, "encryption key not available")
 
 enum err_code {
 #define X(name, value, text) name = value,

@@ -123,8 +123,8 @@ static void pack(struct bench *b, const uint8_t *raw, enum compress_codec codec)
     static const uint8_t salt[FRAGMENT_SALT_BYTES] = {1};
     uint32_t crc;
 
-    b->ref.shape = fragment_shape_of(FRAGMENT_BYTES, codec);
-    b->ref.stored_bytes = fragment_pack(&b->ref.id, &b->ref.shape, salt, raw, b->image, &crc);
+    b->ref.shape = fragment_shape_of(FRAGMENT_BYTES, codec, CIPHER_NONE);
+    b->ref.stored_bytes = fragment_pack(&b->ref.id, &b->ref.shape, NULL, salt, raw, b->image, &crc);
 }
 
 static void run_pack_lz4_soft(struct bench *b)
@@ -146,11 +146,11 @@ static void run_pack_plain(struct bench *b)
 static void run_pack_in_place(struct bench *b)
 {
     static const uint8_t salt[FRAGMENT_SALT_BYTES] = {1};
-    struct fragment_shape shape = fragment_shape_of(FRAGMENT_BYTES, COMPRESS_NONE);
+    struct fragment_shape shape = fragment_shape_of(FRAGMENT_BYTES, COMPRESS_NONE, CIPHER_NONE);
     struct fragment_packer p;
     uint32_t bytes, crc;
 
-    fragment_pack_start(&p, &b->ref.id, &shape, salt, NULL, b->trailer);
+    fragment_pack_start(&p, &b->ref.id, &shape, NULL, salt, NULL, b->trailer);
     fragment_pack_add(&p, b->at[0], FRAGMENT_BYTES);
     fragment_pack_end(&p, &bytes, &crc);
 }
@@ -159,7 +159,7 @@ static void run_pack_in_place(struct bench *b)
 static void run_put_plain(struct bench *b)
 {
     static const uint8_t salt[FRAGMENT_SALT_BYTES] = {1};
-    struct fragment_shape shape = fragment_shape_of(FRAGMENT_BYTES, COMPRESS_NONE);
+    struct fragment_shape shape = fragment_shape_of(FRAGMENT_BYTES, COMPRESS_NONE, CIPHER_NONE);
     uint32_t trailer_bytes = fragment_trailer_bytes(&shape);
     struct fragment_packer packers[6];
     uint8_t *at[6];
@@ -167,7 +167,7 @@ static void run_put_plain(struct bench *b)
 
     memcpy(at, b->at, sizeof at);
     for (uint32_t i = 0; i < 6; i++) {
-        fragment_pack_start(&packers[i], &b->ref.id, &shape, salt, NULL,
+        fragment_pack_start(&packers[i], &b->ref.id, &shape, NULL, salt, NULL,
                             b->trailer + (size_t)i * trailer_bytes);
     }
     for (uint32_t done = 0; done < FRAGMENT_BYTES; done += SLICE_BYTES) {

@@ -16,7 +16,23 @@ struct stored {
     uint8_t *raw;   /* ref.shape.raw_bytes */
     uint8_t *value; /* ref.stored_bytes, exactly: sanitizers see every step outside */
     uint32_t crc;
+    struct fragment_crypto *crypto; /* owned; NULL without a cipher */
 };
+
+/* The key that every encrypted fragment of a test is under. */
+static const uint8_t stored_key_bytes[CIPHER_KEY_BYTES] = {
+    0x1f, 0x5c, 0x9a, 0xd7, 0x14, 0x51, 0x8e, 0xcb, 0x08, 0x45, 0x82, 0xbf, 0xfc, 0x39, 0x76, 0xb3,
+    0xf0, 0x2d, 0x6a, 0xa7, 0xe4, 0x21, 0x5e, 0x9b, 0xd8, 0x15, 0x52, 0x8f, 0xcc, 0x09, 0x46, 0x83};
+
+static inline const struct master_key *stored_key(void)
+{
+    static uint8_t bytes[CIPHER_KEY_BYTES];
+    static struct master_key key = {.bytes = bytes};
+
+    memcpy(bytes, stored_key_bytes, sizeof(bytes));
+    key_id_of(key.id, bytes);
+    return &key;
+}
 
 /* Stretches that shrink and stretches that do not. */
 static inline void stored_fill(struct rnd *rnd, uint8_t *data, uint32_t bytes)
@@ -31,10 +47,11 @@ static inline void stored_fill(struct rnd *rnd, uint8_t *data, uint32_t bytes)
     }
 }
 
-static inline struct stored stored_make(struct rnd *rnd, uint32_t raw_bytes,
-                                        enum compress_codec codec, uint32_t block_bytes)
+static inline struct stored stored_make_sealed(struct rnd *rnd, uint32_t raw_bytes,
+                                               enum compress_codec codec, enum cipher cipher,
+                                               uint32_t block_bytes)
 {
-    struct stored s = {.ref.shape = fragment_shape_of(raw_bytes, codec)};
+    struct stored s = {.ref.shape = fragment_shape_of(raw_bytes, codec, cipher)};
     uint8_t salt[FRAGMENT_SALT_BYTES];
     uint8_t *image;
 
@@ -46,15 +63,30 @@ static inline struct stored stored_make(struct rnd *rnd, uint32_t raw_bytes,
     s.raw = mem_alloc((size_t)raw_bytes + 1);
     stored_fill(rnd, s.raw, raw_bytes);
 
+    if (cipher != CIPHER_NONE) {
+        s.crypto = mem_zalloc(sizeof(*s.crypto));
+        s.crypto->cipher = cipher;
+        s.crypto->key = stored_key();
+        seed_fill(rnd, s.crypto->ctr, sizeof(s.crypto->ctr));
+        s.ref.crypto = s.crypto;
+    }
     image = mem_alloc(fragment_stored_max(&s.ref.shape));
-    s.ref.stored_bytes = fragment_pack(&s.ref.id, &s.ref.shape, salt, s.raw, image, &s.crc);
+    s.ref.stored_bytes =
+        fragment_pack(&s.ref.id, &s.ref.shape, s.crypto, salt, s.raw, image, &s.crc);
     s.value = mem_dup(image, s.ref.stored_bytes);
     free(image);
     return s;
 }
 
+static inline struct stored stored_make(struct rnd *rnd, uint32_t raw_bytes,
+                                        enum compress_codec codec, uint32_t block_bytes)
+{
+    return stored_make_sealed(rnd, raw_bytes, codec, CIPHER_NONE, block_bytes);
+}
+
 static inline void stored_release(struct stored *s)
 {
+    free(s->crypto);
     free(s->raw);
     free(s->value);
 }

@@ -41,7 +41,7 @@ static struct encode make(uint32_t k, uint32_t m, enum compress_codec codec,
 static uint8_t *unpack(const struct encode *x, uint32_t i)
 {
     struct fragment_ref ref = {.id = fragment_id_of(x->object_id, x->chunk, i, x->k),
-                               .shape = fragment_shape_of(x->fragment_bytes, x->codec),
+                               .shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE),
                                .stored_bytes = x->stored_bytes[i]};
     uint8_t *raw = mem_zalloc(x->fragment_bytes + 1);
     struct err e;
