@@ -131,11 +131,11 @@ bool fake_asd_has(const struct fake_asd *asd, struct slice key)
     return find(asd, key) != NULL;
 }
 
-size_t fake_asd_value_bytes(const struct fake_asd *asd, struct slice key)
+struct slice fake_asd_value(const struct fake_asd *asd, struct slice key)
 {
     struct fake_entry *entry = find(asd, key);
 
-    return entry == NULL ? 0 : entry->value.len;
+    return entry == NULL ? (struct slice){0} : entry->value;
 }
 
 bool fake_asd_flip(struct fake_asd *asd, struct slice key, size_t offset)

@@ -60,7 +60,8 @@ bool fake_asd_has(const struct fake_asd *asd, struct slice key);
 struct slice fake_asd_key(const struct fake_asd *asd, struct slice prefix, size_t i);
 /* Flip a bit of byte `offset` of the value. */
 bool fake_asd_flip(struct fake_asd *asd, struct slice key, size_t offset);
-size_t fake_asd_value_bytes(const struct fake_asd *asd, struct slice key);
+/* Borrowed until the next change; empty: none. */
+struct slice fake_asd_value(const struct fake_asd *asd, struct slice key);
 bool fake_asd_remove(struct fake_asd *asd, struct slice key);
 void fake_asd_put(struct fake_asd *asd, struct slice key, struct slice value);
 
