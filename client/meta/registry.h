@@ -61,7 +61,7 @@ int registry_osd_addr(const struct registry_osd *osd, unsigned index, struct net
 /* From `osd`: long_id, ips, port, use_tls, node_id, datacenter, capacity_bytes. ERR_EXISTS. */
 void registry_osd_add(struct registry *registry, const struct registry_osd *osd, registry_cb cb,
                       void *ctx);
-/* The same fields, and is_decommissioned; the claim stays as it is. ERR_NOT_FOUND. */
+/* The same fields, is_decommissioned and is_purging; the claim stays as it is. ERR_NOT_FOUND. */
 void registry_osd_update(struct registry *registry, const struct registry_osd *osd, registry_cb cb,
                          void *ctx);
 /* Forget an OSD that is not claimed. ERR_BUSY when it is. */

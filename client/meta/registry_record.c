@@ -104,7 +104,8 @@ static int parse_osd(struct record *r)
     osd->datacenter = json_text(r->json, "datacenter", "");
     osd->use_tls = json_bool(r->json, "use_tls", false);
     osd->capacity_bytes = json_u64(r->json, "capacity_bytes", 0);
-    osd->is_decommissioned = json_bool(r->json, "decommissioned", false);
+    osd->is_purging = json_bool(r->json, "purging", false);
+    osd->is_decommissioned = osd->is_purging || json_bool(r->json, "decommissioned", false);
     osd->osd_id = json_u64(r->json, "osd_id", UINT64_MAX);
     osd->is_claimed = osd->osd_id != UINT64_MAX;
     osd->claimed_since_us = json_u64(r->json, "claimed_since_us", 0);
@@ -230,6 +231,9 @@ json_t *record_osd_json(const struct registry_osd *osd)
                   "datacenter", osd->datacenter != NULL ? osd->datacenter : "", "capacity_bytes",
                   (json_int_t)osd->capacity_bytes, "decommissioned", (int)osd->is_decommissioned);
     CHECK(json != NULL);
+    if (osd->is_purging) {
+        json_object_set_new(json, "purging", json_true());
+    }
     if (osd->is_claimed) {
         json_object_set_new(json, "osd_id", json_integer((json_int_t)osd->osd_id));
         json_object_set_new(json, "claimed_since_us",

@@ -28,8 +28,9 @@ struct registry_osd {
     const char *node_id;
     const char *datacenter; /* "": unnamed */
     uint64_t capacity_bytes;
-    bool is_claimed; /* by this alba; osd_id and claimed_since_us are set */
-    bool is_decommissioned;
+    bool is_claimed;        /* by this alba; osd_id and claimed_since_us are set */
+    bool is_decommissioned; /* gets no new fragments */
+    bool is_purging;        /* … and those it has count as lost; is_decommissioned is set */
     uint64_t osd_id;
     uint64_t claimed_since_us;
 };
