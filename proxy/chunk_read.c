@@ -36,8 +36,21 @@ static enum chunk_part_state state_of(const struct chunk_read *r, uint32_t fragm
 
 /* ---- end ---- */
 
+static void keep_blocks(struct chunk_read *r)
+{
+    struct block_source source = readable_source(r->readable, r->chunk, r->wanted);
+
+    block_cache_put(&r->engine->blocks, &source,
+                    (struct block_range){.offset = r->offset, .bytes = r->bytes}, r->blocks);
+    memcpy(r->asked.dest, r->blocks + (r->asked.offset - r->offset), r->asked.bytes);
+}
+
 static void finish(struct chunk_read *r, int rc)
 {
+    if (rc == 0 && r->blocks != NULL) {
+        keep_blocks(r);
+    }
+    free(r->blocks);
     for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
         free(r->parts[i]);
         bigmem_free(r->scratch[i]);
@@ -289,6 +302,7 @@ void chunk_read_all(struct chunk_read *r, struct engine *engine, const struct re
                     uint32_t chunk, uint8_t *dest, chunk_read_cb cb)
 {
     r->wanted = ALL;
+    r->blocks = NULL;
     r->offset = 0;
     r->bytes = layout_fragment_bytes(&readable->layout, chunk);
     CHECK(r->bytes > 0);
@@ -298,11 +312,20 @@ void chunk_read_all(struct chunk_read *r, struct engine *engine, const struct re
 void chunk_read_range(struct chunk_read *r, struct engine *engine, const struct readable *readable,
                       const struct fetch_range *range, chunk_read_cb cb)
 {
+    struct block_source source = readable_source(readable, range->chunk, range->fragment);
+    struct block_range part = {.offset = range->offset, .bytes = range->bytes};
+
     CHECK(range->bytes > 0 && range->fragment < readable->k);
     r->wanted = range->fragment;
-    r->offset = range->offset;
-    r->bytes = range->bytes;
-    start(r, engine, readable, range->chunk, range->dest, cb);
+    r->asked = *range;
+    r->blocks = NULL;
+    if (readable_is_cached(readable, engine, range->bytes)) {
+        part = block_range_align(&source, part);
+        r->blocks = mem_alloc(part.bytes);
+    }
+    r->offset = part.offset;
+    r->bytes = part.bytes;
+    start(r, engine, readable, range->chunk, r->blocks != NULL ? r->blocks : range->dest, cb);
 }
 
 void chunk_read_cancel(struct chunk_read *r)

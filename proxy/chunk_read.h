@@ -34,7 +34,9 @@ struct chunk_read {
     uint32_t offset; /* in every raw fragment */
     uint32_t bytes;
     uint32_t wanted; /* the one fragment; or all data fragments: ALL */
-    uint8_t *dest;   /* borrowed */
+    uint8_t *dest;   /* borrowed, or: */
+    uint8_t *blocks; /* owned; NULL: not for the cache */
+    struct fetch_range asked;
     chunk_read_cb cb;
     bool canceled;
     uint32_t reading;
@@ -49,7 +51,8 @@ struct chunk_read {
 /* The whole chunk into `dest`: k * fragment bytes, padding included; > 0. */
 void chunk_read_all(struct chunk_read *read, struct engine *engine, const struct readable *readable,
                     uint32_t chunk, uint8_t *dest, chunk_read_cb cb);
-/* A range of a data fragment. */
+/* A range of a data fragment. With readable_is_cached(): the whole blocks around it are read, at
+ * no more cost to the OSDs, and kept in the block cache. */
 void chunk_read_range(struct chunk_read *read, struct engine *engine,
                       const struct readable *readable, const struct fetch_range *range,
                       chunk_read_cb cb);

@@ -17,6 +17,7 @@ struct proxy_config {
     char *log_level;
     int64_t manifest_cache_bytes;
     int64_t index_cache_bytes;
+    int64_t block_cache_bytes;
     int64_t memory_bytes;
     int64_t connections_max;
     double osd_timeout_s;

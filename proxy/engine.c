@@ -109,6 +109,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     engine->lookup_bytes_max = LOOKUP_BYTES_MAX;
     manifest_cache_init(&engine->manifests, engine->options.manifest_cache_bytes);
     index_cache_init(&engine->indexes, engine->options.index_cache_bytes);
+    block_cache_init(&engine->blocks, engine->options.block_cache_bytes);
     stats_init(&engine->stats);
     engine->usage = usage_new(registry, 0);
     tags_init(&engine->tags, engine);
@@ -138,6 +139,7 @@ static void on_later_closed(void *ctx)
 
     manifest_cache_release(&engine->manifests);
     index_cache_release(&engine->indexes);
+    block_cache_release(&engine->blocks);
     epochs_release(&engine->epochs);
     stats_release(&engine->stats);
     tags_release(&engine->tags);

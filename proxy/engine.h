@@ -18,6 +18,7 @@
 #include "loop/pool.h"
 #include "meta/registry.h"
 #include "meta/usage.h"
+#include "proxy/block_cache.h"
 #include "proxy/budget.h"
 #include "proxy/epochs.h"
 #include "proxy/index_cache.h"
@@ -35,9 +36,10 @@ struct engine_options {
     size_t memory_bytes; /* of all transfers together, and again of replies; 0: 384 MiB */
     size_t manifest_cache_bytes;
     size_t index_cache_bytes; /* fragment trailers */
-    unsigned osd_timeout_ms;  /* 0: 10 s */
-    double upload_slack;      /* share of the time so far to wait for stragglers */
-    unsigned threads;         /* of the pool; 0: 4 */
+    size_t block_cache_bytes;
+    unsigned osd_timeout_ms; /* 0: 10 s */
+    double upload_slack;     /* share of the time so far to wait for stragglers */
+    unsigned threads;        /* of the pool; 0: 4 */
     const char *const *near_nodes;
     unsigned near_node_count;
 };
@@ -55,6 +57,7 @@ struct engine {
     size_t lookup_bytes_max; /* of manifests for one request: names are short, these are not */
     struct manifest_cache manifests;
     struct index_cache indexes;
+    struct block_cache blocks;
     struct epochs epochs;
     struct stats stats;
     struct usage *usage; /* puts add; maintenance subtracts what it deletes */

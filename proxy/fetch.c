@@ -40,6 +40,7 @@ int readable_init(struct readable *ret_readable, struct object *object, struct e
     }
     ret_readable->object = object;
     ret_readable->low_priority = false;
+    ret_readable->use_cache = false;
     ret_readable->k = m->scheme.k;
     ret_readable->m = m->scheme.m;
     return 0;
@@ -49,6 +50,26 @@ const struct manifest_fragment *readable_fragment(const struct readable *readabl
                                                   uint32_t fragment)
 {
     return manifest_fragment_at(&readable->object->manifest, chunk, fragment);
+}
+
+struct block_source readable_source(const struct readable *readable, uint32_t chunk,
+                                    uint32_t fragment)
+{
+    const struct manifest *m = &readable->object->manifest;
+
+    return (struct block_source){
+        .ns_id = readable->object->ns_id,
+        .id = fragment_id_of(m->object_id.data, chunk, fragment, readable->k),
+        .raw_bytes = layout_fragment_bytes(&readable->layout, chunk),
+        .block_bytes = m->scheme.block_bytes};
+}
+
+bool readable_is_cached(const struct readable *readable, const struct engine *engine,
+                        uint32_t bytes)
+{
+    return readable->use_cache && bytes <= BLOCK_CACHE_PIECE_MAX &&
+           readable->object->manifest.scheme.block_bytes >= FRAGMENT_BLOCK_BYTES_MIN &&
+           block_cache_is_on(&engine->blocks);
 }
 
 /* ---- ending ---- */

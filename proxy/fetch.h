@@ -24,6 +24,7 @@ enum {
 struct readable {
     struct object *object; /* borrowed */
     bool low_priority;     /* the reader gives way; set by it */
+    bool use_cache;        /* blocks of short pieces are looked for and kept; set by it */
     struct layout layout;
     uint32_t k;
     uint32_t m;
@@ -34,6 +35,13 @@ struct readable {
 int readable_init(struct readable *ret_readable, struct object *object, struct err *e);
 const struct manifest_fragment *readable_fragment(const struct readable *readable, uint32_t chunk,
                                                   uint32_t fragment);
+
+/* Whose blocks those of a fragment are in the block cache. */
+struct block_source readable_source(const struct readable *readable, uint32_t chunk,
+                                    uint32_t fragment);
+/* Does a piece of this length go through the block cache? */
+bool readable_is_cached(const struct readable *readable, const struct engine *engine,
+                        uint32_t bytes);
 
 /* Raw [offset, offset + bytes) of one fragment, and where it goes. */
 struct fetch_range {

@@ -283,7 +283,8 @@ static void start_over(struct fs_get *g)
     budget_give(&g->share);
     g->state = FS_GET_MEMORY;
     budget_take(&g->engine->budget, &g->share,
-                g->window_bytes + object_read_scratch_bytes(&g->readable), on_memory);
+                g->window_bytes + object_read_scratch_bytes(&g->readable, UINT64_MAX, 1),
+                on_memory);
 }
 
 static void create_run(struct pool_work *work)

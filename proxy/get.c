@@ -117,10 +117,11 @@ static size_t scratch_bytes(const struct get *g)
     size_t scratch = 0;
 
     for (size_t i = 0; i < g->spec.count; i++) {
+        const struct get_object *o = &g->objects[i];
         size_t bytes =
-            g->objects[i].bytes == 0 ? 0 : object_read_scratch_bytes(&g->objects[i].readable);
+            o->bytes == 0 ? 0
+                          : object_read_scratch_bytes(&o->readable, o->bytes, o->item->slice_count);
 
-        bytes = bytes < g->objects[i].bytes ? bytes : g->objects[i].bytes;
         scratch = bytes > scratch ? bytes : scratch;
     }
     return scratch;
@@ -195,6 +196,8 @@ static void count_end(struct get *g)
     sums = stats_of(&engine->stats, g->spec.ns);
     engine->stats.totals.gets += g->spec.count;
     engine->stats.totals.get_bytes += g->data_bytes;
+    sums->fragment_cache_hits += (int32_t)g->cache_hits;
+    sums->fragment_cache_misses += (int32_t)g->cache_misses;
     for (size_t i = 0; i < g->spec.count; i++) {
         slices += g->spec.items[i].slice_count;
     }

@@ -27,6 +27,7 @@ int32_t get_object_check(struct get *g, struct get_object *o)
     if (readable_init(&o->readable, o->object, &g->err) != 0) {
         return PROXY_RC_UNKNOWN;
     }
+    o->readable.use_cache = item->slices != NULL;
     if (item->slices == NULL) {
         o->bytes = o->object->manifest.size_bytes;
         return PROXY_RC_OK;
@@ -132,6 +133,8 @@ static void on_read(struct object_read *read, int rc)
     struct get *g = o->get;
 
     g->pending--;
+    g->cache_hits += read->cache_hits;
+    g->cache_misses += read->cache_misses;
     o->is_reading = false;
     if (g->rc != 0) {
         get_step(g);

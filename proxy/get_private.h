@@ -41,6 +41,8 @@ struct get {
     struct slice *names;
     struct lookup lookup;
     struct get_object *objects;
+    uint32_t cache_hits; /* of the block cache */
+    uint32_t cache_misses;
     struct budget_share reply; /* of the data, until the peer has taken it */
     struct budget_share share; /* of what reading takes besides */
     uint8_t *data;

@@ -113,6 +113,7 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
     struct engine_options options = {.memory_bytes = (size_t)config->memory_bytes,
                                      .manifest_cache_bytes = (size_t)config->manifest_cache_bytes,
                                      .index_cache_bytes = (size_t)config->index_cache_bytes,
+                                     .block_cache_bytes = (size_t)config->block_cache_bytes,
                                      .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
                                      .upload_slack = config->upload_slack,
                                      .near_nodes = (const char *const *)config->near_nodes.items,

@@ -20,11 +20,17 @@ struct unit {
 
 static void step(struct object_read *r);
 
-size_t object_read_scratch_bytes(const struct readable *readable)
+size_t object_read_scratch_bytes(const struct readable *readable, uint64_t bytes,
+                                 size_t range_count)
 {
-    size_t chunk = layout_chunk_bytes(&readable->layout, 0);
+    size_t pieces = range_count < OBJECT_READ_PIECES_MAX ? range_count : OBJECT_READ_PIECES_MAX;
+    uint32_t block = readable->object->manifest.scheme.block_bytes;
+    size_t blocks =
+        pieces * 2 * (block < FRAGMENT_BLOCK_BYTES_MAX ? block : FRAGMENT_BLOCK_BYTES_MAX);
+    size_t chunk = layout_chunk_bytes(&readable->layout, 0) +
+                   (size_t)readable->m * layout_fragment_bytes(&readable->layout, 0);
 
-    return chunk + (size_t)readable->m * layout_fragment_bytes(&readable->layout, 0);
+    return (bytes < chunk ? (size_t)bytes : chunk) + (readable->use_cache ? blocks : 0);
 }
 
 static void on_unit(struct chunk_read *read, int rc)
@@ -91,6 +97,34 @@ static void start_piece(struct object_read *r, const struct layout_piece *piece,
     chunk_read_range(&unit->read, r->engine, r->readable, &range, on_unit);
 }
 
+/* What the cache does not have is left in *piece. */
+static uint8_t *read_cached(struct object_read *r, struct layout_piece *piece, uint8_t *dest)
+{
+    struct block_source source = readable_source(r->readable, piece->chunk, piece->fragment);
+    struct block_range left = {.offset = piece->offset, .bytes = piece->bytes};
+
+    block_cache_read(&r->engine->blocks, &source, &left, dest);
+    dest += left.offset - piece->offset;
+    piece->offset = left.offset;
+    piece->bytes = left.bytes;
+    if (left.bytes == 0) {
+        r->cache_hits++;
+    } else {
+        r->cache_misses++;
+    }
+    return dest;
+}
+
+/* As one of whole fragments, or else by pieces. A slice that takes in a small chunk may be asked
+ * for again like any other. */
+static bool is_whole_chunk(const struct object_read *r, uint32_t chunk, uint64_t at, uint64_t left)
+{
+    const struct layout *l = &r->readable->layout;
+
+    return at == layout_chunk_offset(l, chunk) && left >= layout_chunk_data_bytes(l, chunk) &&
+           !readable_is_cached(r->readable, r->engine, layout_fragment_bytes(l, chunk));
+}
+
 /* Cut the next unit off the ranges; false when it has to wait, or nothing is left. */
 static bool start_next(struct object_read *r)
 {
@@ -99,6 +133,7 @@ static bool start_next(struct object_read *r)
     struct layout_iter it;
     struct layout_piece piece;
     uint64_t at, left;
+    uint8_t *dest;
 
     while (r->range < r->range_count && r->done == r->ranges[r->range].bytes) {
         r->range++;
@@ -112,8 +147,7 @@ static bool start_next(struct object_read *r)
     left = range->bytes - r->done;
     it = layout_range(l, at, left);
     CHECK(layout_next(&it, &piece));
-    if (at == layout_chunk_offset(l, piece.chunk) &&
-        left >= layout_chunk_data_bytes(l, piece.chunk)) {
+    if (is_whole_chunk(r, piece.chunk, at, left)) {
         if (r->chunks == OBJECT_READ_CHUNKS_MAX) {
             return false;
         }
@@ -124,8 +158,14 @@ static bool start_next(struct object_read *r)
     if (r->pieces == OBJECT_READ_PIECES_MAX) {
         return false;
     }
-    start_piece(r, &piece, range->dest + r->done);
+    dest = range->dest + r->done;
     r->done += piece.bytes;
+    if (readable_is_cached(r->readable, r->engine, piece.bytes)) {
+        dest = read_cached(r, &piece, dest);
+    }
+    if (piece.bytes > 0) {
+        start_piece(r, &piece, dest);
+    }
     return true;
 }
 

@@ -23,8 +23,10 @@ typedef void (*object_read_cb)(struct object_read *read, int rc);
 
 /* Embedded by the caller, left alone until the callback. */
 struct object_read {
-    struct err err; /* out: why, if rc != 0 */
-    void *user;     /* the caller's */
+    struct err err;        /* out: why, if rc != 0 */
+    uint32_t cache_hits;   /* out: short pieces that came from the block cache, whole, */
+    uint32_t cache_misses; /* and those that did not */
+    void *user;            /* the caller's */
 
     struct engine *engine; /* private from here on */
     const struct readable *readable;
@@ -41,8 +43,9 @@ struct object_read {
     struct later_item later;
 };
 
-/* Memory that a read takes beside its destinations, at most. */
-size_t object_read_scratch_bytes(const struct readable *readable);
+/* Memory that a read of so many bytes in so many ranges takes beside its destinations, at most. */
+size_t object_read_scratch_bytes(const struct readable *readable, uint64_t bytes,
+                                 size_t range_count);
 /* Ranges lie within the object; `readable` and `ranges` are borrowed until the callback. It
  * comes once, later: 0, ERR_NOT_ENOUGH, ERR_CANCELED. */
 void object_read_start(struct object_read *read, struct engine *engine,

@@ -200,6 +200,7 @@ static void drop_cached(struct session *s)
 
     if (ns != NULL) {
         manifest_cache_remove_namespace(&s->server->engine->manifests, ns->id);
+        block_cache_remove_namespace(&s->server->engine->blocks, ns->id);
         epochs_forget(&s->server->engine->epochs, ns->id);
     }
 }

@@ -11,6 +11,7 @@ function(proxy_sim name)
 endfunction()
 
 proxy_sim(read)
+proxy_sim(cache)
 proxy_sim(peers)
 proxy_sim(protocol)
 proxy_sim(claim)
