@@ -1,8 +1,9 @@
 /* NAMESPACE -> LOOKUP -> MEMORY -> READ -> END, as enum get_state has it.
  *
  * An object whose fragments are not there is READ again with a manifest from the namespace
- * manager: the one at hand may be old, or repair moved the fragments meanwhile. When the object
- * has changed, its slices are checked and its place in the reply is made anew. */
+ * manager: the one at hand may be old, or repair moved the fragments meanwhile. When that is of
+ * another object, its slices are checked anew; a whole object that has become larger needs another
+ * place in the reply: AGAIN gives all memory back and goes on with LOOKUP. */
 #include "proxy/get.h"
 
 #include <stdlib.h>
@@ -54,6 +55,15 @@ static void stop_waiting(struct get *g, struct budget_share *share)
     }
 }
 
+static void stop_reading(struct get *g)
+{
+    for (size_t i = 0; i < g->spec.count && g->state == GET_READ; i++) {
+        if (g->objects[i].is_reading) {
+            object_read_cancel(&g->objects[i].read);
+        }
+    }
+}
+
 /* g->err is set. */
 void get_fail(struct get *g, int rc, int32_t proxy_rc)
 {
@@ -64,12 +74,25 @@ void get_fail(struct get *g, int rc, int32_t proxy_rc)
     g->proxy_rc = proxy_rc;
     stop_waiting(g, &g->reply);
     stop_waiting(g, &g->share);
-    for (size_t i = 0; i < g->spec.count && g->state == GET_READ; i++) {
-        if (g->objects[i].is_reading) {
-            object_read_cancel(&g->objects[i].read);
-        }
-    }
+    stop_reading(g);
     g->state = GET_END;
+}
+
+void get_again(struct get *g)
+{
+    if (g->again_count++ == GET_AGAIN_MAX) {
+        err_set(&g->err, ERR_STALE, "objects were replaced by larger ones time and again");
+        get_fail(g, ERR_STALE, PROXY_RC_UNKNOWN);
+    } else {
+        stop_reading(g);
+        g->state = GET_AGAIN;
+    }
+    get_step(g);
+}
+
+bool get_is_reading(const struct get *g)
+{
+    return g->state == GET_READ;
 }
 
 /* ---- the whole request ---- */
@@ -160,14 +183,22 @@ static void on_looked_up(struct lookup *lookup, int rc)
     get_step(g);
 }
 
-static void on_namespace(void *ctx, int rc, const struct err *e)
+static void start_lookup(struct get *g, bool consistent)
 {
-    struct get *g = ctx;
     struct lookup_spec spec = {.use = &g->use,
                                .names = g->names,
                                .count = g->spec.count,
-                               .consistent = g->spec.consistent,
+                               .consistent = consistent,
                                .should_cache = g->spec.should_cache};
+
+    g->state = GET_LOOKUP;
+    g->pending++;
+    lookup_start(&g->lookup, g->engine, &spec, on_looked_up);
+}
+
+static void on_namespace(void *ctx, int rc, const struct err *e)
+{
+    struct get *g = ctx;
 
     g->pending--;
     if (g->rc == 0 && rc != 0) {
@@ -175,9 +206,7 @@ static void on_namespace(void *ctx, int rc, const struct err *e)
         get_fail(g, rc, rc == ERR_NOT_FOUND ? PROXY_RC_NAMESPACE_NOT_FOUND : rc_of(rc));
     }
     if (g->rc == 0) {
-        g->state = GET_LOOKUP;
-        g->pending++;
-        lookup_start(&g->lookup, g->engine, &spec, on_looked_up);
+        start_lookup(g, g->spec.consistent);
     }
     get_step(g);
 }
@@ -237,10 +266,35 @@ static void step_read(struct get *g)
     }
 }
 
+static void release_objects(struct get *g)
+{
+    for (size_t i = 0; i < g->spec.count; i++) {
+        object_drop(g->objects[i].object);
+        free(g->objects[i].ranges);
+    }
+    bigmem_free(g->data);
+}
+
+static void step_again(struct get *g)
+{
+    release_objects(g);
+    g->data = NULL;
+    g->data_bytes = 0;
+    budget_give(&g->share);
+    budget_give(&g->reply);
+    for (size_t i = 0; i < g->spec.count; i++) {
+        g->objects[i] = (struct get_object){.get = g, .item = &g->spec.items[i]};
+    }
+    start_lookup(g, true);
+}
+
 void get_step(struct get *g)
 {
     if (g->state == GET_READ) {
         step_read(g);
+    }
+    if (g->state == GET_AGAIN && g->pending == 0) {
+        step_again(g);
     }
     if (g->state == GET_END && g->pending == 0) {
         g->pending = UINT32_MAX; /* nothing more comes */
@@ -302,13 +356,9 @@ void get_free(struct get *g)
 {
     struct engine *engine = g->engine;
 
-    for (size_t i = 0; i < g->spec.count; i++) {
-        object_drop(g->objects[i].object);
-        free(g->objects[i].ranges);
-    }
+    release_objects(g);
     budget_give(&g->reply);
     ns_drop(&g->use);
-    bigmem_free(g->data);
     free(g->names);
     free(g->objects);
     free(g);

@@ -94,7 +94,7 @@ static void digest_done(struct pool_work *work, int rc)
     struct get *g = o->get;
 
     g->pending--;
-    if (g->rc != 0) {
+    if (!get_is_reading(g)) {
         get_step(g);
     } else if (rc != 0) {
         err_set(&g->err, rc, "checksum");
@@ -136,7 +136,7 @@ static void on_read(struct object_read *read, int rc)
     g->cache_hits += read->cache_hits;
     g->cache_misses += read->cache_misses;
     o->is_reading = false;
-    if (g->rc != 0) {
+    if (!get_is_reading(g)) {
         get_step(g);
     } else if (rc == 0) {
         start_digest(o);
@@ -167,7 +167,7 @@ static void on_looked_again(struct lookup *lookup, int rc)
     int32_t proxy_rc;
 
     g->pending--;
-    if (g->rc != 0) {
+    if (!get_is_reading(g)) {
         lookup_release(lookup);
         get_step(g);
         return;
@@ -188,9 +188,7 @@ static void on_looked_again(struct lookup *lookup, int rc)
     } else if (o->object == NULL) {
         object_done(o);
     } else if (o->bytes > had) {
-        /* A whole object that has grown: there is no room for it in this reply. */
-        err_set(&g->err, ERR_STALE, "the object was replaced by a larger one meanwhile");
-        object_failed(o, ERR_STALE, PROXY_RC_UNKNOWN);
+        get_again(g);
     } else {
         get_object_read(o);
     }

@@ -4,7 +4,9 @@
 
 #include "proxy/get.h"
 
-enum get_state { GET_NAMESPACE, GET_LOOKUP, GET_MEMORY, GET_READ, GET_END };
+enum { GET_AGAIN_MAX = 3 };
+
+enum get_state { GET_NAMESPACE, GET_LOOKUP, GET_MEMORY, GET_READ, GET_AGAIN, GET_END };
 
 /* One object. */
 struct get_object {
@@ -35,6 +37,7 @@ struct get {
     int rc;
     int32_t proxy_rc;
     unsigned pending;
+    unsigned again_count;
     uint64_t start_ms;
     struct ns_open open;
     struct ns_use use;
@@ -53,6 +56,10 @@ struct get {
 /* get.c */
 void get_step(struct get *g);
 void get_fail(struct get *g, int rc, int32_t proxy_rc); /* g->err is set */
+/* A whole object has grown: its place in the reply is too small. */
+void get_again(struct get *g);
+/* False: what still ends is of no use any more. */
+bool get_is_reading(const struct get *g);
 
 /* get_object.c */
 /* Everything about it that can be refused before it is read. Sets o->bytes. */

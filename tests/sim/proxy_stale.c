@@ -78,6 +78,43 @@ static void a_read_under_way_does_not_bring_back_what_was_deleted(void **state)
     change_during_a_read(true);
 }
 
+/* This proxy still has the manifest of the object of `had` bytes, whose fragments are gone. */
+static void read_what_was_overwritten(size_t had, size_t has)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 8192, "lz4"));
+    struct manifest old;
+    struct object *stale;
+    uint8_t data[50000];
+
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(world_put(w, "o", data + 1, had), 0);
+    assert_true(world_manifest(w, "o", &old));
+    assert_int_equal(world_put(w, "o", data, has), 0);
+    for (uint32_t i = 0; i < old.chunk_count * 6; i++) {
+        struct buf key = world_fragment_key(w, &old, i / 6, i % 6);
+
+        fake_asd_remove(world_asd_of(w, manifest_fragment_at(&old, i / 6, i % 6)->osd_id),
+                        slice_buf(&key));
+        buf_release(&key);
+    }
+    stale = object_new(w->ns_id, &old);
+    manifest_cache_put(&w->engine->manifests, stale);
+    object_drop(stale);
+    world_expect(w, "o", data, has);
+    assert_true(w->engine->stats.totals.stale_manifests >= 1);
+    assert_int_equal(w->engine->budget.used_bytes + w->engine->replies.used_bytes, 0);
+    world_free(w);
+}
+
+static void an_object_that_was_overwritten_is_read_whole_whatever_its_size_now(void **state)
+{
+    (void)state;
+    read_what_was_overwritten(40000, 9000);
+    read_what_was_overwritten(40000, 40000);
+    read_what_was_overwritten(9000, 50000);
+    read_what_was_overwritten(40000, 0);
+}
+
 /* ---- a commit in doubt, and a later one of the same name ---- */
 
 /* The first commit happens and its reply is lost; its repetition waits. */
@@ -342,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_overwritten),
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_deleted),
+        cmocka_unit_test(an_object_that_was_overwritten_is_read_whole_whatever_its_size_now),
         cmocka_unit_test(a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it),
         cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),
