@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import cli_shapes
+
 BIN = pathlib.Path(os.environ.get("ALBA_BIN", "build/release/bin")).resolve()
 
 
@@ -280,6 +282,7 @@ class Caller:
 
     def json(self, verb, *args):
         result = self.d.alba(verb, *args)
+        cli_shapes.check(verb, result)
         self.note("json", verb)
         return result
 

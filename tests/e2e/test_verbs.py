@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 
-from harness import BIN, Caller, Deployment, is_asd_verb, random_file, wait_for
+from harness import BIN, Caller, Deployment, is_asd_verb, random_file, refused, wait_for
 
 DAEMON_VERBS = ("up", "asd-start", "proxy-start", "maintenance")  # end with a signal
 
@@ -143,6 +143,28 @@ def namespaces(c):
     c.json("create-namespace", "ns", "volumes")
 
 
+def contents(c):
+    """What is in namespaces; o1 is all there is."""
+    ns_id = next(n["id"] for n in c.json("list-namespaces") if n["name"] == "ns")
+    by_id, text = c.both("list-namespaces-by-id")
+    assert by_id[0][str(ns_id)] == "ns" and f"{ns_id}  ns" in text
+    c.json("upload-object", "ns", c.source, "o1")
+    shown, text = c.both("show-namespace", "ns")
+    assert shown["logical"] == c.source.stat().st_size < shown["storage"], shown
+    assert sum(b for _, b in shown["storage_per_osd"]) == shown["storage"]
+    assert [n for _, n in shown["bucket_count"]] == [1] and shown["damaged"] == 0, shown
+    assert "2  1" in text and "2.9 MiB" in text, text
+    (count, listed), text = c.both("show-namespaces", "--max=-1")
+    assert count == len(listed) and "ns" in text.split()
+    assert next(n for n in listed if n["name"] == "ns")["statistics"] == shown
+    assert c.json("show-namespaces", "--first=ns", "--max=1")[0] == 1
+    refused(lambda: c.json("show-namespace", "absent"), "'absent'", "list-namespaces")
+    for verb in ("list-namespace-osds", "list-ns-osds"):
+        osds, text = c.both(verb, "ns")
+        assert osds == [[i, ["Active"]] for i in (1, 2, 3)] and "Active" in text
+    c.json("delete-object", "ns", "o1")
+
+
 def objects(c, prefix="", where=()):
     """The verbs about objects, or their proxy- twins."""
     back = c.d.root / "back"
@@ -181,6 +203,7 @@ def proxies(c):
         listed, text = c.both("proxy-list-namespaces", *where)
         assert {"n3", "n4"} <= set(listed) and text.split() == listed
         objects(c, "proxy-", where)
+        proxy_views(c, where)
         c.both("proxy-invalidate-cache", *where, "ns")
         c.json("proxy-delete-namespace", *where, "n3")
         c.text("proxy-delete-namespace", *where, "n4")
@@ -188,6 +211,137 @@ def proxies(c):
     finally:
         proxy.stop()
     Daemon(c, "maintenance", config_of(c.d, "maintenance", "maintenance2"), http_port=0).stop()
+
+
+def proxy_views(c, where):
+    stats, text = c.both("proxy-statistics", *where)
+    ns = dict(stats["ns_stats"])["ns"]
+    assert ns["upload"]["n"] == 2 and ns["download"]["n"] == 2 and "upload" in text, stats
+    assert "empty_partial_read_time" not in ns, "an empty statistic is left out"
+    assert c.d.run("proxy-statistics", "--host", "127.0.0.1", "--port", where[1][7:])[0] == 0
+    c.json("proxy-statistics", *where, "--forget=ns", "--forget=n3")
+    assert "ns" not in dict(c.json("proxy-statistics", *where, "--clear")["ns_stats"])
+    config, text = c.both("proxy-client-cfg", *where)
+    assert config["cluster_id"] == c.json("get-alba-id")["id"] and config["cluster_id"] in text
+    infos, text = c.both("proxy-osd-info", *where)
+    long_ids = {o["long_id"] for o in c.json("list-osds")}
+    assert {info["long_id"] for _, info in infos} == long_ids and all(x in text for x in long_ids)
+    view, text = c.both("proxy-osd-view", *where)
+    assert {long_id for long_id, claim in view["claims"] if claim[0] == "ThisAlba"} == long_ids
+    assert {i for i, _ in infos} == {i for i, _ in view["state"]} and "ThisAlba" in text
+    few = ["--count=20", "--size=8KiB", "--depth=4", "ns"]
+    rows, text = c.both("proxy-bench", *where, *few, "--scenarios=writes,reads,partial-reads,"
+                        "deletes,get_version")
+    assert [(r["name"], r["ops"]) for r in rows][:2] == [("writes", 20), ("reads", 20)], rows
+    assert len(rows) == 5 and "get_version" in text
+    rows, _ = c.both("alba-bench", *few, "--scenarios=partial-reads")
+    assert [r["name"] for r in rows] == ["partial-reads"]
+    assert c.json("list-objects", "ns")["objects"] == [], "a benchmark left objects"
+    refused(lambda: c.json("proxy-bench", *where, "--scenarios=writes,reds", "ns"), "'reds'")
+    refused(lambda: c.json("alba-bench", *few[:3], "absent"), "absent")
+
+
+def metadata(c):
+    hosts, text = c.both("list-nsm-hosts", "--attempts=3")
+    assert [h["id"] for h in hosts] == ["registry"] and hosts[0]["namespaces_count"] >= 1
+    assert hosts[0]["url"] in text
+    for verb in ("nsm-get-version", "nsm-host-statistics"):
+        _, text = c.both(verb, "registry")
+        assert "albacore" in text or "Apply" in text
+        refused(lambda: c.json(verb, "nobody"), "unknown nsm host nobody")
+    for verb in ("mgr-get-version", "mgr-statistics"):
+        c.both(verb)
+    several, text = c.both("nsm-hosts-statistics", "--nsm-hosts=registry")
+    assert several["registry"]["statistics"]["Apply"]["n"] > 0 and text.startswith("registry: ")
+    assert set(c.json("nsm-hosts-statistics")) == {"registry"}
+    for verb in ("list-nsm-host-messages", "list-osd-messages"):
+        assert c.both(verb)[0] == []
+    assert "no messages" in c.both("deliver-messages")[1]
+    for verb in ("dev-extract-config", "get-abm-client-config"):
+        config, text = c.both(verb)
+        assert text == f"[global]\ncluster_id = {config['cluster_id']}\nurl = {config['url']}\n"
+        assert config["url"] == (c.d.dir / "alba.url").read_text().strip()
+    c.both("update-abm-client-config", "--attempts=8")
+
+
+def maintenance(c):
+    config, text = c.both("get-maintenance-config")
+    assert config["enable_rebalance"] is True and "no agent of this version looks at" in text
+    changed = c.json("update-maintenance-config", "--disable-rebalance",
+                     "--auto-repair-add-disabled-node=node1", "--auto-repair-timeout-seconds=60")
+    assert "enable_rebalance" in changed.pop("not_used")
+    assert changed.items() <= c.json("get-maintenance-config").items()
+    assert changed["auto_repair_disabled_nodes"] == ["node1"] and not changed["enable_rebalance"]
+    c.text("update-maintenance-config", "--enable-rebalance",
+           "--auto-repair-remove-disabled-node=node1")
+    assert c.json("get-maintenance-config")["auto_repair_disabled_nodes"] == []
+    for option in "--eviction-type-random", "--enable-auto-cleanup-deleted-namespaces-days=3":
+        refused(lambda: c.json("update-maintenance-config", option), option.split("=")[0])
+    assert c.both("list-work") == ({"count": 0}, "0 items of work wait\n")
+    assert c.both("list-jobs")[0] == []
+    agents, text = c.both("list-participants")
+    assert len(agents) == 1 and agents[0]["id"] in text
+
+
+def safety(c):
+    """Three ASDs on as many nodes, 2+1: any one may go."""
+    c.json("upload-object", "ns", c.source, "o1")
+
+    def ns_of(listed):
+        return next(n for n in listed if n["namespace"] == "ns")
+
+    listed, text = c.both("get-disk-safety")
+    assert ns_of(listed)["safety"] == 1 and ns_of(listed)["safety_count"] == 1, listed
+    assert "2+1" in text
+    ids = [o["long_id"] for o in c.json("list-osds")]
+    one = ns_of(c.json("get-disk-safety", f"--long-id={ids[0]}"))
+    assert one["safety"] == 0 and one["bucket_safety"][0]["applicable_dead_osds"] == 1, one
+    two = ns_of(c.json("get-disk-safety", f"--long-id={ids[0]}", f"--long-id={ids[1]}"))
+    assert two["safety"] == -1, two
+    assert "LOST" in c.text("get-disk-safety", f"--long-id={ids[0]},{ids[1]}", "--namespace=ns")
+    refused(lambda: c.json("get-disk-safety", "--long-id=nobody"), "unknown osd nobody")
+    c.d.hold("asd0")
+    dead = ns_of(c.json("get-disk-safety", "--include-errored-as-dead"))
+    assert dead["safety"] == 0, dead
+    c.d.start("asd0")
+    c.json("delete-object", "ns", "o1")
+
+
+def refusals(c):
+    """Verbs that cannot do here what they did: they say so, and do nothing."""
+    for verb, args, text in (
+            ("verify-namespace", ["--factor=2", "ns", "job"], "every read is verified"),
+            ("set-namespace-cache-quota", ["--fragment-cache-quota", "5", "ns"], "closed edition"),
+            ("add-s3-osd", ["--arakoon-url=x", "--long-id=y"], "alba add-osd")):
+        refused(lambda: c.d.alba(verb, *args), text)
+        code, out, err = c.d.run(verb, *args, check=False)
+        assert code == 2 and out == "" and text in err, (code, out, err)
+        c.note("json", verb)
+        c.note("text", verb)
+    refused(lambda: c.json("add-osd", "--node-id=n", "--prefix=p", "--preset=q",
+                           "--alba-osd-config-url=file:///x"), "another alba")
+
+
+def return_codes(c):
+    """0, 1 and 2, as setup.ml of the older software has them: no proxy, and an object that is
+    there, end a proxy-upload-object with 2."""
+    port = Port()
+    nobody = ["--host=127.0.0.1", f"--port={port.number}"]
+    assert c.d.run("proxy-upload-object", *nobody, "ns", c.source, "x", check=False)[0] == 2
+    assert c.d.run("proxy-statistics", *nobody, check=False)[0] == 2
+    c.d.run("proxy-upload-object", "ns", c.source, "x")
+    code, out, err = c.d.run("proxy-upload-object", "ns", c.source, "x", check=False)
+    assert code == 2 and out == "" and "'x' exists already" in err
+    code, out, err = c.d.run("proxy-upload-object", "--to-json", "ns", c.source, "x", check=False)
+    answer = json.loads(out)
+    assert code == 0 and answer["success"] is False and err == "", (code, out, err)
+    assert answer["error"]["exception_type"] == "proxy_exn", answer
+    assert answer["error"]["exception_code"] == 18, answer
+    assert c.d.run("proxy-upload-object", "ns", check=False)[0] == 1
+    code, out, _ = c.d.run("proxy-upload-object", "--to-json", "ns", check=False)
+    assert code == 0 and json.loads(out)["success"] is False
+    assert c.d.run("list-osds", "--attempts=x", check=False)[0] == 1
+    c.d.run("proxy-delete-object", "ns", "x")
 
 
 def disks(c):
@@ -211,6 +365,68 @@ def disks(c):
     c.json("vdisk-delete", "v1")
     assert c.text("vdisk-delete", "v2") == "disk 'v2' is deleted\n"
     assert c.json("vdisk-list") == []
+
+
+def ends(c, daemons, long_ids):
+    """An OSD moves, gets no more fragments, is given up."""
+    alba_id = c.json("get-alba-id")["id"]
+    where = ["--host=127.0.0.1", f"--port={daemons[0].port.number}"]
+    assert c.both("get-osd-claimed-by", *where) == (alba_id, f"{alba_id}\n")
+    first, second = (f"--long-id={x}" for x in long_ids)
+    c.json("update-osd", first, "--ip=127.0.0.1,127.0.0.2")
+    c.text("update-osd", first, "--ip=127.0.0.1", "--ip=127.0.0.3")
+    moved = next(o for o in c.json("list-osds") if o["long_id"] == long_ids[0])
+    assert moved["ips"] == ["127.0.0.1", "127.0.0.3"] and moved["id"] is not None, moved
+    refused(lambda: c.json("update-osd", first, "--ip=nowhere"), "nowhere")
+    refused(lambda: c.json("update-osd", first), "nothing to change")
+    for verb in "update-osd", "decommission-osd", "purge-osd":
+        said = refused(lambda: c.json(verb, "--long-id=nobody", *["--ip=::1"][:verb[0] == "u"]),
+                       "Albamgr_protocol.Protocol.Error.Osd_unknown", "unknown osd nobody")
+        assert "osd nobody" in said
+    c.json("decommission-osd", first)
+    refused(lambda: c.json("decommission-osd", first), "decommissioned already")
+    listed, text = c.both("list-decommissioning-osds")
+    assert [o["long_id"] for o in listed] == long_ids[:1] and long_ids[0] in text
+    c.text("decommission-osd", second)
+    c.json("purge-osd", first)
+    c.json("purge-osd", first)
+    listed, text = c.both("list-purging-osds")
+    assert [o["long_id"] for o in listed] == long_ids[:1] and long_ids[0] in text
+    assert "given up" in c.text("purge-osd", second)
+    assert all(o["decommissioned"] for o in c.json("list-purging-osds"))
+    assert c.json("list-decommissioning-osds") == []
+
+
+def more_metadata(c):
+    """An ASD for the metadata of further namespaces; one that is storage is refused."""
+    (c.d.root / "host").mkdir()
+    (c.d.root / "host/new").touch()
+    port = Port()
+    daemon = Daemon(c, "asd-start", config_of(c.d, "asd0", "host", "asd_id"),
+                    home=str(c.d.root / "host"), port=port.number, http_port=0)
+    try:
+        url = f"asd://127.0.0.1:{port.number}"
+        storage = f"asd://{c.d.daemon('asd1')['address']}"
+        refused(lambda: c.json("add-nsm-host", storage), c.json("get-alba-id")["id"])
+        refused(lambda: c.json("add-nsm-host", "arakoon://x"), "arakoon")
+        refused(lambda: c.json("update-nsm-host", url), "unknown nsm host")
+        c.json("add-nsm-host", url, "--id=second")
+        refused(lambda: c.json("add-nsm-host", url, "--id=second"), "'second'")
+        c.text("add-nsm-host", url, "--id=third")
+        c.json("update-nsm-host", url, "--id=third", "--lost")
+        assert {h["id"]: h["lost"] for h in c.json("list-nsm-hosts")} == {
+            "registry": False, "second": False, "third": True}
+        c.text("create-namespace", "elsewhere")
+        hosts = {n["name"]: n["nsm_host_id"] for n in c.json("list-namespaces")}
+        assert hosts["elsewhere"] == "second", hosts
+        c.json("upload-object", "elsewhere", c.source, "o")
+        assert c.json("show-namespace", "elsewhere")["logical"] == c.source.stat().st_size
+        assert set(c.json("nsm-hosts-statistics", "--nsm-hosts=second,registry")) == {
+            "second", "registry"}
+        c.json("delete-namespace", "elsewhere")
+        c.text("update-nsm-host", url, "--id=second", "--lost")
+    finally:
+        daemon.stop()
 
 
 def osds(c):
@@ -237,6 +453,7 @@ def osds(c):
         c.json("claim-osd", f"--long-id={long_ids[0]}")
         c.text("claim-osd", f"--long-id={long_ids[1]}")
         assert c.json("list-available-osds") == []
+        ends(c, daemons, long_ids)
         for verb in ("list-osds", "list-all-osds"):
             listed, text = c.both(verb)
             assert set(long_ids) <= {o["long_id"] for o in listed} and long_ids[0] in text
@@ -262,10 +479,17 @@ with Deployment("--asds=3") as d:
     this_machine(c)
     presets(c)
     namespaces(c)
+    metadata(c)
+    maintenance(c)
+    contents(c)
     objects(c)
+    safety(c)
     proxies(c)
+    refusals(c)
+    return_codes(c)
     disks(c)
     osds(c)
+    more_metadata(c)
     up_as_json(c)
     verbs = d.run("commands")[1].split()
     help_texts(c, verbs)

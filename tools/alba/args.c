@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,20 +10,49 @@
 #include "base/mem.h"
 #include "daemon/nearest.h"
 
-/* Options every verb takes, behind its own in the same way. */
-enum common { COMMON_CONFIG, COMMON_TLS, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_COUNT };
+enum { ATTEMPTS_MAX = 1000 };
 
-static const struct verb_option common_options[COMMON_COUNT + 1] = {
-    [COMMON_CONFIG] = {.name = "config", .arg = "URL"},
-    [COMMON_TLS] = {.name = "tls", .arg = "CA,CERT,KEY"},
-    [COMMON_JSON] = {.name = "to-json"},
-    [COMMON_VERBOSE] = {.name = "verbose", .letter = 'v'},
-    [COMMON_HELP] = {.name = "help", .letter = 'h'}, /* but where -h is the host */
+/* Options every verb takes, behind its own in the same way. */
+enum common {
+    COMMON_CONFIG,
+    COMMON_ATTEMPTS,
+    COMMON_TLS,
+    COMMON_JSON,
+    COMMON_VERBOSE,
+    COMMON_HELP,
+    COMMON_COUNT
 };
 
+static const struct verb_option common_options[COMMON_COUNT + 1] = {
+    [COMMON_CONFIG] = {.name = "config",
+                       .arg = "URL",
+                       .help = "engine URL of the registry, or a file that holds one (else "
+                               "$ALBA_CONFIG)"},
+    [COMMON_ATTEMPTS] = {.name = "attempts",
+                         .arg = "N",
+                         .value_default = "1",
+                         .help = "how often to try when the metadata does not answer, a second "
+                                 "apart"},
+    [COMMON_TLS] = {.name = "tls",
+                    .arg = "CA,CERT,KEY",
+                    .help = "PEM files, for ASDs and metadata where TLS is spoken, and for the ASD "
+                            "at --host (else $ALBA_CLI_TLS)"},
+    [COMMON_JSON] = {.name = "to-json", .help = "print one JSON document"},
+    [COMMON_VERBOSE] = {.name = "verbose",
+                        .letter = 'v',
+                        .help = "tell on standard error what is done"},
+    [COMMON_HELP] = {.name = "help", .letter = 'h', .help = "print this"}, /* -h may be the host */
+};
+
+static_assert((int)COMMON_COUNT < (int)VERB_COMMON_MAX, "room for the end of the list");
+
+/* By its letter, or, where that is 0, by its name. */
 static int find(const struct verb_option *options, const char *name, size_t name_len, char letter)
 {
     for (int i = 0; options[i].name != NULL; i++) {
+        if (name == NULL && letter == 0) {
+            break;
+        }
         if (letter != 0 ? options[i].letter == letter
                         : strlen(options[i].name) == name_len &&
                               memcmp(options[i].name, name, name_len) == 0) {
@@ -30,6 +60,35 @@ static int find(const struct verb_option *options, const char *name, size_t name
         }
     }
     return -1;
+}
+
+static bool is_offered(const struct verb *verb, enum common i)
+{
+    switch (i) {
+    case COMMON_CONFIG:
+        return verb->wants_registry;
+    case COMMON_ATTEMPTS:
+        return verb->wants_registry && find(verb->options, "attempts", 8, 0) < 0;
+    case COMMON_TLS:
+        return verb->wants_registry || strcmp(verb->group, "One ASD") == 0;
+    default:
+        return true;
+    }
+}
+
+void verb_common_options(const struct verb *verb, struct verb_option ret_options[VERB_COMMON_MAX])
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < COMMON_COUNT; i++) {
+        if (is_offered(verb, i)) {
+            struct verb_option o = common_options[i];
+
+            o.letter = find(verb->options, NULL, 0, o.letter) < 0 ? o.letter : 0;
+            ret_options[count++] = o;
+        }
+    }
+    ret_options[count] = (struct verb_option){.name = NULL};
 }
 
 static int option_index(const struct cli *cli, const char *name)
@@ -77,12 +136,27 @@ const char *cli_arg(const struct cli *cli, unsigned index)
     return index < cli->positional_count ? cli->positionals[index] : NULL;
 }
 
+static int take_attempts(struct cli *cli, const char *text)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+
+    if (end == text || *end != '\0' || value < 1 || value > ATTEMPTS_MAX) {
+        return err_say(&cli->err, -EINVAL, "--attempts=%.100s: want a whole number from 1 to %d",
+                       text, ATTEMPTS_MAX);
+    }
+    cli->attempts = (unsigned)value;
+    return 0;
+}
+
 static int take_common(struct cli *cli, int index, const char *value)
 {
     switch (index) {
     case COMMON_CONFIG:
         cli->config = value;
         return 0;
+    case COMMON_ATTEMPTS:
+        return take_attempts(cli, value);
     case COMMON_TLS:
         cli->tls = value;
         return 0;
@@ -137,6 +211,7 @@ static int take_option(struct cli *cli, int argc, char **argv, int *i)
     if (common) {
         options = common_options;
         index = find(options, name, name_len, letter);
+        index = index == COMMON_ATTEMPTS && !is_offered(cli->verb, COMMON_ATTEMPTS) ? -1 : index;
     }
     if (index >= 0 && letter != 0 && name[1] != '\0' && options[index].arg != NULL) {
         return err_say(&cli->err, -EINVAL, "%.100s: write -%c %.100s", word, letter, name + 1);
@@ -204,6 +279,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     unsigned max;
     unsigned min = count_positionals(wanted, &max);
 
+    cli->attempts = 1;
     cli->config = getenv("ALBA_CONFIG");
     cli->tls = getenv("ALBA_CLI_TLS");
     for (int i = 0; cli->verb->options[i].name != NULL; i++) {

@@ -33,7 +33,7 @@ int asd_link_open(struct asd_link *l, struct cli *cli)
 
     *l = (struct asd_link){.cli = cli};
     session_init(&l->s);
-    rc = session_use_tls(&l->s, cli);
+    rc = session_take_options(&l->s, cli);
     rc = rc != 0 ? rc : cli_number(cli, "attempts", 1, ATTEMPTS_MAX, &l->attempts);
     if (rc != 0) {
         return rc;

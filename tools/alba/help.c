@@ -22,24 +22,10 @@ static void show_option(const struct verb_option *o, FILE *out)
     fputc('\n', out);
 }
 
-/* -h is the host in some verbs, as older scripts write it. */
-static char help_letter(const struct verb *verb)
-{
-    for (int i = 0; verb->options[i].name != NULL; i++) {
-        if (verb->options[i].letter == 'h') {
-            return 0;
-        }
-    }
-    return 'h';
-}
-
-static bool speaks_to_asds(const struct verb *verb)
-{
-    return verb->wants_registry || strcmp(verb->group, "One ASD") == 0;
-}
-
 void help_verb(const struct verb *verb, FILE *out)
 {
+    struct verb_option common[VERB_COMMON_MAX];
+
     fprintf(out, "Usage: alba %s [options]%s%s\n\n%s\n", verb->name,
             verb->positionals != NULL ? " " : "",
             verb->positionals != NULL ? verb->positionals : "", verb->summary);
@@ -50,25 +36,10 @@ void help_verb(const struct verb *verb, FILE *out)
     for (int i = 0; verb->options[i].name != NULL; i++) {
         show_option(&verb->options[i], out);
     }
-    if (verb->wants_registry) {
-        show_option(&(struct verb_option){.name = "config",
-                                          .arg = "URL",
-                                          .help = "engine URL of the registry, or a file that "
-                                                  "holds one (else $ALBA_CONFIG)"},
-                    out);
+    verb_common_options(verb, common);
+    for (int i = 0; common[i].name != NULL; i++) {
+        show_option(&common[i], out);
     }
-    if (speaks_to_asds(verb)) {
-        show_option(&(struct verb_option){.name = "tls",
-                                          .arg = "CA,CERT,KEY",
-                                          .help = "PEM files, for ASDs and metadata where TLS is "
-                                                  "spoken, and for the ASD at --host (else "
-                                                  "$ALBA_CLI_TLS)"},
-                    out);
-    }
-    show_option(&(struct verb_option){.name = "to-json", .help = "print one JSON document"}, out);
-    show_option(
-        &(struct verb_option){.name = "help", .letter = help_letter(verb), .help = "print this"},
-        out);
 }
 
 void help_overview(FILE *out)

@@ -19,7 +19,10 @@ extern const struct verb general_verbs[];
 extern const struct verb vdisk_verbs[];
 extern const struct verb object_verbs[];
 extern const struct verb namespace_verbs[];
+extern const struct verb namespace_info_verbs[];
 extern const struct verb osd_verbs[];
+extern const struct verb osd_change_verbs[];
+extern const struct verb safety_verbs[];
 extern const struct verb osd_statistics_verbs[];
 extern const struct verb osd_value_verbs[];
 extern const struct verb osd_range_verbs[];
@@ -32,14 +35,22 @@ extern const struct verb bench_verbs[];
 extern const struct verb preset_verbs[];
 extern const struct verb proxy_object_verbs[];
 extern const struct verb proxy_verbs[];
+extern const struct verb proxy_info_verbs[];
+extern const struct verb proxy_bench_verbs[];
+extern const struct verb host_verbs[];
+extern const struct verb maintenance_verbs[];
+extern const struct verb config_verbs[];
 
 /* Tables of one group stand together: alba --help goes through them in this order. */
 const struct verb *const verb_tables[] = {up_verbs,
                                           vdisk_verbs,
                                           object_verbs,
                                           namespace_verbs,
+                                          namespace_info_verbs,
                                           preset_verbs,
                                           osd_verbs,
+                                          osd_change_verbs,
+                                          safety_verbs,
                                           osd_statistics_verbs,
                                           osd_value_verbs,
                                           osd_range_verbs,
@@ -51,6 +62,11 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           bench_verbs,
                                           proxy_object_verbs,
                                           proxy_verbs,
+                                          proxy_info_verbs,
+                                          proxy_bench_verbs,
+                                          host_verbs,
+                                          maintenance_verbs,
+                                          config_verbs,
                                           general_verbs,
                                           NULL};
 

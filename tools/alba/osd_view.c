@@ -67,12 +67,13 @@ static json_t *errors_json(const struct osd_state *state)
 
 void osd_view_add(const struct osd_view *v, const char *long_id, json_t *o)
 {
-    static const char *const keys[] = {"seen", "read", "write", "errors", "checksum_errors"};
+    static const char *const lists[] = {"seen", "read", "write", "errors"};
     const struct osd_state *state = find(v, long_id);
 
-    for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++) {
-        json_object_set_new(o, keys[i], json_null());
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) {
+        json_object_set_new(o, lists[i], json_array());
     }
+    json_object_set_new(o, "checksum_errors", json_null());
     if (state == NULL) {
         return;
     }

@@ -17,7 +17,8 @@ struct osd_view {
 /* Asks the proxy at `uri`; NULL asks nobody. Use the session's proxy for nothing else until
  * osd_view_release(). */
 int osd_view_load(struct osd_view *v, struct session *s, const char *uri);
-/* Sets "seen", "read", "write", "errors" and "checksum_errors"; null where they are not known. */
+/* Sets "seen", "read", "write", "errors", all lists, and "checksum_errors"; where they are not
+ * known, empty lists, as programs expect, and null. */
 void osd_view_add(const struct osd_view *v, const char *long_id, json_t *o);
 void osd_view_release(struct osd_view *v); /* accepts {0} */
 

@@ -12,13 +12,15 @@
 #include "net/tls.h"
 #include "wire/gather.h"
 
+enum { ATTEMPT_PAUSE_MS = 1000 };
+
 void session_init(struct session *s)
 {
     *s = (struct session){0};
     CHECK(uv_loop_init(&s->loop) == 0);
 }
 
-int session_use_tls(struct session *s, struct cli *cli)
+int session_take_options(struct session *s, struct cli *cli)
 {
     char *ca = cli->tls != NULL ? mem_strdup(cli->tls) : NULL;
     char *cert = ca != NULL ? strchr(ca, ',') : NULL;
@@ -26,6 +28,7 @@ int session_use_tls(struct session *s, struct cli *cli)
     struct net_tls_files files = {.ca_cert = ca};
     int rc = 0;
 
+    s->attempts = cli->attempts;
     if (cert != NULL && key != NULL) {
         *cert = '\0';
         *key = '\0';
@@ -60,6 +63,12 @@ int session_wait(struct session *s)
     return s->rc;
 }
 
+static bool may_try_again(int rc)
+{
+    return rc == UV_ECONNREFUSED || rc == UV_ETIMEDOUT || rc == UV_EOF || rc == UV_ECONNRESET ||
+           rc == UV_EHOSTUNREACH || rc == UV_ENETUNREACH || rc == ERR_BUSY;
+}
+
 int session_open_registry(struct session *s, const char *config)
 {
     int rc;
@@ -74,8 +83,14 @@ int session_open_registry(struct session *s, const char *config)
         return rc;
     }
     s->registry = registry_new(s->kv);
-    registry_refresh(s->registry, session_done, s);
-    return session_wait(s);
+    for (unsigned i = 0;; i++) {
+        registry_refresh(s->registry, session_done, s);
+        rc = session_wait(s);
+        if (rc == 0 || i + 1 >= s->attempts || !may_try_again(rc)) {
+            return rc;
+        }
+        uv_sleep(ATTEMPT_PAUSE_MS);
+    }
 }
 
 int session_open(struct session *s, struct cli *cli)
@@ -83,7 +98,7 @@ int session_open(struct session *s, struct cli *cli)
     int rc;
 
     session_init(s);
-    rc = session_use_tls(s, cli);
+    rc = session_take_options(s, cli);
     if (rc != 0) {
         return rc;
     }
@@ -137,9 +152,11 @@ int session_use_proxy(struct session *s, const char *uri)
         return rc;
     }
     CHECK(s->proxy == NULL);
-    s->proxy = proxy_client_new(&s->loop, &(struct proxy_client_options){.endpoints = &addr,
-                                                                         .endpoint_count = 1,
-                                                                         .connections_max = 1});
+    s->proxy = proxy_client_new(
+        &s->loop, &(struct proxy_client_options){
+                      .endpoints = &addr,
+                      .endpoint_count = 1,
+                      .connections_max = s->proxy_connections != 0 ? s->proxy_connections : 1});
     return 0;
 }
 

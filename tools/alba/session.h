@@ -19,9 +19,12 @@ struct cli;
 /* Error codes that programs look at, of older software. */
 enum session_mgr_code {
     MGR_UNKNOWN = 1,
+    MGR_NSM_HOST_EXISTS = 3,
+    MGR_NSM_HOST_UNKNOWN = 4,
     MGR_NAMESPACE_EXISTS = 5,
     MGR_NAMESPACE_NOT_FOUND = 6,
     MGR_OSD_EXISTS = 7,
+    MGR_OSD_DECOMMISSIONED = 8,
     MGR_OSD_UNKNOWN = 10,
     MGR_OSD_CLAIMED = 11,
     MGR_PRESET_NOT_FOUND = 13,
@@ -36,7 +39,9 @@ struct session {
     struct kv *kv;
     struct registry *registry;
     struct proxy_client *proxy;
-    struct err err; /* of the last call that failed */
+    struct err err;             /* of the last call that failed */
+    unsigned attempts;          /* to reach the metadata; 0: one */
+    unsigned proxy_connections; /* 0: one */
 
     bool done; /* private from here on */
     int rc;
@@ -46,8 +51,8 @@ struct session {
 
 /* A loop and nothing else. */
 void session_init(struct session *s);
-/* Reads the files that --tls names, if it is there: before all that connects. */
-int session_use_tls(struct session *s, struct cli *cli);
+/* --attempts, and the files that --tls names, if it is there: before all that connects. */
+int session_take_options(struct session *s, struct cli *cli);
 /* Opens `config` (NULL: refused with a hint) and loads the registry. */
 int session_open_registry(struct session *s, const char *config);
 /* The same for a verb; a failure is in cli->err. */

@@ -29,12 +29,18 @@ static int proxy_uri(struct cli *cli, char **ret_uri)
 
 int target_open(struct target *t, struct cli *cli)
 {
+    return target_open_wide(t, cli, 1);
+}
+
+int target_open_wide(struct target *t, struct cli *cli, unsigned connections)
+{
     char *uri;
     int rc;
 
     *t = (struct target){.is_private = cli->verb->wants_registry};
     session_init(&t->s);
-    rc = session_use_tls(&t->s, cli);
+    t->s.proxy_connections = connections;
+    rc = session_take_options(&t->s, cli);
     if (rc != 0) {
         return rc;
     }
@@ -79,11 +85,16 @@ int target_call(struct target *t, struct cli *cli, const struct proxy_request *r
 {
     int rc = session_proxy(&t->s, request, timeout_ms, ret_reply);
 
-    if (rc != 0) {
-        session_fail_proxy(&t->s, cli);
-        if (t->is_private) {
-            forget_proxy(&cli->err, t->proxy.uri);
-        }
+    return rc == 0 ? 0 : target_fail(t, cli, &t->s.err, t->s.proxy_code);
+}
+
+int target_fail(struct target *t, struct cli *cli, const struct err *why, int32_t proxy_code)
+{
+    err_copy(&t->s.err, why);
+    t->s.proxy_code = proxy_code;
+    session_fail_proxy(&t->s, cli);
+    if (t->is_private) {
+        forget_proxy(&cli->err, t->proxy.uri);
     }
-    return rc;
+    return cli->err.code;
 }

@@ -28,9 +28,14 @@ struct target {
     }
 
 int target_open(struct target *t, struct cli *cli);
+/* With so many connections to the proxy, for calls at the same time. */
+int target_open_wide(struct target *t, struct cli *cli, unsigned connections);
 void target_close(struct target *t); /* also after a failed open */
 /* session_proxy() with the error in cli->err. */
 int target_call(struct target *t, struct cli *cli, const struct proxy_request *request,
                 unsigned timeout_ms, struct proxy_reply *ret_reply);
+
+/* The same for the error of another call over t->s.proxy. */
+int target_fail(struct target *t, struct cli *cli, const struct err *why, int32_t proxy_code);
 
 #endif

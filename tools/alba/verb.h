@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 
-enum { VERB_OPTIONS_MAX = 16, VERB_POSITIONALS_MAX = 128 };
+enum { VERB_OPTIONS_MAX = 24, VERB_POSITIONALS_MAX = 128, VERB_COMMON_MAX = 8 };
 
 struct verb_option {
     const char *name; /* "host": given as --host=X or --host X */
@@ -50,6 +50,7 @@ struct cli {
     const char *positionals[VERB_POSITIONALS_MAX];
     unsigned positional_count;
     const char *config; /* --config, or $ALBA_CONFIG, or NULL */
+    unsigned attempts;  /* to reach the metadata */
     const char *tls;    /* --tls, or $ALBA_CLI_TLS, or NULL: "CA,CERT,KEY" */
     bool to_json;
     bool verbose;
@@ -64,6 +65,8 @@ struct cli {
 /* Every verb, in order of groups; ends with name NULL. */
 extern const struct verb *const verb_tables[];
 const struct verb *verb_find(const char *name, struct err *e);
+/* The options it takes beside its own; ended by name NULL. */
+void verb_common_options(const struct verb *verb, struct verb_option ret_options[VERB_COMMON_MAX]);
 
 /* Value of an option of this verb, or NULL. CHECKs that the verb has the option. */
 const char *cli_option(const struct cli *cli, const char *name);

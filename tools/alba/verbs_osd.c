@@ -96,7 +96,23 @@ static size_t place_by_id(const json_t *osds, const struct registry_osd *osd)
     return place;
 }
 
-enum osd_filter { OSDS_ALL, OSDS_CLAIMED, OSDS_AVAILABLE };
+enum osd_filter { OSDS_ALL, OSDS_CLAIMED, OSDS_AVAILABLE, OSDS_DECOMMISSIONING, OSDS_PURGING };
+
+static bool is_listed(const struct registry_osd *osd, enum osd_filter filter)
+{
+    switch (filter) {
+    case OSDS_CLAIMED:
+        return osd->is_claimed;
+    case OSDS_AVAILABLE:
+        return !osd->is_claimed;
+    case OSDS_DECOMMISSIONING:
+        return osd->is_claimed && osd->is_decommissioned && !osd->is_purging;
+    case OSDS_PURGING:
+        return osd->is_purging;
+    default:
+        return true;
+    }
+}
 
 /* The proxy that was named has to answer; that of $ALBA_DIR may be down. */
 static int load_view(struct osd_view *v, struct session *s, struct cli *cli)
@@ -123,7 +139,7 @@ static int list_osds(struct cli *cli, enum osd_filter filter)
         const struct registry_osd *osd = registry_view_osd(view, i);
         json_t *o;
 
-        if (filter != OSDS_ALL && osd->is_claimed != (filter == OSDS_CLAIMED)) {
+        if (!is_listed(osd, filter)) {
             continue;
         }
         o = osd_json(view, osd);
@@ -152,6 +168,18 @@ static int run_list_available_osds(struct cli *cli)
 {
     cli->result = json_array();
     return list_osds(cli, OSDS_AVAILABLE);
+}
+
+static int run_list_decommissioning(struct cli *cli)
+{
+    cli->result = json_array();
+    return list_osds(cli, OSDS_DECOMMISSIONING);
+}
+
+static int run_list_purging(struct cli *cli)
+{
+    cli->result = json_array();
+    return list_osds(cli, OSDS_PURGING);
 }
 
 static void show_osds(const struct cli *cli)
@@ -230,6 +258,7 @@ int osd_register(struct session *s, const char *host, uint16_t port, const char 
     }
     if (old != NULL) {
         osd.is_decommissioned = old->is_decommissioned;
+        osd.is_purging = old->is_purging;
         registry_osd_update(s->registry, &osd, session_done, s);
     } else {
         registry_osd_add(s->registry, &osd, session_done, s);
@@ -247,6 +276,11 @@ static int run_add_osd(struct cli *cli)
 
     if (rc != 0) {
         return rc;
+    }
+    if (cli_option(cli, "alba-osd-config-url") != NULL || cli_option(cli, "prefix") != NULL ||
+        cli_option(cli, "preset") != NULL) {
+        return err_say(&cli->err, -EINVAL,
+                       "another alba cannot be an OSD here; give --host and --port of an ASD");
     }
     if (node_id == NULL) {
         return err_say(&cli->err, -EINVAL,
@@ -314,32 +348,34 @@ static int run_claim_osd(struct cli *cli)
         .help = "whose reads, writes and errors to show (default: $ALBA_DIR's, else null)"         \
     }
 
+#define REFUSED "refused: another alba cannot be an OSD here"
+
 const struct verb osd_verbs[] = {
     {.name = "get-alba-id",
      .group = "OSDs",
      .summary = "print the id of this alba",
-     .options = {{.name = "attempts", .arg = "N", .help = "accepted"}},
      .run = run_alba_id,
      .show = show_alba_id,
      .wants_registry = true},
     {.name = "add-osd",
      .group = "OSDs",
      .summary = "register the ASD at an address",
-     .options = {{.name = "host",
-                  .letter = 'h',
-                  .arg = "HOST",
-                  .value_default = "::1",
-                  .help = "where it listens"},
-                 {.name = "port",
-                  .letter = 'p',
-                  .arg = "PORT",
-                  .value_default = "8000",
-                  .help = "its port"},
-                 {.name = "node-id", .arg = "ID", .help = "the machine it is in"},
-                 {.name = "datacenter",
-                  .arg = "ID",
-                  .value_default = "",
-                  .help = "where that machine is"}},
+     .options =
+         {{.name = "host",
+           .letter = 'h',
+           .arg = "HOST",
+           .value_default = "::1",
+           .help = "where it listens"},
+          {.name = "port",
+           .letter = 'p',
+           .arg = "PORT",
+           .value_default = "8000",
+           .help = "its port"},
+          {.name = "node-id", .arg = "ID", .help = "the machine it is in"},
+          {.name = "datacenter", .arg = "ID", .value_default = "", .help = "where that machine is"},
+          {.name = "alba-osd-config-url", .arg = "URL", .help = REFUSED},
+          {.name = "prefix", .arg = "PREFIX", .help = REFUSED},
+          {.name = "preset", .arg = "NAME", .help = REFUSED}},
      .run = run_add_osd,
      .show = show_long_id,
      .wants_registry = true},
@@ -368,6 +404,20 @@ const struct verb osd_verbs[] = {
      .summary = "list registered OSDs that nobody claimed",
      .options = {PROXY_OPTION},
      .run = run_list_available_osds,
+     .show = show_osds,
+     .wants_registry = true},
+    {.name = "list-decommissioning-osds",
+     .group = "OSDs",
+     .summary = "list OSDs that get no new fragments",
+     .options = {PROXY_OPTION},
+     .run = run_list_decommissioning,
+     .show = show_osds,
+     .wants_registry = true},
+    {.name = "list-purging-osds",
+     .group = "OSDs",
+     .summary = "list OSDs that are given up",
+     .options = {PROXY_OPTION},
+     .run = run_list_purging,
      .show = show_osds,
      .wants_registry = true},
     {.name = NULL},
