@@ -126,10 +126,10 @@ class ForeignAsd:
 
     def statistics(self, clear=False):
         def read(r):
-            assert r.i8() == 2
-            s = {"creation": r.f64(), "period": r.f64(), "commands": {}}
-            for _ in range(r.i32()):
-                command = r.i32()
+            assert r.i8("version") == 2
+            s = {"creation": r.f64("creation"), "period": r.f64("period"), "commands": {}}
+            for _ in range(r.i32("commands")):
+                command = r.i32("command")
                 s["commands"][command] = read_stat(r)
             return s
 
@@ -139,7 +139,8 @@ class ForeignAsd:
         self.call(6, boolean(full))
 
     def version(self):
-        return self.call(7, b"", lambda r: (r.i32(), r.i32(), r.i32(), r.string().decode()))
+        return self.call(7, b"", lambda r: (
+            r.i32("major"), r.i32("minor"), r.i32("patch"), r.text("hash")))
 
     def multi_get2(self, keys):
         def value(r):
@@ -156,7 +157,7 @@ class ForeignAsd:
         return self.call(9, listed(keys, string) + HIGH, lambda r: r.listed(r.boolean))
 
     def disk_usage(self):
-        return self.call(10, b"", lambda r: (r.i64(), r.i64()))
+        return self.call(10, b"", lambda r: (r.i64("used"), r.i64("capacity")))
 
     def capabilities(self):
         return self.call(12, b"", read_capabilities)

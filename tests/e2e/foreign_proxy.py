@@ -224,7 +224,7 @@ class ForeignProxy:
     def statistics(self, clear=False, forget=()):
         """`forget` None: left out, as older clients do."""
         def of_namespace(r):
-            s = {"upload": read_stat(r), "download": read_stat(r)}
+            s = {"upload": read_stat(r, "upload"), "download": read_stat(r, "download")}
             for field in ("manifest_cached", "manifest_from_nsm", "manifest_stale",
                           "fragment_cache_hits", "fragment_cache_misses"):
                 s[field] = r.i32(field)
@@ -246,18 +246,19 @@ class ForeignProxy:
     # ---- the proxy, its OSDs, the session ----
 
     def version(self):
-        return self.call(17, b"", lambda r: (r.i32(), r.i32(), r.i32(), r.text()))
+        return self.call(17, b"", lambda r: (
+            r.i32("major"), r.i32("minor"), r.i32("patch"), r.text("hash")))
 
     def osd_view(self):
         return self.call(18, b"", lambda r: (
             r.listed(lambda: (r.text("long id"), read_claim(r))),
-            r.listed(lambda: (r.x_int64(), r.text("JSON"), read_osd_state(r)))))
+            r.listed(lambda: (r.x_int64("OSD"), r.text("JSON"), read_osd_state(r)))))
 
     def client_config(self):
         return self.call(19, b"", read_cluster)
 
     def ping(self, delay=0.0):
-        return self.call(20, f64(delay), lambda r: r.f64())
+        return self.call(20, f64(delay), lambda r: r.f64("time"))
 
     @staticmethod
     def _osds(r):
@@ -271,7 +272,7 @@ class ForeignProxy:
             lambda: (r.text("alba id"), self._osds(r))))
 
     def alba_id(self):
-        return self.call(29, b"", lambda r: r.text())
+        return self.call(29, b"", lambda r: r.text("alba id"))
 
     def has_local_fragment_cache(self):
         return self.call(31, b"", lambda r: r.boolean())

@@ -260,7 +260,7 @@ def _encryption(r):
 def _fragment_v2(r):
     record = Reader(r.small("fragment"))
     _one(record, "version of fragment")
-    fragment = {"osd": record.option(record.x_int64), "version": record.i32("version"),
+    fragment = {"osd": record.option(lambda: record.x_int64("OSD")), "version": record.i32("version"),
                 "checksum": read_checksum(record), "packed": record.i32("packed length"),
                 "ctr": None, "fnr": None}
     if record.at < len(record.data):
@@ -317,6 +317,14 @@ def read_manifest(r):
 
 # ---- OSDs ----
 
+def _times(r, what):
+    return r.listed(lambda: r.f64("time"), what)
+
+
+def _errors(r):
+    return r.listed(lambda: (r.f64("time"), r.string("error")), "errors")
+
+
 def read_osd_info(r):
     """The record in its string: version 3 is what a client takes."""
     outer = Reader(r.string("OsdInfo"))
@@ -328,16 +336,17 @@ def read_osd_info(r):
     kind = inner.i8("kind")
     if kind != 1:
         raise Malformed(f"an OSD of kind {kind}")
-    info = {"ips": inner.listed(inner.text), "port": inner.i32(), "use_tls": inner.boolean(),
-            "use_rdma": inner.boolean(), "long_id": inner.text(), "node_id": inner.text(),
-            "decommissioned": inner.boolean(), "other": inner.string(), "total": inner.i64(),
-            "used": inner.i64(), "seen": inner.listed(inner.f64),
-            "read": inner.listed(inner.f64), "write": inner.listed(inner.f64),
-            "errors": inner.listed(lambda: (inner.f64(), inner.string()))}
+    info = {"ips": inner.listed(lambda: inner.text("ip"), "ips"), "port": inner.i32("port"),
+            "use_tls": inner.boolean("use_tls"), "use_rdma": inner.boolean("use_rdma"),
+            "long_id": inner.text("long id"), "node_id": inner.text("node id"),
+            "decommissioned": inner.boolean("decommissioned"), "other": inner.string("other"),
+            "total": inner.i64("total"), "used": inner.i64("used"), "seen": _times(inner, "seen"),
+            "read": _times(inner, "read"), "write": _times(inner, "write"),
+            "errors": _errors(inner)}
     if inner.at < len(inner.data):
-        info["checksum_errors"] = inner.i64()
+        info["checksum_errors"] = inner.i64("checksum errors")
     if inner.at < len(inner.data):
-        info["claimed_since"] = inner.option(inner.f64)
+        info["claimed_since"] = inner.option(lambda: inner.f64("claimed since"))
     inner.end()
     return info
 
@@ -369,12 +378,13 @@ def read_claim(r):
 
 def read_osd_state(r):
     _one(r, "version of OsdState")
-    times = lambda: r.listed(r.f64)
-    state = {"disqualified": r.boolean(), "read": times(), "write": times(),
-             "errors": r.listed(lambda: (r.f64(), r.string())), "seen": times(),
-             "json": r.option(r.string), "ips": r.option(lambda: r.listed(r.text)),
-             "port": r.option(r.i32), "used": r.option(r.i64), "total": r.option(r.i64)}
-    state["checksum_errors"] = r.option(r.i64)
+    state = {"disqualified": r.boolean("disqualified"), "read": _times(r, "read"),
+             "write": _times(r, "write"), "errors": _errors(r), "seen": _times(r, "seen"),
+             "json": r.option(lambda: r.string("JSON")),
+             "ips": r.option(lambda: r.listed(lambda: r.text("ip"), "ips")),
+             "port": r.option(lambda: r.i32("port")), "used": r.option(lambda: r.i64("used")),
+             "total": r.option(lambda: r.i64("total"))}
+    state["checksum_errors"] = r.option(lambda: r.i64("checksum errors"))
     return state
 
 
