@@ -1,10 +1,8 @@
 """Presets through their life, with the shapes and codes that programs of older software look at; and
 a proxy that runs meanwhile uses each change."""
 import json
-import os
-import subprocess
 
-from harness import BIN, Deployment, random_file, refused, wait_for
+from harness import Deployment, random_file, refused, wait_for
 
 
 def answer(d, verb, *args, stdin=None):
@@ -129,9 +127,44 @@ def changes_reach_a_running_proxy(d):
     d.assert_no_restarts()
 
 
+def explained(d):
+    """The words of a person and the figures of a program, as OSDs come and go."""
+    create(d, "told", policies=[[4, 2, 6, 2], [4, 2, 5, 2], [2, 1, 3, 1]])
+    x = d.alba("preset-explain", "told")
+    assert x["policy"] == [4, 2, 6, 2] and x["usable"] == {"osds": 6, "nodes": 3, "datacenters": 1}
+    first = x["policies"][0]
+    assert first["overhead"] == 1.5
+    assert first["survives"] == {"disks": 2, "nodes": 1, "datacenters": 0}
+    assert x["osds_may_fail"] == {"until_next_policy": 0, "until_writes_stop": 1}
+    assert x["left_out"] == []
+
+    d.hold("asd1")
+    x = d.alba("preset-explain", "told")
+    assert x["policy"] == [4, 2, 5, 2] and x["policies"][0]["possible"] is False
+    assert "needs 6 fragments, 5 fit" in x["policies"][0]["why"]
+    (out,) = x["left_out"]
+    assert out["why"].startswith("does not answer") and out["long_id"]
+    assert [n["usable"] for n in x["nodes"]] == [2, 1, 2]
+    text = d.run("preset-explain", "told")[1]
+    for words in ("[4,2,6,2] is not possible", "[4,2,5,2] applies: 5 of 6", out["long_id"]):
+        assert words in text, text
+    d.start("asd1")
+    d.wait_running("asd1")
+
+    create(d, "none", policies=[[3, 1, 4, 1]], osds=["explicit", [12345]])
+    x = d.alba("preset-explain", "none")
+    assert x["policy"] is None and x["osds_may_fail"] is None and x["usable"]["osds"] == 0
+    assert {"id": 12345, "long_id": None, "node_id": None,
+            "why": "in the list of the preset, but there is no such osd"} in x["left_out"]
+    assert "puts are refused" in d.run("preset-explain", "none")[1]
+    code, out, _ = d.run("preset-explain", "nope", "--to-json", check=False)
+    assert code == 1 and json.loads(out)["error"]["exception_code"] == 13
+
+
 with Deployment("--asds=6", "--nodes=3") as d:
     random_file(d.root / "in", 1000003, 7)
     life(d)
     default(d)
     explicit(d)
     changes_reach_a_running_proxy(d)
+    explained(d)

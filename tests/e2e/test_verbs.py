@@ -117,6 +117,8 @@ def presets(c):
     assert c.text("update-preset", "p2", f"--input-url={change}") == ""
     state, text = c.both("get-presets-propagation-state", "--all-presets")
     assert {"name": "p2", "version": 1, "namespaces": []} in state and "p2" in text
+    explained, text = c.both("preset-explain", "volumes")
+    assert explained["policy"] == [2, 1, 3, 1] and "[2,1,3,1] applies" in text
     c.json("dev-add-propagate-preset", "p1")
     c.text("dev-add-propagate-preset", "p1")
     ids = sorted(o["id"] for o in c.json("list-osds"))

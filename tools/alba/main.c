@@ -33,6 +33,7 @@ extern const struct verb asd_admin_verbs[];
 extern const struct verb asd_inspect_verbs[];
 extern const struct verb bench_verbs[];
 extern const struct verb preset_verbs[];
+extern const struct verb preset_explain_verbs[];
 extern const struct verb proxy_object_verbs[];
 extern const struct verb proxy_verbs[];
 extern const struct verb proxy_info_verbs[];
@@ -48,6 +49,7 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           namespace_verbs,
                                           namespace_info_verbs,
                                           preset_verbs,
+                                          preset_explain_verbs,
                                           osd_verbs,
                                           osd_change_verbs,
                                           safety_verbs,

@@ -6,6 +6,7 @@
 
 #include "alba/asd_call.h"
 #include "alba/deployment.h"
+#include "alba/osd_usage.h"
 #include "alba/osd_view.h"
 #include "alba/osds.h"
 #include "alba/output.h"
@@ -61,23 +62,15 @@ static json_t *osd_json(const struct registry_view *view, const struct registry_
 /* What the disk itself says; null for an OSD that does not answer. */
 static void add_usage(struct session *s, const struct registry_osd *osd, json_t *o)
 {
-    struct asd_client_options options = {.long_id = osd->long_id, .tls = s->tls};
-    const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
-    struct asd_answer answer;
+    uint64_t used, total;
     struct err e;
-    int rc = registry_osd_addr(osd, 0, &options.addr, &e);
+    bool answers = osd_usage(s, osd, &used, &total, &e) == 0;
 
-    if (rc == 0) {
-        rc = asd_call(&s->loop, &options, &request, ASD_TIMEOUT_MS, &answer, &e);
+    json_object_set_new(o, "answers", json_boolean(answers));
+    json_object_set_new(o, "used", answers ? json_integer((json_int_t)used) : json_null());
+    if (answers) {
+        json_object_set_new(o, "total", json_integer((json_int_t)total));
     }
-    json_object_set_new(o, "answers", json_boolean(rc == 0));
-    if (rc != 0) {
-        json_object_set_new(o, "used", json_null());
-        return;
-    }
-    json_object_set_new(o, "used", json_integer(answer.reply.usage.used_bytes));
-    json_object_set_new(o, "total", json_integer(answer.reply.usage.capacity_bytes));
-    asd_answer_release(&answer);
 }
 
 /* OSDs are listed by id, those without one behind them. */
