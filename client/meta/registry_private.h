@@ -69,6 +69,7 @@ struct change {
     json_t *keys;
     char commit_id[REGISTRY_COMMIT_TEXT_BYTES];
     uint64_t base_version;
+    uint64_t version; /* that it makes: base_version + 1, or what `build` has set, if higher */
     uint64_t deadline_ms;
     unsigned tries;
     bool committed; /* what is left is to bring the view up to date */

@@ -90,6 +90,19 @@ void osd_key_put_instance_index(struct buf *b, struct slice alba_id)
     llio_put_string(b, alba_id);
 }
 
+void osd_key_put_copy_head(struct buf *b)
+{
+    buf_put_u8(b, OSD_KEY_COPY_BYTE);
+    buf_put_u8(b, 'h');
+}
+
+void osd_key_put_copy_chunk(struct buf *b, uint32_t index)
+{
+    buf_put_u8(b, OSD_KEY_COPY_BYTE);
+    buf_put_u8(b, 'c');
+    buf_put_u32be(b, index);
+}
+
 void osd_key_prefix_end(struct buf *b)
 {
     while (b->len > 0 && b->data[b->len - 1] == 0xff) {

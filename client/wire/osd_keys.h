@@ -1,4 +1,5 @@
-/* Keys under which things lie on an ASD: fragments, their tags, claims, metadata.
+/* Keys under which things lie on an ASD: fragments, their tags, claims, metadata, copies of the
+ * registry.
  *
  * osd_key_put_* append a key to a struct buf. osd_key_parse() reads back what lies
  * under a namespace, for clean-up and recovery, which scan. Any thread.
@@ -51,6 +52,11 @@ void osd_key_put_gc_tag(struct buf *b, uint64_t namespace_id, uint64_t gc_epoch,
 void osd_key_put_next_msg_id(struct buf *b);
 void osd_key_put_instance_log(struct buf *b);                         /* value: alba id (owner) */
 void osd_key_put_instance_index(struct buf *b, struct slice alba_id); /* value: int32 LE 0 */
+/* A copy of the registry (meta/copy_record.h). No key of a namespace, a claim or metadata starts
+ * with this byte. */
+#define OSD_KEY_COPY_BYTE 0x52 /* 'R' */
+void osd_key_put_copy_head(struct buf *b);
+void osd_key_put_copy_chunk(struct buf *b, uint32_t index);
 
 /* Prefixes to scan: every namespace key; all of a kind (FRAGMENT, RECOVERY, GC_TAG) in
  * a namespace; the gc tags of one epoch. A whole namespace: osd_key_put_ns_status(). */

@@ -192,6 +192,13 @@ void agent_status(struct agent *agent, struct agent_status *ret_status)
     uv_mutex_unlock(&agent->lock);
 }
 
+void agent_set_copies(struct agent *agent, const struct registry_copy_status *copies)
+{
+    uv_mutex_lock(&agent->lock);
+    agent->status.copies = *copies;
+    uv_mutex_unlock(&agent->lock);
+}
+
 /* ---- end ---- */
 
 struct closing {

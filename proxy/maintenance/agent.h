@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "meta/lease.h"
+#include "meta/registry_copy.h"
 #include "proxy/engine.h"
 
 enum {
@@ -52,12 +53,13 @@ struct agent_counts {
 
 struct agent_status {
     bool is_leader;
-    char where[AGENT_WHERE_BYTES]; /* what it does now */
-    char trouble[ERR_MSG_BYTES];   /* of the last round; "": none */
-    uint64_t objects_left;         /* obsolete ones that the last looks could not finish */
-    uint64_t records_damaged;      /* obsolete ones that cannot be read and are passed over */
-    uint64_t namespaces_left;      /* deleted ones that are not wiped yet */
-    unsigned osds_aside;           /* not answering: what is on them has to wait */
+    char where[AGENT_WHERE_BYTES];      /* what it does now */
+    char trouble[ERR_MSG_BYTES];        /* of the last round; "": none */
+    uint64_t objects_left;              /* obsolete ones that the last looks could not finish */
+    uint64_t records_damaged;           /* obsolete ones that cannot be read and are passed over */
+    uint64_t namespaces_left;           /* deleted ones that are not wiped yet */
+    unsigned osds_aside;                /* not answering: what is on them has to wait */
+    struct registry_copy_status copies; /* of the registry, on OSDs */
     struct agent_counts counts;
 };
 
@@ -91,6 +93,8 @@ void agent_run_round(struct agent *agent);
 void agent_run(struct agent *agent);
 void agent_stop(struct agent *agent);                                    /* any thread */
 void agent_status(struct agent *agent, struct agent_status *ret_status); /* any thread */
+/* For agent_status(): what the copier of the registry says. */
+void agent_set_copies(struct agent *agent, const struct registry_copy_status *copies);
 /* Turns the loop until its handles are closed. */
 void agent_release(struct agent *agent);
 

@@ -33,6 +33,7 @@ struct maintenance {
 static void print_figures(const struct agent_status *s, struct buf *out)
 {
     const struct agent_counts *c = &s->counts;
+    const struct registry_copy_status *copies = &s->copies;
     const struct metric_single figures[] = {
         {"maintenance_leader", METRIC_GAUGE, s->is_leader, "1: this agent works."},
         {"maintenance_obsolete_objects_left", METRIC_GAUGE, s->objects_left,
@@ -42,6 +43,18 @@ static void print_figures(const struct agent_status *s, struct buf *out)
         {"maintenance_namespaces_left", METRIC_GAUGE, s->namespaces_left,
          "Deleted namespaces that are not wiped yet."},
         {"maintenance_osds_aside", METRIC_GAUGE, s->osds_aside, "OSDs that do not answer."},
+        {"maintenance_registry_copies", METRIC_GAUGE, copies->copies,
+         "OSDs that hold the present registry."},
+        {"maintenance_registry_copies_wanted", METRIC_GAUGE, copies->wanted,
+         "OSDs that should hold it."},
+        {"maintenance_registry_copies_ahead", METRIC_GAUGE, copies->ahead,
+         "OSDs with a copy of a later registry than this one: it was restored."},
+        {"maintenance_registry_copy_lag_seconds", METRIC_GAUGE, copies->lag_ms / 1000,
+         "Age of the oldest change of the registry that has no copies."},
+        {"maintenance_registry_copies_written_total", METRIC_COUNTER, copies->written,
+         "Copies of the registry that were written."},
+        {"maintenance_registry_copy_failures_total", METRIC_COUNTER, copies->failures,
+         "OSDs that did not take a copy, and reads of the registry that failed."},
         {"maintenance_rounds_total", METRIC_COUNTER, c->rounds, "Rounds done."},
         {"maintenance_objects_cleaned_total", METRIC_COUNTER, c->objects_cleaned,
          "Deleted objects whose fragments were deleted."},
@@ -81,6 +94,19 @@ static void set_count(json_t *object, const char *name, uint64_t value)
     json_object_set_new(object, name, json_integer((json_int_t)value));
 }
 
+static json_t *copies_status(const struct registry_copy_status *copies)
+{
+    json_t *o = json_pack("{s:i, s:i, s:i, s:f, s:s}", "current", (int)copies->copies, "wanted",
+                          (int)copies->wanted, "ahead", (int)copies->ahead, "lag_seconds",
+                          copies->lag_ms / 1000, "trouble", copies->trouble);
+
+    set_count(o, "version", copies->version);
+    set_count(o, "time_us", copies->time_us);
+    set_count(o, "written", copies->written);
+    set_count(o, "failures", copies->failures);
+    return o;
+}
+
 static json_t *status(void *ctx)
 {
     struct maintenance *m = ctx;
@@ -94,6 +120,7 @@ static json_t *status(void *ctx)
     c = &s.counts;
     o = json_pack("{s:s, s:s, s:s, s:i}", "state", s.is_leader ? "working" : "standby", "now",
                   s.where, "trouble", s.trouble, "osds_aside", (int)s.osds_aside);
+    json_object_set_new(o, "registry_copies", copies_status(&s.copies));
     set_count(o, "obsolete_objects_left", s.objects_left);
     set_count(o, "records_damaged", s.records_damaged);
     set_count(o, "namespaces_left", s.namespaces_left);

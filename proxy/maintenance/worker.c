@@ -88,6 +88,29 @@ static void set_agent(struct worker *w, bool has_agent)
     uv_async_send(&w->news);
 }
 
+/* Copies are safe to write from anywhere (KEYS.md); one agent is enough. */
+static bool may_copy(void *ctx)
+{
+    const struct worker *w = ctx;
+
+    return !atomic_load(&w->agent.stop) && lease_is_held(w->agent.lease);
+}
+
+static void on_copies(void *ctx, const struct registry_copy_status *status)
+{
+    agent_set_copies(&((struct worker *)ctx)->agent, status);
+}
+
+static struct registry_copier *start_copier(struct worker *w, struct registry *registry)
+{
+    struct registry_copy_options options = {.timeout_ms = w->options.osd_timeout_ms,
+                                            .may_act = may_copy,
+                                            .on_status = on_copies,
+                                            .ctx = w};
+
+    return registry_copier_new(&w->loop, registry, &options);
+}
+
 static void run_agent(struct worker *w, struct registry *registry, struct engine *engine,
                       struct lease_end *lease_end)
 {
@@ -96,15 +119,20 @@ static void run_agent(struct worker *w, struct registry *registry, struct engine
                                     .owner = owner,
                                     .ttl_ms = AGENT_LEASE_MS,
                                     .renew_ms = AGENT_LEASE_MS / 4};
+    struct registry_copier *copier;
     struct lease *lease;
+    bool closed = false;
 
     rnd_uuid_text(owner);
     lease = lease_new(registry_kv(registry), &options);
     agent_init(&w->agent, registry, engine, &w->options.agent);
     w->agent.lease = lease;
+    copier = start_copier(w, registry);
     set_agent(w, true);
     agent_run(&w->agent);
     set_agent(w, false);
+    registry_copier_close(copier, loop_set_true, &closed);
+    until(w, &closed);
     agent_release(&w->agent);
     give_back(w, lease, lease_end);
 }
