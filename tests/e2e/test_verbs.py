@@ -62,6 +62,11 @@ def general(c):
     version, text = c.both("version")
     assert text == f"albacore {version}\n" and c.text("version", "--terse") == f"{version}\n"
     assert c.json("commands") == c.text("commands").split()
+    assert "complete -F _alba alba" in c.text("completion", "bash")
+    assert "volumes" in c.json("completion", "values", "preset")
+    assert c.text("man").startswith('.\\" Made by') and ".SH NAME" in c.text("man")
+    refused(lambda: c.d.alba("man"), "no JSON")
+    c.note("json", "man")
     alba_id, text = c.both("get-alba-id")
     assert alba_id["id"] == text.strip()
 

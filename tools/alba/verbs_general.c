@@ -6,8 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alba/completion.h"
 #include "alba/daemons.h"
 #include "alba/help.h"
+#include "alba/man.h"
 #include "alba/verb.h"
 #include "base/mem.h"
 
@@ -59,6 +61,44 @@ static void show_commands(const struct cli *cli)
     {
         puts(json_string_value(name));
     }
+}
+
+static int run_completion(struct cli *cli)
+{
+    const char *what = cli_arg(cli, 0);
+    const char *kind = cli_arg(cli, 1);
+
+    if (strcmp(what, "values") == 0 && kind != NULL) {
+        return completion_values(cli, kind);
+    }
+    if (strcmp(what, "bash") != 0 || kind != NULL) {
+        return err_say(&cli->err, -EINVAL, "want `bash`, or `values` and a kind");
+    }
+    if (cli->to_json) {
+        return err_say(&cli->err, -EINVAL, "a script is no JSON; leave --to-json out");
+    }
+    return 0;
+}
+
+static void show_completion(const struct cli *cli)
+{
+    if (json_is_array(cli->result)) {
+        show_commands(cli);
+    } else {
+        completion_bash();
+    }
+}
+
+static int run_man(struct cli *cli)
+{
+    return cli->to_json ? err_say(&cli->err, -EINVAL, "a manual is no JSON; leave --to-json out")
+                        : 0;
+}
+
+static void show_man(const struct cli *cli)
+{
+    (void)cli;
+    man_page(stdout);
 }
 
 /* Replaces this process by a daemon; the words behind the verb go along. */
@@ -130,6 +170,22 @@ const struct verb general_verbs[] = {
      .summary = "list the verbs, one a line",
      .run = run_commands,
      .show = show_commands},
+    {.name = "completion",
+     .group = "General",
+     .positionals = "bash|values [KIND]",
+     .summary = "print a shell's completion script, or the names it offers",
+     .details = "For this shell:  source <(alba completion bash)\n"
+                "KIND is namespace, preset, osd, host, volume or daemon.",
+     .run = run_completion,
+     .show = show_completion,
+     .wants_registry = true,
+     .fails_with_exit_one = true},
+    {.name = "man",
+     .group = "General",
+     .summary = "print the manual, for man -l -",
+     .run = run_man,
+     .show = show_man,
+     .fails_with_exit_one = true},
     {.name = "asd-start",
      .group = "Daemons",
      .summary = "become the daemon of one disk (alba-asd)",
