@@ -107,6 +107,12 @@ def up_as_json(c):
     c.note("text", "up")  # c.d itself
 
 
+def registry_copies(c):
+    copies, text = c.both("registry-copies", "--write")
+    assert copies["current"] == len(copies["osds"]) and "current" in text
+    assert c.json("registry-copies", "--supersede")["version"] == copies["version"]  # none is ahead
+
+
 def presets(c):
     path = c.d.root / "preset.json"
     path.write_text('{"policies": [[1,1,1,2]], "fragment_size": 1048576}')
@@ -485,6 +491,7 @@ with Deployment("--asds=3") as d:
     general(c)
     this_machine(c)
     presets(c)
+    registry_copies(c)
     namespaces(c)
     metadata(c)
     maintenance(c)
