@@ -27,6 +27,8 @@
 #include "proxy/stats.h"
 #include "proxy/tags.h"
 
+struct shared_fragment; /* proxy/shared_get.h */
+
 enum {
     ENGINE_POOL_QUEUE_MAX = 65536,
     ENGINE_REQUEST_TIMEOUT_MS = 120000 /* of a request that names no deadline */
@@ -58,6 +60,7 @@ struct engine {
     struct manifest_cache manifests;
     struct index_cache indexes;
     struct block_cache blocks;
+    struct shared_fragment *shared_gets; /* questions to OSDs that others may join */
     struct epochs epochs;
     struct stats stats;
     struct usage *usage; /* puts add; maintenance subtracts what it deletes */

@@ -11,11 +11,8 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "base/log.h"
-#include "wire/asd_reply.h"
-#include "wire/asd_request.h"
-#include "wire/osd_keys.h"
 
-static void on_reply(struct osd_call *call, int rc);
+static void on_answer(struct shared_wait *wait, int rc);
 
 int readable_init(struct readable *ret_readable, struct object *object, struct err *e)
 {
@@ -97,9 +94,8 @@ static void finish(struct fetch *f, int rc)
     }
     shared_index_drop(f->index);
     f->index = NULL;
-    bigmem_free(f->reply);
-    f->reply = NULL;
-    gather_release(&f->request);
+    shared_get_drop(f->wait.get);
+    f->wait.get = NULL;
     f->cb(f, f->canceled && rc != 0 ? ERR_CANCELED : rc);
 }
 
@@ -110,10 +106,11 @@ static void on_finish(struct later_item *item)
     finish(f, f->rc);
 }
 
-/* After looking at bytes that came. */
+/* After looking at bytes that came, as others may, too: the OSD has sent them once. */
 static void finish_checked(struct fetch *f, int rc)
 {
-    if (rc == ERR_CORRUPT || rc == ERR_VERSION) {
+    if ((rc == ERR_CORRUPT || rc == ERR_VERSION) && !f->wait.get->is_known_bad) {
+        f->wait.get->is_known_bad = true;
         osd_note_corrupt(f->osd);
     }
     finish(f, rc);
@@ -153,39 +150,35 @@ static uint32_t parts_of(const struct fetch *f, struct fragment_range parts[3])
     return 0;
 }
 
+/* Who joins gets what the other asked for, which may be more. */
 static void ask(struct fetch *f)
 {
-    const struct manifest *m = &f->readable->object->manifest;
-    struct fragment_range parts[3];
-    struct asd_part asked[3];
-    struct osd_fragment name = {
-        .object_id = m->object_id,
-        .chunk = f->range.chunk,
-        .fragment = f->range.fragment,
-        .version = readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version};
-    struct buf key = {0};
-    struct asd_request request = {.code = ASD_PARTIAL_GET,
-                                  .prio = f->readable->low_priority ? ASD_PRIO_LOW : ASD_PRIO_HIGH,
-                                  .partial = {.parts = asked}};
+    struct shared_get_spec spec = {
+        .osd = f->osd,
+        .ns_id = f->readable->object->ns_id,
+        .name = {.object_id = f->readable->object->manifest.object_id,
+                 .chunk = f->range.chunk,
+                 .fragment = f->range.fragment,
+                 .version =
+                     readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version},
+        .stored_bytes = f->ref.stored_bytes,
+        .state = f->state,
+        .raw_offset = f->range.offset,
+        .raw_bytes = f->range.bytes,
+        .low_priority = f->readable->low_priority};
     int rc;
 
-    request.partial.part_count = parts_of(f, parts);
-    for (uint32_t i = 0; i < request.partial.part_count; i++) {
-        asked[i] = (struct asd_part){.offset = parts[i].offset, .bytes = parts[i].bytes};
-    }
-    osd_key_put_fragment(&key, f->readable->object->ns_id, &name);
-    request.partial.key = slice_buf(&key);
-    gather_release(&f->request);
-    asd_request_encode(&request, &f->request);
-    buf_release(&key);
-    rc = osd_call_start(f->osd, &f->call, &f->request, OSD_READ, f->engine->options.osd_timeout_ms,
-                        on_reply);
+    spec.part_count = parts_of(f, spec.parts);
+    shared_get_drop(f->wait.get);
+    f->wait.get = NULL;
+    rc = shared_get_join(f->engine, &spec, &f->wait, on_answer);
     if (rc != 0) {
         err_set(&f->err, rc, "osd %" PRIu64, f->osd->id);
         finish_later(f, rc);
         return;
     }
-    f->is_calling = true;
+    f->state = f->wait.get->spec.state;
+    f->is_waiting = true;
 }
 
 /* ---- unpacking ---- */
@@ -195,35 +188,71 @@ static void ask(struct fetch *f)
  * the whole value would be a second pass over the same bytes. */
 static int unpack_all(struct fetch *f)
 {
+    const uint8_t *value = f->wait.get->data.data;
     struct fragment_range trailer = fragment_trailer_range(&f->ref);
     struct fragment_index index = {0};
     struct fragment_range blocks;
     int rc;
 
-    rc =
-        fragment_index_init(&index, &f->ref, f->data.data + trailer.offset, trailer.bytes, &f->err);
+    rc = fragment_index_init(&index, &f->ref, value + trailer.offset, trailer.bytes, &f->err);
     if (rc == 0) {
         blocks = fragment_index_range(&index, f->range.offset, f->range.bytes);
         rc = fragment_index_unpack(&index, &f->ref, f->range.offset, f->range.bytes,
-                                   slice_of(f->data.data + blocks.offset, blocks.bytes),
-                                   f->range.dest, &f->err);
+                                   slice_of(value + blocks.offset, blocks.bytes), f->range.dest,
+                                   &f->err);
     }
     fragment_index_release(&index);
     return rc;
 }
 
-/* Any thread: uses *fetch and the manifest, which is constant. */
+/* What came may be for a longer range than ours. */
+static int unpack_flat(struct fetch *f)
+{
+    const struct shared_get *get = f->wait.get;
+    uint8_t *raw;
+    int rc;
+
+    if (f->range.offset == get->spec.raw_offset && f->range.bytes == get->spec.raw_bytes) {
+        return fragment_flat_unpack(&f->ref, f->range.offset, f->range.bytes, get->data,
+                                    f->range.dest, &f->err);
+    }
+    raw = bigmem_alloc(get->spec.raw_bytes);
+    rc = fragment_flat_unpack(&f->ref, get->spec.raw_offset, get->spec.raw_bytes, get->data, raw,
+                              &f->err);
+    if (rc == 0) {
+        memcpy(f->range.dest, raw + (f->range.offset - get->spec.raw_offset), f->range.bytes);
+    }
+    bigmem_free(raw);
+    return rc;
+}
+
+/* As before. The other may have seen another trailer than we, if the OSD makes them up. */
+static int unpack_blocks(struct fetch *f)
+{
+    const struct shared_get *get = f->wait.get;
+    struct fragment_range has = get->spec.parts[0];
+    struct fragment_range want =
+        fragment_index_range(&f->index->index, f->range.offset, f->range.bytes);
+
+    if (want.offset < has.offset || want.offset - has.offset > has.bytes ||
+        want.bytes > has.bytes - (want.offset - has.offset)) {
+        return err_set(&f->err, ERR_CORRUPT, "two trailers that contradict each other");
+    }
+    return fragment_index_unpack(&f->index->index, &f->ref, f->range.offset, f->range.bytes,
+                                 slice_of(get->data.data + (want.offset - has.offset), want.bytes),
+                                 f->range.dest, &f->err);
+}
+
+/* Any thread: uses *fetch, and the answer and the manifest, which are constant. */
 static int unpack(struct fetch *f, enum fetch_state state)
 {
     switch (state) {
     case FETCH_FLAT:
-        return fragment_flat_unpack(&f->ref, f->range.offset, f->range.bytes, f->data,
-                                    f->range.dest, &f->err);
+        return unpack_flat(f);
     case FETCH_ALL:
         return unpack_all(f);
     case FETCH_BLOCKS:
-        return fragment_index_unpack(&f->index->index, &f->ref, f->range.offset, f->range.bytes,
-                                     f->data, f->range.dest, &f->err);
+        return unpack_blocks(f);
     default:
         CHECK(false);
         return 0;
@@ -248,14 +277,11 @@ static void unpack_done(struct pool_work *work, int rc)
     }
 }
 
-/* The reply's bytes outlive the callback only when detached. */
 static void unpack_in_pool(struct fetch *f)
 {
-    int rc;
+    int rc = pool_submit(f->engine->pool, &f->work,
+                         f->readable->low_priority ? POOL_LOW : POOL_HIGH, unpack_run, unpack_done);
 
-    f->reply = asd_call_detach_reply(&f->call.asd);
-    rc = pool_submit(f->engine->pool, &f->work, f->readable->low_priority ? POOL_LOW : POOL_HIGH,
-                     unpack_run, unpack_done);
     if (rc != 0) {
         finish(f, err_set(&f->err, rc, "unpacking"));
     }
@@ -275,7 +301,8 @@ static void on_trailer(struct fetch *f)
 {
     struct fragment_index index;
     struct index_key key = key_of(f);
-    int rc = fragment_index_init(&index, &f->ref, f->data.data, (uint32_t)f->data.len, &f->err);
+    const struct slice *data = &f->wait.get->data;
+    int rc = fragment_index_init(&index, &f->ref, data->data, (uint32_t)data->len, &f->err);
 
     if (rc != 0) {
         finish_checked(f, rc);
@@ -287,56 +314,22 @@ static void on_trailer(struct fetch *f)
     ask(f);
 }
 
-static size_t expected_bytes(const struct fetch *f)
+static uint32_t bytes_to_unpack(const struct fetch *f)
 {
-    struct fragment_range parts[3];
-    uint32_t count = parts_of(f, parts);
-    size_t sum = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        sum += parts[i].bytes;
-    }
-    return sum;
+    return f->state == FETCH_FLAT ? f->wait.get->spec.raw_bytes : f->range.bytes;
 }
 
-static int decode(struct fetch *f)
+static void on_answer(struct shared_wait *wait, int rc)
 {
-    struct asd_reply reply;
-    int rc = asd_reply_decode(f->call.asd.reply, ASD_PARTIAL_GET, &reply, &f->err);
+    struct fetch *f = container_of(wait, struct fetch, wait);
 
+    f->is_waiting = false;
     if (rc != 0) {
-        return rc;
-    }
-    if (!reply.partial.found) {
-        rc = err_set(&f->err, ERR_NOT_FOUND, "fragment on osd %" PRIu64, f->osd->id);
-    } else if (reply.partial.data.len != expected_bytes(f)) {
-        rc = err_set(&f->err, ERR_CORRUPT, "%zu bytes came, %zu were asked for",
-                     reply.partial.data.len, expected_bytes(f));
-    }
-    f->data = reply.partial.data;
-    asd_reply_release(&reply);
-    return rc;
-}
-
-static void on_reply(struct osd_call *call, int rc)
-{
-    struct fetch *f = container_of(call, struct fetch, call);
-
-    f->is_calling = false;
-    buf_release(&call->asd.failed_key);
-    if (rc != 0) {
-        err_copy(&f->err, &call->asd.err);
+        err_copy(&f->err, &wait->get->err);
         finish(f, rc);
-        return;
-    }
-    rc = f->canceled ? err_set(&f->err, ERR_CANCELED, "read") : decode(f);
-    if (rc != 0) {
-        finish_checked(f, rc);
-        return;
-    }
-    if (f->state == FETCH_TRAILER) {
+    } else if (f->state == FETCH_TRAILER) {
         on_trailer(f);
-    } else if (f->range.bytes > FETCH_INLINE_BYTES) {
+    } else if (bytes_to_unpack(f) > FETCH_INLINE_BYTES) {
         unpack_in_pool(f);
     } else {
         finish_checked(f, unpack(f, f->state));
@@ -400,10 +393,13 @@ void fetch_start(struct fetch *f, struct engine *engine, const struct readable *
 
 void fetch_cancel(struct fetch *f)
 {
-    if (!f->canceled) {
-        f->canceled = true;
-        if (f->is_calling) {
-            osd_call_cancel(&f->call);
-        }
+    if (f->canceled) {
+        return;
+    }
+    f->canceled = true;
+    if (f->is_waiting) {
+        f->is_waiting = false;
+        shared_get_leave(&f->wait);
+        finish_later(f, err_set(&f->err, ERR_CANCELED, "read"));
     }
 }

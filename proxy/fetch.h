@@ -13,7 +13,7 @@
 #include "policy/fragment_read.h"
 #include "policy/layout.h"
 #include "proxy/engine.h"
-#include "wire/gather.h"
+#include "proxy/shared_get.h"
 
 enum {
     FETCH_INLINE_BYTES = 65536,
@@ -55,13 +55,6 @@ struct fetch_range {
 struct fetch;
 typedef void (*fetch_cb)(struct fetch *fetch, int rc);
 
-enum fetch_state {
-    FETCH_FLAT,    /* blocks, their entries and the footer in one request */
-    FETCH_ALL,     /* the whole value */
-    FETCH_TRAILER, /* of a compressed fragment, to find the blocks */
-    FETCH_BLOCKS
-};
-
 /* Embedded by the caller, left alone until the callback. */
 struct fetch {
     struct err err; /* out: why, if rc != 0 */
@@ -72,16 +65,13 @@ struct fetch {
     fetch_cb cb;
 
     enum fetch_state state;
-    bool is_calling;
+    bool is_waiting;
     bool canceled;
     int rc;
     struct osd *osd;
     struct fragment_ref ref;
     struct shared_index *index;
-    struct osd_call call;
-    struct gather request;
-    uint8_t *reply; /* owned, while it is unpacked */
-    struct slice data;
+    struct shared_wait wait;
     struct pool_work work;
     struct later_item later;
 };

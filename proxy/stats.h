@@ -23,7 +23,9 @@ struct stats_totals {
     uint64_t fragments_stored, fragments_failed, fragments_replaced;
     uint64_t incomplete_objects; /* committed with fragments missing for good */
     uint64_t epilogues;
-    uint64_t reconstructed; /* reads that needed parity */
+    uint64_t fragment_reads;        /* requests to OSDs */
+    uint64_t fragment_reads_shared; /* that were not made: the same was under way */
+    uint64_t reconstructed;         /* reads that needed parity */
     uint64_t corrupt_fragments;
     uint64_t stale_manifests;
     uint64_t in_doubt;

@@ -12,6 +12,7 @@ endfunction()
 
 proxy_sim(read)
 proxy_sim(cache)
+proxy_sim(herd)
 proxy_sim(peers)
 proxy_sim(protocol)
 proxy_sim(claim)

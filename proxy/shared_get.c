@@ -1,0 +1,247 @@
+#include "proxy/shared_get.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bigmem.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/table.h"
+#include "wire/asd_reply.h"
+#include "wire/asd_request.h"
+
+enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 4 * 4 + 8 };
+
+/* A stored value that is asked about. */
+struct shared_fragment {
+    struct list gets; /* that may be joined */
+    UT_hash_handle hh;
+    uint8_t key[KEY_BYTES];
+};
+
+static void make_key(uint8_t key[KEY_BYTES], const struct shared_get_spec *spec)
+{
+    const uint32_t numbers[4] = {spec->name.chunk, spec->name.fragment, spec->name.version,
+                                 spec->stored_bytes};
+
+    CHECK(spec->name.object_id.len == FRAGMENT_OBJECT_ID_BYTES);
+    memcpy(key, spec->name.object_id.data, FRAGMENT_OBJECT_ID_BYTES);
+    memcpy(key + FRAGMENT_OBJECT_ID_BYTES, numbers, sizeof(numbers));
+    memcpy(key + FRAGMENT_OBJECT_ID_BYTES + sizeof(numbers), &spec->osd->id, 8);
+}
+
+/* ---- which ones may be joined ---- */
+
+static struct shared_fragment *fragment_of(struct engine *engine,
+                                           const struct shared_get_spec *spec)
+{
+    struct shared_fragment *fragment;
+    uint8_t key[KEY_BYTES];
+
+    make_key(key, spec);
+    HASH_FIND(hh, engine->shared_gets, key, KEY_BYTES, fragment);
+    if (fragment == NULL) {
+        fragment = mem_zalloc(sizeof(*fragment));
+        list_init(&fragment->gets);
+        memcpy(fragment->key, key, KEY_BYTES);
+        HASH_ADD(hh, engine->shared_gets, key, KEY_BYTES, fragment);
+    }
+    return fragment;
+}
+
+/* Nobody joins it from now on. */
+static void withdraw(struct shared_get *get)
+{
+    struct shared_fragment *fragment = get->fragment;
+
+    if (fragment == NULL) {
+        return;
+    }
+    get->fragment = NULL;
+    list_remove(&get->link);
+    if (list_empty(&fragment->gets)) {
+        HASH_DEL(get->engine->shared_gets, fragment);
+        free(fragment);
+    }
+}
+
+/* Who must not wait does not join one who gives way. */
+static bool is_good_for(const struct shared_get *get, const struct shared_get_spec *spec)
+{
+    const struct shared_get_spec *has = &get->spec;
+
+    if (has->low_priority && !spec->low_priority) {
+        return false;
+    }
+    if (has->state == FETCH_ALL || has->state == FETCH_TRAILER) {
+        return has->state == FETCH_ALL || spec->state == FETCH_TRAILER;
+    }
+    return has->state == spec->state && spec->raw_offset >= has->raw_offset &&
+           spec->raw_offset + spec->raw_bytes <= has->raw_offset + has->raw_bytes;
+}
+
+static struct shared_get *find(const struct shared_fragment *fragment,
+                               const struct shared_get_spec *spec)
+{
+    unsigned looks = 0;
+
+    LIST_FOR_EACH (it, &fragment->gets) {
+        struct shared_get *get = container_of(it, struct shared_get, link);
+
+        if (is_good_for(get, spec)) {
+            return get;
+        }
+        if (++looks == SHARED_GET_LOOKS_MAX) {
+            break;
+        }
+    }
+    return NULL;
+}
+
+/* ---- the answer ---- */
+
+void shared_get_drop(struct shared_get *get)
+{
+    struct engine *engine;
+
+    if (get == NULL || --get->refs > 0) {
+        return;
+    }
+    engine = get->engine;
+    bigmem_free(get->frame);
+    gather_release(&get->request);
+    free(get);
+    engine_drop(engine);
+}
+
+static size_t expected_bytes(const struct shared_get *get)
+{
+    size_t sum = 0;
+
+    for (uint32_t i = 0; i < get->spec.part_count; i++) {
+        sum += get->spec.parts[i].bytes;
+    }
+    return sum;
+}
+
+static int decode(struct shared_get *get)
+{
+    struct asd_reply reply;
+    int rc = asd_reply_decode(get->call.asd.reply, ASD_PARTIAL_GET, &reply, &get->err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (!reply.partial.found) {
+        rc = err_set(&get->err, ERR_NOT_FOUND, "fragment on osd %" PRIu64, get->spec.osd->id);
+    } else if (reply.partial.data.len != expected_bytes(get)) {
+        rc = err_set(&get->err, ERR_CORRUPT, "%zu bytes came, %zu were asked for",
+                     reply.partial.data.len, expected_bytes(get));
+    }
+    get->data = reply.partial.data;
+    asd_reply_release(&reply);
+    get->frame = asd_call_detach_reply(&get->call.asd); /* data outlives the callback */
+    return rc;
+}
+
+static void on_reply(struct osd_call *call, int rc)
+{
+    struct shared_get *get = container_of(call, struct shared_get, call);
+    struct list *link;
+
+    withdraw(get);
+    buf_release(&call->asd.failed_key);
+    if (rc != 0) {
+        err_copy(&get->err, &call->asd.err);
+    } else {
+        rc = decode(get);
+        if (rc == ERR_CORRUPT || rc == ERR_VERSION) {
+            osd_note_corrupt(get->spec.osd);
+        }
+    }
+    while ((link = list_pop(&get->waits)) != NULL) {
+        struct shared_wait *wait = container_of(link, struct shared_wait, link);
+
+        wait->cb(wait, rc);
+    }
+    shared_get_drop(get); /* the call's own */
+}
+
+/* ---- the question ---- */
+
+static int ask(struct shared_get *get)
+{
+    const struct shared_get_spec *spec = &get->spec;
+    struct asd_part parts[SHARED_GET_PARTS_MAX];
+    struct buf key = {0};
+    struct asd_request request = {.code = ASD_PARTIAL_GET,
+                                  .prio = spec->low_priority ? ASD_PRIO_LOW : ASD_PRIO_HIGH,
+                                  .partial = {.parts = parts, .part_count = spec->part_count}};
+
+    for (uint32_t i = 0; i < spec->part_count; i++) {
+        parts[i] =
+            (struct asd_part){.offset = spec->parts[i].offset, .bytes = spec->parts[i].bytes};
+    }
+    osd_key_put_fragment(&key, spec->ns_id, &spec->name);
+    request.partial.key = slice_buf(&key);
+    asd_request_encode(&request, &get->request);
+    buf_release(&key);
+    return osd_call_start(spec->osd, &get->call, &get->request, OSD_READ,
+                          get->engine->options.osd_timeout_ms, on_reply);
+}
+
+static struct shared_get *get_new(struct engine *engine, const struct shared_get_spec *spec,
+                                  struct shared_fragment *fragment)
+{
+    struct shared_get *get = mem_zalloc(sizeof(*get));
+
+    get->engine = engine;
+    get->spec = *spec;
+    get->fragment = fragment;
+    get->refs = 1;
+    list_init(&get->waits);
+    list_push(&fragment->gets, &get->link);
+    engine_hold(engine);
+    return get;
+}
+
+int shared_get_join(struct engine *engine, const struct shared_get_spec *spec,
+                    struct shared_wait *wait, shared_wait_cb cb)
+{
+    struct shared_fragment *fragment = fragment_of(engine, spec);
+    struct shared_get *get = find(fragment, spec);
+
+    if (get != NULL) {
+        engine->stats.totals.fragment_reads_shared++;
+    } else {
+        int rc;
+
+        get = get_new(engine, spec, fragment);
+        rc = ask(get);
+        get->spec.name.object_id = (struct slice){0}; /* was borrowed */
+        if (rc != 0) {
+            withdraw(get);
+            shared_get_drop(get);
+            return rc;
+        }
+        engine->stats.totals.fragment_reads++;
+    }
+    get->refs++;
+    *wait = (struct shared_wait){.get = get, .cb = cb};
+    list_push(&get->waits, &wait->link);
+    return 0;
+}
+
+void shared_get_leave(struct shared_wait *wait)
+{
+    struct shared_get *get = wait->get;
+
+    list_remove(&wait->link);
+    wait->get = NULL;
+    if (list_empty(&get->waits) && get->fragment != NULL) {
+        withdraw(get);
+        osd_call_cancel(&get->call);
+    }
+    shared_get_drop(get);
+}

@@ -1,0 +1,313 @@
+/* Many who want the same at once: the OSDs and the namespace manager are asked once. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "sim/proxy_world.h"
+
+#define P42 "[[4,2,6,2],[4,2,5,2],[4,2,4,2]]"
+
+enum { BYTES = 400000, READERS = 12 };
+
+struct reader {
+    struct world *w;
+    struct get *get;
+    struct proxy_slice cut;
+    struct get_item item;
+    bool done;
+    int rc;
+    const uint8_t *want; /* of the object */
+};
+
+static void on_read(void *ctx, struct get *get, int rc)
+{
+    struct reader *r = ctx;
+
+    r->rc = rc;
+    if (rc == 0) {
+        struct slice got = get_data(get, 0);
+        bool whole = r->item.slices == NULL;
+        size_t bytes = whole ? BYTES : (size_t)r->cut.bytes;
+
+        assert_int_equal(got.len, bytes);
+        assert_int_equal(memcmp(got.data, r->want + (whole ? 0 : r->cut.offset), bytes), 0);
+    }
+    get_free(get);
+    r->done = true;
+}
+
+/* bytes 0: the whole object */
+static void start(struct reader *r, struct world *w, const uint8_t *data, int64_t offset,
+                  int32_t bytes)
+{
+    struct get_spec spec = {
+        .ns = slice_str("ns"), .items = &r->item, .count = 1, .is_partial = bytes != 0};
+
+    *r = (struct reader){.w = w, .want = data, .cut = {.offset = offset, .bytes = bytes}};
+    r->item = (struct get_item){
+        .name = slice_str("o"), .slices = bytes == 0 ? NULL : &r->cut, .slice_count = bytes != 0};
+    r->get = get_start(w->engine, &spec, on_read, r);
+}
+
+static void wait_for_all(struct reader *readers, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        loop_fixture_run_until(&readers[i].w->base, &readers[i].done);
+    }
+}
+
+static enum fake_fate slow(void *ctx, struct fake_asd *asd, const struct asd_request *request)
+{
+    (void)ctx;
+    (void)asd;
+    return request->code == ASD_PARTIAL_GET ? FAKE_DELAY : FAKE_NORMAL;
+}
+
+static struct world *world_of_slow_asds(const char *preset, size_t cache_bytes, uint8_t *ret_data)
+{
+    struct world *w = world_new(6, 6, preset);
+
+    block_cache_init(&w->engine->blocks, cache_bytes);
+    world_fill(w, ret_data, BYTES);
+    assert_int_equal(world_put(w, "o", ret_data, BYTES), 0);
+    for (unsigned i = 0; i < w->asd_count; i++) {
+        w->asds[i]->delay_ms = 30;
+        fake_asd_set_fate(w->asds[i], slow, NULL);
+    }
+    return w;
+}
+
+static unsigned osd_reads(const struct world *w)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < w->asd_count; i++) {
+        sum += w->asds[i]->reads;
+    }
+    return sum;
+}
+
+/* The OSD calls of that many readers at once, each of which gets the right bytes. */
+static unsigned calls_of(struct world *w, const uint8_t *data, unsigned count, int64_t offset,
+                         int32_t bytes)
+{
+    struct reader readers[READERS];
+    unsigned before = osd_reads(w);
+
+    for (unsigned i = 0; i < count; i++) {
+        start(&readers[i], w, data, offset, bytes);
+    }
+    wait_for_all(readers, count);
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(readers[i].rc, 0);
+    }
+    return osd_reads(w) - before;
+}
+
+static const char *const presets[] = {
+    WORLD_PRESET(P42, 65536, "lz4"), WORLD_PRESET(P42, 65536, "none"),
+    WORLD_PRESET("[[1,0,1,1]]", 262144, "lz4"), WORLD_PRESET("[[1,0,1,1]]", 262144, "none")};
+
+/* Whatever one of them needs: with and without a block cache, parts of fragments and objects. */
+static void a_herd_asks_the_osds_as_often_as_one_does(void **state)
+{
+    static uint8_t data[BYTES];
+
+    (void)state;
+    for (size_t p = 0; p < 2 * sizeof(presets) / sizeof(*presets); p++) {
+        size_t cache_bytes = p % 2 == 0 ? 0 : 1 << 20;
+        struct world *w = world_of_slow_asds(presets[p / 2], cache_bytes, data);
+        unsigned one = calls_of(w, data, 1, 5000, 3000);
+
+        assert_true(one >= 1 && one <= 2);
+        index_cache_release(&w->engine->indexes);
+        index_cache_init(&w->engine->indexes, 1 << 20);
+        block_cache_release(&w->engine->blocks);
+        block_cache_init(&w->engine->blocks, cache_bytes);
+        assert_int_equal(calls_of(w, data, READERS, 5000, 3000), one);
+        assert_true(w->engine->stats.totals.fragment_reads_shared >= READERS - 1);
+        one = calls_of(w, data, 1, 0, 0);
+        assert_int_equal(calls_of(w, data, READERS, 0, 0), one);
+        assert_null(w->engine->shared_gets);
+        world_free(w);
+    }
+}
+
+static void a_range_inside_another_waits_for_that_one(void **state)
+{
+    static uint8_t data[BYTES];
+
+    (void)state;
+    for (size_t p = 0; p < sizeof(presets) / sizeof(*presets); p++) {
+        struct world *w = world_of_slow_asds(presets[p], 0, data);
+        struct reader readers[4];
+        unsigned before;
+
+        assert_int_equal(calls_of(w, data, 1, 0, 1) > 0, true); /* the trailer is known */
+        before = osd_reads(w);
+        start(&readers[0], w, data, 4000, 20000);
+        loop_fixture_run_ms(&w->base, 5);
+        start(&readers[1], w, data, 8192, 4096);
+        start(&readers[2], w, data, 4000, 10);
+        start(&readers[3], w, data, 20000, 4000);
+        wait_for_all(readers, 4);
+        for (unsigned i = 0; i < 4; i++) {
+            assert_int_equal(readers[i].rc, 0);
+        }
+        assert_int_equal(osd_reads(w), before + 1);
+        start(&readers[0], w, data, 4000, 3000); /* not inside: each its own */
+        start(&readers[1], w, data, 40000, 4000);
+        wait_for_all(readers, 2);
+        assert_int_equal(osd_reads(w), before + 3);
+        world_free(w);
+    }
+}
+
+static void who_gives_up_leaves_the_others_their_answer(void **state)
+{
+    static uint8_t data[BYTES];
+
+    (void)state;
+    for (unsigned last = 0; last < 3; last++) {
+        struct world *w = world_of_slow_asds(presets[last % 2], 1 << 20, data);
+        struct reader readers[3];
+
+        for (unsigned i = 0; i < 3; i++) {
+            start(&readers[i], w, data, last == 2 ? 0 : 5000, last == 2 ? 0 : 3000);
+        }
+        loop_fixture_run_ms(&w->base, 5);
+        get_cancel(readers[0].get); /* who asked first */
+        get_cancel(readers[2].get);
+        wait_for_all(readers, 3);
+        assert_int_equal(readers[0].rc, ERR_CANCELED);
+        assert_int_equal(readers[1].rc, 0);
+        assert_int_equal(readers[2].rc, ERR_CANCELED);
+        world_free(w);
+    }
+}
+
+static void when_all_give_up_the_question_ends(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 1 << 20, data);
+    struct reader readers[3];
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        start(&readers[i], w, data, 5000, 3000);
+    }
+    loop_fixture_run_ms(&w->base, 5);
+    assert_non_null(w->engine->shared_gets);
+    for (unsigned i = 0; i < 3; i++) {
+        get_cancel(readers[i].get);
+    }
+    wait_for_all(readers, 3);
+    assert_null(w->engine->shared_gets);
+    assert_int_equal(calls_of(w, data, 1, 5000, 3000) > 0, true); /* nobody joins what is over */
+    world_free(w);
+}
+
+static void a_failure_is_everybodys(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(WORLD_PRESET("[[1,0,1,1]]", 262144, "none"), 0, data);
+    struct reader readers[READERS];
+    struct manifest m;
+    struct buf key;
+    struct fake_asd *asd;
+    unsigned before;
+
+    (void)state;
+    assert_true(world_manifest(w, "o", &m));
+    asd = world_asd_of(w, manifest_fragment_at(&m, 0, 0)->osd_id);
+    key = world_fragment_key(w, &m, 0, 0);
+    assert_true(fake_asd_flip(asd, slice_buf(&key), 5100));
+    before = osd_reads(w);
+    for (unsigned i = 0; i < READERS; i++) {
+        start(&readers[i], w, data, 5000, 3000);
+    }
+    wait_for_all(readers, READERS);
+    for (unsigned i = 0; i < READERS; i++) {
+        assert_int_equal(readers[i].rc, ERR_NOT_ENOUGH);
+    }
+    assert_int_equal(osd_reads(w) - before, 2); /* and once more with a fresh manifest */
+    assert_int_equal(
+        osds_find(w->engine->osds, manifest_fragment_at(&m, 0, 0)->osd_id)->checksum_errors, 2);
+    assert_true(fake_asd_remove(asd, slice_buf(&key)));
+    for (unsigned i = 0; i < READERS; i++) {
+        start(&readers[i], w, data, 0, 0);
+    }
+    wait_for_all(readers, READERS);
+    for (unsigned i = 0; i < READERS; i++) {
+        assert_int_equal(readers[i].rc, ERR_NOT_ENOUGH);
+    }
+    buf_release(&key);
+    manifest_release(&m);
+    world_free(w);
+}
+
+/* Readers come and go by chance, over a few ranges, while OSDs lose connections. */
+static enum fake_fate flaky(void *ctx, struct fake_asd *asd, const struct asd_request *request)
+{
+    struct world *w = ctx;
+
+    (void)asd;
+    if (request->code != ASD_PARTIAL_GET) {
+        return FAKE_NORMAL;
+    }
+    switch (rnd_below(&w->rnd, 12)) {
+    case 0:
+        return FAKE_DROP;
+    case 1:
+        return FAKE_ERROR;
+    default:
+        return FAKE_DELAY;
+    }
+}
+
+static void herds_by_chance_get_the_right_bytes_or_an_error(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 100000, data);
+    struct reader readers[READERS];
+    unsigned good = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        fake_asd_set_fate(w->asds[i], flaky, w);
+    }
+    for (unsigned round = 0; round < 40; round++) {
+        for (unsigned i = 0; i < READERS; i++) {
+            int64_t offset = (int64_t)rnd_below(&w->rnd, 40) * 10000;
+            int32_t bytes = (int32_t)rnd_below(&w->rnd, 3) * 5000; /* or the whole */
+
+            start(&readers[i], w, data, offset, bytes);
+            if (rnd_below(&w->rnd, 4) == 0) {
+                loop_fixture_run_ms(&w->base, 2);
+            }
+            if (rnd_below(&w->rnd, 6) == 0 && !readers[i].done) {
+                get_cancel(readers[i].get);
+            }
+        }
+        wait_for_all(readers, READERS);
+        for (unsigned i = 0; i < READERS; i++) {
+            good += readers[i].rc == 0;
+        }
+    }
+    assert_true(good > 200);
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_herd_asks_the_osds_as_often_as_one_does),
+        cmocka_unit_test(a_range_inside_another_waits_for_that_one),
+        cmocka_unit_test(who_gives_up_leaves_the_others_their_answer),
+        cmocka_unit_test(when_all_give_up_the_question_ends),
+        cmocka_unit_test(a_failure_is_everybodys),
+        cmocka_unit_test(herds_by_chance_get_the_right_bytes_or_an_error),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
