@@ -74,6 +74,12 @@ static uint8_t *place_of(struct chunk_read *r, uint32_t fragment)
     return r->scratch[fragment];
 }
 
+/* Not: its OSD cannot be asked, or speaks of a newer format. */
+static bool is_fragment_lost(int rc)
+{
+    return rc == ERR_NOT_FOUND || rc == ERR_CORRUPT || rc == -ERANGE;
+}
+
 static void on_fetched(struct fetch *fetch, int rc)
 {
     struct chunk_part *part = container_of(fetch, struct chunk_part, fetch);
@@ -86,6 +92,9 @@ static void on_fetched(struct fetch *fetch, int rc)
     } else {
         part->state = CHUNK_PART_BAD;
         err_copy(&r->err, &fetch->err);
+        if (is_fragment_lost(rc)) {
+            r->bad |= UINT32_C(1) << fetch->range.fragment;
+        }
     }
     step(r);
 }
@@ -115,7 +124,7 @@ static int cheapest(const struct chunk_read *r)
         const struct osd *osd;
         double cost;
 
-        if (state_of(r, i) != CHUNK_PART_IDLE || !f->has_osd) {
+        if (state_of(r, i) != CHUNK_PART_IDLE || !f->has_osd || (r->avoid >> i & 1) != 0) {
             continue;
         }
         osd = osds_find(r->engine->osds, f->osd_id);
@@ -293,6 +302,7 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
     r->canceled = false;
     r->reading = 0;
     r->good = 0;
+    r->bad = 0;
     memset(r->parts, 0, sizeof(r->parts));
     memset(r->scratch, 0, sizeof(r->scratch));
     later_run(&engine->later, &r->later, on_start);
@@ -301,8 +311,15 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
 void chunk_read_all(struct chunk_read *r, struct engine *engine, const struct readable *readable,
                     uint32_t chunk, uint8_t *dest, chunk_read_cb cb)
 {
+    chunk_read_rest(r, engine, readable, chunk, 0, dest, cb);
+}
+
+void chunk_read_rest(struct chunk_read *r, struct engine *engine, const struct readable *readable,
+                     uint32_t chunk, uint32_t avoid, uint8_t *dest, chunk_read_cb cb)
+{
     r->wanted = ALL;
     r->blocks = NULL;
+    r->avoid = avoid;
     r->offset = 0;
     r->bytes = layout_fragment_bytes(&readable->layout, chunk);
     CHECK(r->bytes > 0);
@@ -317,6 +334,7 @@ void chunk_read_range(struct chunk_read *r, struct engine *engine, const struct 
 
     CHECK(range->bytes > 0 && range->fragment < readable->k);
     r->wanted = range->fragment;
+    r->avoid = 0;
     r->asked = *range;
     r->blocks = NULL;
     if (readable_is_cached(readable, engine, range->bytes)) {

@@ -27,12 +27,14 @@ struct chunk_part {
 struct chunk_read {
     struct err err; /* out: why, if rc != 0: that of the last fragment that failed */
     void *user;     /* the caller's */
+    uint32_t bad;   /* out: bit i: fragment i is missing on its OSD, or damaged */
 
     struct engine *engine; /* private from here on */
     const struct readable *readable;
     uint32_t chunk;
     uint32_t offset; /* in every raw fragment */
     uint32_t bytes;
+    uint32_t avoid;  /* bit i: not fragment i */
     uint32_t wanted; /* the one fragment; or all data fragments: ALL */
     uint8_t *dest;   /* borrowed, or: */
     uint8_t *blocks; /* owned; NULL: not for the cache */
@@ -51,6 +53,10 @@ struct chunk_read {
 /* The whole chunk into `dest`: k * fragment bytes, padding included; > 0. */
 void chunk_read_all(struct chunk_read *read, struct engine *engine, const struct readable *readable,
                     uint32_t chunk, uint8_t *dest, chunk_read_cb cb);
+/* The same, but fragments in `avoid` (bit i: fragment i) are not asked for. */
+void chunk_read_rest(struct chunk_read *read, struct engine *engine,
+                     const struct readable *readable, uint32_t chunk, uint32_t avoid, uint8_t *dest,
+                     chunk_read_cb cb);
 /* A range of a data fragment. With readable_is_cached(): the whole blocks around it are read, at
  * no more cost to the OSDs, and kept in the block cache. */
 void chunk_read_range(struct chunk_read *read, struct engine *engine,

@@ -21,6 +21,12 @@ struct work {
     struct fragment_packer packers[PRESET_FRAGMENTS_MAX];
 };
 
+/* Replicas are one image, whichever of them is wanted. */
+static bool is_wanted(const struct encode *x, uint32_t i)
+{
+    return x->wanted == 0 || x->k == 1 || (x->wanted >> i & 1) != 0;
+}
+
 static uint32_t image_count(const struct encode *x)
 {
     return x->k == 1 ? 1 : x->k + x->m;
@@ -48,6 +54,9 @@ static void start(struct work *w)
     for (uint32_t i = 0; i < count; i++) {
         struct fragment_id id = fragment_id_of(x->object_id, x->chunk, i, x->k);
 
+        if (!is_wanted(x, i)) {
+            continue;
+        }
         x->images[i] = bigmem_alloc(fragment_stored_max(&shape));
         w->trailers[i] = x->images[i] + x->fragment_bytes;
         fragment_pack_start(&w->packers[i], &id, &shape, NULL, salts[i], x->images[i],
@@ -85,9 +94,11 @@ static void encode_slice(struct work *w, uint32_t offset, uint32_t bytes)
 
     for (uint32_t i = 0; i < x->k; i++) {
         data[i] = data_slice(w, i, offset, bytes);
-        fragment_pack_add(&w->packers[i], data[i], bytes);
+        if (is_wanted(x, i)) {
+            fragment_pack_add(&w->packers[i], data[i], bytes);
+        }
     }
-    if (image_count(x) == x->k) {
+    if (image_count(x) == x->k || (x->wanted != 0 && x->wanted >> x->k == 0)) {
         return;
     }
     for (uint32_t j = 0; j < x->m; j++) {
@@ -95,7 +106,9 @@ static void encode_slice(struct work *w, uint32_t offset, uint32_t bytes)
     }
     erasure_encode(w->erasure, bytes, data, parity);
     for (uint32_t j = 0; j < x->m; j++) {
-        fragment_pack_add(&w->packers[x->k + j], parity[j], bytes);
+        if (is_wanted(x, x->k + j)) {
+            fragment_pack_add(&w->packers[x->k + j], parity[j], bytes);
+        }
     }
 }
 
@@ -105,9 +118,12 @@ static void finish(struct work *w)
     struct encode *x = w->x;
 
     for (uint32_t i = 0; i < image_count(x); i++) {
-        uint32_t trailer_bytes = fragment_trailer_bytes(&w->packers[i].shape);
-        uint32_t payload_bytes;
+        uint32_t trailer_bytes, payload_bytes;
 
+        if (!is_wanted(x, i)) {
+            continue;
+        }
+        trailer_bytes = fragment_trailer_bytes(&w->packers[i].shape);
         fragment_pack_end(&w->packers[i], &payload_bytes, &x->crcs[i]);
         memmove(x->images[i] + payload_bytes, w->trailers[i], trailer_bytes);
         x->stored_bytes[i] = payload_bytes + trailer_bytes;
@@ -153,7 +169,9 @@ void encode_run(struct encode *x)
         encode_slice(w, at, left < w->slice_bytes ? left : w->slice_bytes);
     }
     finish(w);
-    combine_crcs(w);
+    if (x->wanted == 0) {
+        combine_crcs(w);
+    }
     free(w->scratch);
     free(w);
 }
@@ -169,4 +187,28 @@ void encode_release(struct encode *x)
         }
     }
     x->images[0] = NULL;
+}
+
+void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *ret_fragment)
+{
+    ret_fragment->packed_bytes = x->stored_bytes[i];
+    ret_fragment->checksum = checksum_crc32c(x->crcs[i]);
+}
+
+uint32_t encode_tail_bytes(const struct encode *x)
+{
+    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
+
+    return fragment_trailer_bytes(&shape);
+}
+
+int encode_can(const struct manifest_scheme *scheme, struct err *e)
+{
+    if (scheme->fragment_format != 1 || scheme->cipher != MANIFEST_CIPHER_NONE ||
+        scheme->block_bytes != fragment_shape_of(0, scheme->codec, CIPHER_NONE).block_bytes) {
+        return err_set(e, ERR_VERSION,
+                       "fragments in format %u, cipher %u, blocks of %u bytes cannot be made here",
+                       scheme->fragment_format, scheme->cipher, scheme->block_bytes);
+    }
+    return 0;
 }

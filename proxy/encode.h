@@ -11,6 +11,7 @@
 #include "policy/compress.h"
 #include "policy/fragment.h"
 #include "policy/preset.h"
+#include "wire/manifest.h"
 
 struct encode {
     uint8_t object_id[FRAGMENT_OBJECT_ID_BYTES]; /* in */
@@ -21,11 +22,12 @@ struct encode {
     uint32_t fragment_bytes; /* raw; all k together hold the chunk */
     const uint8_t *data;     /* borrowed; what lacks to k * fragment_bytes is zeroes */
     uint32_t data_bytes;
+    uint32_t wanted; /* bit i: fragment i is made; 0: all are */
 
-    uint8_t *images[PRESET_FRAGMENTS_MAX]; /* out: owned; k = 1: all the same one */
+    uint8_t *images[PRESET_FRAGMENTS_MAX]; /* out: owned; k = 1: all the same one; NULL: not made */
     uint32_t stored_bytes[PRESET_FRAGMENTS_MAX];
     uint32_t crcs[PRESET_FRAGMENTS_MAX]; /* CRC32C of the image */
-    uint32_t data_crc;                   /* CRC32C of `data` */
+    uint32_t data_crc;                   /* CRC32C of `data`, when all are made */
 };
 
 /* Memory that one chunk takes while it is encoded and sent. */
@@ -33,5 +35,11 @@ size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
                            enum compress_codec codec);
 void encode_run(struct encode *x);
 void encode_release(struct encode *x); /* the images */
+/* Can fragments of an object that was made so be made again? ERR_VERSION. */
+int encode_can(const struct manifest_scheme *scheme, struct err *e);
+/* What a manifest says of fragment i: its sums, not its place. */
+void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *ret_fragment);
+/* Of the end of every image: no other encoding, of the same bytes either, has the same. */
+uint32_t encode_tail_bytes(const struct encode *x);
 
 #endif

@@ -72,6 +72,7 @@ static void on_timer(uv_timer_t *timer)
     struct engine *engine = container_of(timer, struct engine, timer);
 
     tags_flush(&engine->tags);
+    repair_queue_tick(&engine->repairs);
     bigmem_trim(clock_mono_ms());
 }
 
@@ -113,6 +114,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     stats_init(&engine->stats);
     engine->usage = usage_new(registry, 0);
     tags_init(&engine->tags, engine);
+    repair_queue_init(&engine->repairs, engine);
     engine->osds =
         osds_new(loop, &(struct osds_options){.timeout_ms = engine->options.osd_timeout_ms,
                                               .tls = kv_tls(registry_kv(registry)),
@@ -188,5 +190,6 @@ void engine_close(struct engine *engine, void (*cb)(void *ctx), void *ctx)
     engine->close_ctx = ctx;
     engine_hold(engine);
     engine->closing = true;
+    repair_queue_close(&engine->repairs);
     engine_drop(engine);
 }

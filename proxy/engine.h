@@ -24,6 +24,7 @@
 #include "proxy/index_cache.h"
 #include "proxy/manifest_cache.h"
 #include "proxy/osd_call.h"
+#include "proxy/repair_queue.h"
 #include "proxy/stats.h"
 #include "proxy/tags.h"
 
@@ -65,6 +66,7 @@ struct engine {
     struct stats stats;
     struct usage *usage; /* puts add; maintenance subtracts what it deletes */
     struct tags tags;
+    struct repair_queue repairs;
     struct log_limit corrupt_limit; /* of messages about bad fragments */
 
     uv_timer_t timer; /* private from here on; for what is done lazily */

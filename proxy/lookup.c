@@ -126,3 +126,17 @@ void lookup_release(struct lookup *lookup)
     lookup->stamps = NULL;
     lookup->spec.count = 0;
 }
+
+void lookup_renew(struct engine *engine, uint64_t ns_id, struct manifest *take_manifest)
+{
+    struct manifest_cache *cache = &engine->manifests;
+    struct object *old = manifest_cache_get(cache, ns_id, take_manifest->name);
+    struct object *object = object_new(ns_id, take_manifest);
+
+    if (old != NULL && slice_eq(old->manifest.object_id, object->manifest.object_id) &&
+        old->manifest.version_id <= object->manifest.version_id) {
+        manifest_cache_put(cache, object);
+    }
+    object_drop(object);
+    object_drop(old);
+}

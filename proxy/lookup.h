@@ -43,4 +43,8 @@ void lookup_start(struct lookup *lookup, struct engine *engine, const struct loo
                   lookup_cb cb);
 void lookup_release(struct lookup *lookup); /* accepts {0} */
 
+/* An object's manifest was updated: the cache follows if it holds that object; a newer object of
+ * the name stays. *take_manifest becomes {0}. */
+void lookup_renew(struct engine *engine, uint64_t ns_id, struct manifest *take_manifest);
+
 #endif

@@ -44,6 +44,9 @@ static void on_unit(struct chunk_read *read, int rc)
     } else {
         r->pieces--;
     }
+    if (read->bad != 0) {
+        repair_queue_note(&r->engine->repairs, r->readable->object, read->chunk, read->bad);
+    }
     if (rc == 0 && unit->padded != NULL) {
         memcpy(unit->dest, unit->padded, unit->bytes);
     }

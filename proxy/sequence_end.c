@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/lookup.h"
 #include "proxy/sequence_private.h"
 
 void sequence_committed(struct sequence *s)
@@ -76,21 +77,6 @@ void sequence_free_uploads(struct sequence *s)
 
 /* ---- epilogue, one object after another ---- */
 
-/* The cache holds the manifest without the late fragments; a newer object stays. */
-static void renew_cache(struct sequence *s, struct manifest *take_manifest)
-{
-    struct manifest_cache *cache = &s->engine->manifests;
-    struct object *old = manifest_cache_get(cache, s->use.ns->id, take_manifest->name);
-
-    if (old != NULL && slice_eq(old->manifest.object_id, take_manifest->object_id)) {
-        struct object *object = object_new(s->use.ns->id, take_manifest);
-
-        manifest_cache_put(cache, object);
-        object_drop(object);
-    }
-    object_drop(old);
-}
-
 static void finish_one(struct sequence *s)
 {
     struct sequence_upload *up = &s->uploads[s->epilogue_at++];
@@ -113,7 +99,7 @@ static void on_updated(void *ctx, int rc, struct nsm_reply *reply)
         up->is_entered = true;
         s->engine->stats.totals.epilogues++;
         if (reply->count > 0 && reply->objects[0].found) {
-            renew_cache(s, &reply->objects[0].manifest);
+            lookup_renew(s->engine, s->use.ns->id, &reply->objects[0].manifest);
         }
     } else {
         log_info("sequence", "late fragments not entered", "ns=%s why=\"%s\"", s->use.ns->name,

@@ -84,7 +84,8 @@ static struct slice tag_key(struct buf *keys, const struct tags_item *item)
 {
     struct osd_fragment name = {.object_id = slice_of(item->object_id, sizeof(item->object_id)),
                                 .chunk = item->chunk,
-                                .fragment = item->fragment};
+                                .fragment = item->fragment,
+                                .version = item->version};
     size_t at = keys->len;
 
     osd_key_put_gc_tag(keys, item->ns_id, item->gc_epoch, &name);
@@ -95,7 +96,8 @@ static struct slice data_key(struct buf *keys, const struct tags_item *item, boo
 {
     struct osd_fragment name = {.object_id = slice_of(item->object_id, sizeof(item->object_id)),
                                 .chunk = item->chunk,
-                                .fragment = item->fragment};
+                                .fragment = item->fragment,
+                                .version = item->version};
     size_t at = keys->len;
 
     if (recovery) {

@@ -28,13 +28,14 @@ struct tags {
     struct list osds;      /* those with something to delete */
 };
 
-/* One stored fragment of version 0 and its tag. */
+/* One stored fragment and its tag. */
 struct tags_item {
     uint64_t ns_id;
     uint64_t gc_epoch;
     uint8_t object_id[MANIFEST_OBJECT_ID_BYTES];
     uint32_t chunk;
     uint32_t fragment;
+    uint32_t version;
     bool with_data; /* the fragment and its recovery info too */
 };
 

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "proxy/recovery.h"
 #include "proxy/upload_private.h"
-#include "wire/recovery_info.h"
 
 /* Pool thread: uses *chunk and the upload's constants, and its digest, which is the
  * jobs' own until the last of them has ended. */
@@ -66,10 +66,7 @@ static void fill_manifest(struct upload_chunk *chunk)
     struct manifest *m = &chunk->upload->manifest;
 
     for (uint32_t i = 0; i < chunk->fragment_count; i++) {
-        struct manifest_fragment *f = manifest_fragment_at(m, chunk->index, i);
-
-        f->packed_bytes = chunk->encode.stored_bytes[i];
-        f->checksum = checksum_crc32c(chunk->encode.crcs[i]);
+        encode_note(&chunk->encode, i, manifest_fragment_at(m, chunk->index, i));
     }
 }
 
@@ -91,37 +88,6 @@ static int finish_digest(struct upload *u)
     return 0;
 }
 
-static int make_recovery_info(struct upload_chunk *chunk)
-{
-    struct upload *u = chunk->upload;
-    const struct manifest *m = &u->manifest;
-    struct recovery_fragment fragments[PRESET_FRAGMENTS_MAX] = {0};
-    struct recovery_info info = {.name = m->name,
-                                 .object_id = m->object_id,
-                                 .preset = m->preset,
-                                 .preset_version = m->preset_version,
-                                 .scheme = m->scheme,
-                                 .timestamp_us = m->timestamp_us,
-                                 .gc_epoch = m->gc_epoch,
-                                 .chunk = chunk->index,
-                                 .chunk_bytes = m->chunk_bytes[chunk->index],
-                                 .fragments = fragments,
-                                 .has_object = true,
-                                 .size_bytes = m->size_bytes,
-                                 .chunk_count = m->chunk_count,
-                                 .all_chunk_bytes = m->chunk_bytes};
-
-    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
-        fragments[i].packed_bytes = chunk->encode.stored_bytes[i];
-        fragments[i].checksum = checksum_crc32c(chunk->encode.crcs[i]);
-    }
-    if (chunk->index + 1 == m->chunk_count) {
-        info.has_checksum = true;
-        info.checksum = m->checksum;
-    }
-    return recovery_info_encode(&info, &chunk->recovery, &u->err);
-}
-
 static int after_encoding(struct upload_chunk *chunk)
 {
     struct upload *u = chunk->upload;
@@ -134,7 +100,11 @@ static int after_encoding(struct upload_chunk *chunk)
     if (chunk->index + 1 == u->layout.chunk_count) {
         rc = finish_digest(u);
     }
-    return rc == 0 ? make_recovery_info(chunk) : rc;
+    if (rc == 0) {
+        rc = recovery_of(&u->manifest, chunk->index, chunk->index + 1 == u->layout.chunk_count,
+                         &chunk->recovery, &u->err);
+    }
+    return rc;
 }
 
 static void chunk_done(struct pool_work *work, int rc)

@@ -97,7 +97,6 @@ static void start_put(struct upload_fragment *f)
 {
     struct upload *u = upload_of(f);
     const struct encode *x = &f->chunk->encode;
-    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
     struct fragment_put_spec spec = {.ns = u->spec.ns,
                                      .gc_epoch = u->spec.gc_epoch,
                                      .name = {.object_id = u->manifest.object_id,
@@ -106,7 +105,7 @@ static void start_put(struct upload_fragment *f)
                                      .image =
                                          slice_of(x->images[f->index], x->stored_bytes[f->index]),
                                      .image_crc = x->crcs[f->index],
-                                     .tail_bytes = fragment_trailer_bytes(&shape),
+                                     .tail_bytes = encode_tail_bytes(x),
                                      .recovery = slice_buf(&f->chunk->recovery),
                                      .reserve = u->spec.reserve,
                                      .low_priority = u->spec.low_priority};

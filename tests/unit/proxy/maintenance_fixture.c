@@ -71,7 +71,7 @@ static void put_key(struct fixture *f, unsigned asd, const struct buf *key, cons
 
 void fixture_orphan(struct fixture *f, unsigned asd, uint8_t id_seed, uint64_t epoch)
 {
-    uint8_t id[MANIFEST_OBJECT_ID_BYTES];
+    uint8_t id[MANIFEST_OBJECT_ID_BYTES] = {0};
     struct osd_fragment name = {.object_id = slice_of(id, sizeof(id)), .chunk = 1, .fragment = 2};
     struct buf key = {0};
 

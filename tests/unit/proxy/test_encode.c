@@ -115,6 +115,47 @@ static void every_image_unpacks_to_its_part_or_to_the_parity(void **state)
     }
 }
 
+/* For a repair: any choice of fragments, the same raw bytes, and nothing made besides. */
+static void only_the_wanted_fragments_are_made(void **state)
+{
+    struct rnd rnd = rnd_seed(11);
+    uint8_t data[4 * 8192 - 700];
+    struct encode all;
+
+    (void)state;
+    fill(&rnd, data, sizeof(data));
+    all = make(4, 2, COMPRESS_LZ4, 8192, data, sizeof(data));
+    for (uint32_t wanted = 1; wanted < 64; wanted++) {
+        struct encode some = {.k = 4,
+                              .m = 2,
+                              .chunk = all.chunk,
+                              .codec = COMPRESS_LZ4,
+                              .fragment_bytes = 8192,
+                              .data = data,
+                              .data_bytes = sizeof(data),
+                              .wanted = wanted};
+
+        memcpy(some.object_id, all.object_id, sizeof(some.object_id));
+        encode_run(&some);
+        for (uint32_t i = 0; i < 6; i++) {
+            uint8_t *is, *was;
+
+            if ((wanted >> i & 1) == 0) {
+                assert_null(some.images[i]);
+                continue;
+            }
+            is = unpack(&some, i);
+            was = unpack(&all, i);
+            assert_memory_equal(is, was, 8192);
+            assert_int_not_equal(some.crcs[i], all.crcs[i]); /* a salt of its own */
+            free(is);
+            free(was);
+        }
+        encode_release(&some);
+    }
+    encode_release(&all);
+}
+
 static void every_encoding_has_a_salt_of_its_own(void **state)
 {
     uint8_t data[8192] = {0};
@@ -152,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_image_unpacks_to_its_part_or_to_the_parity),
+        cmocka_unit_test(only_the_wanted_fragments_are_made),
         cmocka_unit_test(every_encoding_has_a_salt_of_its_own),
         cmocka_unit_test(replicas_are_encoded_once),
     };

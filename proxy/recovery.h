@@ -1,0 +1,14 @@
+/* The recovery info that is stored beside every fragment of a chunk: what a manifest says of it. */
+#ifndef PROXY_RECOVERY_H
+#define PROXY_RECOVERY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/manifest.h"
+
+/* Appends it. `has_checksum`: that of the object is known. Any thread. */
+int recovery_of(const struct manifest *m, uint32_t chunk, bool has_checksum, struct buf *b,
+                struct err *e);
+
+#endif

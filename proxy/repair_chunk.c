@@ -1,0 +1,371 @@
+/* MEMORY -> READ (k fragments, verified) -> ENCODE (a fresh salt for each) -> SEND -> done.
+ *
+ * A fragment that an OSD does not take goes to another one that the policy allows; the OSD that
+ * lost it comes last. One that finds its key taken, by a repair that was not entered, takes the
+ * next version: a key is written once. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bigmem.h"
+#include "base/check.h"
+#include "base/mem.h"
+#include "meta/ns_keys.h"
+#include "proxy/recovery.h"
+#include "proxy/repair_private.h"
+
+static bool send_part(struct repair_part *p);
+
+/* ---- end ---- */
+
+static void chunk_end(struct repair_chunk *c)
+{
+    struct repair *r = c->repair;
+
+    budget_give(&c->share);
+    encode_release(&c->encode);
+    bigmem_free(c->data);
+    buf_release(&c->recovery);
+    free(c);
+    repair_chunk_done(r);
+}
+
+static void chunk_fail(struct repair_chunk *c, int rc, struct err *e)
+{
+    err_wrap(e, "chunk %" PRIu32, c->index);
+    repair_note_error(c->repair, rc, e);
+    chunk_end(c);
+}
+
+/* ---- places ---- */
+
+static bool holds_some(const struct manifest *m, uint64_t osd_id)
+{
+    for (size_t i = 0; i < (size_t)m->chunk_count * manifest_fragments_per_chunk(m); i++) {
+        if (m->fragments[i].has_osd && m->fragments[i].osd_id == osd_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t osds_of(const struct manifest *m)
+{
+    uint64_t *ids;
+    size_t count = ns_manifest_osds(m, &ids);
+
+    free(ids);
+    return count;
+}
+
+static bool has_failed(const struct repair_part *p, uint64_t osd_id)
+{
+    for (unsigned i = 0; i < p->tries; i++) {
+        if (p->failed[i] == osd_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The OSDs of the chunk's other fragments. */
+static uint32_t held_by(const struct repair_part *p, uint64_t held[PRESET_FRAGMENTS_MAX])
+{
+    const struct repair_chunk *c = p->chunk;
+    const struct manifest *m = &c->repair->object->manifest;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < manifest_fragments_per_chunk(m); i++) {
+        const struct manifest_fragment *f = manifest_fragment_at(m, c->index, i);
+
+        if (i == p->index) {
+            continue;
+        }
+        if ((c->wanted >> i & 1) != 0) {
+            if (c->parts[i].osd != NULL) {
+                held[count++] = c->parts[i].osd->id;
+            }
+        } else if (f->has_osd) {
+            held[count++] = f->osd_id;
+        }
+    }
+    return count;
+}
+
+/* One that the object's policy allows, or NULL. Not `except`, which may be NULL. */
+static struct osd *pick(const struct repair_part *p, const struct osd *except)
+{
+    struct repair *r = p->chunk->repair;
+    const struct manifest *m = &r->edited;
+    struct preset_policy policy = {.k = m->scheme.k,
+                                   .m = m->scheme.m,
+                                   .min_fragments = m->scheme.c,
+                                   .max_per_node = m->scheme.max_disks_per_node};
+    uint64_t held[PRESET_FRAGMENTS_MAX];
+    struct choose_more more = {.policy = &policy, .held = held, .want = 1};
+    bool is_wide = osds_of(m) >= REPAIR_OBJECT_OSDS_MAX;
+    uint32_t chosen[PRESET_FRAGMENTS_MAX];
+    const struct choose_osd *all;
+    struct choose_osd *list;
+    struct osd *found = NULL;
+    unsigned count;
+
+    more.held_count = held_by(p, held);
+    all = osds_choose_list(r->engine->osds, true, except, &count);
+    list = mem_array(count + 1, sizeof(*list));
+    memcpy(list, all, count * sizeof(*list));
+    for (unsigned i = 0; i < count; i++) {
+        list[i].usable = list[i].usable && !has_failed(p, list[i].osd_id) &&
+                         (!is_wide || holds_some(m, list[i].osd_id));
+    }
+    if (choose_extra(r->preset, &more, list, count, &r->engine->rnd, chosen) != 0) {
+        found = osds_at(r->engine->osds, chosen[0]);
+    }
+    free(list);
+    return found;
+}
+
+/* The OSD that lost it comes last. */
+static struct osd *place_for(const struct repair_part *p)
+{
+    struct repair *r = p->chunk->repair;
+    const struct manifest_fragment *f =
+        manifest_fragment_at(&r->object->manifest, p->chunk->index, p->index);
+    struct osd *old = f->has_osd ? osds_find(r->engine->osds, f->osd_id) : NULL;
+    struct osd *other = pick(p, old);
+
+    return other != NULL || old == NULL ? other : pick(p, NULL);
+}
+
+/* ---- send ---- */
+
+static void note_stored(struct repair_part *p)
+{
+    struct repair *r = p->chunk->repair;
+    struct manifest_fragment *edited = manifest_fragment_at(&r->edited, p->chunk->index, p->index);
+    struct repair_placed *placed;
+
+    edited->has_osd = true;
+    edited->osd_id = p->osd->id;
+    edited->version = p->version;
+    r->placed = mem_realloc(r->placed, (r->placed_count + 1) * sizeof(*r->placed));
+    placed = &r->placed[r->placed_count++];
+    *placed = (struct repair_placed){
+        .chunk = p->chunk->index, .fragment = p->index, .osd = p->osd, .after = *edited};
+    placed->before = *manifest_fragment_at(&r->object->manifest, p->chunk->index, p->index);
+}
+
+static void on_put(struct fragment_put *put, int rc)
+{
+    struct repair_part *p = container_of(put, struct repair_part, put);
+    struct repair_chunk *c = p->chunk;
+    struct repair *r = c->repair;
+
+    r->result.moved_bytes += c->encode.stored_bytes[p->index];
+    if (rc == 0) {
+        note_stored(p);
+    } else if (p->tries + 1 < REPAIR_TRIES_MAX && rc != ERR_NOT_FOUND && !r->canceled) {
+        bool is_taken = rc == ERR_EXISTS;
+
+        p->failed[p->tries++] = is_taken ? 0 : p->osd->id; /* no OSD has the id 0 */
+        p->version += is_taken;
+        p->osd = is_taken ? p->osd : NULL;
+        if (send_part(p)) {
+            return;
+        }
+    } else {
+        p->osd = NULL;
+        repair_note_error(r, rc, &put->err);
+    }
+    if (--c->sending == 0) {
+        chunk_end(c);
+    }
+}
+
+/* false: no OSD may take it. */
+static bool send_part(struct repair_part *p)
+{
+    struct repair_chunk *c = p->chunk;
+    struct repair *r = c->repair;
+    const struct encode *x = &c->encode;
+    struct fragment_put_spec spec = {.ns = r->ns,
+                                     .gc_epoch = r->gc_epoch,
+                                     .name = {.object_id = r->object->manifest.object_id,
+                                              .chunk = c->index,
+                                              .fragment = p->index,
+                                              .version = p->version},
+                                     .image =
+                                         slice_of(x->images[p->index], x->stored_bytes[p->index]),
+                                     .image_crc = x->crcs[p->index],
+                                     .tail_bytes = encode_tail_bytes(x),
+                                     .recovery = slice_buf(&c->recovery),
+                                     .reserve = true,
+                                     .low_priority = true};
+    struct err e;
+
+    if (p->osd == NULL) {
+        p->osd = place_for(p);
+    }
+    if (p->osd == NULL) {
+        err_set(&e, ERR_NO_POLICY, "chunk %" PRIu32 " fragment %" PRIu32, c->index, p->index);
+        osds_explain(r->engine->osds, true, &e);
+        repair_note_error(r, ERR_NO_POLICY, &e);
+        return false;
+    }
+    fragment_put_start(&p->put, r->engine, p->osd, &spec, on_put);
+    return true;
+}
+
+static void send_all(struct repair_chunk *c)
+{
+    struct repair *r = c->repair;
+
+    for (uint32_t i = 0; i < r->readable.k + r->readable.m; i++) {
+        struct repair_part *p = &c->parts[i];
+
+        if ((c->wanted >> i & 1) != 0) {
+            p->chunk = c;
+            p->index = i;
+            p->version = r->object->manifest.version_id + 1;
+            c->sending += send_part(p);
+        }
+    }
+    if (c->sending == 0) {
+        chunk_end(c);
+    }
+}
+
+/* ---- encode ---- */
+
+static void encode_work(struct pool_work *work)
+{
+    encode_run(&container_of(work, struct repair_chunk, work)->encode);
+}
+
+/* What the manifest will say of them, and so will the recovery info. */
+static int note_sums(struct repair_chunk *c, struct err *e)
+{
+    struct repair *r = c->repair;
+
+    for (uint32_t i = 0; i < r->readable.k + r->readable.m; i++) {
+        if ((c->wanted >> i & 1) != 0) {
+            encode_note(&c->encode, i, manifest_fragment_at(&r->edited, c->index, i));
+        }
+    }
+    return recovery_of(&r->edited, c->index, true, &c->recovery, e);
+}
+
+static void on_encoded(struct pool_work *work, int rc)
+{
+    struct repair_chunk *c = container_of(work, struct repair_chunk, work);
+    struct err e;
+
+    bigmem_free(c->data);
+    c->data = NULL;
+    if (rc == 0 && c->repair->canceled) {
+        rc = ERR_CANCELED;
+    }
+    if (rc != 0) {
+        err_set(&e, rc, "encoding");
+    } else {
+        rc = note_sums(c, &e);
+    }
+    if (rc != 0) {
+        chunk_fail(c, rc, &e);
+    } else {
+        send_all(c);
+    }
+}
+
+static void start_encode(struct repair_chunk *c)
+{
+    struct repair *r = c->repair;
+    struct encode *x = &c->encode;
+    struct err e;
+    int rc;
+
+    memcpy(x->object_id, r->object_id, sizeof(x->object_id));
+    x->chunk = c->index;
+    x->k = r->readable.k;
+    x->m = r->readable.m;
+    x->codec = r->object->manifest.scheme.codec;
+    x->fragment_bytes = layout_fragment_bytes(&r->readable.layout, c->index);
+    x->data = c->data;
+    x->data_bytes = layout_chunk_bytes(&r->readable.layout, c->index);
+    x->wanted = c->wanted;
+    rc = pool_submit(r->engine->pool, &c->work, POOL_LOW, encode_work, on_encoded);
+    if (rc != 0) {
+        err_set(&e, rc, "encoding");
+        chunk_fail(c, rc, &e);
+    }
+}
+
+/* ---- read ---- */
+
+static void on_read(struct chunk_read *read, int rc)
+{
+    struct repair_chunk *c = container_of(read, struct repair_chunk, read);
+
+    c->is_reading = false;
+    if (rc != 0) {
+        chunk_fail(c, rc, &read->err);
+        return;
+    }
+    c->wanted |= read->bad; /* found on the way: their data is at hand */
+    start_encode(c);
+}
+
+static void on_memory(struct budget_share *share)
+{
+    struct repair_chunk *c = container_of(share, struct repair_chunk, share);
+    struct repair *r = c->repair;
+    uint32_t bytes = layout_chunk_bytes(&r->readable.layout, c->index);
+
+    if (bytes == 0) {
+        start_encode(c); /* an empty object has fragments all the same */
+        return;
+    }
+    if (r->canceled) {
+        chunk_fail(c, ERR_CANCELED, &(struct err){.code = ERR_CANCELED, .msg = "canceled"});
+        return;
+    }
+    r->result.moved_bytes += bytes;
+    c->data = bigmem_alloc(bytes);
+    c->is_reading = true;
+    chunk_read_rest(&c->read, r->engine, &r->readable, c->index, c->wanted, c->data, on_read);
+}
+
+/* The chunk, parity that is read in place of data, and what is made. */
+static size_t memory_bytes(const struct repair_chunk *c)
+{
+    const struct repair *r = c->repair;
+    uint32_t fragment = layout_fragment_bytes(&r->readable.layout, c->index);
+
+    return layout_chunk_bytes(&r->readable.layout, c->index) + (size_t)r->readable.m * fragment +
+           encode_memory_bytes((uint32_t)__builtin_popcount(c->wanted), 0, fragment,
+                               r->object->manifest.scheme.codec);
+}
+
+void repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted)
+{
+    struct repair_chunk *c = mem_zalloc(sizeof(*c));
+
+    c->repair = r;
+    c->index = chunk;
+    c->wanted = wanted;
+    r->chunk = c;
+    budget_take(&r->engine->budget, &c->share, memory_bytes(c), on_memory);
+}
+
+void repair_chunk_cancel(struct repair_chunk *c)
+{
+    if (c->sending > 0) {
+        for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+            if (c->parts[i].chunk != NULL && c->parts[i].osd != NULL) {
+                fragment_put_cancel(&c->parts[i].put);
+            }
+        }
+    } else if (c->is_reading) {
+        chunk_read_cancel(&c->read);
+    } /* else it is found out at the next step */
+}

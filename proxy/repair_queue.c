@@ -1,0 +1,211 @@
+/* WAITING -> RUNNING -> forgotten, or after a failure -> RESTING -> forgotten. */
+#include "proxy/repair_queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proxy/engine.h"
+#include "proxy/repair.h"
+
+enum entry_state { WAITING, RUNNING, RESTING };
+
+struct entry {
+    struct repair_queue *queue;
+    struct repair_spec spec; /* its spots are ours */
+    struct repair_spot *spots;
+    enum entry_state state;
+    uint64_t first_ms, due_ms;
+    struct repair *repair; /* RUNNING */
+    struct list link;
+};
+
+void repair_queue_init(struct repair_queue *queue, struct engine *engine)
+{
+    queue->engine = engine;
+    list_init(&queue->entries);
+}
+
+static void forget(struct entry *entry)
+{
+    list_remove(&entry->link);
+    entry->queue->count--;
+    free(entry->spots);
+    free(entry);
+}
+
+/* ---- what reads tell ---- */
+
+static struct entry *find(struct repair_queue *queue, const struct object *object)
+{
+    LIST_FOR_EACH (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
+
+        if (entry->spec.ns_id == object->ns_id &&
+            slice_eq(object->manifest.object_id,
+                     slice_of(entry->spec.object_id, sizeof(entry->spec.object_id)))) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+static struct entry *add(struct repair_queue *queue, const struct object *object)
+{
+    struct entry *entry = mem_zalloc(sizeof(*entry));
+
+    entry->queue = queue;
+    entry->spec.ns_id = object->ns_id;
+    memcpy(entry->spec.object_id, object->manifest.object_id.data, sizeof(entry->spec.object_id));
+    entry->first_ms = clock_mono_ms();
+    list_push(&queue->entries, &entry->link);
+    queue->count++;
+    return entry;
+}
+
+static void add_spot(struct entry *entry, const struct repair_spot *spot)
+{
+    struct repair_spec *spec = &entry->spec;
+
+    for (unsigned i = 0; i < spec->spot_count; i++) {
+        if (memcmp(&entry->spots[i], spot, sizeof(*spot)) == 0) {
+            return;
+        }
+    }
+    if (spec->spot_count == REPAIR_SPOTS_MAX) {
+        return; /* the next read finds it again */
+    }
+    entry->spots = mem_realloc(entry->spots, (spec->spot_count + 1) * sizeof(*entry->spots));
+    entry->spots[spec->spot_count++] = *spot;
+    spec->spots = entry->spots;
+}
+
+void repair_queue_note(struct repair_queue *queue, const struct object *object, uint32_t chunk,
+                       uint32_t bad)
+{
+    struct entry *entry = find(queue, object);
+    uint64_t now = clock_mono_ms();
+    uint64_t due = now + REPAIR_QUEUE_DELAY_MS;
+
+    if (queue->is_closing || (entry != NULL && entry->state != WAITING)) {
+        return;
+    }
+    if (entry == NULL && queue->count == REPAIR_QUEUE_MAX) {
+        queue->engine->stats.totals.repairs_dropped++;
+        return;
+    }
+    if (entry == NULL) {
+        entry = add(queue, object);
+    }
+    for (uint32_t i = 0; i < manifest_fragments_per_chunk(&object->manifest); i++) {
+        const struct manifest_fragment *f = manifest_fragment_at(&object->manifest, chunk, i);
+        struct repair_spot spot;
+
+        if ((bad >> i & 1) != 0 && f->has_osd) {
+            memset(&spot, 0, sizeof(spot)); /* compared as bytes */
+            spot.chunk = chunk;
+            spot.fragment = i;
+            spot.osd_id = f->osd_id;
+            spot.version = f->version;
+            add_spot(entry, &spot);
+        }
+    }
+    entry->due_ms = due < entry->first_ms + REPAIR_QUEUE_DELAY_MAX_MS
+                        ? due
+                        : entry->first_ms + REPAIR_QUEUE_DELAY_MAX_MS;
+}
+
+/* ---- repairs ---- */
+
+static void rest(struct entry *entry)
+{
+    entry->state = RESTING;
+    entry->due_ms = clock_mono_ms() + REPAIR_QUEUE_REST_MS;
+}
+
+static void log_end(struct repair_queue *queue, const struct entry *entry, int rc,
+                    const struct repair_result *result)
+{
+    unsigned long skipped;
+
+    if ((rc == 0 && result->fragments == 0) || !log_limit_pass(&queue->log, 1000, &skipped)) {
+        return;
+    }
+    if (rc == 0) {
+        log_info("repair", "object repaired", "ns_id=%llu fragments=%u skipped=%lu",
+                 (unsigned long long)entry->spec.ns_id, result->fragments, skipped);
+    } else {
+        log_warn("repair", "repair failed, will be tried again",
+                 "fragments=%u why=\"%s\" skipped=%lu", result->fragments, result->err.msg,
+                 skipped);
+    }
+}
+
+/* Bytes of so much time may be moved at once, and are waited for afterwards. */
+enum { BURST_MS = 1000 };
+
+static void note_cost(struct repair_queue *queue, uint64_t bytes)
+{
+    uint64_t now = clock_mono_ms();
+
+    queue->paid_ms = queue->paid_ms > now ? queue->paid_ms : now;
+    queue->paid_ms += bytes * 1000 / REPAIR_QUEUE_BYTES_PER_S;
+}
+
+static void on_repaired(void *ctx, int rc, const struct repair_result *result)
+{
+    struct entry *entry = ctx;
+    struct repair_queue *queue = entry->queue;
+    struct engine *engine = queue->engine;
+
+    entry->repair = NULL;
+    queue->running--;
+    note_cost(queue, result->moved_bytes);
+    if (rc != ERR_CANCELED) {
+        log_end(queue, entry, rc, result);
+    }
+    if (rc == 0 || rc == ERR_NOT_FOUND || queue->is_closing) {
+        forget(entry);
+    } else {
+        engine->stats.totals.repairs_failed++;
+        rest(entry);
+    }
+    repair_queue_tick(queue);
+}
+
+void repair_queue_tick(struct repair_queue *queue)
+{
+    uint64_t now = clock_mono_ms();
+
+    LIST_FOR_EACH_SAFE (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
+
+        if (entry->state == RUNNING || now < entry->due_ms) {
+            continue;
+        }
+        if (entry->state == RESTING) {
+            forget(entry);
+        } else if (queue->running < REPAIR_QUEUE_AT_ONCE && queue->paid_ms < now + BURST_MS &&
+                   !queue->is_closing) {
+            entry->state = RUNNING;
+            queue->running++;
+            entry->repair = repair_start(queue->engine, &entry->spec, on_repaired, entry);
+        }
+    }
+}
+
+void repair_queue_close(struct repair_queue *queue)
+{
+    queue->is_closing = true;
+    LIST_FOR_EACH_SAFE (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
+
+        if (entry->state == RUNNING) {
+            repair_cancel(entry->repair);
+        } else {
+            forget(entry);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+/* What reads have found lost, on its way to being repaired: bounded, one entry for an object, few
+ * repairs at once, at a bounded rate, and after the reader has its answer.
+ *
+ * Loop thread only. What fails rests, so that a damaged object that is read all the time is not
+ * rebuilt in vain all the time. */
+#ifndef PROXY_REPAIR_QUEUE_H
+#define PROXY_REPAIR_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "proxy/manifest_cache.h"
+
+enum {
+    REPAIR_QUEUE_MAX = 1024,             /* objects; what is found beyond is dropped */
+    REPAIR_QUEUE_AT_ONCE = 2,            /* repairs */
+    REPAIR_QUEUE_BYTES_PER_S = 64 << 20, /* read and written by repairs */
+    REPAIR_QUEUE_DELAY_MS = 200,         /* since an object's last read that found something */
+    REPAIR_QUEUE_DELAY_MAX_MS = 5000,    /* since the first */
+    REPAIR_QUEUE_REST_MS = 60000         /* after a failure */
+};
+
+struct engine;
+
+struct repair_queue {
+    struct engine *engine; /* private */
+    struct list entries;   /* oldest first */
+    unsigned count;
+    unsigned running;
+    uint64_t paid_ms; /* until when the bytes moved so far use up the rate */
+    bool is_closing;
+    struct log_limit log;
+};
+
+void repair_queue_init(struct repair_queue *queue, struct engine *engine);
+/* A read met fragments of this chunk, bits in `bad`, that are missing on their OSDs or damaged. */
+void repair_queue_note(struct repair_queue *queue, const struct object *object, uint32_t chunk,
+                       uint32_t bad);
+/* Now and then: starts what is due. */
+void repair_queue_tick(struct repair_queue *queue);
+/* Nothing starts any more; what runs is canceled. It holds the engine until it has ended. */
+void repair_queue_close(struct repair_queue *queue);
+
+#endif
