@@ -17,7 +17,8 @@
 
 enum {
     PROXY_SERVER_DRAIN_MS = 10000,
-    PROXY_ROOM_TIMEOUT_MS = 20000 /* a frame that waited so long for room is told "busy" */
+    PROXY_ROOM_TIMEOUT_MS =
+        20000 /* a frame that waits, while none got room for so long, is told "busy" */
 };
 
 struct net_server;
@@ -39,6 +40,7 @@ struct proxy_server {
     struct net_server *net;
     struct list sessions;
     struct frame_room room; /* of large frames, being read or running */
+    uint64_t room_given_ms; /* when a frame that waited got some, last */
     unsigned running;
 
     uv_timer_t timer; /* private from here on */

@@ -131,7 +131,20 @@ static void start_op(struct session *s)
 
 static void on_room(struct frame_share *share)
 {
-    net_conn_pause(container_of(share, struct session, share)->conn, false);
+    struct session *s = container_of(share, struct session, share);
+
+    s->server->room_given_ms = clock_mono_ms();
+    net_conn_pause(s->conn, false);
+}
+
+/* Long, while nobody got any; or longer than a request may take. */
+static bool has_waited_in_vain(const struct session *s, uint64_t now_ms)
+{
+    uint64_t given_ms = s->server->room_given_ms;
+    uint64_t since_ms = given_ms > s->wait_ms ? given_ms : s->wait_ms;
+
+    return now_ms - since_ms >= s->server->options.room_timeout_ms ||
+           now_ms - s->wait_ms >= s->server->options.request_timeout_ms;
 }
 
 void session_on_frame_window(struct session *s, uint32_t frame_bytes, uint32_t window)
@@ -210,8 +223,7 @@ void session_on_close(struct session *s)
 void session_check(struct session *s, uint64_t now_ms)
 {
     if (frame_share_waits(&s->share)) {
-        if (now_ms - s->wait_ms >= s->server->options.room_timeout_ms &&
-            !net_conn_is_closed(s->conn)) {
+        if (has_waited_in_vain(s, now_ms) && !net_conn_is_closed(s->conn)) {
             give_up_frame(s);
         }
         return;

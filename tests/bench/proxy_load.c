@@ -1,11 +1,12 @@
 /* Load generator that speaks the proxy protocol.
  *
- * Usage: proxy_load URI NAMESPACE fill|put|get|slice CLIENTS SECONDS OBJECT_BYTES OBJECTS
- * fill puts every object once; the others take random objects for SECONDS: whole puts over what
- * is there, whole reads, or reads of 4 KiB (get and slice need a fill with the same OBJECT_BYTES
- * before). CLIENTS requests are in flight. Every object holds the same bytes, that do not compress;
- * what is read is compared with them. Prints one JSON line: operations, seconds, latency, and this
- * process's CPU time per operation. */
+ * Usage: proxy_load URI NAMESPACE OPERATION CLIENTS SECONDS OBJECT_BYTES OBJECTS
+ * OPERATION = fill or delete: every object once (OBJECTS = A-B: number A up to B - 1); list: all
+ * names, page by page (an operation is a page); put, get, slice: for SECONDS, random objects, whole
+ * puts over what is there, whole reads, or reads of 4 KiB (get and slice need a fill with the same
+ * OBJECT_BYTES before). CLIENTS requests are in flight. Every object holds the same bytes, that do
+ * not compress; what is read is compared with them. Prints one JSON line: operations, seconds,
+ * latency, and this process's CPU time per operation. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,11 +34,11 @@ enum {
     OBJECT_BYTES_MAX = 1 << 30,
     LATENCIES_MAX = 1 << 20,
     KEPT_BYTES_MAX = 512 << 20,
-    TIMEOUT_MS = 60000
+    TIMEOUT_MS = 300000
 };
-enum op { OP_FILL, OP_PUT, OP_GET, OP_SLICE, OP_COUNT };
+enum op { OP_FILL, OP_PUT, OP_GET, OP_SLICE, OP_DELETE, OP_LIST, OP_COUNT };
 
-static const char *const op_names[OP_COUNT] = {"fill", "put", "get", "slice"};
+static const char *const op_names[OP_COUNT] = {"fill", "put", "get", "slice", "delete", "list"};
 
 struct client {
     struct proxy_call call;
@@ -56,7 +57,10 @@ struct load {
     double seconds;
     uint32_t object_bytes;
     uint32_t objects;
-    uint32_t filled;
+    uint32_t next; /* that fill or delete takes */
+    uint32_t listed;
+    struct buf last; /* name of the page before */
+    bool is_listed;
     uint8_t *object;
     struct checksum checksum;
     struct rnd rnd;
@@ -70,6 +74,11 @@ struct load {
 
 /* ---- one request ---- */
 
+static bool takes_each_once(const struct load *l)
+{
+    return l->op == OP_FILL || l->op == OP_DELETE;
+}
+
 static void encode(struct load *l, struct client *c)
 {
     char name[32];
@@ -82,10 +91,18 @@ static void encode(struct load *l, struct client *c)
                                   .checksum = l->checksum};
     struct proxy_request request = {.ns = slice_str(l->ns)};
 
-    snprintf(name, sizeof name, "object-%06" PRIu32,
-             l->op == OP_FILL ? l->filled++ : (uint32_t)rnd_below(&l->rnd, l->objects));
+    snprintf(name, sizeof name, "object-%07" PRIu32,
+             takes_each_once(l) ? l->next++ : (uint32_t)rnd_below(&l->rnd, l->objects));
     key = slice_str(name);
     switch (l->op) {
+    case OP_LIST:
+        request.code = PROXY_LIST_OBJECTS;
+        request.range = (struct proxy_range){.first = slice_buf(&l->last), .max = -1};
+        break;
+    case OP_DELETE:
+        request.code = PROXY_DELETE_OBJECT;
+        request.object.name = key;
+        break;
     case OP_GET:
         request.code = PROXY_READ_OBJECTS;
         request.names.items = &key;
@@ -109,20 +126,43 @@ static void encode(struct load *l, struct client *c)
     proxy_request_encode(&request, &c->request);
 }
 
-/* The reply holds what was put. */
+static int take_page(struct load *l, const struct proxy_reply *page, struct err *e)
+{
+    l->is_listed = !page->names.more;
+    for (uint32_t i = 0; i < page->names.count; i++) {
+        struct slice name = page->names.items[i];
+
+        if (slice_cmp(slice_buf(&l->last), name) >= 0) {
+            return err_say(e, ERR_CORRUPT, "names out of order");
+        }
+        l->last.len = 0;
+        buf_put(&l->last, name.data, name.len);
+    }
+    l->listed += page->names.count;
+    return 0;
+}
+
+/* The reply holds what was put, or the next names. */
 static int check_reply(struct load *l, struct client *c, struct err *e)
 {
-    uint32_t code = l->op == OP_GET ? PROXY_READ_OBJECTS : PROXY_READ_SLICES;
+    uint32_t code = l->op == OP_GET    ? PROXY_READ_OBJECTS
+                    : l->op == OP_LIST ? PROXY_LIST_OBJECTS
+                                       : PROXY_READ_SLICES;
     struct proxy_reply reply;
     struct slice data;
     bool same;
     int rc;
 
-    if (l->op != OP_GET && l->op != OP_SLICE) {
+    if (l->op != OP_GET && l->op != OP_SLICE && l->op != OP_LIST) {
         return 0;
     }
     rc = proxy_reply_decode(c->call.reply, code, &reply, e);
     if (rc != 0) {
+        return rc;
+    }
+    if (l->op == OP_LIST) {
+        rc = take_page(l, &reply, e);
+        proxy_reply_release(&reply);
         return rc;
     }
     data = l->op == OP_SLICE                                    ? reply.objects.data
@@ -140,7 +180,9 @@ static int check_reply(struct load *l, struct client *c, struct err *e)
 
 static bool has_more(const struct load *l)
 {
-    return l->op == OP_FILL ? l->filled < l->objects : clock_mono_ns() < l->end_ns;
+    return takes_each_once(l) ? l->next < l->objects
+           : l->op == OP_LIST ? !l->is_listed
+                              : clock_mono_ns() < l->end_ns;
 }
 
 static void on_answer(struct proxy_call *call, int rc);
@@ -198,11 +240,11 @@ static void print_figures(struct load *l, double seconds, double cpu_s)
     qsort(l->latency_us, n, sizeof l->latency_us[0], by_value);
     printf("{\"ops\": %" PRIu64 ", \"errors\": %" PRIu64
            ", \"seconds\": %.3f, \"ops_per_s\": %.1f, \"mb_per_s\": %.1f, \"p50_us\": %u, "
-           "\"p99_us\": %u, \"client_cpu_us_per_op\": %.2f}\n",
+           "\"p99_us\": %u, \"client_cpu_us_per_op\": %.2f, \"listed\": %" PRIu32 "}\n",
            l->done, l->errors, seconds, (double)l->done / seconds,
            (double)l->done * (l->op == OP_SLICE ? SLICE_BYTES : l->object_bytes) / seconds / 1e6,
            n != 0 ? l->latency_us[n / 2] : 0, n != 0 ? l->latency_us[n * 99 / 100] : 0,
-           l->done != 0 ? cpu_s * 1e6 / (double)l->done : 0);
+           l->done != 0 ? cpu_s * 1e6 / (double)l->done : 0, l->listed);
 }
 
 static void on_closed(void *ctx)
@@ -233,6 +275,8 @@ static void run(struct load *l)
 
 static bool parse_args(struct load *l, char **argv)
 {
+    char *end;
+
     l->ns = argv[2];
     while (l->op < OP_COUNT && strcmp(argv[3], op_names[l->op]) != 0) {
         l->op++;
@@ -240,9 +284,14 @@ static bool parse_args(struct load *l, char **argv)
     l->clients = (unsigned)strtoul(argv[4], NULL, 10);
     l->seconds = strtod(argv[5], NULL);
     l->object_bytes = (uint32_t)strtoul(argv[6], NULL, 10);
-    l->objects = (uint32_t)strtoul(argv[7], NULL, 10);
+    l->objects = (uint32_t)strtoul(argv[7], &end, 10);
+    if (*end == '-') {
+        l->next = l->objects;
+        l->objects = (uint32_t)strtoul(end + 1, NULL, 10);
+    }
     return l->op < OP_COUNT && l->clients >= 1 && l->clients <= CLIENTS_MAX && l->objects >= 1 &&
-           l->object_bytes >= SLICE_BYTES && l->object_bytes <= OBJECT_BYTES_MAX;
+           l->object_bytes >= (l->op == OP_SLICE ? SLICE_BYTES : 1) &&
+           l->object_bytes <= OBJECT_BYTES_MAX && (l->op != OP_LIST || l->clients == 1);
 }
 
 /* The same in every process. */
@@ -266,8 +315,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     bigmem_keep(KEPT_BYTES_MAX);
     if (argc != 8 || !parse_args(l, argv)) {
-        fputs("usage: proxy_load URI NAMESPACE fill|put|get|slice CLIENTS SECONDS OBJECT_BYTES "
-              "OBJECTS\n",
+        fputs("usage: proxy_load URI NAMESPACE fill|delete|list|put|get|slice CLIENTS SECONDS "
+              "OBJECT_BYTES OBJECTS\n",
               stderr);
         return 2;
     }
@@ -287,6 +336,7 @@ int main(int argc, char **argv)
     uv_run(&l->loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&l->loop) == 0);
     clean = l->errors == 0;
+    buf_release(&l->last);
     free(l->latency_us);
     free(l->object);
     free(l);

@@ -1,6 +1,6 @@
-/* Everything an OSD may do wrong, from each of its first requests on, during each thing that a
- * client asks for. Two of eight do it: what the client asked for happens all the same, what it reads
- * is right, and nothing is wrong when they are well again. */
+/* Everything an OSD may do wrong, from one of its first requests on, during each thing that a
+ * client asks for. Two of eight do it: what the client asked for happens all the same, what it
+ * reads is right, and nothing is wrong when they are well again. */
 #include <stdlib.h>
 #include <string.h>
 
