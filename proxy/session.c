@@ -12,7 +12,7 @@
 #include "proxy/ops.h"
 #include "proxy/rc.h"
 
-enum { SLOW_REQUEST_MS = 5000 };
+enum { SLOW_REQUEST_MS = 5000, ROOM_TIMEOUTS_MAX = 6 };
 
 struct session *session_new(struct proxy_server *server, struct net_conn *conn)
 {
@@ -137,14 +137,14 @@ static void on_room(struct frame_share *share)
     net_conn_pause(s->conn, false);
 }
 
-/* Long, while nobody got any; or longer than a request may take. */
+/* Long, while nobody got any; or very long. */
 static bool has_waited_in_vain(const struct session *s, uint64_t now_ms)
 {
+    uint64_t timeout_ms = s->server->options.room_timeout_ms;
     uint64_t given_ms = s->server->room_given_ms;
     uint64_t since_ms = given_ms > s->wait_ms ? given_ms : s->wait_ms;
 
-    return now_ms - since_ms >= s->server->options.room_timeout_ms ||
-           now_ms - s->wait_ms >= s->server->options.request_timeout_ms;
+    return now_ms - since_ms >= timeout_ms || now_ms - s->wait_ms >= ROOM_TIMEOUTS_MAX * timeout_ms;
 }
 
 void session_on_frame_window(struct session *s, uint32_t frame_bytes, uint32_t window)
