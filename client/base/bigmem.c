@@ -86,7 +86,8 @@ static void *take_fresh(size_t bytes)
     if (posix_memalign(&data, HUGE_PAGE_BYTES, bytes) != 0) {
         return NULL;
     }
-    (void)madvise(data, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE); /* a wish: not every kernel has them */
+    (void)madvise(data, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES,
+                  MADV_HUGEPAGE); /* a wish: not every kernel has them */
     pthread_mutex_lock(&kept.lock);
     kept.held_bytes += malloc_usable_size(data);
     pthread_mutex_unlock(&kept.lock);
