@@ -29,7 +29,8 @@ static void print_osds(const struct engine *engine, struct buf *out)
     }
 }
 
-void figures_print(const struct engine *engine, struct buf *out)
+/* What clients asked for. */
+static void print_clients(const struct engine *engine, struct buf *out)
 {
     const struct stats_totals *t = &engine->stats.totals;
     const struct metric_single figures[] = {
@@ -41,13 +42,27 @@ void figures_print(const struct engine *engine, struct buf *out)
         {"proxy_get_bytes_total", METRIC_COUNTER, t->get_bytes, "Bytes given to clients."},
         {"proxy_get_failures_total", METRIC_COUNTER, t->get_failures, "Reads that failed."},
         {"proxy_deletes_total", METRIC_COUNTER, t->deletes, "Objects deleted."},
+        {"proxy_incomplete_objects_total", METRIC_COUNTER, t->incomplete_objects,
+         "Objects put with fragments missing."},
+        {"proxy_stale_manifests_total", METRIC_COUNTER, t->stale_manifests,
+         "Reads repeated with a fresh manifest."},
+        {"proxy_in_doubt_total", METRIC_COUNTER, t->in_doubt,
+         "Commits whose outcome stayed unknown."},
+    };
+
+    metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+}
+
+/* What became of fragments. */
+static void print_fragments(const struct engine *engine, struct buf *out)
+{
+    const struct stats_totals *t = &engine->stats.totals;
+    const struct metric_single figures[] = {
         {"proxy_fragments_stored_total", METRIC_COUNTER, t->fragments_stored, "Fragments stored."},
         {"proxy_fragments_failed_total", METRIC_COUNTER, t->fragments_failed,
          "Fragments that an OSD did not take."},
         {"proxy_fragments_replaced_total", METRIC_COUNTER, t->fragments_replaced,
          "Of those, sent to another OSD."},
-        {"proxy_incomplete_objects_total", METRIC_COUNTER, t->incomplete_objects,
-         "Objects put with fragments missing."},
         {"proxy_epilogues_total", METRIC_COUNTER, t->epilogues,
          "Manifests updated with late fragments."},
         {"proxy_fragment_reads_total", METRIC_COUNTER, t->fragment_reads,
@@ -58,8 +73,6 @@ void figures_print(const struct engine *engine, struct buf *out)
          "Reads that had to compute data from parity."},
         {"proxy_corrupt_fragments_total", METRIC_COUNTER, t->corrupt_fragments,
          "Fragments that failed a check."},
-        {"proxy_stale_manifests_total", METRIC_COUNTER, t->stale_manifests,
-         "Reads repeated with a fresh manifest."},
         {"proxy_repaired_fragments_total", METRIC_COUNTER, t->fragments_repaired,
          "Lost or damaged fragments made anew."},
         {"proxy_repaired_bytes_total", METRIC_COUNTER, t->repaired_bytes, "Their bytes."},
@@ -69,8 +82,15 @@ void figures_print(const struct engine *engine, struct buf *out)
          "Lost fragments found while too many others waited."},
         {"proxy_repairs_waiting", METRIC_GAUGE, engine->repairs.count,
          "Objects that wait for a repair, are under repair, or rest after one that failed."},
-        {"proxy_in_doubt_total", METRIC_COUNTER, t->in_doubt,
-         "Commits whose outcome stayed unknown."},
+    };
+
+    metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+}
+
+/* Caches and memory. */
+static void print_memory(const struct engine *engine, struct buf *out)
+{
+    const struct metric_single figures[] = {
         {"proxy_index_cache_hits_total", METRIC_COUNTER, engine->indexes.hits,
          "Trailers found in the cache."},
         {"proxy_index_cache_misses_total", METRIC_COUNTER, engine->indexes.misses,
@@ -102,6 +122,13 @@ void figures_print(const struct engine *engine, struct buf *out)
     };
 
     metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
+}
+
+void figures_print(const struct engine *engine, struct buf *out)
+{
+    print_clients(engine, out);
+    print_fragments(engine, out);
+    print_memory(engine, out);
     print_osds(engine, out);
 }
 
