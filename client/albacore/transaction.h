@@ -1,0 +1,49 @@
+/* Transactions: asserts and changes of one namespace, all or nothing. Part of
+ * <albacore/albacore.h>.
+ *
+ * A struct albacore_transaction is filled by one thread, applied, and freed; it may be applied
+ * again. Names and checksums are copied; data and files are borrowed until it is freed. When an
+ * apply is ALBACORE_IN_DOUBT, reading what it would have made tells whether it happened. */
+#ifndef ALBACORE_TRANSACTION_H
+#define ALBACORE_TRANSACTION_H
+
+#include <albacore/objects.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct albacore_transaction;
+
+ALBACORE_API struct albacore_transaction *albacore_transaction_new(void);
+ALBACORE_API void albacore_transaction_free(struct albacore_transaction *transaction);
+
+ALBACORE_API void albacore_assert_exists(struct albacore_transaction *transaction,
+                                         const char *name);
+ALBACORE_API void albacore_assert_absent(struct albacore_transaction *transaction,
+                                         const char *name);
+/* The object has this CRC-32C (Castagnoli) of all of its bytes. */
+ALBACORE_API void albacore_assert_crc32c(struct albacore_transaction *transaction, const char *name,
+                                         uint32_t crc);
+
+ALBACORE_API void albacore_add_put(struct albacore_transaction *transaction, const char *name,
+                                   const void *data, size_t bytes);
+/* The next put added gets a checksum, which is compared with the data that arrives. */
+ALBACORE_API void albacore_next_crc32c(struct albacore_transaction *transaction, uint32_t crc);
+/* As albacore_put_fd(). */
+ALBACORE_API void albacore_add_put_fd(struct albacore_transaction *transaction, const char *name,
+                                      int fd, const struct albacore_extent *extents, size_t count);
+ALBACORE_API void albacore_add_delete(struct albacore_transaction *transaction, const char *name);
+
+/* ALBACORE_ASSERT_FAILED: nothing was changed, and albacore_failed_name() tells whose assert. */
+ALBACORE_API int albacore_apply(struct albacore *client, const char *ns,
+                                struct albacore_transaction *transaction,
+                                const struct albacore_call *call, struct albacore_error *e);
+/* After ALBACORE_ASSERT_FAILED; else "". Lives until the next apply. */
+ALBACORE_API const char *albacore_failed_name(const struct albacore_transaction *transaction);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
