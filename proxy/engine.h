@@ -28,6 +28,7 @@
 #include "proxy/stats.h"
 #include "proxy/tags.h"
 
+struct asked_name;
 struct shared_fragment; /* proxy/shared_get.h */
 
 enum {
@@ -62,6 +63,7 @@ struct engine {
     struct index_cache indexes;
     struct block_cache blocks;
     struct shared_fragment *shared_gets; /* questions to OSDs that others may join */
+    struct asked_name *asked_names;      /* and to the namespace manager; proxy/lookup.c */
     struct epochs epochs;
     struct stats stats;
     struct usage *usage; /* puts add; maintenance subtracts what it deletes */

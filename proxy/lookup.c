@@ -1,44 +1,210 @@
+/* proceed() asks for the next batch of names, until none is left and nobody else's question is
+ * awaited. A name that is or will be asked for has an entry in engine->asked_names until its answer
+ * is there; who joined gets it, too. That there is no such object is not passed on: who joined asks
+ * for himself, as the object may have been put, through another proxy, after that question. */
 #include "proxy/lookup.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/table.h"
 #include "meta/value.h"
 
-enum { BATCH_MAX = 256 }; /* nsm_get() */
+enum { BATCH_MAX = 256 /* nsm_get() */, NAME_KEY_BYTES_MAX = 8 + MANIFEST_NAME_BYTES_MAX };
 
-static void ask_next(struct lookup *lookup);
+struct asked_name {
+    struct lookup *owner; /* who asks */
+    uint32_t stamp;
+    struct list waits;
+    UT_hash_handle hh;
+    uint8_t key[];
+};
+
+struct lookup_wait {
+    struct lookup *lookup;
+    size_t index;
+    struct list link;
+};
+
+static void proceed(struct lookup *lookup);
+
+static void on_later(struct later_item *item)
+{
+    struct lookup *lookup = container_of(item, struct lookup, later);
+
+    lookup->is_scheduled = false;
+    proceed(lookup);
+}
+
+static void schedule(struct lookup *lookup)
+{
+    if (!lookup->is_scheduled) {
+        lookup->is_scheduled = true;
+        later_run(&lookup->engine->later, &lookup->later, on_later);
+    }
+}
+
+/* The first failure is that of the lookup. */
+static void fail(struct lookup *lookup, int rc, const struct err *why)
+{
+    if (lookup->rc == 0) {
+        lookup->rc = rc;
+        err_copy(&lookup->err, why);
+    }
+}
+
+static void set_object(struct lookup *lookup, size_t index, struct object *take_object)
+{
+    lookup->objects[index] = take_object;
+    lookup->bytes += manifest_memory_bytes(&take_object->manifest);
+}
+
+/* ---- questions that others may join ---- */
+
+/* 0: no object can have this name. */
+static size_t make_key(uint8_t key[NAME_KEY_BYTES_MAX], const struct lookup *lookup, size_t index)
+{
+    uint64_t ns_id = lookup->spec.use->ns->id;
+    struct slice name = lookup->spec.names[index];
+
+    if (name.len == 0 || name.len > MANIFEST_NAME_BYTES_MAX) {
+        return 0;
+    }
+    memcpy(key, &ns_id, sizeof(ns_id));
+    memcpy(key + sizeof(ns_id), name.data, name.len);
+    return sizeof(ns_id) + name.len;
+}
+
+static struct asked_name *find_asked(const struct lookup *lookup, size_t index)
+{
+    struct asked_name *asked = NULL;
+    uint8_t key[NAME_KEY_BYTES_MAX];
+    size_t bytes = make_key(key, lookup, index);
+
+    if (bytes != 0) {
+        HASH_FIND(hh, lookup->engine->asked_names, key, bytes, asked);
+    }
+    return asked;
+}
+
+static bool join(struct lookup *lookup, size_t index)
+{
+    struct asked_name *asked = find_asked(lookup, index);
+    struct lookup_wait *wait;
+
+    if (asked == NULL ||
+        asked->stamp != manifest_cache_stamp(&lookup->engine->manifests, lookup->spec.use->ns->id,
+                                             lookup->spec.names[index])) {
+        return false;
+    }
+    if (lookup->waits == NULL) {
+        lookup->waits = mem_array(lookup->spec.count, sizeof(*lookup->waits));
+    }
+    wait = &lookup->waits[lookup->wait_count++];
+    *wait = (struct lookup_wait){.lookup = lookup, .index = index};
+    list_push(&asked->waits, &wait->link);
+    lookup->waiting++;
+    return true;
+}
+
+static void announce(struct lookup *lookup, size_t at)
+{
+    uint8_t key[NAME_KEY_BYTES_MAX];
+    size_t bytes = make_key(key, lookup, lookup->missing[at]);
+    struct asked_name *asked;
+
+    if (bytes == 0 || find_asked(lookup, lookup->missing[at]) != NULL) {
+        return;
+    }
+    asked = mem_zalloc(sizeof(*asked) + bytes);
+    asked->owner = lookup;
+    asked->stamp = lookup->stamps[at];
+    list_init(&asked->waits);
+    memcpy(asked->key, key, bytes);
+    HASH_ADD(hh, lookup->engine->asked_names, key, bytes, asked);
+}
+
+static void add_missing(struct lookup *lookup, size_t index)
+{
+    size_t count = lookup->spec.count;
+
+    if (lookup->missing == NULL) {
+        lookup->missing = mem_array(count, sizeof(*lookup->missing));
+        lookup->stamps = mem_array(count, sizeof(*lookup->stamps));
+    }
+    lookup->stamps[lookup->missing_count] = manifest_cache_stamp(
+        &lookup->engine->manifests, lookup->spec.use->ns->id, lookup->spec.names[index]);
+    lookup->missing[lookup->missing_count] = index;
+    announce(lookup, lookup->missing_count++);
+}
+
+/* `object` NULL and rc 0: there is none. Returns whether anybody had joined. */
+static bool answer(struct lookup *owner, size_t at, struct object *object, int rc,
+                   const struct err *why)
+{
+    struct asked_name *asked = find_asked(owner, owner->missing[at]);
+    struct list *link;
+    bool any = false;
+
+    if (asked == NULL || asked->owner != owner) {
+        return false;
+    }
+    HASH_DEL(owner->engine->asked_names, asked);
+    while ((link = list_pop(&asked->waits)) != NULL) {
+        struct lookup_wait *wait = container_of(link, struct lookup_wait, link);
+
+        wait->lookup->waiting--;
+        if (rc != 0) {
+            fail(wait->lookup, rc, why);
+        } else if (object != NULL) {
+            set_object(wait->lookup, wait->index, object_hold(object));
+        } else {
+            add_missing(wait->lookup, wait->index);
+        }
+        schedule(wait->lookup);
+        any = true;
+    }
+    free(asked);
+    return any;
+}
+
+/* ---- answers ---- */
 
 /* While the question was under way somebody may have written the name, and have been told so:
  * the answer is good for this reader, who asked before, but not for the cache. */
-static void take(struct lookup *lookup, size_t asked, struct nsm_object *found)
+static void take(struct lookup *lookup, size_t at, struct nsm_object *found)
 {
     struct engine *engine = lookup->engine;
-    size_t index = lookup->missing[asked];
+    size_t index = lookup->missing[at];
+    bool keep = lookup->spec.should_cache || !lookup->spec.consistent;
 
     if (!found->found) {
         manifest_cache_remove(&engine->manifests, lookup->spec.use->ns->id,
                               lookup->spec.names[index]);
+        answer(lookup, at, NULL, 0, NULL);
         return;
     }
-    lookup->bytes += manifest_memory_bytes(&found->manifest);
-    lookup->objects[index] = object_new(lookup->spec.use->ns->id, &found->manifest);
-    if (lookup->spec.should_cache || !lookup->spec.consistent) {
-        manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->stamps[asked]);
+    set_object(lookup, index, object_new(lookup->spec.use->ns->id, &found->manifest));
+    keep = answer(lookup, at, lookup->objects[index], 0, NULL) || keep;
+    if (keep) {
+        manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->stamps[at]);
     }
 }
 
 /* The protocol has no answer for one object of several: the message names it, so that the
  * caller can do without. */
-static void fail_damaged(struct lookup *lookup, size_t asked)
+static void fail_damaged(struct lookup *lookup, size_t at)
 {
-    struct slice name = lookup->spec.names[lookup->missing[asked]];
+    struct slice name = lookup->spec.names[lookup->missing[at]];
     char text[KEY_TEXT_BYTES];
+    struct err e;
 
     key_text(name, text);
-    err_set(&lookup->err, ERR_CORRUPT, "object '%s': its metadata is damaged", text);
-    lookup->cb(lookup, ERR_CORRUPT);
+    err_set(&e, ERR_CORRUPT, "object '%s': its metadata is damaged", text);
+    fail(lookup, ERR_CORRUPT, &e);
+    answer(lookup, at, NULL, ERR_CORRUPT, &e);
 }
 
 static void on_got(void *ctx, int rc, struct nsm_reply *reply)
@@ -46,36 +212,32 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
     struct lookup *lookup = ctx;
 
     if (rc != 0) {
-        err_copy(&lookup->err, &reply->err);
-        lookup->cb(lookup, rc);
-        return;
+        fail(lookup, rc, &reply->err);
     }
-    for (size_t i = 0; i < lookup->batch && i < reply->count; i++) {
-        if (reply->objects[i].is_damaged) {
-            fail_damaged(lookup, lookup->asked + i);
-            return;
+    for (size_t i = 0; i < lookup->batch; i++) {
+        size_t at = lookup->asked + i;
+
+        if (rc != 0) {
+            answer(lookup, at, NULL, rc, &reply->err);
+        } else if (reply->objects[i].is_damaged) {
+            fail_damaged(lookup, at);
+        } else {
+            take(lookup, at, &reply->objects[i]);
         }
-        take(lookup, lookup->asked + i, &reply->objects[i]);
     }
     lookup->asked += lookup->batch;
-    if (lookup->bytes > lookup->engine->lookup_bytes_max) {
-        err_set(&lookup->err, ERR_TOO_LARGE, "more than %zu bytes of manifests in one request",
-                lookup->engine->lookup_bytes_max);
-        lookup->cb(lookup, ERR_TOO_LARGE);
-        return;
-    }
-    ask_next(lookup);
+    lookup->is_asking = false;
+    proceed(lookup);
 }
+
+/* ---- drive ---- */
 
 static void ask_next(struct lookup *lookup)
 {
     struct slice names[BATCH_MAX];
     size_t left = lookup->missing_count - lookup->asked;
 
-    if (left == 0) {
-        lookup->cb(lookup, 0);
-        return;
-    }
+    lookup->is_asking = true;
     lookup->batch = left < BATCH_MAX ? left : BATCH_MAX;
     for (size_t i = 0; i < lookup->batch; i++) {
         names[i] = lookup->spec.names[lookup->missing[lookup->asked + i]];
@@ -83,34 +245,58 @@ static void ask_next(struct lookup *lookup)
     nsm_get(lookup->spec.use->nsm, lookup->spec.use->ns->id, names, lookup->batch, on_got, lookup);
 }
 
-static void on_later(struct later_item *item)
+static void finish(struct lookup *lookup)
 {
-    ask_next(container_of(item, struct lookup, later));
+    const char *ns = lookup->spec.use->ns->name;
+    struct proxy_ns_stats *sums = stats_of(&lookup->engine->stats, slice_str(ns));
+
+    for (size_t i = 0; i < lookup->wait_count; i++) {
+        list_remove(&lookup->waits[i].link);
+    }
+    for (size_t at = lookup->asked; at < lookup->missing_count; at++) {
+        answer(lookup, at, NULL, 0, NULL); /* never asked: who joined does it himself */
+    }
+    if (lookup->is_scheduled) {
+        later_cancel(&lookup->later);
+    }
+    sums->manifest_cached += (int32_t)(lookup->spec.count - lookup->missing_count);
+    sums->manifest_from_nsm += (int32_t)lookup->missing_count;
+    lookup->cb(lookup, lookup->rc);
+}
+
+static void proceed(struct lookup *lookup)
+{
+    if (lookup->is_asking) {
+        return;
+    }
+    if (lookup->rc == 0 && lookup->bytes > lookup->engine->lookup_bytes_max) {
+        lookup->rc =
+            err_set(&lookup->err, ERR_TOO_LARGE, "more than %zu bytes of manifests in one request",
+                    lookup->engine->lookup_bytes_max);
+    }
+    if (lookup->rc == 0 && lookup->asked < lookup->missing_count) {
+        ask_next(lookup);
+    } else if (lookup->rc != 0 || lookup->waiting == 0) {
+        finish(lookup);
+    }
 }
 
 void lookup_start(struct lookup *lookup, struct engine *engine, const struct lookup_spec *spec,
                   lookup_cb cb)
 {
-    const struct registry_namespace *ns = spec->use->ns;
-    struct proxy_ns_stats *sums = stats_of(&engine->stats, slice_str(ns->name));
+    uint64_t ns_id = spec->use->ns->id;
 
     *lookup = (struct lookup){.engine = engine, .spec = *spec, .cb = cb};
     lookup->objects = mem_array(spec->count + 1, sizeof(*lookup->objects));
-    lookup->missing = mem_array(spec->count + 1, sizeof(*lookup->missing));
-    lookup->stamps = mem_array(spec->count + 1, sizeof(*lookup->stamps));
     for (size_t i = 0; i < spec->count; i++) {
         if (!spec->consistent) {
-            lookup->objects[i] = manifest_cache_get(&engine->manifests, ns->id, spec->names[i]);
+            lookup->objects[i] = manifest_cache_get(&engine->manifests, ns_id, spec->names[i]);
         }
-        if (lookup->objects[i] == NULL) {
-            lookup->stamps[lookup->missing_count] =
-                manifest_cache_stamp(&engine->manifests, ns->id, spec->names[i]);
-            lookup->missing[lookup->missing_count++] = i;
+        if (lookup->objects[i] == NULL && (spec->consistent || !join(lookup, i))) {
+            add_missing(lookup, i);
         }
     }
-    sums->manifest_cached += (int32_t)(spec->count - lookup->missing_count);
-    sums->manifest_from_nsm += (int32_t)lookup->missing_count;
-    later_run(&engine->later, &lookup->later, on_later);
+    schedule(lookup);
 }
 
 void lookup_release(struct lookup *lookup)
@@ -121,9 +307,11 @@ void lookup_release(struct lookup *lookup)
     free(lookup->objects);
     free(lookup->missing);
     free(lookup->stamps);
+    free(lookup->waits);
     lookup->objects = NULL;
     lookup->missing = NULL;
     lookup->stamps = NULL;
+    lookup->waits = NULL;
     lookup->spec.count = 0;
 }
 

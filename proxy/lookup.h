@@ -1,6 +1,8 @@
 /* Manifests of some names: from the cache when that will do, else from the namespace manager.
  *
- * Loop thread only. */
+ * Who would take what the cache has also takes the answer to a question that is under way, so that
+ * a herd of readers costs one. Unless the name was changed here since that question: then the
+ * reader may know more than the answer will say. Loop thread only. */
 #ifndef PROXY_LOOKUP_H
 #define PROXY_LOOKUP_H
 
@@ -19,6 +21,7 @@ struct lookup_spec {
 };
 
 struct lookup;
+struct lookup_wait;
 typedef void (*lookup_cb)(struct lookup *lookup, int rc);
 
 /* Embedded by the caller, left alone until the callback. */
@@ -28,12 +31,18 @@ struct lookup {
 
     struct engine *engine; /* private from here on */
     struct lookup_spec spec;
-    size_t *missing;  /* indexes of names to ask for */
+    size_t *missing;  /* indexes of names to ask for; NULL: none yet */
     uint32_t *stamps; /* of those, before asking */
     size_t missing_count;
     size_t asked;
     size_t bytes; /* decoded */
     size_t batch;
+    struct lookup_wait *waits; /* for questions of others; NULL: none yet */
+    size_t wait_count;
+    size_t waiting; /* of those, not answered */
+    bool is_asking;
+    bool is_scheduled;
+    int rc;
     lookup_cb cb;
     struct later_item later;
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "meta/ns_keys.h"
 #include "sim/proxy_world.h"
 
 #define P42 "[[4,2,6,2],[4,2,5,2],[4,2,4,2]]"
@@ -36,17 +37,26 @@ static void on_read(void *ctx, struct get *get, int rc)
     r->done = true;
 }
 
-/* bytes 0: the whole object */
-static void start(struct reader *r, struct world *w, const uint8_t *data, int64_t offset,
-                  int32_t bytes)
+static void start_with(struct reader *r, struct world *w, const uint8_t *data, int64_t offset,
+                       int32_t bytes, bool consistent)
 {
-    struct get_spec spec = {
-        .ns = slice_str("ns"), .items = &r->item, .count = 1, .is_partial = bytes != 0};
+    struct get_spec spec = {.ns = slice_str("ns"),
+                            .items = &r->item,
+                            .count = 1,
+                            .consistent = consistent,
+                            .is_partial = bytes != 0};
 
     *r = (struct reader){.w = w, .want = data, .cut = {.offset = offset, .bytes = bytes}};
     r->item = (struct get_item){
         .name = slice_str("o"), .slices = bytes == 0 ? NULL : &r->cut, .slice_count = bytes != 0};
     r->get = get_start(w->engine, &spec, on_read, r);
+}
+
+/* bytes 0: the whole object */
+static void start(struct reader *r, struct world *w, const uint8_t *data, int64_t offset,
+                  int32_t bytes)
+{
+    start_with(r, w, data, offset, bytes, false);
 }
 
 static void wait_for_all(struct reader *readers, unsigned count)
@@ -298,6 +308,144 @@ static void herds_by_chance_get_the_right_bytes_or_an_error(void **state)
     world_free(w);
 }
 
+/* ---- manifests ---- */
+
+/* What so many readers at once ask the metadata engine for. */
+static unsigned questions_of(struct world *w, const uint8_t *data, unsigned count, bool consistent)
+{
+    struct reader readers[READERS];
+    unsigned before = kv_mem_counts(w->store).gets;
+
+    manifest_cache_remove(&w->engine->manifests, w->ns_id, slice_str("o"));
+    for (unsigned i = 0; i < count; i++) {
+        start_with(&readers[i], w, data, 5000, 3000, consistent);
+    }
+    wait_for_all(readers, count);
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(readers[i].rc, 0);
+    }
+    return kv_mem_counts(w->store).gets - before;
+}
+
+static void a_herd_asks_for_a_manifest_as_often_as_one_does(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 1 << 20, data);
+    unsigned one = questions_of(w, data, 1, false);
+    unsigned before;
+
+    (void)state;
+    assert_true(one > 0);
+    assert_int_equal(questions_of(w, data, READERS, false), one);
+    before = kv_mem_counts(w->store).gets;
+    assert_int_equal(calls_of(w, data, 1, 5000, 3000), 0); /* and it was kept */
+    assert_int_equal(kv_mem_counts(w->store).gets, before);
+    /* As it is now: each for himself. */
+    assert_true(questions_of(w, data, READERS, true) >= READERS);
+    assert_null(w->engine->asked_names);
+    world_free(w);
+}
+
+static void world_closed(void *done)
+{
+    *(bool *)done = true;
+}
+
+/* To a question for a name ('n') or a manifest ('o'). */
+static void hold_answer(struct world *w, struct key *prefix, char kind)
+{
+    ns_key_root(prefix, w->ns_id, kind);
+    kv_mem_hold_answer(w->kv, slice_key(prefix));
+}
+
+static void wait_for_held(struct world *w)
+{
+    while (!kv_mem_has_held_answer(w->kv)) {
+        loop_fixture_run_ms(&w->base, 1);
+    }
+}
+
+static void who_comes_after_a_change_does_not_take_an_older_answer(void **state)
+{
+    static uint8_t data[BYTES], other[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 1 << 20, data);
+    struct reader early, late;
+    struct key prefix;
+
+    (void)state;
+    world_fill(w, other, BYTES);
+    manifest_cache_remove(&w->engine->manifests, w->ns_id, slice_str("o"));
+    hold_answer(w, &prefix, 'o');
+    start(&early, w, data, 5000, 3000);
+    wait_for_held(w);
+    assert_int_equal(world_put(w, "o", other, BYTES), 0);
+    manifest_cache_remove(&w->engine->manifests, w->ns_id, slice_str("o"));
+    start(&late, w, other, 5000, 3000);
+    loop_fixture_run_until(&w->base, &late.done); /* compares the bytes */
+    assert_int_equal(late.rc, 0);
+    assert_false(early.done);
+    early.want = other; /* its manifest is old, the fragments may be gone: it may read again */
+    get_cancel(early.get);
+    kv_mem_answer_held(w->kv);
+    loop_fixture_run_until(&w->base, &early.done);
+    world_free(w);
+}
+
+/* Somebody has put it through another proxy, and says so to who then asks this one. */
+static void that_there_is_no_such_object_is_not_passed_on(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 1 << 20, data);
+    struct engine *here = w->engine, *there;
+    struct engine_options options = {.osd_timeout_ms = 10000, .threads = 1};
+    struct reader early, late;
+    struct key prefix;
+    bool closed = false;
+
+    (void)state;
+    there = engine_new(&w->base.loop, w->registry, &options);
+    assert_int_equal(world_delete(w, "o"), 0);
+    hold_answer(w, &prefix, 'n');
+    start(&early, w, data, 5000, 3000);
+    wait_for_held(w);
+    w->engine = there;
+    assert_int_equal(world_put(w, "o", data, BYTES), 0);
+    w->engine = here;
+    start(&late, w, data, 5000, 3000);
+    loop_fixture_run_ms(&w->base, 20);
+    assert_false(late.done); /* it has joined */
+    kv_mem_answer_held(w->kv);
+    loop_fixture_run_until(&w->base, &late.done);
+    loop_fixture_run_until(&w->base, &early.done);
+    assert_int_equal(early.rc, ERR_NOT_FOUND);
+    assert_int_equal(late.rc, 0);
+    engine_close(there, world_closed, &closed);
+    loop_fixture_run_until(&w->base, &closed);
+    world_free(w);
+}
+
+static void a_failure_to_read_a_manifest_is_everybodys(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 1 << 20, data);
+    struct reader readers[READERS];
+
+    (void)state;
+    manifest_cache_remove(&w->engine->manifests, w->ns_id, slice_str("o"));
+    kv_mem_fail_reads(w->kv, 1000);
+    for (unsigned i = 0; i < READERS; i++) {
+        start(&readers[i], w, data, 5000, 3000);
+    }
+    wait_for_all(readers, READERS);
+    for (unsigned i = 0; i < READERS; i++) {
+        assert_int_equal(readers[i].rc, readers[0].rc);
+        assert_int_not_equal(readers[i].rc, 0);
+    }
+    kv_mem_fail_reads(w->kv, 0);
+    assert_int_equal(calls_of(w, data, READERS, 5000, 3000) > 0, true);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +454,10 @@ int main(void)
         cmocka_unit_test(who_gives_up_leaves_the_others_their_answer),
         cmocka_unit_test(when_all_give_up_the_question_ends),
         cmocka_unit_test(a_failure_is_everybodys),
+        cmocka_unit_test(a_herd_asks_for_a_manifest_as_often_as_one_does),
+        cmocka_unit_test(who_comes_after_a_change_does_not_take_an_older_answer),
+        cmocka_unit_test(that_there_is_no_such_object_is_not_passed_on),
+        cmocka_unit_test(a_failure_to_read_a_manifest_is_everybodys),
         cmocka_unit_test(herds_by_chance_get_the_right_bytes_or_an_error),
     };
 
