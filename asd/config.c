@@ -197,22 +197,6 @@ static int check_ips(const char *key, const struct config_strings *ips, struct e
     return rc == 0 ? 0 : err_wrap(e, "key '%s'", key);
 }
 
-static int check_plain(const struct asd_config *c, struct err *e)
-{
-    struct daemon_addrs addrs = {0};
-    int rc = c->allow_plain ? 0 : daemon_addrs_tcp(&addrs, &c->ips, c->port, e);
-
-    for (unsigned i = 0; rc == 0 && i < addrs.count; i++) {
-        if (!net_addr_is_local(&addrs.items[i])) {
-            rc = err_say(e, ERR_CONFIG,
-                         "%.100s would be open to other machines without TLS: give 'tls' and no "
-                         "'port', or 'ips' of the loopback only, or say \"allow_plain\": true",
-                         addrs.items[i].text);
-        }
-    }
-    return rc;
-}
-
 int asd_config_check(const void *config, struct err *e)
 {
     const struct asd_config *c = config;
@@ -224,6 +208,6 @@ int asd_config_check(const void *config, struct err *e)
     if (rc == 0 && c->port == CONFIG_NONE && !c->tls.given) {
         rc = err_say(e, ERR_CONFIG, "neither 'port' nor 'tls': nobody could connect");
     }
-    rc = rc != 0 ? rc : check_plain(c, e);
+    rc = rc != 0 ? rc : daemon_addrs_check_plain(&c->ips, c->port, c->allow_plain, e);
     return rc != 0 ? rc : tls_config_check_server(&c->tls, e);
 }

@@ -1,10 +1,13 @@
 #include "proxy/config.h"
 
+#include "daemon/addrs.h"
 #include "daemon/config_rows.h"
 
 #define AT(member) CONFIG_AT(struct proxy_config, member)
 
 static const struct config_key tls_keys[] = TLS_CONFIG_CLIENT_KEYS(struct proxy_config, tls);
+static const struct config_key server_tls_keys[] =
+    TLS_CONFIG_SERVER_KEYS(struct proxy_config, server_tls);
 
 const struct config_key proxy_config_keys[] = {
     CONFIG_ROW_REGISTRY_URL(AT(registry_url)),
@@ -14,7 +17,17 @@ const struct config_key proxy_config_keys[] = {
      .min = 0,
      .max = 65535,
      .offset = AT(port),
-     .help = "TCP port; 0: any free one, which the log tells; null: none"},
+     .help = "TCP port without TLS; 0: any free one, which the log tells; null: none"},
+    {.name = "tls",
+     .type = CONFIG_OBJECT,
+     .keys = server_tls_keys,
+     .offset = AT(server_tls.given),
+     .help = "TLS 1.3 with client certificates, on a port of its own"},
+    {.name = "allow_plain",
+     .type = CONFIG_BOOL,
+     .default_json = "false",
+     .offset = AT(allow_plain),
+     .help = "let 'port' be reached from other machines: whoever reaches it reads and writes all"},
     {.name = "socket", .type = CONFIG_PATH, .offset = AT(socket), .help = "unix socket"},
     {.name = "fs_dirs",
      .type = CONFIG_STRINGS,
@@ -103,8 +116,13 @@ int proxy_config_check(const void *config, struct err *e)
 {
     const struct proxy_config *c = config;
 
-    if (c->port == CONFIG_NONE && c->socket == NULL) {
-        return err_say(e, ERR_CONFIG, "neither 'port' nor 'socket': nobody could connect");
+    int rc = 0;
+
+    if (c->port == CONFIG_NONE && c->socket == NULL && !c->server_tls.given) {
+        return err_say(e, ERR_CONFIG,
+                       "neither 'port' nor 'socket' nor 'tls': nobody could connect");
     }
-    return tls_config_check_client(&c->tls, e);
+    rc = daemon_addrs_check_plain(&c->ips, c->port, c->allow_plain, e);
+    rc = rc != 0 ? rc : tls_config_check_server(&c->server_tls, e);
+    return rc != 0 ? rc : tls_config_check_client(&c->tls, e);
 }

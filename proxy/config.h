@@ -28,6 +28,8 @@ struct proxy_config {
     struct config_strings http_ips;
 
     struct tls_config_client tls;
+    struct tls_config_server server_tls;
+    bool allow_plain;
 
     char *transport; /* one allowed value */
 };

@@ -33,7 +33,8 @@ struct proxy {
     struct metrics metrics;
     struct metric_collector collector;
     char *fs_dirs[FS_DIRS_MAX];
-    struct net_tls *tls; /* NULL: none */
+    struct net_tls *tls;        /* for what we connect to; NULL: none */
+    struct net_tls *server_tls; /* for who connects to us; NULL: none */
     struct connect connect;
     bool connected; /* `connect` is to be closed */
 };
@@ -99,13 +100,27 @@ static int start_server(struct proxy *p, const struct proxy_config *config, stru
     struct daemon_addrs addrs = {0};
     struct proxy_server_options options = {
         .addrs = addrs.items,
+        .tls = p->server_tls,
         .connections_max = (unsigned)config->connections_max,
         .fs = {.dirs = (const char *const *)p->fs_dirs, .dir_count = config->fs_dirs.count}};
+    unsigned tls_at;
     int rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
 
+    tls_at = addrs.count;
+    rc = rc != 0 || !config->server_tls.given
+             ? rc
+             : daemon_addrs_tls(&addrs, &config->ips, config->server_tls.port, e);
     rc = rc != 0 ? rc : daemon_addrs_unix(&addrs, config->socket, e);
     options.addr_count = addrs.count;
-    return rc != 0 ? rc : proxy_server_new(p->engine, &options, &p->server, e);
+    rc = rc != 0 ? rc : proxy_server_new(p->engine, &options, &p->server, e);
+    if (rc == 0) {
+        log_info("proxy", "serving", "alba_id=%s port=%u tls_port=%u socket=%s",
+                 registry_view_alba_id(registry_view(p->registry)),
+                 config->port != CONFIG_NONE ? proxy_server_port(p->server, 0) : 0,
+                 config->server_tls.given ? proxy_server_port(p->server, tls_at) : 0,
+                 config->socket != NULL ? config->socket : "-");
+    }
+    return rc;
 }
 
 static int start_engine(struct proxy *p, const struct proxy_config *config, struct err *e)
@@ -146,10 +161,6 @@ static void on_registry(void *ctx, int rc, const struct err *e)
         daemon_fail(p->daemon, &why);
         return;
     }
-    log_info("proxy", "serving", "alba_id=%s port=%u socket=%s",
-             registry_view_alba_id(registry_view(p->registry)),
-             config->port != CONFIG_NONE ? proxy_server_port(p->server, 0) : 0,
-             config->socket != NULL ? config->socket : "-");
     daemon_ready(p->daemon, "serving");
 }
 
@@ -176,6 +187,7 @@ static void release(struct proxy *p)
         free(p->fs_dirs[i]);
     }
     net_tls_free(p->tls);
+    net_tls_free(p->server_tls);
 }
 
 /* A start that failed leaves nothing open. */
@@ -197,6 +209,7 @@ static int start(struct daemon *d, struct err *e)
     p->daemon = d;
     rc = check_fs_dirs(p, config, e);
     rc = rc != 0 ? rc : tls_config_open_client(&config->tls, &p->tls, e);
+    rc = rc != 0 ? rc : tls_config_open_server(&config->server_tls, &p->server_tls, e);
     rc = rc != 0 ? rc
                  : connect_start(&p->connect, daemon_loop(d), config->registry_url, p->tls,
                                  on_registry, p, e);
@@ -269,6 +282,7 @@ static void reload(struct daemon *d, const void *old)
 
     (void)old;
     tls_config_reload_client(&config->tls, p->tls);
+    tls_config_reload_server(&config->server_tls, p->server_tls);
 }
 
 int main(int argc, char **argv)

@@ -154,9 +154,9 @@ void op_fragment_key(struct session *s)
     const struct registry_view *view = registry_view(s->server->engine->registry);
     int64_t ns_id = s->request.key.namespace_id;
 
-    if (!s->is_local) {
+    if (!s->may_have_keys) {
         session_fail(s, PROXY_RC_UNKNOWN,
-                     "keys are given only over a unix socket or to this machine");
+                     "keys are given only over a unix socket, to this machine, or over TLS");
     } else if (!slice_eq(s->request.key.alba_id, slice_str(registry_view_alba_id(view)))) {
         session_fail(s, PROXY_RC_UNKNOWN, "another alba id");
     } else if (ns_id < 0 || registry_view_namespace_by_id(view, (uint64_t)ns_id) == NULL) {

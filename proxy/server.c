@@ -97,8 +97,11 @@ int proxy_server_new(struct engine *engine, const struct proxy_server_options *o
                      struct proxy_server **ret_server, struct err *e)
 {
     struct proxy_server *server = mem_zalloc(sizeof(*server));
-    struct net_server_options net = {
-        .addrs = options->addrs, .addr_count = options->addr_count, .ops = &ops, .ctx = server};
+    struct net_server_options net = {.addrs = options->addrs,
+                                     .addr_count = options->addr_count,
+                                     .ops = &ops,
+                                     .ctx = server,
+                                     .tls = options->tls};
     int rc;
 
     server->engine = engine;

@@ -22,10 +22,12 @@ enum {
 };
 
 struct net_server;
+struct net_tls; /* net/tls.h */
 
 struct proxy_server_options {
     const struct net_addr *addrs; /* used during the call */
     unsigned addr_count;
+    struct net_tls *tls;         /* borrowed until closed; for the addresses with is_tls */
     unsigned connections_max;    /* 0: 128 */
     uint32_t frame_bytes_max;    /* 0: 1 GiB and a little */
     size_t request_bytes_max;    /* received frames; 0: 384 MiB */

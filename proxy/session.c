@@ -22,6 +22,7 @@ struct session *session_new(struct proxy_server *server, struct net_conn *conn)
     s->conn = conn;
     s->manifest_version = MANIFEST_V1;
     s->is_local = net_addr_is_local(net_conn_peer(conn));
+    s->may_have_keys = s->is_local || net_conn_peer(conn)->is_tls;
     list_push(&server->sessions, &s->link);
     return s;
 }

@@ -23,6 +23,7 @@ struct session {
     struct net_conn *conn;
     unsigned manifest_version; /* of all replies; client's choice */
     bool is_local;             /* unix socket or loopback */
+    bool may_have_keys;        /* is_local, or it has shown a certificate */
 
     struct proxy_request request; /* the one that runs */
 

@@ -17,7 +17,8 @@ const struct config_key driver_config_keys[] = {
      .type = CONFIG_STRINGS,
      .flags = CONFIG_REQUIRED,
      .offset = AT(proxies),
-     .help = "where proxies are: unix:///path or tcp://ip:port; volumes are spread over them"},
+     .help = "where proxies are: unix:///path, tcp://ip:port or tls://ip:port; volumes are spread "
+             "over them"},
     {.name = "home",
      .type = CONFIG_PATH,
      .flags = CONFIG_REQUIRED,

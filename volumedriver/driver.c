@@ -67,6 +67,7 @@ static int open_proxies(struct driver *d, struct err *e)
     struct net_addr proxies[PROXY_CLIENT_ENDPOINTS_MAX];
     struct proxy_route_options options = {.proxies = proxies,
                                           .proxy_count = d->config->proxies.count,
+                                          .tls = d->tls,
                                           .timeout_ms = (unsigned)d->config->backend_timeout_ms};
     int rc = 0;
 

@@ -57,6 +57,23 @@ int daemon_addrs_tls(struct daemon_addrs *addrs, const struct config_strings *ip
     return rc;
 }
 
+int daemon_addrs_check_plain(const struct config_strings *ips, int64_t port, bool allow_plain,
+                             struct err *e)
+{
+    struct daemon_addrs addrs = {0};
+    int rc = allow_plain ? 0 : daemon_addrs_tcp(&addrs, ips, port, e);
+
+    for (unsigned i = 0; rc == 0 && i < addrs.count; i++) {
+        if (!net_addr_is_local(&addrs.items[i])) {
+            rc = err_say(e, ERR_CONFIG,
+                         "%.100s would be open to other machines without TLS: give 'tls' and no "
+                         "'port', or 'ips' of the loopback only, or say \"allow_plain\": true",
+                         addrs.items[i].text);
+        }
+    }
+    return rc;
+}
+
 int daemon_addrs_unix(struct daemon_addrs *addrs, const char *path, struct err *e)
 {
     char *uri;

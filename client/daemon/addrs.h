@@ -21,6 +21,9 @@ int daemon_addrs_tcp(struct daemon_addrs *addrs, const struct config_strings *ip
 /* The same, for TLS. */
 int daemon_addrs_tls(struct daemon_addrs *addrs, const struct config_strings *ips, int64_t port,
                      struct err *e);
+/* For check(): a port without TLS that other machines reach has to be allowed. */
+int daemon_addrs_check_plain(const struct config_strings *ips, int64_t port, bool allow_plain,
+                             struct err *e);
 /* Adds the unix socket at `path`; nothing when that is NULL. */
 int daemon_addrs_unix(struct daemon_addrs *addrs, const char *path, struct err *e);
 

@@ -123,10 +123,19 @@ int net_addr_parse(struct net_addr *ret_addr, const char *uri, struct err *e)
     if (strncmp(uri, "tcp://", 6) == 0) {
         return parse_tcp(ret_addr, uri + 6, uri, e);
     }
+    if (strncmp(uri, "tls://", 6) == 0) {
+        int rc = parse_tcp(ret_addr, uri + 6, uri, e);
+
+        if (rc == 0) {
+            net_addr_set_tls(ret_addr);
+        }
+        return rc;
+    }
     if (strncmp(uri, "unix://", 7) == 0) {
         return parse_unix(ret_addr, uri + 7, uri, e);
     }
-    return err_set(e, -EINVAL, "address '%.128s': want tcp://IP:PORT or unix:///PATH", uri);
+    return err_set(e, -EINVAL,
+                   "address '%.128s': want tcp://IP:PORT, tls://IP:PORT or unix:///PATH", uri);
 }
 
 int net_addr_of_sockaddr(struct net_addr *ret_addr, const struct sockaddr *sockaddr)

@@ -1,5 +1,5 @@
-/* Where a peer listens: "tcp://1.2.3.4:8000", "tcp://[::1]:8000", "unix:///run/x.sock". A TCP
- * port where TLS is spoken is printed as "tls://1.2.3.4:8000".
+/* Where a peer listens: "tcp://1.2.3.4:8000", "tcp://[::1]:8000", "unix:///run/x.sock", and
+ * "tls://1.2.3.4:8000", a TCP port where TLS is spoken.
  *
  * Names other than "localhost" are not resolved on a loop: hosts are IP literals.
  * Any thread. */

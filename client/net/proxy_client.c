@@ -21,7 +21,6 @@
 #include "net/proxy_conn.h"
 #include "wire/proxy_msg.h"
 
-enum { CONNECT_TIMEOUT_MS = 1000 };
 enum call_state { CALL_WAITING = 1, CALL_BUSY, CALL_DONE };
 
 static void client_pump(struct proxy_client *client);
@@ -307,10 +306,9 @@ static bool start_connection(struct proxy_client *client)
     if (endpoint < 0) {
         return false; /* an alive connection may take it later */
     }
-    rc = proxy_conn_start(client, (unsigned)endpoint, &conn);
+    rc = proxy_conn_start(client, (unsigned)endpoint, &conn, &e);
     if (rc != 0) {
-        err_set(&e, rc, "proxy %s: connect",
-                proxy_endpoints_text(&client->endpoints, (unsigned)endpoint));
+        err_wrap(&e, "proxy %s", proxy_endpoints_text(&client->endpoints, (unsigned)endpoint));
         note_unreachable(client, (unsigned)endpoint, &e);
         return !list_empty(&client->waiting);
     }
@@ -352,8 +350,8 @@ struct proxy_client *proxy_client_new(uv_loop_t *loop, const struct proxy_client
     proxy_endpoints_init(&client->endpoints, options->endpoints, options->endpoint_count);
     client->connections_max =
         options->connections_max != 0 ? options->connections_max : PROXY_CLIENT_CONNECTIONS_DEFAULT;
-    client->connect_timeout_ms =
-        options->connect_timeout_ms != 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    client->connect_timeout_ms = options->connect_timeout_ms;
+    client->tls = options->tls;
     list_init(&client->idle);
     list_init(&client->active);
     list_init(&client->waiting);

@@ -64,7 +64,8 @@ struct proxy_client_options {
     const struct net_addr *endpoints; /* copied */
     unsigned endpoint_count;
     unsigned connections_max;    /* 0: the default */
-    unsigned connect_timeout_ms; /* 0: 1000 */
+    unsigned connect_timeout_ms; /* with the handshakes; 0: 1000, with TLS 5000 */
+    struct net_tls *tls;         /* borrowed until closed; for endpoints with is_tls. NULL: none */
 };
 
 struct proxy_client *proxy_client_new(uv_loop_t *loop, const struct proxy_client_options *options);

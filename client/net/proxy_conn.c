@@ -15,6 +15,8 @@
 #include "wire/proxy_reply.h"
 #include "wire/proxy_request.h"
 
+enum { CONNECT_TIMEOUT_MS = 1000, CONNECT_TLS_TIMEOUT_MS = 5000 };
+
 static struct proxy_conn *conn_of(void *ctx)
 {
     return container_of((struct net_stream *)ctx, struct proxy_conn, stream);
@@ -139,9 +141,20 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
 static void on_down(struct net_stream *s, int rc)
 {
     struct proxy_conn *conn = conn_of(s);
+    const char *why = net_stream_why(s, rc);
+    struct err e;
 
     if (rc == ERR_TOO_LARGE) {
         conn_fail(conn, ERR_PROTOCOL, "reply longer than a frame may be");
+        return;
+    }
+    if (why == NULL && rc == UV_EOF && conn->state == PROXY_CONN_CONNECTING &&
+        net_addr_port(&conn->client->endpoints.items[conn->endpoint].addr) != 0) {
+        why = "closed without an answer: too many connections, or does this port speak TLS?";
+    }
+    if (why != NULL && conn->state != PROXY_CONN_DROPPED) {
+        err_say(&e, rc, "%s", why);
+        proxy_client_conn_failed(conn->client, conn, &e);
         return;
     }
     conn_fail(conn, rc, conn->state == PROXY_CONN_CONNECTING ? "connect" : "connection lost");
@@ -165,29 +178,37 @@ static const struct net_stream_ops stream_ops = {.framer = {.on_frame = on_frame
 
 /* ---- for the client ---- */
 
-int proxy_conn_start(struct proxy_client *client, unsigned endpoint, struct proxy_conn **ret_conn)
+int proxy_conn_start(struct proxy_client *client, unsigned endpoint, struct proxy_conn **ret_conn,
+                     struct err *e)
 {
     const struct net_addr *addr = &client->endpoints.items[endpoint].addr;
     struct net_stream_options options = {.ops = &stream_ops,
                                          .frame_bytes_max = PROXY_CLIENT_REPLY_BYTES_MAX,
-                                         .is_unix = addr->is_unix};
-    struct proxy_conn *conn = mem_zalloc(sizeof *conn);
+                                         .is_unix = addr->is_unix,
+                                         .tls = addr->is_tls ? client->tls : NULL};
+    unsigned timeout_ms = addr->is_tls ? CONNECT_TLS_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
+    struct proxy_conn *conn;
     int rc;
 
+    if (addr->is_tls && client->tls == NULL) {
+        return err_say(e, ERR_CONFIG, "speaks TLS, for which no certificates are configured here");
+    }
+    timeout_ms = client->connect_timeout_ms != 0 ? client->connect_timeout_ms : timeout_ms;
+    conn = mem_zalloc(sizeof *conn);
     conn->client = client;
     conn->endpoint = endpoint;
-    conn->deadline_ms = clock_mono_ms() + client->connect_timeout_ms;
+    conn->deadline_ms = clock_mono_ms() + timeout_ms;
     list_init(&conn->link);
     rc = net_stream_init(&conn->stream, &client->hub, &options);
     if (rc != 0) {
         free(conn);
-        return rc;
+        return err_set(e, rc, "connect");
     }
     client->conns_open++;
     rc = net_stream_connect(&conn->stream, addr);
     if (rc != 0) {
         proxy_conn_drop(conn);
-        return rc;
+        return err_set(e, rc, "connect");
     }
     *ret_conn = conn;
     return 0;

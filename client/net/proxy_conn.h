@@ -32,7 +32,8 @@ struct proxy_client {
     struct net_hub hub;
     struct proxy_endpoints endpoints;
     unsigned connections_max;
-    unsigned connect_timeout_ms;
+    unsigned connect_timeout_ms; /* 0: the defaults */
+    struct net_tls *tls;         /* borrowed */
     unsigned manifest_version;
 
     struct list idle;   /* most recently used first */
@@ -54,7 +55,9 @@ struct proxy_client {
     void *close_ctx;
 };
 
-int proxy_conn_start(struct proxy_client *client, unsigned endpoint, struct proxy_conn **ret_conn);
+/* Fails with *e, which does not name the endpoint. */
+int proxy_conn_start(struct proxy_client *client, unsigned endpoint, struct proxy_conn **ret_conn,
+                     struct err *e);
 void proxy_conn_send(struct proxy_conn *conn, struct proxy_call *call);
 /* It has no call. It frees itself, then tells proxy_client_conn_closed(). */
 void proxy_conn_drop(struct proxy_conn *conn);

@@ -440,8 +440,8 @@ struct proxy_route *proxy_route_new(uv_loop_t *loop, const struct proxy_route_op
     list_init(&route->waiting);
     for (unsigned i = 0; i < route->peer_count; i++) {
         struct proxy_route_peer *peer = &route->peers[i];
-        struct proxy_client_options client = {.endpoints = &options->proxies[i],
-                                              .endpoint_count = 1};
+        struct proxy_client_options client = {
+            .endpoints = &options->proxies[i], .endpoint_count = 1, .tls = options->tls};
 
         peer->route = route;
         peer->addr = options->proxies[i];

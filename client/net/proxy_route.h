@@ -55,6 +55,7 @@ struct proxy_route_call {
 struct proxy_route_options {
     const struct net_addr *proxies; /* copied */
     unsigned proxy_count;           /* 1 to PROXY_CLIENT_ENDPOINTS_MAX */
+    struct net_tls *tls;            /* borrowed until closed; as in proxy_client_options */
     unsigned timeout_ms;            /* how long a call waits for a proxy that answers */
     unsigned silent_ms, ping_ms;    /* 0: as above */
 };

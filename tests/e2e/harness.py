@@ -7,12 +7,14 @@ The programs come from $ALBA_BIN (CMake sets it). Every process that is started 
 ended here, by the pid it was started with.
 """
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -79,6 +81,21 @@ def talk(where, messages):
         idle.append(s)
     for s in idle:
         s.close()
+
+
+def own_address():
+    """Of this machine, but not its loopback: who connects to it comes from it. None: there is none."""
+    siocgifaddr = 0x8915
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for _, name in socket.if_nameindex():
+        try:
+            found = fcntl.ioctl(s.fileno(), siocgifaddr, struct.pack("256s", name.encode()[:15]))
+        except OSError:
+            continue  # none of IPv4
+        address = socket.inet_ntoa(found[20:24])
+        if not address.startswith("127."):
+            return address
+    return None
 
 
 def thread_states(pid):

@@ -156,6 +156,7 @@ int session_use_proxy(struct session *s, const char *uri)
         &s->loop, &(struct proxy_client_options){
                       .endpoints = &addr,
                       .endpoint_count = 1,
+                      .tls = s->tls,
                       .connections_max = s->proxy_connections != 0 ? s->proxy_connections : 1});
     return 0;
 }

@@ -21,8 +21,8 @@ static int proxy_uri(struct cli *cli, char **ret_uri)
     }
     rc = cli_number(cli, "port", 1, 65535, &port);
     if (rc == 0) {
-        *ret_uri = strchr(host, ':') != NULL ? mem_printf("tcp://[%s]:%d", host, (int)port)
-                                             : mem_printf("tcp://%s:%d", host, (int)port);
+        *ret_uri = mem_printf(strchr(host, ':') != NULL ? "%s://[%s]:%d" : "%s://%s:%d",
+                              cli->tls != NULL ? "tls" : "tcp", host, (int)port);
     }
     return rc;
 }

@@ -14,6 +14,8 @@ static void good_addresses_are_read_and_printed_as_given(void **state)
                  {"tcp://[::1]:65535", "tcp://[::1]:65535", 65535, true},
                  {"tcp://[fe80::1]:7", "tcp://[fe80::1]:7", 7, false},
                  {"tcp://[::ffff:127.0.0.1]:7", "tcp://[::ffff:127.0.0.1]:7", 7, true},
+                 {"tls://1.2.3.4:8001", "tls://1.2.3.4:8001", 8001, false},
+                 {"tls://[fe80::1]:1", "tls://[fe80::1]:1", 1, false},
                  {"unix:///run/x.sock", "unix:///run/x.sock", 0, true}};
 
     (void)state;
