@@ -303,6 +303,12 @@ static int take_version(struct registry *r, const struct kv_item *item, struct e
     if (value_open_json(item->key, item->value, &json, e) != 0) {
         return e->code;
     }
+    if (json_object_get(json, "restoring") != NULL) {
+        json_decref(json);
+        return err_say(e, ERR_CONFIG,
+                       "registry in %s: half restored; alba restore-metadata --force",
+                       kv_url(r->kv));
+    }
     r->next_version = json_u64(json, "version", 0);
     snprintf(r->next_commit, sizeof(r->next_commit), "%s", json_text(json, "commit", ""));
     json_decref(json);

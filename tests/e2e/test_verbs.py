@@ -277,6 +277,18 @@ def metadata(c):
     c.both("update-abm-client-config", "--attempts=8")
 
 
+def backups(c):
+    """What comes back is in test_backup.py."""
+    file = c.d.root / "backup"
+    made = c.json("backup-metadata", f"--output={file}")
+    assert made["namespaces"] >= 1 and made["damaged"] == 0, made
+    assert c.d.run("backup-metadata", f"--output={file}")[2].startswith("backed up: ")
+    c.note("text", "backup-metadata")
+    checked, text = c.both("restore-metadata", "--check", file)
+    assert checked["alba_id"] == made["alba_id"] in text and text.startswith("whole: ")
+    refused(lambda: c.json("restore-metadata", file), "--force")
+
+
 def maintenance(c):
     config, text = c.both("get-maintenance-config")
     assert config["enable_rebalance"] is True and "no agent of this version looks at" in text
@@ -495,6 +507,7 @@ with Deployment("--asds=3") as d:
     namespaces(c)
     metadata(c)
     maintenance(c)
+    backups(c)
     contents(c)
     objects(c)
     safety(c)

@@ -40,6 +40,7 @@ extern const struct verb proxy_verbs[];
 extern const struct verb proxy_info_verbs[];
 extern const struct verb proxy_bench_verbs[];
 extern const struct verb host_verbs[];
+extern const struct verb backup_verbs[];
 extern const struct verb maintenance_verbs[];
 extern const struct verb config_verbs[];
 
@@ -69,6 +70,7 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           proxy_info_verbs,
                                           proxy_bench_verbs,
                                           host_verbs,
+                                          backup_verbs,
                                           maintenance_verbs,
                                           config_verbs,
                                           general_verbs,

@@ -1,0 +1,500 @@
+/* check all of it -> is the target empty? -> mark it -> (empty it) -> put values -> unmark it */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "alba/backup.h"
+#include "alba/progress.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/table.h"
+#include "meta/kv_commit.h"
+#include "meta/ns_keys.h"
+#include "meta/nsm.h"
+#include "meta/registry_record.h"
+
+enum { TXN_KEYS = 100, TXN_BYTES = 512 * 1024, COMMIT_TIMEOUT_MS = 60000 };
+
+static const char root[] = "/alba/v1/";
+static const char lease_root[] = "/alba/v1/reg/lease/";
+
+/* An object that has a late record of deletion. */
+struct late {
+    uint8_t key[8 + NSM_OBJECT_ID_BYTES]; /* namespace id, object id */
+    bool is_live;                         /* the stream has the object itself */
+    UT_hash_handle hh;
+};
+
+struct restoring {
+    struct session *s;
+    const struct restore_options *options;
+    struct restore_result *result;
+    struct progress progress;
+    struct late *late;
+    json_t *hosts; /* NSM host id -> URL, of the registry in the stream */
+
+    struct kv *kv;    /* where values go now; NULL: nowhere, they are left out */
+    struct kv *other; /* opened for a place; NULL: none */
+    char *other_host;
+    struct kv_txn txn;
+    struct buf mark; /* value of reg/version meanwhile */
+};
+
+/* ---- a key of the stream ---- */
+
+struct place {
+    uint64_t ns_id; /* of the last place */
+    bool is_ns;
+};
+
+/* Is it of the place it stands in? A key of another could overwrite anything. */
+static bool belongs(const struct place *place, struct slice key)
+{
+    struct key prefix = {0};
+
+    if (!place->is_ns) {
+        return copy_keeps(reg_key_tail(key));
+    }
+    ns_key_info(&prefix, place->ns_id); /* …/ns/<id>/i: all but its last byte */
+    return key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len - 1) == 0;
+}
+
+/* 'n', 'o', …: of a key of a namespace. */
+static char kind_of(struct slice key)
+{
+    return (char)key.data[ns_key_prefix_bytes() - 2];
+}
+
+/* What names an object in `late`, from an o/ or x/ key; false: the key is too short. */
+static bool late_key(const struct place *place, struct slice key,
+                     uint8_t ret_key[8 + NSM_OBJECT_ID_BYTES])
+{
+    size_t head = ns_key_prefix_bytes();
+
+    if (key.len < head + NSM_OBJECT_ID_BYTES) {
+        return false;
+    }
+    put_u64be(ret_key, place->ns_id);
+    memcpy(ret_key + 8, key.data + head, NSM_OBJECT_ID_BYTES);
+    return true;
+}
+
+static struct late *find_late(struct restoring *r, const struct place *place, struct slice key)
+{
+    uint8_t wanted[8 + NSM_OBJECT_ID_BYTES];
+    struct late *found = NULL;
+
+    if (late_key(place, key, wanted)) {
+        HASH_FIND(hh, r->late, wanted, sizeof(wanted), found);
+    }
+    return found;
+}
+
+/* ---- the first reading: nothing is written ---- */
+
+static int note_late(struct restoring *r, const struct place *place, struct slice key)
+{
+    struct late *late;
+
+    if (find_late(r, place, key) != NULL) {
+        return 0;
+    }
+    late = mem_zalloc(sizeof(*late));
+    if (!place->is_ns || kind_of(key) != 'x' || !late_key(place, key, late->key)) {
+        free(late);
+        return err_say(&r->s->err, ERR_CORRUPT, "a late record of something else");
+    }
+    HASH_ADD(hh, r->late, key, sizeof(late->key), late);
+    return 0;
+}
+
+static int check_value(struct restoring *r, struct place *place, const struct backup_record *record)
+{
+    struct session *s = r->s;
+    struct rd payload;
+
+    if (!belongs(place, record->key)) {
+        char text[KEY_TEXT_BYTES];
+
+        key_text(record->key, text);
+        return err_say(&s->err, ERR_CORRUPT, "key %s stands in the wrong place", text);
+    }
+    if (record->type == BACKUP_DAMAGED) {
+        r->result->counts.damaged++;
+        return 0;
+    }
+    if (value_open(record->key, record->value, &payload, &s->err) != 0) {
+        return s->err.code;
+    }
+    r->result->counts.values++;
+    r->result->counts.objects += place->is_ns && kind_of(record->key) == 'o';
+    return record->type == BACKUP_LATE ? note_late(r, place, record->key) : 0;
+}
+
+/* Remembers where the stream's registry says that namespaces lie. */
+static void note_host(struct restoring *r, const struct backup_record *record)
+{
+    struct slice tail = reg_key_tail(record->key);
+    json_t *host = NULL;
+    struct err why;
+
+    if (tail.len > strlen(REG_NSM_HOST) &&
+        memcmp(tail.data, REG_NSM_HOST, strlen(REG_NSM_HOST)) == 0 &&
+        value_open_json(record->key, record->value, &host, &why) == 0) {
+        json_object_set_new(r->hosts, json_text(host, "id", ""),
+                            json_string(json_text(host, "url", "")));
+        json_decref(host);
+    }
+}
+
+/* Every record, in order. `act` NULL: only checked. */
+static int each_record(struct restoring *r, FILE *file,
+                       int (*act)(struct restoring *r, struct place *place,
+                                  const struct backup_record *record))
+{
+    struct backup_file in = {0};
+    struct backup_record record;
+    struct place place = {0};
+    struct err *e = &r->s->err;
+    int rc;
+
+    rewind(file);
+    rc = backup_open(&in, file, e);
+    r->result->head = in.head;
+    while (rc == 0 && (rc = backup_read(&in, &record, e)) == 1) {
+        rc = backup_interrupted(r->s);
+        if (record.type == BACKUP_PLACE) {
+            place = (struct place){.ns_id = record.ns_id, .is_ns = true};
+        }
+        rc = rc != 0 ? rc : act(r, &place, &record);
+        progress_show(&r->progress, in.bytes);
+    }
+    backup_release(&in);
+    return rc;
+}
+
+static int check_record(struct restoring *r, struct place *place,
+                        const struct backup_record *record)
+{
+    if (record->type == BACKUP_PLACE) {
+        r->result->counts.namespaces++;
+        return json_object_get(r->hosts, record->host) != NULL
+                   ? 0
+                   : err_say(&r->s->err, ERR_CORRUPT, "a namespace of an unknown NSM host '%.60s'",
+                             record->host);
+    }
+    if (!place->is_ns && record->type == BACKUP_VALUE) {
+        note_host(r, record);
+    }
+    return check_value(r, place, record);
+}
+
+/* ---- transactions ---- */
+
+static void on_committed(void *ctx, int rc, const struct kv_commit_result *result)
+{
+    session_done(ctx, rc, result->err);
+}
+
+static int commit(struct restoring *r, struct kv *kv, struct kv_txn *txn)
+{
+    int rc;
+
+    txn->reserve = true;
+    kv_commit(kv, txn, clock_mono_ms() + COMMIT_TIMEOUT_MS, on_committed, r->s);
+    rc = session_wait(r->s);
+    kv_txn_release(txn);
+    return rc;
+}
+
+static int flush(struct restoring *r)
+{
+    return r->txn.update_count == 0 ? 0 : commit(r, r->kv, &r->txn);
+}
+
+/* Deletes low <= key < high but the leases and reg/version. */
+static int empty_range(struct restoring *r, struct kv *kv, struct key low, struct slice high)
+{
+    struct backup_page page = {0};
+    struct kv_txn txn = {0};
+    struct key version;
+    struct slice v = reg_key(&version, REG_VERSION, "");
+    int rc;
+
+    do {
+        rc = backup_range(r->s, kv, slice_key(&low), high, TXN_KEYS, true, &page);
+        for (size_t i = 0; rc == 0 && i < page.count; i++) {
+            struct slice key = page.items[i].key;
+            bool is_lease = key.len >= strlen(lease_root) &&
+                            memcmp(key.data, lease_root, strlen(lease_root)) == 0;
+
+            if (!is_lease && !slice_eq(key, v)) {
+                kv_txn_delete(&txn, key);
+            }
+        }
+        if (rc == 0 && page.has_more) {
+            low.len = 0;
+            key_put(&low, page.items[page.count - 1].key.data, page.items[page.count - 1].key.len);
+            key_next(&low);
+        }
+        rc = rc != 0 || txn.update_count == 0 ? rc : commit(r, kv, &txn);
+    } while (rc == 0 && page.has_more);
+    backup_page_release(&page);
+    kv_txn_release(&txn);
+    return rc;
+}
+
+/* ---- the target ---- */
+
+static void on_prepared(void *ctx, int rc, const struct kv_reply *reply)
+{
+    session_done(ctx, rc, reply->err);
+}
+
+static int is_empty(struct restoring *r, struct slice low, struct slice high, bool *ret_empty)
+{
+    struct backup_page page = {0};
+    int rc = backup_range(r->s, r->s->kv, low, high, 1, true, &page);
+
+    *ret_empty = *ret_empty && page.count == 0;
+    backup_page_release(&page);
+    return rc;
+}
+
+/* Everything but leases, which agents take wherever they can. */
+static int check_empty(struct restoring *r)
+{
+    struct key all = {0}, all_end, leases = {0}, leases_end;
+    bool empty = true;
+    int rc;
+
+    key_put_text(&all, root);
+    all_end = all;
+    key_prefix_end(&all_end);
+    key_put_text(&leases, lease_root);
+    leases_end = leases;
+    key_prefix_end(&leases_end);
+    rc = is_empty(r, slice_key(&all), slice_key(&leases), &empty);
+    rc = rc != 0 ? rc : is_empty(r, slice_key(&leases_end), slice_key(&all_end), &empty);
+    if (rc == 0 && !empty && !r->options->force) {
+        rc = err_say(&r->s->err, ERR_EXISTS,
+                     "there is metadata in %s already; --force deletes it and restores",
+                     kv_url(r->s->kv));
+    }
+    return rc;
+}
+
+static int mark(struct restoring *r)
+{
+    json_t *json = json_pack("{s:I}", "restoring", (json_int_t)clock_wall_us());
+    struct backup_page page = {0};
+    struct kv_txn txn = {0};
+    struct key key;
+    struct slice k = reg_key(&key, REG_VERSION, "");
+    int rc = backup_get(r->s, r->s->kv, &k, 1, &page);
+
+    if (rc == 0) {
+        if (!page.items[0].found) {
+            kv_txn_assert_absent(&txn, k);
+        } else if (!page.items[0].is_damaged) {
+            kv_txn_assert_equal(&txn, k, page.items[0].value);
+        }
+        value_make_json(&r->mark, k, json);
+        kv_txn_put(&txn, k, slice_buf(&r->mark));
+        rc = commit(r, r->s->kv, &txn);
+    }
+    backup_page_release(&page);
+    json_decref(json);
+    return rc;
+}
+
+static int unmark(struct restoring *r)
+{
+    const struct backup_head *head = &r->result->head;
+    json_t *json =
+        json_pack("{s:I, s:s}", "version", (json_int_t)head->version, "commit", head->commit);
+    struct kv_txn txn = {0};
+    struct buf value = {0};
+    struct key key;
+    struct slice k = reg_key(&key, REG_VERSION, "");
+    int rc;
+
+    value_make_json(&value, k, json);
+    kv_txn_assert_equal(&txn, k, slice_buf(&r->mark));
+    kv_txn_put(&txn, k, slice_buf(&value));
+    rc = commit(r, r->s->kv, &txn);
+    buf_release(&value);
+    json_decref(json);
+    return rc;
+}
+
+/* ---- the second reading ---- */
+
+static void on_closed(void *ctx)
+{
+    session_done(ctx, 0, NULL);
+}
+
+static void close_other(struct restoring *r)
+{
+    if (r->other != NULL) {
+        kv_close(r->other, on_closed, r->s);
+        session_wait(r->s);
+    }
+    free(r->other_host);
+    r->other = NULL;
+    r->other_host = NULL;
+}
+
+static bool is_wanted(const struct restoring *r, const char *host)
+{
+    size_t len = strlen(host);
+
+    for (const char *at = r->options->hosts; at != NULL && *at != '\0'; at += *at == ',') {
+        size_t part = strcspn(at, ",");
+
+        if (part == len && memcmp(at, host, len) == 0) {
+            return true;
+        }
+        at += part;
+    }
+    return false;
+}
+
+static int open_other(struct restoring *r, const char *host, const char *url)
+{
+    struct session *s = r->s;
+
+    if (r->other_host != NULL && strcmp(r->other_host, host) == 0) {
+        return 0;
+    }
+    close_other(r);
+    if (kv_open(&s->loop, url, s->tls, &r->other, &s->err) != 0) {
+        return s->err.code;
+    }
+    r->other_host = mem_strdup(host);
+    kv_prepare(r->other, on_prepared, s);
+    return session_wait(s);
+}
+
+/* Of a namespace on another engine there must be nothing. */
+static int clear_other(struct restoring *r, uint64_t ns_id)
+{
+    struct backup_page page = {0};
+    struct key low, high;
+    int rc;
+
+    ns_key_info(&low, ns_id);
+    low.len--; /* …/ns/<id>/ */
+    high = low;
+    key_prefix_end(&high);
+    if (r->options->force) {
+        return empty_range(r, r->other, low, slice_key(&high));
+    }
+    rc = backup_range(r->s, r->other, slice_key(&low), slice_key(&high), 1, true, &page);
+    if (rc == 0 && page.count != 0) {
+        rc = err_say(&r->s->err, ERR_EXISTS,
+                     "NSM host '%.60s' has metadata of namespace %" PRIu64
+                     " already; --force deletes it and restores",
+                     r->other_host, ns_id);
+    }
+    backup_page_release(&page);
+    return rc;
+}
+
+static int enter_place(struct restoring *r, const struct backup_record *record)
+{
+    const char *url = json_string_value(json_object_get(r->hosts, record->host));
+    int rc = flush(r);
+
+    if (rc != 0) {
+        return rc;
+    }
+    if (strcmp(url, "registry:") == 0) {
+        r->kv = r->s->kv;
+        return 0;
+    }
+    r->kv = NULL;
+    if (!is_wanted(r, record->host)) {
+        json_object_set_new(r->result->left_out, record->host, json_true());
+        return 0;
+    }
+    rc = open_other(r, record->host, url);
+    rc = rc != 0 ? rc : clear_other(r, record->ns_id);
+    r->kv = r->other;
+    return rc;
+}
+
+static int put_record(struct restoring *r, struct place *place, const struct backup_record *record)
+{
+    struct late *late;
+
+    if (record->type == BACKUP_PLACE) {
+        return enter_place(r, record);
+    }
+    if (record->type == BACKUP_DAMAGED || r->kv == NULL) {
+        return 0;
+    }
+    late = place->is_ns && r->late != NULL ? find_late(r, place, record->key) : NULL;
+    if (late != NULL && kind_of(record->key) == 'o') {
+        late->is_live = true;
+    }
+    if (late != NULL && record->type == BACKUP_LATE && late->is_live) {
+        return 0; /* it is there in this picture: its fragments must stay */
+    }
+    kv_txn_put(&r->txn, record->key, record->value);
+    return r->txn.update_count >= TXN_KEYS || r->txn.bytes >= TXN_BYTES ? flush(r) : 0;
+}
+
+static int write_all(struct restoring *r, FILE *file)
+{
+    struct session *s = r->s;
+    struct key all = {0}, end;
+    int rc;
+
+    kv_prepare(s->kv, on_prepared, s);
+    rc = session_wait(s);
+    rc = rc != 0 ? rc : check_empty(r);
+    rc = rc != 0 ? rc : mark(r);
+    if (rc == 0 && r->options->force) {
+        key_put_text(&all, root);
+        end = all;
+        key_prefix_end(&end);
+        rc = empty_range(r, s->kv, all, slice_key(&end));
+    }
+    if (rc == 0) {
+        r->kv = s->kv;
+        progress_begin(&r->progress, "restoring", r->progress.total, true);
+        rc = each_record(r, file, put_record);
+        rc = rc != 0 ? rc : flush(r);
+        progress_end(&r->progress);
+    }
+    return rc != 0 ? rc : unmark(r);
+}
+
+int restore_run(struct session *s, FILE *file, const struct restore_options *options,
+                struct restore_result *ret_result)
+{
+    struct restoring r = {.s = s, .options = options, .result = ret_result, .hosts = json_object()};
+    struct late *late, *next;
+    long bytes = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    int rc;
+
+    ret_result->left_out = json_object();
+    progress_begin(&r.progress, "checking", bytes > 0 ? (uint64_t)bytes : 0, true);
+    rc = bytes < 0 ? err_say(&s->err, -ESPIPE, "want a file, which is read twice")
+                   : each_record(&r, file, check_record);
+    progress_end(&r.progress);
+    if (rc == 0 && !options->only_check) {
+        rc = write_all(&r, file);
+    }
+    HASH_ITER (hh, r.late, late, next) {
+        HASH_DEL(r.late, late);
+        free(late);
+    }
+    close_other(&r);
+    kv_txn_release(&r.txn);
+    buf_release(&r.mark);
+    json_decref(r.hosts);
+    return rc;
+}
