@@ -73,6 +73,23 @@ def slices(scratch, cold):
             raw(scratch, "fio randread QD1, O_DIRECT", rw="randread", bs="4k", iodepth=1)]
 
 
+def direct(scratch, cold):
+    """By the client library, straight from the ASDs; beside it the same by the proxy."""
+    objects = Objects(scratch, fill=True)
+    prepare = objects.daemons.drop_pages if cold else None
+
+    def side(name, way):
+        def load(seconds):
+            figures = run_json(BIN / "slice_load", objects.proxy, "bench", way, 1, seconds,
+                               OBJECT_BYTES, OBJECTS)
+            assert way == "proxy" or figures["direct_reads"] >= figures["ops"], figures
+            return figures
+        return Side(name, load, objects.daemons.pids, objects.daemons.http_ports, prepare)
+
+    return [side("albacore", "direct"), side("by the proxy", "proxy"),
+            raw(scratch, "fio randread QD1, O_DIRECT", rw="randread", bs="4k", iodepth=1)]
+
+
 CEPH_PUT = [("Ceph 16 EC 4+2, 4 MiB x 16 (4.1 CPU-s/GB)", 388)]
 CEPH_GET = [("Ceph 16 EC 4+2, rand read 4 MiB x 16 (2.4 CPU-s/GB)", 788)]
 CEPH_READ = [("Ceph 16 rbd on EC 4+2, 4 KiB read QD1", 1100)]
@@ -86,10 +103,15 @@ ROWS = [
         "≤ 0.25", CEPH_READ),
     Row("4 KiB partial reads by proxy, QD1, cached", "p50_us", lambda s: slices(s, False),
         "≤ 0.25", CEPH_READ),
+    Row("4 KiB partial reads direct, QD1, uncached", "p50_us", lambda s: direct(s, True),
+        "≤ 0.17", CEPH_READ),
+    Row("4 KiB partial reads direct, QD1, cached", "p50_us", lambda s: direct(s, False),
+        "≤ 0.17", CEPH_READ),
 ]
 
 if __name__ == "__main__":
     arguments = options(__doc__)
     need("fio")
-    need_ours("alba", "alba-asd", "alba-proxy", "alba-maintenance", "proxy_load")
+    need_ours("alba", "alba-asd", "alba-proxy", "alba-maintenance", "proxy_load",
+              "slice_load")
     measure(ROWS, arguments)
