@@ -41,7 +41,7 @@ struct fs_get {
     int32_t proxy_rc;
     bool canceled;
     bool has_retried;
-    uint64_t start_ms;
+    uint64_t start_ns;
     struct ns_open open;
     struct ns_use use;
     struct lookup lookup;
@@ -103,7 +103,7 @@ static void close_done(struct pool_work *work, int rc)
     rc = g->proxy_rc == PROXY_RC_OK ? 0 : g->err.code;
     if (rc == 0) {
         stat_sum_add(&stats_of(&g->engine->stats, g->spec.ns)->download,
-                     (double)(clock_mono_ms() - g->start_ms) / 1000.0);
+                     (double)(clock_mono_ns() - g->start_ns) / 1e9);
         g->engine->stats.totals.gets++;
         g->engine->stats.totals.get_bytes += g->pos;
     } else {
@@ -225,6 +225,7 @@ static void on_read(struct object_read *read, int rc)
         g->has_retried = true;
         g->state = FS_GET_AGAIN;
         g->engine->stats.totals.stale_manifests++;
+        stats_add(&stats_of(&g->engine->stats, g->spec.ns)->manifest_stale, 1);
         start_lookup(g, true);
     } else {
         err_copy(&g->err, &read->err);
@@ -388,7 +389,7 @@ struct fs_get *fs_get_start(struct engine *engine, const struct fs_get_spec *spe
     g->spec = *spec;
     g->cb = cb;
     g->ctx = ctx;
-    g->start_ms = clock_mono_ms();
+    g->start_ns = clock_mono_ns();
     g->file = (struct fs_file){.dir_fd = -1, .fd = -1};
     engine_hold(engine);
     g->open = (struct ns_open){.engine = engine,

@@ -215,7 +215,7 @@ static void count_end(struct get *g)
 {
     struct engine *engine = g->engine;
     struct proxy_ns_stats *sums;
-    double seconds = (double)(clock_mono_ms() - g->start_ms) / 1000.0;
+    double seconds = (double)(clock_mono_ns() - g->start_ns) / 1e9;
     size_t slices = 0;
 
     if (g->rc != 0) {
@@ -225,8 +225,8 @@ static void count_end(struct get *g)
     sums = stats_of(&engine->stats, g->spec.ns);
     engine->stats.totals.gets += g->spec.count;
     engine->stats.totals.get_bytes += g->data_bytes;
-    sums->fragment_cache_hits += (int32_t)g->cache_hits;
-    sums->fragment_cache_misses += (int32_t)g->cache_misses;
+    stats_add(&sums->fragment_cache_hits, g->cache_hits);
+    stats_add(&sums->fragment_cache_misses, g->cache_misses);
     for (size_t i = 0; i < g->spec.count; i++) {
         slices += g->spec.items[i].slice_count;
     }
@@ -313,7 +313,7 @@ struct get *get_start(struct engine *engine, const struct get_spec *spec, get_cb
     g->spec = *spec;
     g->cb = cb;
     g->ctx = ctx;
-    g->start_ms = clock_mono_ms();
+    g->start_ns = clock_mono_ns();
     g->names = mem_array(spec->count + 1, sizeof(*g->names));
     g->objects = mem_array(spec->count + 1, sizeof(*g->objects));
     for (size_t i = 0; i < spec->count; i++) {

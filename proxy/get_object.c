@@ -205,7 +205,7 @@ static void read_again(struct get_object *o)
 
     o->has_retried = true;
     g->engine->stats.totals.stale_manifests++;
-    stats_of(&g->engine->stats, g->spec.ns)->manifest_stale++;
+    stats_add(&stats_of(&g->engine->stats, g->spec.ns)->manifest_stale, 1);
     g->pending++;
     lookup_start(&o->again, g->engine, &spec, on_looked_again);
 }

@@ -38,7 +38,7 @@ struct get {
     int32_t proxy_rc;
     unsigned pending;
     unsigned again_count;
-    uint64_t start_ms;
+    uint64_t start_ns;
     struct ns_open open;
     struct ns_use use;
     struct slice *names;

@@ -259,8 +259,8 @@ static void finish(struct lookup *lookup)
     if (lookup->is_scheduled) {
         later_cancel(&lookup->later);
     }
-    sums->manifest_cached += (int32_t)(lookup->spec.count - lookup->missing_count);
-    sums->manifest_from_nsm += (int32_t)lookup->missing_count;
+    stats_add(&sums->manifest_cached, lookup->spec.count - lookup->missing_count);
+    stats_add(&sums->manifest_from_nsm, lookup->missing_count);
     lookup->cb(lookup, lookup->rc);
 }
 

@@ -10,7 +10,7 @@
 void sequence_committed(struct sequence *s)
 {
     struct engine *engine = s->engine;
-    double seconds = (double)(clock_mono_ms() - s->start_ms) / 1000.0;
+    double seconds = (double)(clock_mono_ns() - s->start_ns) / 1e9;
     struct proxy_ns_stats *sums = stats_of(&engine->stats, s->ns_name);
 
     for (size_t i = 0; i < s->upload_count; i++) {

@@ -47,7 +47,7 @@ struct sequence {
     bool has_reopened; /* the namespace, after its gc epochs had ended */
     struct buf failed_name;
     uint64_t deadline_ms;
-    uint64_t start_ms;
+    uint64_t start_ns;
     uint64_t gc_epoch;
     unsigned epoch_tries;
     unsigned pending; /* questions that will still call back */

@@ -1,19 +1,36 @@
 #include "proxy/stats.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/table.h"
+
+struct stats_ns {
+    struct proxy_ns_stats sums; /* its name is that below */
+    struct list link;
+    UT_hash_handle hh;
+    char name[];
+};
 
 static double wall_s(void)
 {
     return (double)clock_wall_us() / 1e6;
 }
 
+static void begin(struct stats *stats)
+{
+    stats->creation_s = wall_s();
+    stats->creation_ns = clock_mono_ns();
+}
+
 void stats_init(struct stats *stats)
 {
-    *stats = (struct stats){.creation_s = wall_s()};
-    stats->since_s = stats->creation_s;
+    *stats = (struct stats){0};
+    list_init(&stats->used);
+    begin(stats);
 }
 
 static void sums_init(struct proxy_ns_stats *s)
@@ -32,82 +49,90 @@ static void sums_init(struct proxy_ns_stats *s)
     stat_sum_init(&s->empty_partial_read_objects);
 }
 
-static void drop(struct stats *stats, uint32_t index)
+static void drop(struct stats *stats, struct stats_ns *item)
 {
-    free((void *)(uintptr_t)stats->items[index]->sums.ns.data);
-    free(stats->items[index]);
-    stats->items[index] = stats->items[--stats->count];
+    HASH_DEL(stats->table, item);
+    list_remove(&item->link);
+    free(item);
+    stats->count--;
 }
 
-static void drop_oldest(struct stats *stats)
+static struct stats_ns *oldest(const struct stats *stats)
 {
-    uint32_t oldest = 0;
+    return container_of(stats->used.next, struct stats_ns, link);
+}
 
-    for (uint32_t i = 1; i < stats->count; i++) {
-        if (stats->items[i]->sums.last_updated_s < stats->items[oldest]->sums.last_updated_s) {
-            oldest = i;
-        }
+static struct stats_ns *find(const struct stats *stats, struct slice ns)
+{
+    struct stats_ns *item = NULL;
+
+    HASH_FIND(hh, stats->table, ns.data, ns.len, item);
+    return item;
+}
+
+static struct stats_ns *add(struct stats *stats, struct slice ns)
+{
+    struct stats_ns *item = mem_zalloc(sizeof(*item) + ns.len + 1);
+
+    if (stats->count == STATS_NAMESPACES_MAX) {
+        drop(stats, oldest(stats));
     }
-    drop(stats, oldest);
+    memcpy(item->name, ns.data, ns.len);
+    item->sums.ns = slice_of(item->name, ns.len);
+    sums_init(&item->sums);
+    HASH_ADD_KEYPTR(hh, stats->table, item->name, ns.len, item);
+    list_init(&item->link);
+    stats->count++;
+    return item;
 }
 
 struct proxy_ns_stats *stats_of(struct stats *stats, struct slice ns)
 {
-    struct stats_ns *item = NULL;
+    struct stats_ns *item = find(stats, ns);
 
-    for (uint32_t i = 0; i < stats->count && item == NULL; i++) {
-        if (slice_eq(stats->items[i]->sums.ns, ns)) {
-            item = stats->items[i];
-            stats->items[i] = stats->items[0]; /* what is used is found first */
-            stats->items[0] = item;
-        }
-    }
     if (item == NULL) {
-        if (stats->count == STATS_NAMESPACES_MAX) {
-            drop_oldest(stats);
-        }
-        item = mem_zalloc(sizeof(*item));
-        item->sums.ns = slice_of(mem_dup(ns.data, ns.len), ns.len);
-        sums_init(&item->sums);
-        stats->items = mem_realloc(stats->items, (stats->count + 1) * sizeof(struct stats_ns *));
-        stats->items[stats->count++] = item;
+        item = add(stats, ns);
     }
+    list_remove(&item->link);
+    list_push(&stats->used, &item->link);
     item->sums.last_updated_s = wall_s();
     return &item->sums;
 }
 
+void stats_add(int32_t *sum, uint64_t more)
+{
+    *sum = more < (uint64_t)(INT32_MAX - *sum) ? *sum + (int32_t)more : INT32_MAX;
+}
+
 void stats_report(const struct stats *stats, struct proxy_statistics *ret)
 {
-    *ret = (struct proxy_statistics){.creation_s = stats->creation_s,
-                                     .period_s = wall_s() - stats->since_s,
-                                     .count = stats->count};
+    *ret =
+        (struct proxy_statistics){.creation_s = stats->creation_s,
+                                  .period_s = (double)(clock_mono_ns() - stats->creation_ns) / 1e9};
     ret->items = mem_array(stats->count + 1, sizeof(*ret->items));
-    for (uint32_t i = 0; i < stats->count; i++) {
-        ret->items[i] = stats->items[i]->sums;
+    LIST_FOR_EACH (it, &stats->used) {
+        ret->items[ret->count++] = container_of(it, struct stats_ns, link)->sums;
     }
 }
 
 void stats_clear(struct stats *stats)
 {
-    stats->since_s = wall_s();
     while (stats->count > 0) {
-        drop(stats, stats->count - 1);
+        drop(stats, oldest(stats));
     }
+    begin(stats);
 }
 
 void stats_forget(struct stats *stats, struct slice ns)
 {
-    for (uint32_t i = 0; i < stats->count; i++) {
-        if (slice_eq(stats->items[i]->sums.ns, ns)) {
-            drop(stats, i);
-            return;
-        }
+    struct stats_ns *item = find(stats, ns);
+
+    if (item != NULL) {
+        drop(stats, item);
     }
 }
 
 void stats_release(struct stats *stats)
 {
     stats_clear(stats);
-    free(stats->items);
-    stats->items = NULL;
 }

@@ -6,14 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/slice.h"
 #include "wire/proxy_stats.h"
 
 enum { STATS_NAMESPACES_MAX = 4096 }; /* beyond it the one longest unused is forgotten */
 
-struct stats_ns {
-    struct proxy_ns_stats sums; /* its name is owned */
-};
+struct stats_ns;
 
 /* Since the start; never cleared. */
 struct stats_totals {
@@ -37,17 +36,21 @@ struct stats_totals {
 
 struct stats {
     struct stats_totals totals;
-    double creation_s;       /* of the counts below */
-    double since_s;          /* of the period */
-    struct stats_ns **items; /* private */
+    double creation_s; /* Unix time since when the counts below are */
+    uint64_t creation_ns;
+    struct stats_ns *table; /* private */
+    struct list used;       /* the last one last */
     uint32_t count;
 };
 
 void stats_init(struct stats *stats);
 /* Sums of a namespace, made on first use; valid until the next call. Sets last_updated. */
 struct proxy_ns_stats *stats_of(struct stats *stats, struct slice ns);
+/* The protocol has 32 bits for these counts: they stop at the most that it can say. */
+void stats_add(int32_t *sum, uint64_t more);
 /* For the reply: borrowed from `stats` but for ret->items, which the caller frees. */
 void stats_report(const struct stats *stats, struct proxy_statistics *ret);
+/* Counting begins anew now. */
 void stats_clear(struct stats *stats);
 void stats_forget(struct stats *stats, struct slice ns);
 void stats_release(struct stats *stats);
