@@ -10,6 +10,12 @@ static int find(struct engine *engine, struct slice name, struct ns_use *ret_use
     int rc;
 
     use.ns = registry_view_namespace_find(view, name.data, name.len);
+    if (use.ns != NULL && use.ns->state == REGISTRY_NS_LOST) {
+        return err_say(e, ERR_STALE,
+                       "namespace %s is lost: its manifests went with the metadata; it comes back "
+                       "with them (see alba recover-registry)",
+                       use.ns->name);
+    }
     if (use.ns == NULL || use.ns->state != REGISTRY_NS_ACTIVE) {
         return err_set(e, ERR_NOT_FOUND, "namespace %.*s", name.len < 200 ? (int)name.len : 200,
                        (const char *)name.data);

@@ -70,7 +70,7 @@ static void list(struct session *s)
         const struct registry_namespace *ns =
             registry_view_namespace(view, range->reverse ? --at : at++);
 
-        if (ns->state != REGISTRY_NS_ACTIVE || !is_behind_first(range, name_of(ns))) {
+        if (ns->state == REGISTRY_NS_CREATING || !is_behind_first(range, name_of(ns))) {
             continue;
         }
         if (!is_before_last(range, name_of(ns))) {
@@ -110,7 +110,7 @@ static const struct registry_namespace *find(struct session *s)
     const struct registry_namespace *ns =
         registry_view_namespace_find(view_of(s), s->request.ns.data, s->request.ns.len);
 
-    return ns != NULL && ns->state == REGISTRY_NS_ACTIVE ? ns : NULL;
+    return ns != NULL && ns->state != REGISTRY_NS_CREATING ? ns : NULL;
 }
 
 static void on_exists_refreshed(void *ctx, int rc, const struct err *e)

@@ -21,7 +21,7 @@ static bool begins(struct slice s, const char *prefix)
 
 bool copy_keeps(struct slice tail)
 {
-    static const char *const singles[] = {REG_ALBA, REG_DEFAULT_PRESET, REG_NEXT_ID};
+    static const char *const singles[] = {REG_ALBA, REG_DEFAULT_PRESET, REG_NEXT_ID, REG_RECOVERED};
     static const char *const prefixes[] = {REG_OSD,     REG_PRESET, REG_NSM_HOST, REG_NAMESPACE,
                                            REG_REMOVED, REG_CONFIG, REG_VOLUME,   REG_VOLUME_ID};
 

@@ -172,18 +172,19 @@ static void on_singles(void *ctx, int rc, const struct kv_reply *reply)
 
 static void load_all(struct registry *r)
 {
-    static const char *const singles[] = {REG_ALBA, REG_DEFAULT_PRESET, REG_NEXT_ID};
-    struct key keys[3];
-    struct slice slices[3];
+    static const char *const singles[] = {REG_ALBA, REG_DEFAULT_PRESET, REG_NEXT_ID, REG_RECOVERED};
+    enum { SINGLES = sizeof(singles) / sizeof(*singles) };
+    struct key keys[SINGLES];
+    struct slice slices[SINGLES];
     struct registry_view *next = registry_view_new();
 
     buf_put(&next->version_value, r->next->version_value.data, r->next->version_value.len);
     registry_view_drop(r->next);
     r->next = next;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < SINGLES; i++) {
         slices[i] = reg_key(&keys[i], singles[i], "");
     }
-    kv_get(r->kv, slices, 3, 0, on_singles, r);
+    kv_get(r->kv, slices, SINGLES, 0, on_singles, r);
 }
 
 /* ---- catching up by the change log ---- */

@@ -21,8 +21,16 @@ static void init_done(struct reg_op *op, int rc, const struct err *e)
     reg_op_done(&op->change, rc);
 }
 
+/* Somebody else made it; or it is being recovered. */
 static void on_made(void *ctx, int rc, const struct err *e)
 {
+    struct err busy;
+
+    if (rc == ERR_NOT_FOUND) {
+        rc = err_say(&busy, ERR_BUSY,
+                     "a recovery into this store has not ended: run alba recover-registry again");
+        e = &busy;
+    }
     init_done(ctx, rc, e);
 }
 
@@ -64,6 +72,7 @@ static void commit_first(struct reg_op *op)
     change_put_new(c, REG_NEXT_ID, "",
                    json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)1, "namespace", (json_int_t)1,
                              "work", (json_int_t)1));
+    change_assert_absent(c, REG_RECOVERING, "", ERR_BUSY);
     change_seal(c, NULL);
     kv_commit(c->registry->kv, &c->txn, clock_mono_ms() + INIT_TIMEOUT_MS, on_commit, op);
 }

@@ -86,6 +86,10 @@ static int build_create(struct change *c, const struct registry_view *view)
     struct registry_namespace ns;
 
     if (old != NULL) {
+        if (old->state == REGISTRY_NS_LOST) {
+            return err_say(&c->err, ERR_EXISTS,
+                           "namespace '%s' is lost: recover or delete it first", n->op.name);
+        }
         if (old->state == REGISTRY_NS_ACTIVE) {
             return err_set(&c->err, ERR_EXISTS, "namespace '%s'", n->op.name);
         }
@@ -124,7 +128,7 @@ static int build_activate(struct change *c, const struct registry_view *view)
     if (ns == NULL || ns->id != n->op.number) {
         return err_say(&c->err, ERR_NOT_FOUND, "namespace '%s' was deleted meanwhile", n->op.name);
     }
-    if (ns->state == REGISTRY_NS_ACTIVE) {
+    if (ns->state != REGISTRY_NS_CREATING) {
         return 1;
     }
     active = *ns;

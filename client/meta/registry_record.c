@@ -137,6 +137,7 @@ static int parse_namespace(struct record *r)
     ns->removed_at_us = json_u64(r->json, "removed_at_us", 0);
     ns->state = r->kind == RECORD_REMOVED        ? REGISTRY_NS_REMOVING
                 : strcmp(state, "creating") == 0 ? REGISTRY_NS_CREATING
+                : strcmp(state, "lost") == 0     ? REGISTRY_NS_LOST
                                                  : REGISTRY_NS_ACTIVE;
     return ns->id == UINT64_MAX || ns->name == NULL || ns->preset == NULL || ns->nsm_host == NULL
                ? ERR_CORRUPT
@@ -252,8 +253,7 @@ json_t *record_namespace_json(const struct registry_namespace *ns)
     if (ns->state == REGISTRY_NS_REMOVING) {
         json_object_set_new(json, "removed_at_us", json_integer((json_int_t)ns->removed_at_us));
     } else {
-        json_object_set_new(json, "state",
-                            json_string(ns->state == REGISTRY_NS_CREATING ? "creating" : "active"));
+        json_object_set_new(json, "state", json_string(registry_namespace_state_text(ns->state)));
     }
     return json;
 }

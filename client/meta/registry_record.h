@@ -24,6 +24,8 @@ enum record_kind {
 #define REG_ALBA "alba"
 #define REG_DEFAULT_PRESET "default-preset"
 #define REG_NEXT_ID "next-id"
+#define REG_RECOVERED "recovered"   /* where this registry came from */
+#define REG_RECOVERING "recovering" /* it is not whole yet: registry_restore.h */
 #define REG_CHANGE "change/"
 #define REG_OSD "osd/"
 #define REG_PRESET "preset/"

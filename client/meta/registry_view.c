@@ -29,6 +29,8 @@ struct registry_view *registry_view_clone(const struct registry_view *from)
     view->next_osd_id = from->next_osd_id;
     view->next_namespace_id = from->next_namespace_id;
     view->next_work_id = from->next_work_id;
+    view->unsure_from = from->unsure_from;
+    view->unsure_to = from->unsure_to;
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         const struct record_list *list = &from->lists[kind];
         struct record_list *to = &view->lists[kind];
@@ -153,6 +155,9 @@ static int apply_single(struct registry_view *view, struct slice tail, struct sl
         view->next_osd_id = json_u64(json, "osd", 1);
         view->next_namespace_id = json_u64(json, "namespace", 1);
         view->next_work_id = json_u64(json, "work", 1);
+    } else if (slice_eq(tail, slice_str(REG_RECOVERED))) {
+        view->unsure_from = json_u64(json, "unsure_from", 0);
+        view->unsure_to = json_u64(json, "unsure_to", 0);
     }
     json_decref(json);
     return 0;
@@ -168,7 +173,7 @@ bool registry_view_shows(struct slice tail)
         }
     }
     return slice_eq(tail, slice_str(REG_ALBA)) || slice_eq(tail, slice_str(REG_DEFAULT_PRESET)) ||
-           slice_eq(tail, slice_str(REG_NEXT_ID));
+           slice_eq(tail, slice_str(REG_NEXT_ID)) || slice_eq(tail, slice_str(REG_RECOVERED));
 }
 
 int registry_view_apply(struct registry_view *view, struct slice key, struct slice value,
@@ -245,6 +250,21 @@ void registry_view_seal(struct registry_view *view)
 uint64_t registry_view_version(const struct registry_view *view)
 {
     return view->version;
+}
+
+bool registry_view_namespace_is_unsure(const struct registry_view *view, uint64_t id)
+{
+    return id >= view->unsure_from && id < view->unsure_to;
+}
+
+const char *registry_namespace_state_text(enum registry_namespace_state state)
+{
+    static const char *const names[] = {[REGISTRY_NS_CREATING] = "creating",
+                                        [REGISTRY_NS_ACTIVE] = "active",
+                                        [REGISTRY_NS_LOST] = "lost",
+                                        [REGISTRY_NS_REMOVING] = "removing"};
+
+    return names[state];
 }
 
 uint64_t registry_view_next_namespace_id(const struct registry_view *view)

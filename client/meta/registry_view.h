@@ -35,7 +35,13 @@ struct registry_osd {
     uint64_t claimed_since_us;
 };
 
-enum registry_namespace_state { REGISTRY_NS_CREATING, REGISTRY_NS_ACTIVE, REGISTRY_NS_REMOVING };
+enum registry_namespace_state {
+    REGISTRY_NS_CREATING,
+    REGISTRY_NS_ACTIVE,
+    REGISTRY_NS_LOST, /* its manifests went with the metadata (KEYS.md, "Recovery") */
+    REGISTRY_NS_REMOVING
+};
+const char *registry_namespace_state_text(enum registry_namespace_state state);
 
 struct registry_namespace {
     uint64_t id;
@@ -95,6 +101,8 @@ const struct registry_namespace *registry_view_namespace_by_id(const struct regi
                                                                uint64_t id);
 /* The id that the next namespace will get: every id below it was given out, none from it on. */
 uint64_t registry_view_next_namespace_id(const struct registry_view *view);
+/* It may have been given out by a change that was lost with the metadata. */
+bool registry_view_namespace_is_unsure(const struct registry_view *view, uint64_t id);
 /* Deleted ones that are still to be cleaned up, by id. */
 size_t registry_view_removed_count(const struct registry_view *view);
 const struct registry_namespace *registry_view_removed(const struct registry_view *view,

@@ -4,8 +4,8 @@
  * Deleting what one does not know is dangerous, so: the OSD says that it is ours (its long id is
  * checked at every connection); the registry is read again after the id was seen; only
  * an id that the registry has given out is touched (others may come from a registry that was
- * restored from an old copy); and it must be found by two scans with the grace time between
- * them. */
+ * restored from an old copy; after a recovery some below the next id may, too); and it must
+ * be found by two scans with the grace time between them. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -51,7 +51,8 @@ static bool is_condemned(struct agent *agent, uint64_t ns_id, struct err *e)
     }
     view = registry_view(agent->registry);
     if (registry_view_namespace_by_id(view, ns_id) != NULL ||
-        ns_id >= registry_view_next_namespace_id(view)) {
+        ns_id >= registry_view_next_namespace_id(view) ||
+        registry_view_namespace_is_unsure(view, ns_id)) {
         return false;
     }
     u = note(agent, ns_id);

@@ -59,8 +59,8 @@ static int run_list(struct cli *cli)
         json_array_append_new(cli->result,
                               json_pack("{s:I, s:s, s:s, s:s, s:s}", "id", (json_int_t)ns->id,
                                         "name", ns->name, "nsm_host_id", ns->nsm_host, "state",
-                                        ns->state == REGISTRY_NS_ACTIVE ? "active" : "creating",
-                                        "preset_name", ns->preset));
+                                        registry_namespace_state_text(ns->state), "preset_name",
+                                        ns->preset));
     }
     session_close(&s);
     return rc;

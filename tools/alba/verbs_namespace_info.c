@@ -121,9 +121,8 @@ static json_t *namespace_row(const struct registry_namespace *ns, json_t *take_s
 {
     return json_pack("{s:s, s:o, s:{s:I, s:s, s:s, s:s, s:s}}", "name", ns->name, "statistics",
                      take_statistics, "namespace", "id", (json_int_t)ns->id, "name", ns->name,
-                     "nsm_host_id", ns->nsm_host, "state",
-                     ns->state == REGISTRY_NS_ACTIVE ? "active" : "creating", "preset_name",
-                     ns->preset);
+                     "nsm_host_id", ns->nsm_host, "state", registry_namespace_state_text(ns->state),
+                     "preset_name", ns->preset);
 }
 
 static int show_from(struct cli *cli, struct session *s, json_t *list)

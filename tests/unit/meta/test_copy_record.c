@@ -144,12 +144,14 @@ static void what_is_no_part_of_a_copy_is_left_out(void **state)
     (void)state;
     assert_true(copy_keeps(text("alba")));
     assert_true(copy_keeps(text("next-id")));
+    assert_true(copy_keeps(text("recovered")));
     assert_true(copy_keeps(text("osd/x")));
     assert_true(copy_keeps(text("volume-id/x")));
     assert_false(copy_keeps(text("version")));
     assert_false(copy_keeps(text("change/0000000000000001")));
     assert_false(copy_keeps(text("lease/maintenance")));
     assert_false(copy_keeps(text("work/0000000000000001")));
+    assert_false(copy_keeps(text("recovering")));
     assert_false(copy_keeps(text("")));
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm_gc.h"
+#include "meta/registry_record.h"
 #include "proxy/maintenance/agent_private.h"
 
 static int setup(void **state)
@@ -469,6 +470,43 @@ static void namespaces_that_no_registry_knows_go_after_the_grace(void **state)
     free(a);
 }
 
+static void poke_registry(struct fixture *f, const char *name, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+
+    reg_key(&key, name, "");
+    value_make_json(&value, slice_key(&key), take_json);
+    kv_mem_poke(f->w->store, slice_key(&key), slice_buf(&value));
+    buf_release(&value);
+    json_decref(take_json);
+}
+
+/* The registry was recovered from a copy that did not know of it. */
+static void a_namespace_of_a_change_that_was_lost_stays(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_view *view = registry_view(f->w->registry);
+    uint64_t next = registry_view_next_namespace_id(view);
+    bool raised = false;
+
+    poke_registry(f, REG_NEXT_ID,
+                  json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
+                            (json_int_t)(next + 100), "work", (json_int_t)100));
+    poke_registry(f, REG_RECOVERED,
+                  json_pack("{s:I, s:I}", "unsure_from", (json_int_t)next, "unsure_to",
+                            (json_int_t)(next + 50)));
+    registry_raise_version(f->w->registry, registry_view_version(view) + 10, world_registry_done,
+                           &raised);
+    loop_fixture_run_until(&f->w->base, &raised);
+    set_status(f, 1, next + 49);
+    set_status(f, 1, next + 50);
+    fixture_agent(f, FIXTURE_GRACE_NONE_MS);
+    fixture_rounds(f, 4);
+    assert_int_equal(fixture_count_ns(f, next + 49), 1);
+    assert_int_equal(fixture_count_ns(f, next + 50), 0);
+}
+
 /* ---- what the agent does not know yet ---- */
 
 /* The agent has a registry of its own, which it read before the OSD was claimed. */
@@ -623,6 +661,7 @@ int main(void)
         T(a_commit_that_comes_after_its_epoch_fails_and_its_fragments_are_gone),
         T(a_deleted_namespace_is_wiped_and_forgotten),
         T(namespaces_that_no_registry_knows_go_after_the_grace),
+        T(a_namespace_of_a_change_that_was_lost_stays),
         T(fragments_on_an_osd_newer_than_the_view_are_not_forgotten),
         T(a_round_gives_each_namespace_its_time_and_goes_on_in_the_next),
         T(calls_are_not_faster_than_the_rate),
