@@ -1,6 +1,9 @@
-"""The registry is kept on OSDs, too: its copies follow every change by themselves, and an OSD that
-was away gets its copy when it is back."""
-from harness import Deployment, wait_for
+"""The registry is kept on OSDs, too: its copies follow every change by themselves, an OSD that was
+away gets its copy when it is back; and when the disk of the metadata is lost, presets, OSDs,
+namespaces and volumes come back from them, with the same alba id. What does not, is said."""
+import shutil
+
+from harness import Deployment, random_file, refused, wait_for
 
 
 def copies(d):
@@ -11,13 +14,17 @@ def states(d):
     return [o["state"] for o in copies(d)["osds"]]
 
 
+def wait_copies(d):
+    wait_for("five copies", lambda: copies(d)["current"] == 5)
+
+
 def follow(d):
     """Without a word the copies come, and come again after a change."""
-    wait_for("five copies", lambda: copies(d)["current"] == 5)
+    wait_copies(d)
     before = copies(d)["version"]
     d.alba("create-namespace", "ns", "volumes")
     assert copies(d)["version"] > before
-    wait_for("five copies of the change", lambda: copies(d)["current"] == 5)
+    wait_copies(d)
 
 
 def an_osd_is_away(d):
@@ -33,6 +40,123 @@ def an_osd_is_away(d):
     assert d.alba("registry-copies", "--write")["osds"][0]["state"] == "current"
 
 
+def fill(d):
+    preset = d.root / "preset.json"
+    preset.write_text('{"policies": [[2,1,2,2]], "fragment_size": 65536}')
+    d.alba("create-preset", "mine", f"--input-url={preset}")
+    d.alba("create-namespace", "kept", "mine")
+    d.alba("upload-object", "kept", random_file(d.root / "in", 300_000, seed=1), "o")
+    d.alba("vdisk-create", "disk", "1GiB")
+    wait_copies(d)
+    return {"alba": d.alba("get-alba-id"), "osds": osds(d), "namespaces": namespaces(d),
+            "presets": [p["name"] for p in d.alba("list-presets")]}
+
+
+def osds(d):
+    return [(o["id"], o["long_id"], o["node_id"], o["alba_id"]) for o in d.alba("list-osds")]
+
+
+def namespaces(d):
+    return {n["name"]: n["id"] for n in d.alba("list-namespaces")}
+
+
+def addresses(d, *names):
+    return ",".join(d.daemon(name)["address"] for name in names)
+
+
+def plan(d, before):
+    """--dry-run finds all OSDs from one, and writes nothing."""
+    said = d.alba("recover-registry", "--dry-run", f"--from-osds={addresses(d, 'asd1')}")
+    assert not said["restored"] and said["doubts"] == [], said
+    assert {s["long_id"] for s in said["sources"]} == {o[1] for o in before["osds"]}
+    assert said["alba_id"] == before["alba"]["id"]
+    assert {n["name"] for n in said["namespaces"]} == set(before["namespaces"])
+    refused(lambda: d.alba("recover-registry", f"--from-osds={addresses(d, 'asd1')}"),
+            "only an empty one is written to")
+
+
+def lose_metadata(d):
+    d.down()
+    shutil.rmtree(d.dir / "data/meta")
+    (d.dir / "data/meta").mkdir()
+
+
+def a_new_alba_is_not_made_in_its_place(d):
+    try:
+        d.up()
+    except AssertionError:
+        log = (d.root / "up.log").read_text()
+        assert "alba up --recover-registry" in log.splitlines()[-1], log
+        return
+    raise AssertionError("alba up went through without its metadata")
+
+
+def recover(d):
+    d.up_args.append("--recover-registry")
+    d.up()
+    d.up_args.pop()
+
+
+def same_as(d, before):
+    assert d.alba("get-alba-id") == before["alba"]
+    assert osds(d) == before["osds"]
+    assert namespaces(d) == before["namespaces"]
+    assert [p["name"] for p in d.alba("list-presets")] == before["presets"]
+    assert {n["state"] for n in d.alba("list-namespaces")} == {"lost"}
+    volumes = [v["name"] for v in d.alba("vdisk-list")]
+    assert volumes == ["disk"], volumes
+
+
+def what_is_lost_is_said(d):
+    refused(lambda: d.alba("download-object", "kept", "o", d.root / "back"),
+            "namespace kept is lost: its manifests went with the metadata")
+    refused(lambda: d.alba("upload-object", "kept", d.root / "in", "p"), "namespace kept is lost")
+    refused(lambda: d.alba("create-namespace", "kept"), "kept")
+
+
+def work_goes_on(d, before):
+    """New namespaces get ids that nobody ever had; a lost one can be given up."""
+    d.alba("create-namespace", "new", "mine")
+    assert namespaces(d)["new"] > max(before["namespaces"].values()) + 1000
+    d.alba("upload-object", "new", d.root / "in", "o")
+    d.alba("download-object", "new", "o", d.root / "back")
+    assert (d.root / "back").read_bytes() == (d.root / "in").read_bytes()
+    d.alba("delete-namespace", "while-away")
+    d.alba("create-namespace", "while-away", "mine")
+    wait_copies(d)
+    assert copies(d)["version"] > 1 << 20
+    d.alba("vdisk-create", "another", "1GiB")
+
+
+def an_older_copy_is_not_taken_silently(d):
+    """Of the last change nobody who answers has a copy."""
+    wait_copies(d)
+    d.down()
+    shutil.rmtree(d.dir / "data/meta")
+    shutil.rmtree(d.dir / "data/asd2")
+    try:
+        recover(d)
+    except AssertionError:
+        log = (d.root / "up.log").read_text()
+        assert "--accept-older" in log.splitlines()[-1], log
+        d.up_args.pop()
+    else:
+        raise AssertionError("a disk is missing, and nobody asks")
+    d.up_args += ["--accept-older"]
+    recover(d)
+    d.up_args.pop()
+    assert "another" in [v["name"] for v in d.alba("vdisk-list")]
+
+
 with Deployment() as d:
     follow(d)
     an_osd_is_away(d)
+    before = fill(d)
+    plan(d, before)
+    lose_metadata(d)
+    a_new_alba_is_not_made_in_its_place(d)
+    recover(d)
+    same_as(d, before)
+    what_is_lost_is_said(d)
+    work_goes_on(d, before)
+    an_older_copy_is_not_taken_silently(d)

@@ -111,6 +111,9 @@ def registry_copies(c):
     copies, text = c.both("registry-copies", "--write")
     assert copies["current"] == len(copies["osds"]) and "current" in text
     assert c.json("registry-copies", "--supersede")["version"] == copies["version"]  # none is ahead
+    where = f"--from-osds={c.d.daemon('asd0')['address']}"
+    plan, text = c.both("recover-registry", "--dry-run", where)
+    assert plan["version"] == copies["version"] and "would restore" in text
 
 
 def presets(c):

@@ -24,6 +24,7 @@ extern const struct verb osd_verbs[];
 extern const struct verb osd_change_verbs[];
 extern const struct verb safety_verbs[];
 extern const struct verb copy_verbs[];
+extern const struct verb recover_verbs[];
 extern const struct verb osd_statistics_verbs[];
 extern const struct verb osd_value_verbs[];
 extern const struct verb osd_range_verbs[];
@@ -56,6 +57,7 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           osd_change_verbs,
                                           safety_verbs,
                                           copy_verbs,
+                                          recover_verbs,
                                           osd_statistics_verbs,
                                           osd_value_verbs,
                                           osd_range_verbs,

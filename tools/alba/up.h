@@ -25,6 +25,8 @@ struct up {
     struct cli *cli;
     char *volume_name; /* of --volume; NULL: none was asked for */
     uint64_t volume_bytes;
+    struct supervised *asds[DEPLOYMENT_ASDS_MAX]; /* once they were started */
+    bool asds_started;
     enum up_state state;
     unsigned stop_signals;
     bool all_stopped;
@@ -52,6 +54,18 @@ void up_http_stop(struct up *up); /* accepts a start that failed; runs the loop 
 int up_start(struct up *up);
 /* Runs the loop for a moment. */
 void up_pause(struct up *up);
+
+/* Starts the daemons of the ASDs, unless they run. */
+int up_start_asds(struct up *up);
+/* Waits until the ASD answers; *ret_long_id (may be NULL) is who it says it is. */
+int up_wait_asd(struct up *up, const struct supervised *d, char **ret_long_id);
+
+/* ---- up_recover.c: a metadata store that is lost ---- */
+
+/* Before the metadata ASD is started: its folder must be there, or --recover-registry makes it. */
+int up_check_metadata(struct up *up);
+/* There is no registry in up->s.kv. 0: one is to be made; it never was, or it was recovered. */
+int up_recover_registry(struct up *up);
 
 /* ---- up_previous.c ---- */
 

@@ -87,8 +87,7 @@ static uint16_t port_of(const struct up *up, const char *name)
     return (uint16_t)json_integer_value(json_object_get(up->d.ports, name));
 }
 
-/* Waits until the ASD answers; *ret_long_id (may be NULL) is who it says it is. */
-static int wait_asd(struct up *up, const struct supervised *d, char **ret_long_id)
+int up_wait_asd(struct up *up, const struct supervised *d, char **ret_long_id)
 {
     uint64_t end_ms = uv_now(&up->s.loop) + WAIT_MS;
     const struct asd_request request = {.code = ASD_GET_VERSION};
@@ -119,10 +118,11 @@ static int start_registry(struct up *up)
     struct supervised *meta;
     char *long_id = NULL;
     char *url = NULL;
-    int rc = up_config_asd(&up->d, "meta", "meta", &up->s.err);
+    int rc = up_check_metadata(up);
 
+    rc = rc != 0 ? rc : up_config_asd(&up->d, "meta", "meta", &up->s.err);
     rc = rc != 0 ? rc : start_daemon(up, "meta", "alba-asd", &meta);
-    rc = rc != 0 ? rc : wait_asd(up, meta, &long_id);
+    rc = rc != 0 ? rc : up_wait_asd(up, meta, &long_id);
     if (rc == 0) {
         url = mem_printf("asd://127.0.0.1:%d/%s\n", (int)port_of(up, "meta"), long_id);
         rc = deployment_write_file(&up->d, "alba.url", url, &up->s.err);
@@ -133,6 +133,11 @@ static int start_registry(struct up *up)
     }
     if (rc == 0) {
         up->s.registry = registry_new(up->s.kv);
+        registry_refresh(up->s.registry, session_done, &up->s);
+        rc = session_wait(&up->s);
+        rc = rc == ERR_NOT_FOUND || rc == ERR_IDENTITY ? up_recover_registry(up) : rc;
+    }
+    if (rc == 0) {
         registry_init(up->s.registry, session_done, &up->s);
         rc = session_wait(&up->s);
     }
@@ -149,7 +154,7 @@ static int adopt_asd(struct up *up, const struct supervised *d, const char *node
 {
     char *long_id = NULL;
     const struct registry_osd *osd;
-    int rc = wait_asd(up, d, NULL);
+    int rc = up_wait_asd(up, d, NULL);
 
     if (rc == 0) {
         rc = osd_register(&up->s, "127.0.0.1", port_of(up, d->name), node_id, "", &long_id);
@@ -173,24 +178,32 @@ static bool goes_without(const struct up *up, const struct supervised *d)
            registry_view_osd_count(registry_view(up->s.registry)) >= up->d.asds;
 }
 
-static int start_asds(struct up *up)
+int up_start_asds(struct up *up)
 {
-    struct supervised *asds[DEPLOYMENT_ASDS_MAX];
     char name[32];
     char node_id[32];
     int rc = 0;
 
-    for (unsigned i = 0; rc == 0 && i < up->d.asds; i++) {
+    for (unsigned i = 0; rc == 0 && !up->asds_started && i < up->d.asds; i++) {
         snprintf(name, sizeof name, "asd%u", i);
         snprintf(node_id, sizeof node_id, "node%u", i % up->d.nodes);
         rc = up_config_asd(&up->d, name, node_id, &up->s.err);
-        rc = rc != 0 ? rc : start_daemon(up, name, "alba-asd", &asds[i]);
+        rc = rc != 0 ? rc : start_daemon(up, name, "alba-asd", &up->asds[i]);
     }
+    up->asds_started = rc == 0;
+    return rc;
+}
+
+static int start_asds(struct up *up)
+{
+    char node_id[32];
+    int rc = up_start_asds(up);
+
     for (unsigned i = 0; rc == 0 && i < up->d.asds; i++) {
         snprintf(node_id, sizeof node_id, "node%u", i % up->d.nodes);
-        rc = adopt_asd(up, asds[i], node_id);
-        if (rc != 0 && goes_without(up, asds[i])) {
-            fprintf(stderr, "going on without %s: %s\n", asds[i]->name, up->s.err.msg);
+        rc = adopt_asd(up, up->asds[i], node_id);
+        if (rc != 0 && goes_without(up, up->asds[i])) {
+            fprintf(stderr, "going on without %s: %s\n", up->asds[i]->name, up->s.err.msg);
             rc = 0;
         }
     }

@@ -208,6 +208,8 @@ const struct verb copy_verbs[] = {
     {.name = "registry-copies",
      .group = "OSDs",
      .summary = "show which OSDs hold a copy of the registry",
+     .details = "The maintenance agent keeps them: they bring the registry back when the metadata\n"
+                "store is lost (alba recover-registry).",
      .options = {{.name = "write", .help = "bring the copies up to date first"},
                  {.name = "supersede",
                   .help = "this registry was restored from something older than the copies: raise "

@@ -86,7 +86,12 @@ const struct verb up_verbs[] = {
      .options = {DIR_OPTION,
                  {.name = "asds", .arg = "N", .help = "how many ASDs (default 6)"},
                  {.name = "nodes", .arg = "N", .help = "on how many pretended nodes (default 3)"},
-                 {.name = "volume", .arg = "NAME:SIZE", .help = "make this disk, e.g. disk:10GiB"}},
+                 {.name = "volume", .arg = "NAME:SIZE", .help = "make this disk, e.g. disk:10GiB"},
+                 {.name = "recover-registry",
+                  .help = "the metadata ASD's disk is lost: make it anew from the copies on the "
+                          "other ASDs (alba recover-registry --help)"},
+                 {.name = "accept-older",
+                  .help = "with that: also when a newer copy may exist that cannot be read now"}},
      .run = up_run,
      .fails_with_exit_one = true},
     {.name = "status",
