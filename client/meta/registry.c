@@ -62,10 +62,8 @@ static void refresh_end(struct registry *r, int rc, const struct err *e)
     list_init(&served);
     list_splice(&served, &r->served);
     r->refreshing = false;
-    if (r->next != NULL) {
-        registry_view_drop(r->next);
-        r->next = NULL;
-    }
+    registry_view_drop(r->next);
+    r->next = NULL;
     while ((link = list_pop(&served)) != NULL) {
         struct refresh_wait *w = container_of(link, struct refresh_wait, link);
 
@@ -173,18 +171,17 @@ static void on_singles(void *ctx, int rc, const struct kv_reply *reply)
 static void load_all(struct registry *r)
 {
     static const char *const singles[] = {REG_ALBA, REG_DEFAULT_PRESET, REG_NEXT_ID, REG_RECOVERED};
-    enum { SINGLES = sizeof(singles) / sizeof(*singles) };
-    struct key keys[SINGLES];
-    struct slice slices[SINGLES];
+    struct key keys[4];
+    struct slice slices[4];
     struct registry_view *next = registry_view_new();
 
     buf_put(&next->version_value, r->next->version_value.data, r->next->version_value.len);
     registry_view_drop(r->next);
     r->next = next;
-    for (int i = 0; i < SINGLES; i++) {
+    for (int i = 0; i < 4; i++) {
         slices[i] = reg_key(&keys[i], singles[i], "");
     }
-    kv_get(r->kv, slices, SINGLES, 0, on_singles, r);
+    kv_get(r->kv, slices, 4, 0, on_singles, r);
 }
 
 /* ---- catching up by the change log ---- */
