@@ -34,7 +34,7 @@ static int32_t read_slices(struct fixture *f, struct proxy_slice *slices, uint32
     return fixture_simple(f, &request);
 }
 
-/* Of the fixture's namespace, all zero when it is not told; the reply's frame goes with *ret_call. */
+/* Of the fixture's namespace, all zero when it is not told; *ret_call holds the reply. */
 static struct proxy_ns_stats ask(struct fixture *f, bool clear, struct call *ret_call)
 {
     struct proxy_request request = {.code = PROXY_STATISTICS, .statistics = {.clear = clear}};

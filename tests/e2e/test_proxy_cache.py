@@ -1,0 +1,91 @@
+"""The block cache of a proxy: slices that were read before ask no ASD, its size is what the
+configuration says and what the process takes, and 0 turns it off."""
+import json
+import os
+import re
+import urllib.request
+
+from foreign_proxy import ForeignProxy, upload
+from harness import Deployment, wait_for
+
+MIB = 1 << 20
+OBJECTS = 6
+OBJECT_BYTES = 8 * MIB
+LIMIT = 16 * MIB
+
+
+def figure(d, name):
+    port = json.loads((d.dir / "etc/proxy.json").read_text())["http_port"]
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    return int(float(re.search(rf"^{name} (\S+)$", text, re.M)[1]))
+
+
+def rss(d):
+    with open(f"/proc/{d.daemon('proxy')['pid']}/status") as f:
+        return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", f.read())[1])
+
+
+def started_anew(d, **keys):
+    log = d.dir / "log/proxy.log"
+    before = log.read_text().count(" serving")
+    d.hold("proxy")
+    d.configure("proxy", **keys)
+    d.start("proxy")
+    wait_for("the proxy to serve", lambda: log.read_text().count(" serving") > before)
+    return ForeignProxy(("127.0.0.1", d.info()["proxy_port"]))
+
+
+def read(p, data, name, offset, length=4096):
+    assert p.read_slices("ns", [(name, [(offset, length)])], consistent=False) == \
+        data[offset:offset + length]
+
+
+def read_twice_asked_once(d, p, data):
+    read(p, data, "o0", 100_000)
+    asked, hits = figure(d, "proxy_fragment_reads_total"), figure(d, "proxy_block_cache_hits_total")
+    for _ in range(10):
+        read(p, data, "o0", 100_000)
+    assert figure(d, "proxy_fragment_reads_total") == asked
+    assert figure(d, "proxy_block_cache_hits_total") == hits + 10
+    p.drop_cache("ns")
+    assert figure(d, "proxy_block_cache_bytes") < 100_000
+    read(p, data, "o0", 100_000)
+    assert figure(d, "proxy_fragment_reads_total") > asked
+
+
+def memory_is_what_was_said(d, p, data):
+    """Three times as much is read as there is room; what malloc() wastes is counted, too."""
+    read(p, data, "o0", 0)
+    before = rss(d)
+    for o in range(OBJECTS):
+        for offset in range(0, OBJECT_BYTES, 32768):
+            read(p, data, f"o{o}", offset)
+    used = figure(d, "proxy_block_cache_bytes")
+    assert 0.8 * LIMIT < used <= LIMIT, used
+    assert figure(d, "proxy_block_cache_evictions_total") > 0
+    grown = rss(d) - before
+    print(f"cache of {LIMIT >> 20} MiB: RSS grew by {grown / MIB:.1f} MiB")
+    assert grown < 1.5 * LIMIT + 8 * MIB, grown
+
+
+def off_is_off(d, p, data):
+    for _ in range(3):
+        read(p, data, "o1", 100_000)
+    assert figure(d, "proxy_fragment_reads_total") >= 3
+    assert figure(d, "proxy_block_cache_bytes") == 0
+
+
+def main():
+    data = os.urandom(OBJECT_BYTES)
+    with Deployment("--asds=6", "--nodes=3") as d:
+        d.alba("create-namespace", "ns", "default")
+        with started_anew(d, block_cache_size=LIMIT) as p:
+            for o in range(OBJECTS):
+                p.apply("ns", updates=[upload(f"o{o}", data)])
+            read_twice_asked_once(d, p, data)
+            memory_is_what_was_said(d, p, data)
+        with started_anew(d, block_cache_size=0) as p:
+            off_is_off(d, p, data)
+
+
+main()
