@@ -78,6 +78,8 @@ static void print_fragments(const struct engine *engine, struct buf *out)
         {"proxy_repaired_bytes_total", METRIC_COUNTER, t->repaired_bytes, "Their bytes."},
         {"proxy_repairs_failed_total", METRIC_COUNTER, t->repairs_failed,
          "Objects whose repair failed, or was not complete."},
+        {"proxy_repairs_left_total", METRIC_COUNTER, t->repairs_left,
+         "Of those, left to maintenance as work items."},
         {"proxy_repairs_dropped_total", METRIC_COUNTER, t->repairs_dropped,
          "Lost fragments found while too many others waited."},
         {"proxy_repairs_waiting", METRIC_GAUGE, engine->repairs.count,

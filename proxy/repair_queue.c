@@ -1,4 +1,4 @@
-/* WAITING -> RUNNING -> forgotten, or after a failure -> RESTING -> forgotten. */
+/* WAITING -> RUNNING -> forgotten, or after a failure -> LEAVING -> RESTING -> forgotten. */
 #include "proxy/repair_queue.h"
 
 #include <stdlib.h>
@@ -8,9 +8,14 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/engine.h"
-#include "proxy/repair.h"
+#include "proxy/repair_work.h"
 
-enum entry_state { WAITING, RUNNING, RESTING };
+enum entry_state {
+    WAITING,
+    RUNNING,
+    LEAVING, /* to maintenance, as a work item */
+    RESTING
+};
 
 struct entry {
     struct repair_queue *queue;
@@ -125,6 +130,37 @@ static void rest(struct entry *entry)
     entry->due_ms = clock_mono_ms() + REPAIR_QUEUE_REST_MS;
 }
 
+static void on_left(void *ctx, int rc, const struct err *e)
+{
+    struct entry *entry = ctx;
+    struct repair_queue *queue = entry->queue;
+    struct engine *engine = queue->engine;
+    unsigned long skipped;
+
+    if (rc == 0) {
+        engine->stats.totals.repairs_left++;
+    } else if (rc != ERR_EXISTS && !queue->is_closing &&
+               log_limit_pass(&queue->log_left, 1000, &skipped)) {
+        log_warn("repair", "not left to maintenance", "why=\"%s\" skipped=%lu", e->msg, skipped);
+    }
+    if (queue->is_closing) {
+        forget(entry);
+    } else {
+        rest(entry);
+    }
+    engine_drop(engine);
+}
+
+/* Whoever reads the object next would find it again, but perhaps nobody does. */
+static void leave(struct entry *entry)
+{
+    struct engine *engine = entry->queue->engine;
+
+    entry->state = LEAVING;
+    engine_hold(engine);
+    repair_work_add(engine->registry, &entry->spec, on_left, entry);
+}
+
 static void log_end(struct repair_queue *queue, const struct entry *entry, int rc,
                     const struct repair_result *result)
 {
@@ -170,7 +206,7 @@ static void on_repaired(void *ctx, int rc, const struct repair_result *result)
         forget(entry);
     } else {
         engine->stats.totals.repairs_failed++;
-        rest(entry);
+        leave(entry);
     }
     repair_queue_tick(queue);
 }
@@ -182,7 +218,7 @@ void repair_queue_tick(struct repair_queue *queue)
     LIST_FOR_EACH_SAFE (it, &queue->entries) {
         struct entry *entry = container_of(it, struct entry, link);
 
-        if (entry->state == RUNNING || now < entry->due_ms) {
+        if (entry->state == RUNNING || entry->state == LEAVING || now < entry->due_ms) {
             continue;
         }
         if (entry->state == RESTING) {
@@ -204,7 +240,7 @@ void repair_queue_close(struct repair_queue *queue)
 
         if (entry->state == RUNNING) {
             repair_cancel(entry->repair);
-        } else {
+        } else if (entry->state != LEAVING) {
             forget(entry);
         }
     }

@@ -1,8 +1,8 @@
 /* What reads have found lost, on its way to being repaired: bounded, one entry for an object, few
  * repairs at once, at a bounded rate, and after the reader has its answer.
  *
- * Loop thread only. What fails rests, so that a damaged object that is read all the time is not
- * rebuilt in vain all the time. */
+ * Loop thread only. What fails is left to maintenance as a work item, and rests, so that a damaged
+ * object that is read all the time is not rebuilt in vain all the time. */
 #ifndef PROXY_REPAIR_QUEUE_H
 #define PROXY_REPAIR_QUEUE_H
 
@@ -31,7 +31,7 @@ struct repair_queue {
     unsigned running;
     uint64_t paid_ms; /* until when the bytes moved so far use up the rate */
     bool is_closing;
-    struct log_limit log;
+    struct log_limit log, log_left;
 };
 
 void repair_queue_init(struct repair_queue *queue, struct engine *engine);

@@ -34,6 +34,7 @@ enum record_kind {
 #define REG_REMOVED "removed/"
 #define REG_CONFIG "config/"
 #define REG_WORK "work/"
+#define REG_WORK_KEY "work-key/"
 #define REG_VOLUME "volume/"
 #define REG_VOLUME_ID "volume-id/"
 #define REG_LEASE "lease/"

@@ -1,6 +1,8 @@
 #include "meta/registry_store.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -142,6 +144,62 @@ void registry_work_list(struct registry *registry, uint64_t after, size_t limit,
              0, on_read, json_op_new(cb, ctx, true));
 }
 
+/* ---- one work item of a key at most ---- */
+
+struct once_op {
+    struct reg_op op;
+    uint64_t oldest; /* id of the oldest item; 0: there is none */
+    uint64_t span_max;
+};
+
+static int build_add_once(struct change *c, const struct registry_view *view)
+{
+    struct reg_op *op = container_of(c, struct reg_op, change);
+    struct once_op *once = container_of(op, struct once_op, op);
+    uint64_t number;
+
+    if (once->oldest != 0 && view->next_work_id - once->oldest >= once->span_max) {
+        return err_say(&c->err, ERR_BUSY, "too many work items");
+    }
+    change_assert_absent(c, REG_WORK_KEY, op->name, ERR_EXISTS);
+    json_object_set_new(op->json, "key", json_string(op->name));
+    build_add(c, view);
+    number = (uint64_t)json_integer_value(json_object_get(op->json, "id"));
+    change_put_new(c, REG_WORK_KEY, op->name, json_pack("{s:I}", "id", (json_int_t)number));
+    return 0;
+}
+
+/* reg_op_done() frees the first member, which is where the whole was allocated. */
+_Static_assert(offsetof(struct once_op, op) == 0, "freed through its first member");
+
+static void on_oldest(void *ctx, int rc, const struct err *e, json_t *json)
+{
+    struct once_op *once = ctx;
+
+    if (rc != 0) {
+        err_copy(&once->op.change.err, e);
+        reg_op_done(&once->op.change, rc);
+        return;
+    }
+    once->oldest = json_u64(json_array_get(json, 0), "id", 0);
+    change_start(once->op.change.registry, &once->op.change, build_add_once, reg_op_done);
+}
+
+void registry_work_add_once(struct registry *registry, const char *key, json_t *item,
+                            uint64_t span_max, registry_cb cb, void *ctx)
+{
+    struct once_op *once = mem_zalloc(sizeof(*once));
+
+    CHECK(json_is_object(item) && strlen(key) <= REGISTRY_ID_BYTES_MAX);
+    once->op = (struct reg_op){
+        .name = mem_strdup(key), .json = json_deep_copy(item), .cb = cb, .ctx = ctx};
+    once->op.change.registry = registry;
+    once->span_max = span_max;
+    registry_work_list(registry, 0, 1, on_oldest, once);
+}
+
+/* ---- remove ---- */
+
 static int build_remove(struct change *c, const struct registry_view *view)
 {
     struct reg_op *op = container_of(c, struct reg_op, change);
@@ -150,13 +208,42 @@ static int build_remove(struct change *c, const struct registry_view *view)
     (void)view;
     record_id_text(op->number, id);
     change_delete(c, REG_WORK, id);
+    if (op->name != NULL) {
+        change_delete(c, REG_WORK_KEY, op->name);
+    }
     return 0;
+}
+
+static void on_item(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct reg_op *op = ctx;
+    json_t *json = NULL;
+    const char *key;
+
+    if (rc != 0 || !reply->items[0].found) {
+        err_copy(&op->change.err, reply->err);
+        reg_op_done(&op->change, rc);
+        return;
+    }
+    /* One that is damaged goes, too. */
+    if (value_open_json(reply->items[0].key, reply->items[0].value, &json, &op->change.err) == 0) {
+        key = json_string_value(json_object_get(json, "key"));
+        op->name = key != NULL ? mem_strdup(key) : NULL;
+        json_decref(json);
+    }
+    change_start(op->change.registry, &op->change, build_remove, reg_op_done);
 }
 
 void registry_work_remove(struct registry *registry, uint64_t id, registry_cb cb, void *ctx)
 {
     struct reg_op *op = reg_op_new(NULL, NULL, cb, ctx);
+    char text[RECORD_ID_TEXT_BYTES];
+    struct key full;
+    struct slice k;
 
     op->number = id;
-    change_start(registry, &op->change, build_remove, reg_op_done);
+    op->change.registry = registry;
+    record_id_text(id, text);
+    k = reg_key(&full, REG_WORK, text);
+    kv_get(registry->kv, &k, 1, 0, on_item, op);
 }

@@ -17,6 +17,10 @@ void registry_config_set(struct registry *registry, const char *key, json_t *jso
 
 /* Work items: a JSON object each; the store adds "id", ascending. */
 void registry_work_add(struct registry *registry, json_t *item, registry_cb cb, void *ctx);
+/* The same unless there is one of this key (REGISTRY_ID_BYTES_MAX): ERR_EXISTS. ERR_BUSY: so many
+ * ids have been given out since the oldest item there is. */
+void registry_work_add_once(struct registry *registry, const char *key, json_t *item,
+                            uint64_t span_max, registry_cb cb, void *ctx);
 /* Array of at most `limit` items with id > `after`. */
 void registry_work_list(struct registry *registry, uint64_t after, size_t limit,
                         registry_json_cb cb, void *ctx);

@@ -149,6 +149,9 @@ void agent_run_round(struct agent *agent)
         agent_trouble(agent, &e);
         return;
     }
+    if (agent_may_act(agent)) {
+        agent_do_work(agent);
+    }
     view = registry_view_hold(registry_view(agent->registry));
     work_on_namespaces(agent, view);
     registry_view_drop(view);
@@ -224,5 +227,6 @@ void agent_release(struct agent *agent)
     agent_until(agent, &closing.done);
     uv_mutex_destroy(&agent->lock);
     free(agent->unknown);
+    free(agent->work_notes);
     notes_release(&agent->notes);
 }

@@ -48,7 +48,10 @@ struct agent_counts {
     uint64_t epochs_ended;
     uint64_t namespaces_removed;
     uint64_t unknown_removed; /* namespaces that no registry knows */
-    uint64_t failures;        /* steps that will be tried again */
+    uint64_t work_done;       /* work items */
+    uint64_t fragments_repaired;
+    uint64_t repairs_failed; /* tried again later */
+    uint64_t failures;       /* steps that will be tried again */
 };
 
 struct agent_status {
@@ -58,6 +61,7 @@ struct agent_status {
     uint64_t objects_left;              /* obsolete ones that the last looks could not finish */
     uint64_t records_damaged;           /* obsolete ones that cannot be read and are passed over */
     uint64_t namespaces_left;           /* deleted ones that are not wiped yet */
+    uint64_t work_left;                 /* work items, as of the last look */
     unsigned osds_aside;                /* not answering: what is on them has to wait */
     struct registry_copy_status copies; /* of the registry, on OSDs */
     struct agent_counts counts;
@@ -79,6 +83,9 @@ struct agent {
     struct agent_unknown *unknown; /* seen in the scan before */
     size_t unknown_count;
     struct ns_notes *notes;
+    struct agent_work_note *work_notes; /* items that have failed */
+    size_t work_note_count;
+    uint64_t work_pass_left;
     bool has_more;
     bool had_trouble; /* in this round */
     uv_mutex_t lock;  /* of what follows */

@@ -96,6 +96,7 @@ void agent_clean_obsolete(struct agent *agent, const struct agent_ns *ns);   /* 
 void agent_collect(struct agent *agent, const struct agent_ns *ns);          /* collect.c */
 void agent_remove_namespace(struct agent *agent, const struct agent_ns *ns); /* remove.c */
 void agent_remove_unknown(struct agent *agent);                              /* unknown.c */
+void agent_do_work(struct agent *agent);                                     /* work.c */
 /* Delete every key of a namespace on an OSD. 0 and *ret_clean: nothing is left; not clean: the
  * time was up. (remove.c) */
 int agent_wipe(struct agent *agent, struct osd *osd, uint64_t ns_id, bool *ret_clean,

@@ -72,6 +72,13 @@ static void print_figures(const struct agent_status *s, struct buf *out)
          "Deleted namespaces that were wiped."},
         {"maintenance_unknown_removed_total", METRIC_COUNTER, c->unknown_removed,
          "Namespaces wiped because no registry knows them."},
+        {"maintenance_work_items", METRIC_GAUGE, s->work_left,
+         "Work items that wait, as of the last look."},
+        {"maintenance_work_done_total", METRIC_COUNTER, c->work_done, "Work items done."},
+        {"maintenance_repaired_fragments_total", METRIC_COUNTER, c->fragments_repaired,
+         "Lost or damaged fragments made anew."},
+        {"maintenance_repairs_failed_total", METRIC_COUNTER, c->repairs_failed,
+         "Repairs that failed and are tried again."},
         {"maintenance_failures_total", METRIC_COUNTER, c->failures,
          "Steps that failed and are tried again."},
     };
@@ -134,6 +141,10 @@ static json_t *status(void *ctx)
     set_count(o, "gc_epochs_ended", c->epochs_ended);
     set_count(o, "namespaces_removed", c->namespaces_removed);
     set_count(o, "unknown_removed", c->unknown_removed);
+    set_count(o, "work_items", s.work_left);
+    set_count(o, "work_done", c->work_done);
+    set_count(o, "fragments_repaired", c->fragments_repaired);
+    set_count(o, "repairs_failed", c->repairs_failed);
     set_count(o, "failures", c->failures);
     return o;
 }

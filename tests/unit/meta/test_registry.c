@@ -561,6 +561,42 @@ static void configuration_and_work_items_are_kept(void **state)
     json_decref(item);
 }
 
+static int add_once(struct fixture *f, struct registry *r, const char *key, uint64_t span_max)
+{
+    json_t *item = json_pack("{s:s}", "kind", "test");
+    struct reg_wait w = {0};
+
+    registry_work_add_once(r, key, item, span_max, reg_wait_cb, &w);
+    json_decref(item);
+    run_until(&f->loop, &w.done);
+    return w.rc;
+}
+
+static void of_work_items_with_a_key_there_is_one(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+    struct json_wait j = {0};
+
+    assert_int_equal(add_once(f, f->a, "x", 10), 0);
+    assert_int_equal(add_once(f, f->b, "x", 10), ERR_EXISTS);
+    assert_int_equal(add_once(f, f->b, "y", 10), 0);
+    assert_int_equal(add_once(f, f->a, "z", 2), ERR_BUSY);
+    registry_work_list(f->a, 0, 10, on_json, &j);
+    run_until(&f->loop, &j.done);
+    assert_int_equal(json_array_size(j.json), 2);
+    json_decref(j.json);
+    registry_work_remove(f->b, 1, reg_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    w = (struct reg_wait){0};
+    registry_work_remove(f->b, 1, reg_wait_cb, &w); /* again: nothing happens */
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    assert_int_equal(add_once(f, f->a, "x", 10), 0);
+    assert_int_equal(add_once(f, f->a, "y", 10), ERR_EXISTS);
+}
+
 static void closing_answers_everything(void **state)
 {
     struct fixture *f = *state;
@@ -604,6 +640,7 @@ int main(void)
         TEST(a_delayed_change_is_either_recognised_or_never_happens),
         TEST(a_read_that_fails_is_told_and_the_next_one_works),
         TEST(configuration_and_work_items_are_kept),
+        TEST(of_work_items_with_a_key_there_is_one),
         TEST(closing_answers_everything),
     };
 

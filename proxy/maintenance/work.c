@@ -1,0 +1,216 @@
+/* Work items of the registry: what a proxy could not do and left.
+ *
+ * Each is done with the same code as the proxy has, and taken away when it is done or there is
+ * nothing left to do. One that fails waits, twice as long each time; after a restart it is tried at
+ * once. Done twice, or by two agents, it finds the second time that nothing is to be done. Items of
+ * a kind that this program does not know stay: a newer one put them there. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "loop/run.h"
+#include "proxy/maintenance/agent_private.h"
+#include "proxy/repair_work.h"
+
+enum { ITEMS_AT_ONCE = 64, WAIT_FIRST_MS = 2000, WAIT_MAX_MS = 120000 };
+
+/* An item that has failed. */
+struct agent_work_note {
+    uint64_t id;
+    uint64_t due_ms;
+    unsigned wait_ms;
+    bool is_seen; /* in this pass */
+};
+
+static struct agent_work_note *note_of(struct agent *agent, uint64_t id)
+{
+    for (size_t i = 0; i < agent->work_note_count; i++) {
+        if (agent->work_notes[i].id == id) {
+            return &agent->work_notes[i];
+        }
+    }
+    return NULL;
+}
+
+static void note_failure(struct agent *agent, uint64_t id)
+{
+    struct agent_work_note *note = note_of(agent, id);
+
+    if (note == NULL) {
+        agent->work_notes = mem_realloc(agent->work_notes,
+                                        (agent->work_note_count + 1) * sizeof(*agent->work_notes));
+        note = &agent->work_notes[agent->work_note_count++];
+        *note = (struct agent_work_note){.id = id, .wait_ms = WAIT_FIRST_MS / 2, .is_seen = true};
+    }
+    note->wait_ms = note->wait_ms < WAIT_MAX_MS / 2 ? 2 * note->wait_ms : WAIT_MAX_MS;
+    note->due_ms = clock_mono_ms() + note->wait_ms;
+}
+
+/* Those of items that are gone. */
+static void drop_notes(struct agent *agent)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < agent->work_note_count; i++) {
+        if (agent->work_notes[i].is_seen) {
+            agent->work_notes[kept] = agent->work_notes[i];
+            agent->work_notes[kept++].is_seen = false;
+        }
+    }
+    agent->work_note_count = kept;
+}
+
+/* ---- one repair ---- */
+
+struct repairing {
+    struct agent *agent;
+    bool done;
+    int rc;
+    struct repair_result result;
+};
+
+static void on_repaired(void *ctx, int rc, const struct repair_result *result)
+{
+    struct repairing *r = ctx;
+
+    r->rc = rc;
+    r->result = *result;
+    r->done = true;
+}
+
+static bool has_ended_or_must(void *ctx)
+{
+    const struct repairing *r = ctx;
+
+    return r->done || atomic_load(&r->agent->stop);
+}
+
+/* ERR_NOT_FOUND: the namespace is gone. */
+static int do_repair(struct agent *agent, json_t *item, struct err *e)
+{
+    struct repair_spot *spots = mem_array(REPAIR_SPOTS_MAX, sizeof(*spots));
+    struct repairing r = {.agent = agent};
+    struct repair_spec spec;
+    struct repair *repair;
+    int rc = repair_work_parse(item, &spec, spots, e);
+
+    if (rc == 0) {
+        repair = repair_start(agent->engine, &spec, on_repaired, &r);
+        loop_run_until_true(agent->loop, has_ended_or_must, &r);
+        if (!r.done) {
+            repair_cancel(repair);
+            agent_until(agent, &r.done);
+        }
+        agent_count(agent, &agent->status.counts.fragments_repaired, r.result.fragments);
+        rc = r.rc != 0 ? err_copy(e, &r.result.err) : 0;
+    }
+    free(spots);
+    return rc;
+}
+
+/* ---- items ---- */
+
+static int take_away(struct agent *agent, uint64_t id, struct err *e)
+{
+    struct agent_registry_wait wait = {0};
+
+    registry_work_remove(agent->registry, id, agent_registry_done, &wait);
+    return agent_registry_wait(agent, &wait, e);
+}
+
+static void do_item(struct agent *agent, json_t *item)
+{
+    const char *kind = json_string_value(json_object_get(item, "kind"));
+    uint64_t id = (uint64_t)json_integer_value(json_object_get(item, "id"));
+    struct agent_work_note *note = note_of(agent, id);
+    struct err e;
+    int rc;
+
+    agent->work_pass_left++;
+    if (note != NULL) {
+        note->is_seen = true;
+    }
+    if (kind == NULL || strcmp(kind, REPAIR_WORK_KIND) != 0 ||
+        (note != NULL && clock_mono_ms() < note->due_ms)) {
+        return;
+    }
+    agent_where(agent, "work item %llu: %s", (unsigned long long)id, kind);
+    rc = do_repair(agent, item, &e);
+    if (rc == 0 || rc == ERR_NOT_FOUND) {
+        rc = agent_may_act(agent) ? take_away(agent, id, &e) : ERR_CANCELED;
+        agent->work_pass_left -= rc == 0;
+        agent_count(agent, &agent->status.counts.work_done, rc == 0);
+    }
+    if (rc != 0) {
+        agent_count(agent, &agent->status.counts.repairs_failed, 1);
+        note_failure(agent, id);
+        agent_trouble(agent, &e);
+    }
+}
+
+struct list_wait {
+    bool done;
+    int rc;
+    struct err err;
+    json_t *items;
+};
+
+static void on_list(void *ctx, int rc, const struct err *e, json_t *items)
+{
+    struct list_wait *wait = ctx;
+
+    wait->rc = rc;
+    if (rc != 0) {
+        wait->err = *e;
+    }
+    wait->items = json_incref(items);
+    wait->done = true;
+}
+
+/* Those behind `*after`, which moves on; false: there are no more. */
+static int do_some(struct agent *agent, uint64_t *after, bool *ret_more, struct err *e)
+{
+    struct list_wait wait = {0};
+    size_t i;
+
+    agent_pace(agent);
+    registry_work_list(agent->registry, *after, ITEMS_AT_ONCE, on_list, &wait);
+    agent_until(agent, &wait.done);
+    if (wait.rc != 0) {
+        return err_copy(e, &wait.err);
+    }
+    *ret_more = json_array_size(wait.items) == ITEMS_AT_ONCE;
+    for (i = 0; i < json_array_size(wait.items) && agent_may_act(agent); i++) {
+        json_t *item = json_array_get(wait.items, i);
+
+        *after = (uint64_t)json_integer_value(json_object_get(item, "id"));
+        do_item(agent, item);
+    }
+    json_decref(wait.items);
+    return 0;
+}
+
+void agent_do_work(struct agent *agent)
+{
+    uint64_t end_ms = agent_slice_end_ms(agent);
+    uint64_t after = 0;
+    bool more = true;
+    struct err e;
+    int rc = 0;
+
+    agent->work_pass_left = 0;
+    while (rc == 0 && more && agent_may_act(agent) && !agent_slice_is_over(agent, end_ms)) {
+        rc = do_some(agent, &after, &more, &e);
+    }
+    if (rc != 0) {
+        agent_trouble(agent, &e);
+    } else if (!more) {
+        drop_notes(agent);
+        uv_mutex_lock(&agent->lock);
+        agent->status.work_left = agent->work_pass_left;
+        uv_mutex_unlock(&agent->lock);
+    }
+}

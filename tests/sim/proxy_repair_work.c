@@ -1,0 +1,116 @@
+/* Repairs that fail are left to maintenance as work items of the registry. */
+#include <stdlib.h>
+
+#include "proxy/repair_work.h"
+#include "sim/proxy_repair_fixture.h"
+
+struct items {
+    bool done;
+    size_t count;
+};
+
+static void on_items(void *ctx, int rc, const struct err *e, json_t *list)
+{
+    struct items *items = ctx;
+
+    (void)e;
+    assert_int_equal(rc, 0);
+    items->count = json_array_size(list);
+    items->done = true;
+}
+
+static size_t count_items(struct world *w)
+{
+    struct items items = {0};
+
+    registry_work_list(w->registry, 0, 100, on_items, &items);
+    loop_fixture_run_until(&w->base, &items.done);
+    return items.count;
+}
+
+static void wait_item(struct world *w)
+{
+    for (unsigned ms = 0; ms < WAIT_MS && count_items(w) == 0; ms += 50) {
+        loop_fixture_run_ms(&w->base, 50);
+        repair_queue_tick(&w->engine->repairs);
+    }
+    assert_int_equal(count_items(w), 1);
+}
+
+static void a_repair_that_fails_is_left_to_maintenance_once(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_FULL};
+
+    (void)state;
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_harm_everywhere(f->w, "o", 1, FLIP);
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    wait_item(f->w);
+    assert_int_equal(f->w->engine->stats.totals.repairs_left, 1);
+    world_new_engine(f->w); /* another proxy finds it, too */
+    repair_read_whole(f->w, data);
+    for (unsigned ms = 0; ms < WAIT_MS && f->w->engine->stats.totals.repairs_failed == 0;
+         ms += 50) {
+        loop_fixture_run_ms(&f->w->base, 50);
+        repair_queue_tick(&f->w->engine->repairs);
+    }
+    loop_fixture_run_ms(&f->w->base, 50);
+    assert_int_equal(count_items(f->w), 1);
+    assert_int_equal(f->w->engine->stats.totals.repairs_left, 0);
+    t.left = 0;
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    fixture_rounds(f, 1);
+    assert_int_equal(count_items(f->w), 0);
+    assert_true(repair_is_strong(f->w, "o", data));
+    assert_int_equal(f->agent.status.counts.work_done, 1);
+    assert_int_equal(f->agent.status.work_left, 0);
+    repair_expect_clean_in_the_end(f);
+    free(data);
+    fixture_free(f);
+}
+
+/* What cannot be repaired stays on the list, is tried less and less often, and goes with the
+ * object. Items of other kinds are left alone. */
+static void an_item_that_fails_stays_and_goes_with_its_object(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", 20000), *got;
+    json_t *other = json_pack("{s:s}", "kind", "of-a-newer-program");
+    bool added = false;
+    size_t bytes;
+
+    (void)state;
+    for (uint32_t i = 0; i < 3; i++) {
+        repair_harm_everywhere(f->w, "o", i, LOSE);
+    }
+    assert_int_equal(world_get(f->w, "o", &got, &bytes), ERR_NOT_ENOUGH);
+    wait_item(f->w);
+    registry_work_add(f->w->registry, other, world_registry_done, &added);
+    loop_fixture_run_until(&f->w->base, &added);
+    json_decref(other);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    fixture_rounds(f, 20);
+    assert_int_equal(f->agent.status.counts.repairs_failed, 1); /* the next is 2 s later */
+    assert_int_equal(f->agent.status.work_left, 2);
+    assert_int_equal(world_delete(f->w, "o"), 0);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS); /* a fresh one tries at once */
+    fixture_rounds(f, 1);
+    assert_int_equal(f->agent.status.work_left, 1);
+    assert_int_equal(count_items(f->w), 1);
+    free(data);
+    fixture_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_repair_that_fails_is_left_to_maintenance_once),
+        cmocka_unit_test(an_item_that_fails_stays_and_goes_with_its_object),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
