@@ -21,6 +21,12 @@ need(microhttpd libmicrohttpd libmicrohttpd-dev)
 need(curl libcurl libcurl4-openssl-dev)
 need(cmocka cmocka libcmocka-dev)
 
+find_path(BZIP2_INCLUDE bzlib.h)
+find_library(BZIP2_LIBRARY bz2)
+if(NOT BZIP2_INCLUDE OR NOT BZIP2_LIBRARY)
+  message(FATAL_ERROR "bzip2 is missing: apt-get install libbz2-dev")
+endif()
+
 find_path(UTHASH_INCLUDE uthash.h)
 if(NOT UTHASH_INCLUDE)
   message(FATAL_ERROR "uthash.h is missing: apt-get install uthash-dev")

@@ -12,22 +12,34 @@ bool compress_is_known(uint32_t tag)
     return tag == COMPRESS_NONE || tag == COMPRESS_LZ4;
 }
 
+static const struct {
+    enum compress_codec codec;
+    const char *name;
+} names[] = {{COMPRESS_NONE, "none"},
+             {COMPRESS_LZ4, "lz4"},
+             {COMPRESS_SNAPPY, "snappy"},
+             {COMPRESS_BZIP2, "bz2"}};
+
 const char *compress_name(enum compress_codec codec)
 {
-    CHECK(compress_is_known(codec));
-    return codec == COMPRESS_LZ4 ? "lz4" : "none";
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (names[i].codec == codec) {
+            return names[i].name;
+        }
+    }
+    CHECK(false);
+    return NULL;
 }
 
 int compress_parse(const char *name, enum compress_codec *ret_codec)
 {
-    if (strcmp(name, "none") == 0) {
-        *ret_codec = COMPRESS_NONE;
-    } else if (strcmp(name, "lz4") == 0) {
-        *ret_codec = COMPRESS_LZ4;
-    } else {
-        return -EINVAL;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(names[i].name, name) == 0) {
+            *ret_codec = names[i].codec;
+            return 0;
+        }
     }
-    return 0;
+    return -EINVAL;
 }
 
 uint32_t compress_block(enum compress_codec codec, uint8_t *ret_data, const uint8_t *data,

@@ -11,14 +11,19 @@
 
 /* Values are the compression tags of manifests and of fragment footers; below 64
  * they mean what other implementations mean by them. */
-enum compress_codec { COMPRESS_NONE = 1, COMPRESS_LZ4 = 64 };
+enum compress_codec {
+    COMPRESS_NONE = 1,
+    COMPRESS_SNAPPY = 2, /* of whole fragments: compress_whole.h */
+    COMPRESS_BZIP2 = 3,  /* likewise */
+    COMPRESS_LZ4 = 64
+};
 
 /* The most that one call takes. */
 enum { COMPRESS_BLOCK_BYTES_MAX = 1 << 20 };
 
-bool compress_is_known(uint32_t tag);
+bool compress_is_known(uint32_t tag); /* as a block codec: none, lz4 */
 const char *compress_name(enum compress_codec codec);
-/* "none" or "lz4"; -EINVAL for anything else. */
+/* "none", "lz4", "snappy" or "bz2"; -EINVAL for anything else. */
 int compress_parse(const char *name, enum compress_codec *ret_codec);
 
 /* Compress `bytes` (<= COMPRESS_BLOCK_BYTES_MAX) into `ret_data`, which has room for

@@ -9,18 +9,19 @@
 static_assert(LAYOUT_CHUNK_BYTES_MAX == (int64_t)PRESET_K_MAX * PRESET_FRAGMENT_BYTES_MAX,
               "a chunk of the largest preset");
 
-int layout_init(struct layout *ret_layout, uint32_t k, uint32_t fragment_bytes,
+int layout_init(struct layout *ret_layout, unsigned format, uint32_t k, uint32_t fragment_bytes,
                 uint64_t object_bytes, struct err *e)
 {
+    uint32_t step = format == 0 ? LAYOUT_STEP0_BYTES : LAYOUT_CLUSTER_BYTES;
     uint64_t unit, chunk, count, last;
 
+    CHECK(format <= 1);
     CHECK(k >= 1 && k <= PRESET_K_MAX);
-    CHECK(fragment_bytes >= PRESET_FRAGMENT_BYTES_STEP);
-    CHECK(fragment_bytes <= PRESET_FRAGMENT_BYTES_MAX);
-    CHECK(fragment_bytes % PRESET_FRAGMENT_BYTES_STEP == 0);
+    CHECK(fragment_bytes >= step && fragment_bytes <= PRESET_FRAGMENT_BYTES_MAX);
+    CHECK(format == 0 || fragment_bytes % PRESET_FRAGMENT_BYTES_STEP == 0);
 
-    unit = k == 1 ? 1 : (uint64_t)LAYOUT_CLUSTER_BYTES * k;
-    chunk = (uint64_t)fragment_bytes * k;
+    unit = k == 1 ? 1 : (uint64_t)step * k;
+    chunk = k == 1 ? fragment_bytes : (uint64_t)(fragment_bytes - fragment_bytes % step) * k;
     count = object_bytes / chunk + (object_bytes % chunk != 0);
     if (count > LAYOUT_CHUNKS_MAX) {
         return err_set(e, ERR_TOO_LARGE, "object of %" PRIu64 " bytes in chunks of %" PRIu64,

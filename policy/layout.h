@@ -14,6 +14,7 @@
 
 enum {
     LAYOUT_CLUSTER_BYTES = 4096, /* never straddles two fragments of format 1, k > 1 */
+    LAYOUT_STEP0_BYTES = 16,     /* of format 0, k > 1 */
     LAYOUT_CHUNKS_MAX = 1 << 20,
     LAYOUT_CHUNK_BYTES_MAX = 20 * (64 << 20) /* PRESET_K_MAX * PRESET_FRAGMENT_BYTES_MAX */
 };
@@ -26,11 +27,12 @@ struct layout {
     uint32_t last_chunk_bytes; /* with padding */
 };
 
-/* For a new object of format 1. k > 1: the last chunk is padded with zeroes to a
- * multiple of 4096 * k. k = 1: no padding, because a cluster cannot straddle
- * fragments there and a replica is then the object, byte for byte.
+/* For a new object of fragment format 0 or 1. k > 1: the last chunk is padded with zeroes to a
+ * multiple of 4096 * k (format 0: 16 * k, and a fragment size is rounded down to 16). k = 1: no
+ * padding, because a cluster cannot straddle fragments there and a replica is then the object,
+ * byte for byte.
  * k and fragment_bytes are those of a valid preset. ERR_TOO_LARGE beyond CHUNKS_MAX. */
-int layout_init(struct layout *ret_layout, uint32_t k, uint32_t fragment_bytes,
+int layout_init(struct layout *ret_layout, unsigned format, uint32_t k, uint32_t fragment_bytes,
                 uint64_t object_bytes, struct err *e);
 
 /* From the chunk sizes of a manifest, ours or foreign; ERR_CORRUPT when they do not

@@ -6,9 +6,11 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "policy/fragment0.h"
 
 static const struct preset preset_common = {
     .codec = COMPRESS_LZ4,
+    .fragment_checksum = PRESET_CHECKSUM_CRC32C,
     .object_checksums_allowed =
         1u << PRESET_CHECKSUM_NONE | 1u << PRESET_CHECKSUM_SHA1 | 1u << PRESET_CHECKSUM_CRC32C,
     .object_checksum = PRESET_CHECKSUM_CRC32C,
@@ -113,6 +115,29 @@ static int osds_validate(const struct preset *p, struct err *e)
     return 0;
 }
 
+static int fragment_validate(const struct preset *p, struct err *e)
+{
+    uint32_t n = p->fragment_bytes;
+
+    if (p->fragment_checksum != PRESET_CHECKSUM_CRC32C &&
+        p->fragment_checksum != PRESET_CHECKSUM_SHA1) {
+        return err_set(e, ERR_CONFIG, "fragment_checksum: every read is checked, so there is one");
+    }
+    if (preset_fragment_format(p) == 0 &&
+        (n < PRESET_FRAGMENT0_BYTES_MIN || n > PRESET_FRAGMENT_BYTES_MAX)) {
+        return err_set(e, ERR_CONFIG, "fragment_size = %" PRIu32 ", must be %d to %d", n,
+                       PRESET_FRAGMENT0_BYTES_MIN, PRESET_FRAGMENT_BYTES_MAX);
+    }
+    if (preset_fragment_format(p) == 1 &&
+        (n < PRESET_FRAGMENT_BYTES_STEP || n > PRESET_FRAGMENT_BYTES_MAX ||
+         n % PRESET_FRAGMENT_BYTES_STEP != 0)) {
+        return err_set(e, ERR_CONFIG,
+                       "fragment_size = %" PRIu32 ", must be a multiple of %d, at most %d", n,
+                       PRESET_FRAGMENT_BYTES_STEP, PRESET_FRAGMENT_BYTES_MAX);
+    }
+    return 0;
+}
+
 int preset_validate(const struct preset *p, struct err *e)
 {
     json_t *name = json_string(p->name);
@@ -136,18 +161,20 @@ int preset_validate(const struct preset *p, struct err *e)
             return rc;
         }
     }
-    if (p->fragment_bytes < PRESET_FRAGMENT_BYTES_STEP ||
-        p->fragment_bytes > PRESET_FRAGMENT_BYTES_MAX ||
-        p->fragment_bytes % PRESET_FRAGMENT_BYTES_STEP != 0) {
-        return err_set(e, ERR_CONFIG,
-                       "fragment_size = %" PRIu32 ", must be a multiple of %d, at most %d",
-                       p->fragment_bytes, PRESET_FRAGMENT_BYTES_STEP, PRESET_FRAGMENT_BYTES_MAX);
+    rc = fragment_validate(p, e);
+    if (rc != 0) {
+        return rc;
     }
     rc = osds_validate(p, e);
     if (rc != 0) {
         return rc;
     }
     return checksums_validate(p, e);
+}
+
+unsigned preset_fragment_format(const struct preset *p)
+{
+    return fragment0_is_for(p->codec, CIPHER_NONE) ? 0 : 1;
 }
 
 static int compare_ids(const void *a, const void *b)

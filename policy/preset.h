@@ -2,8 +2,7 @@
  * placed. Its JSON is the one of create-preset and list-presets, plus
  * max_per_datacenter.
  *
- * Plain values, any thread. Objects of presets made here are stored in fragment
- * format 1 (policy/FORMAT.md). */
+ * Plain values, any thread. Fragment formats: policy/FORMAT.md. */
 #ifndef POLICY_PRESET_H
 #define POLICY_PRESET_H
 
@@ -21,7 +20,8 @@ enum {
     PRESET_M_MAX = 8,
     PRESET_FRAGMENTS_MAX = PRESET_K_MAX + PRESET_M_MAX,
     PRESET_PER_NODE_MAX = 65535,
-    PRESET_FRAGMENT_BYTES_STEP = 4096, /* fragment_size is a multiple of it */
+    PRESET_FRAGMENT_BYTES_STEP = 4096, /* fragment_size is a multiple of it in format 1 */
+    PRESET_FRAGMENT0_BYTES_MIN = 16,   /* … and anything from here on in format 0 */
     PRESET_FRAGMENT_BYTES_MAX = 64 << 20,
     PRESET_OSDS_MAX = 65536, /* in an explicit list */
     PRESET_NAME_BYTES_MAX = 1024,
@@ -50,6 +50,7 @@ struct preset {
     uint32_t policy_count;
     uint32_t fragment_bytes;
     enum compress_codec codec;
+    enum preset_checksum fragment_checksum; /* CRC32C or SHA1: of stored fragments, in manifests */
 
     bool osds_explicit; /* false: every OSD */
     uint64_t *osd_ids;  /* owned, ascending, no duplicates; when osds_explicit */
@@ -95,6 +96,8 @@ json_t *preset_to_json(const struct preset *p);
 /* What preset_from_json checks behind the syntax; for presets made otherwise. */
 int preset_validate(const struct preset *p, struct err *e);
 
+/* 0 (snappy, bz2: other implementations read it) or 1. */
+unsigned preset_fragment_format(const struct preset *p);
 bool preset_allows_osd(const struct preset *p, uint64_t osd_id);
 bool preset_allows_checksum(const struct preset *p, enum preset_checksum algo);
 const char *preset_checksum_name(enum preset_checksum algo); /* as in the JSON */

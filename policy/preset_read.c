@@ -87,8 +87,7 @@ static int read_policies(struct preset *p, const json_t *value, struct err *e)
 static int read_fragment_size(struct preset *p, const json_t *value, struct err *e)
 {
     int64_t n = 0;
-    int rc = preset_field_int("fragment_size", value, PRESET_FRAGMENT_BYTES_STEP,
-                              PRESET_FRAGMENT_BYTES_MAX, &n, e);
+    int rc = preset_field_int("fragment_size", value, 1, PRESET_FRAGMENT_BYTES_MAX, &n, e);
 
     if (rc == 0) {
         p->fragment_bytes = (uint32_t)n;
@@ -135,20 +134,19 @@ static int read_osds(struct preset *p, const json_t *value, struct err *e)
 static int read_compression(struct preset *p, const json_t *value, struct err *e)
 {
     if (!json_is_string(value) || compress_parse(json_string_value(value), &p->codec) != 0) {
-        return preset_field_bad(e, "compression", value, "\"none\", \"lz4\"");
+        return preset_field_bad(e, "compression", value, "\"none\", \"lz4\", \"snappy\", \"bz2\"");
     }
     return 0;
 }
 
-/* Format 1 fragments always carry this one. */
 static int read_fragment_checksum(struct preset *p, const json_t *value, struct err *e)
 {
-    const char *name = variant_name(value);
+    enum preset_checksum algo = PRESET_CHECKSUM_NONE;
 
-    (void)p;
-    if (name == NULL || json_array_size(value) != 1 || strcmp(name, "crc-32c") != 0) {
-        return preset_field_bad(e, "fragment_checksum", value, "[\"crc-32c\"]");
+    if (read_checksum("fragment_checksum", value, &algo, e) != 0 || algo == PRESET_CHECKSUM_NONE) {
+        return preset_field_bad(e, "fragment_checksum", value, "[\"sha-1\"], [\"crc-32c\"]");
     }
+    p->fragment_checksum = algo;
     return 0;
 }
 

@@ -77,7 +77,7 @@ json_t *preset_to_json(const struct preset *p)
     add(object, "fragment_size", json_integer(p->fragment_bytes));
     add(object, "osds", osds_json(p));
     add(object, "compression", json_string(compress_name(p->codec)));
-    add(object, "fragment_checksum", variant("crc-32c"));
+    add(object, "fragment_checksum", variant(preset_checksum_name(p->fragment_checksum)));
     add(object, "object_checksum", object_checksum_json(p));
     add(object, "fragment_encryption", variant("none"));
     if (p->max_per_datacenter != 0) { /* a key that other readers do not know */

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "policy/erasure.h"
+#include "policy/fragment0.h"
+#include "proxy/encode0.h"
 
 enum { SLICE_BYTES_MIN = 32768 };
 
@@ -38,6 +40,9 @@ size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
     struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec, CIPHER_NONE);
     size_t images = k == 1 ? 1 : k + m;
 
+    if (fragment0_is_for(codec, CIPHER_NONE)) {
+        return encode0_memory_bytes(k, m, fragment_bytes, codec);
+    }
     return images * ((size_t)fragment_stored_max(&shape) + SLICE_BYTES_MIN);
 }
 
@@ -154,12 +159,11 @@ static void combine_crcs(struct work *w)
     }
 }
 
-void encode_run(struct encode *x)
+/* In format 1. */
+static void run_blocks(struct encode *x)
 {
     struct work *w = mem_zalloc(sizeof(*w));
 
-    CHECK(x->k >= 1 && x->k <= PRESET_K_MAX && x->m <= PRESET_M_MAX);
-    CHECK(x->data_bytes <= (uint64_t)x->k * x->fragment_bytes);
     w->x = x;
     w->erasure = erasure_get(x->k, x->m);
     start(w);
@@ -174,6 +178,34 @@ void encode_run(struct encode *x)
     }
     free(w->scratch);
     free(w);
+}
+
+static void add_sha1s(struct encode *x)
+{
+    for (uint32_t i = 0; i < x->k + x->m; i++) {
+        if (i > 0 && x->images[i] == x->images[0]) {
+            memcpy(x->sha1s[i], x->sha1s[0], sizeof(x->sha1s[i]));
+        } else if (x->images[i] != NULL) {
+            struct fragment0_sum sum =
+                fragment0_sum_of(PRESET_CHECKSUM_SHA1, x->images[i], x->stored_bytes[i]);
+
+            memcpy(x->sha1s[i], sum.sha1, sizeof(x->sha1s[i]));
+        }
+    }
+}
+
+void encode_run(struct encode *x)
+{
+    CHECK(x->k >= 1 && x->k <= PRESET_K_MAX && x->m <= PRESET_M_MAX);
+    CHECK(x->data_bytes <= (uint64_t)x->k * x->fragment_bytes);
+    if (fragment0_is_for(x->codec, CIPHER_NONE)) {
+        encode0_run(x);
+    } else {
+        run_blocks(x);
+    }
+    if (x->with_sha1) {
+        add_sha1s(x);
+    }
 }
 
 void encode_release(struct encode *x)
@@ -193,19 +225,34 @@ void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *r
 {
     ret_fragment->packed_bytes = x->stored_bytes[i];
     ret_fragment->checksum = checksum_crc32c(x->crcs[i]);
+    if (x->with_sha1) {
+        ret_fragment->checksum = (struct checksum){.algo = CHECKSUM_SHA1};
+        memcpy(ret_fragment->checksum.sha1, x->sha1s[i], CHECKSUM_SHA1_BYTES);
+    }
 }
 
-uint32_t encode_tail_bytes(const struct encode *x)
+/* Format 0 has no salt: there all of it counts, and a key has one encoding only. */
+uint32_t encode_tail_bytes(const struct encode *x, uint32_t i)
 {
     struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
 
-    return fragment_trailer_bytes(&shape);
+    return fragment0_is_for(x->codec, CIPHER_NONE) ? x->stored_bytes[i]
+                                                   : fragment_trailer_bytes(&shape);
+}
+
+static bool can_be_made(const struct manifest_scheme *scheme)
+{
+    if (scheme->fragment_format == 0) {
+        return fragment0_is_for(scheme->codec, CIPHER_NONE) &&
+               compress_whole_is_known(scheme->codec);
+    }
+    return scheme->fragment_format == 1 && compress_is_known(scheme->codec) &&
+           scheme->block_bytes == fragment_shape_of(0, scheme->codec, CIPHER_NONE).block_bytes;
 }
 
 int encode_can(const struct manifest_scheme *scheme, struct err *e)
 {
-    if (scheme->fragment_format != 1 || scheme->cipher != MANIFEST_CIPHER_NONE ||
-        scheme->block_bytes != fragment_shape_of(0, scheme->codec, CIPHER_NONE).block_bytes) {
+    if (scheme->cipher != MANIFEST_CIPHER_NONE || !can_be_made(scheme)) {
         return err_set(e, ERR_VERSION,
                        "fragments in format %u, cipher %u, blocks of %u bytes cannot be made here",
                        scheme->fragment_format, scheme->cipher, scheme->block_bytes);

@@ -20,14 +20,16 @@ struct encode {
     uint32_t m;
     enum compress_codec codec;
     uint32_t fragment_bytes; /* raw; all k together hold the chunk */
+    bool with_sha1;          /* of each image: the checksum that a manifest has of it */
     const uint8_t *data;     /* borrowed; what lacks to k * fragment_bytes is zeroes */
     uint32_t data_bytes;
     uint32_t wanted; /* bit i: fragment i is made; 0: all are */
 
     uint8_t *images[PRESET_FRAGMENTS_MAX]; /* out: owned; k = 1: all the same one; NULL: not made */
     uint32_t stored_bytes[PRESET_FRAGMENTS_MAX];
-    uint32_t crcs[PRESET_FRAGMENTS_MAX]; /* CRC32C of the image */
-    uint32_t data_crc;                   /* CRC32C of `data`, when all are made */
+    uint32_t crcs[PRESET_FRAGMENTS_MAX];                      /* CRC32C of the image */
+    uint8_t sha1s[PRESET_FRAGMENTS_MAX][CHECKSUM_SHA1_BYTES]; /* when asked for */
+    uint32_t data_crc; /* CRC32C of `data`, when all are made */
 };
 
 /* Memory that one chunk takes while it is encoded and sent. */
@@ -39,7 +41,7 @@ void encode_release(struct encode *x); /* the images */
 int encode_can(const struct manifest_scheme *scheme, struct err *e);
 /* What a manifest says of fragment i: its sums, not its place. */
 void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *ret_fragment);
-/* Of the end of every image: no other encoding, of the same bytes either, has the same. */
-uint32_t encode_tail_bytes(const struct encode *x);
+/* Of the end of image i: no other encoding under its key has the same. */
+uint32_t encode_tail_bytes(const struct encode *x, uint32_t i);
 
 #endif

@@ -11,16 +11,24 @@
 #include "base/check.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "policy/fragment0.h"
+#include "proxy/fetch0.h"
 
 static void on_answer(struct shared_wait *wait, int rc);
+
+static bool is_known(const struct manifest_scheme *scheme)
+{
+    return scheme->fragment_format == 0   ? compress_whole_is_known(scheme->codec)
+           : scheme->fragment_format == 1 ? compress_is_known(scheme->codec)
+                                          : false;
+}
 
 int readable_init(struct readable *ret_readable, struct object *object, struct err *e)
 {
     const struct manifest *m = &object->manifest;
     int rc;
 
-    if (m->opaque || m->scheme.fragment_format != 1 || m->scheme.cipher != MANIFEST_CIPHER_NONE ||
-        !compress_is_known(m->scheme.codec)) {
+    if (m->opaque || m->scheme.cipher != MANIFEST_CIPHER_NONE || !is_known(&m->scheme)) {
         return err_set(e, ERR_VERSION,
                        "object in fragment format %u, codec %u, cipher %u: this program cannot "
                        "read it",
@@ -49,6 +57,12 @@ const struct manifest_fragment *readable_fragment(const struct readable *readabl
     return manifest_fragment_at(&readable->object->manifest, chunk, fragment);
 }
 
+static uint32_t block_bytes_of(const struct readable *readable)
+{
+    return readable_is_format0(readable) ? FRAGMENT0_SLICE_BYTES
+                                         : readable->object->manifest.scheme.block_bytes;
+}
+
 struct block_source readable_source(const struct readable *readable, uint32_t chunk,
                                     uint32_t fragment)
 {
@@ -58,14 +72,14 @@ struct block_source readable_source(const struct readable *readable, uint32_t ch
         .ns_id = readable->object->ns_id,
         .id = fragment_id_of(m->object_id.data, chunk, fragment, readable->k),
         .raw_bytes = layout_fragment_bytes(&readable->layout, chunk),
-        .block_bytes = m->scheme.block_bytes};
+        .block_bytes = block_bytes_of(readable)};
 }
 
 bool readable_is_cached(const struct readable *readable, const struct engine *engine,
                         uint32_t bytes)
 {
     return readable->use_cache && bytes <= BLOCK_CACHE_PIECE_MAX &&
-           readable->object->manifest.scheme.block_bytes >= FRAGMENT_BLOCK_BYTES_MIN &&
+           block_bytes_of(readable) >= FRAGMENT_BLOCK_BYTES_MIN &&
            block_cache_is_on(&engine->blocks);
 }
 
@@ -96,6 +110,9 @@ static void finish(struct fetch *f, int rc)
     f->index = NULL;
     shared_get_drop(f->wait.get);
     f->wait.get = NULL;
+    if (f->raw != NULL) {
+        fetch0_keep(f);
+    }
     f->cb(f, f->canceled && rc != 0 ? ERR_CANCELED : rc);
 }
 
@@ -250,7 +267,7 @@ static int unpack(struct fetch *f, enum fetch_state state)
     case FETCH_FLAT:
         return unpack_flat(f);
     case FETCH_ALL:
-        return unpack_all(f);
+        return readable_is_format0(f->readable) ? fetch0_unpack(f) : unpack_all(f);
     case FETCH_BLOCKS:
         return unpack_blocks(f);
     default:
@@ -316,7 +333,9 @@ static void on_trailer(struct fetch *f)
 
 static uint32_t bytes_to_unpack(const struct fetch *f)
 {
-    return f->state == FETCH_FLAT ? f->wait.get->spec.raw_bytes : f->range.bytes;
+    return readable_is_format0(f->readable) ? f->ref.shape.raw_bytes
+           : f->state == FETCH_FLAT         ? f->wait.get->spec.raw_bytes
+                                            : f->range.bytes;
 }
 
 static void on_answer(struct shared_wait *wait, int rc)
@@ -355,7 +374,8 @@ static enum fetch_state first_state(struct fetch *f)
 {
     struct index_key key = key_of(f);
 
-    if (f->ref.stored_bytes <= FETCH_WHOLE_BYTES || f->range.bytes >= f->ref.shape.raw_bytes / 2) {
+    if (readable_is_format0(f->readable) || f->ref.stored_bytes <= FETCH_WHOLE_BYTES ||
+        f->range.bytes >= f->ref.shape.raw_bytes / 2) {
         return FETCH_ALL;
     }
     if (fragment_is_flat(&f->ref.shape)) {
@@ -378,7 +398,7 @@ void fetch_start(struct fetch *f, struct engine *engine, const struct readable *
     f->cb = cb;
     f->ref = ref_of(readable, range->chunk, range->fragment);
     f->osd = mf->has_osd ? osds_find(engine->osds, mf->osd_id) : NULL;
-    rc = fragment_ref_check(&f->ref, &f->err);
+    rc = readable_is_format0(readable) ? fetch0_check(f) : fragment_ref_check(&f->ref, &f->err);
     if (rc == 0 && f->osd == NULL) {
         rc = err_set(&f->err, ERR_NOT_FOUND, "chunk %" PRIu32 " fragment %" PRIu32 ": its osd",
                      range->chunk, range->fragment);

@@ -71,6 +71,7 @@ struct fetch {
     struct osd *osd;
     struct fragment_ref ref;
     struct shared_index *index;
+    uint8_t *raw; /* owned; all of a fragment of format 0, of which a part was wanted */
     struct shared_wait wait;
     struct pool_work work;
     struct later_item later;

@@ -30,6 +30,11 @@ size_t object_read_scratch_bytes(const struct readable *readable, uint64_t bytes
     size_t chunk = layout_chunk_bytes(&readable->layout, 0) +
                    (size_t)readable->m * layout_fragment_bytes(&readable->layout, 0);
 
+    if (readable->object->manifest.scheme.fragment_format ==
+        0) { /* is fetched and unpacked whole */
+        blocks += pieces * 2 * layout_fragment_bytes(&readable->layout, 0);
+        return (bytes < chunk ? (size_t)bytes : chunk) + blocks;
+    }
     return (bytes < chunk ? (size_t)bytes : chunk) + (readable->use_cache ? blocks : 0);
 }
 

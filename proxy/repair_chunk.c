@@ -197,7 +197,7 @@ static bool send_part(struct repair_part *p)
                                      .image =
                                          slice_of(x->images[p->index], x->stored_bytes[p->index]),
                                      .image_crc = x->crcs[p->index],
-                                     .tail_bytes = encode_tail_bytes(x),
+                                     .tail_bytes = encode_tail_bytes(x, p->index),
                                      .recovery = slice_buf(&c->recovery),
                                      .reserve = true,
                                      .low_priority = true};
@@ -289,6 +289,7 @@ static void start_encode(struct repair_chunk *c)
     x->k = r->readable.k;
     x->m = r->readable.m;
     x->codec = r->object->manifest.scheme.codec;
+    x->with_sha1 = readable_fragment(&r->readable, c->index, 0)->checksum.algo == CHECKSUM_SHA1;
     x->fragment_bytes = layout_fragment_bytes(&r->readable.layout, c->index);
     x->data = c->data;
     x->data_bytes = layout_chunk_bytes(&r->readable.layout, c->index);

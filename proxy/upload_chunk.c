@@ -142,6 +142,7 @@ void upload_chunk_start(struct upload *u)
     x->k = u->policy.k;
     x->m = u->policy.m;
     x->codec = u->spec.preset->codec;
+    x->with_sha1 = u->spec.preset->fragment_checksum == PRESET_CHECKSUM_SHA1;
     x->fragment_bytes = layout_fragment_bytes(&u->layout, index);
     x->data_bytes = layout_chunk_data_bytes(&u->layout, index);
     if (u->spec.data != NULL) {

@@ -105,7 +105,7 @@ static void start_put(struct upload_fragment *f)
                                      .image =
                                          slice_of(x->images[f->index], x->stored_bytes[f->index]),
                                      .image_crc = x->crcs[f->index],
-                                     .tail_bytes = encode_tail_bytes(x),
+                                     .tail_bytes = encode_tail_bytes(x, f->index),
                                      .recovery = slice_buf(&f->chunk->recovery),
                                      .reserve = u->spec.reserve,
                                      .low_priority = u->spec.low_priority};

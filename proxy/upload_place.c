@@ -17,6 +17,7 @@ static void fresh_manifest(struct upload *u)
 {
     const struct preset *preset = u->spec.preset;
     struct fragment_shape shape = fragment_shape_of(0, preset->codec, CIPHER_NONE);
+    unsigned format = preset_fragment_format(preset);
     struct manifest *m = &u->manifest;
     uint8_t id[MANIFEST_OBJECT_ID_BYTES];
 
@@ -31,10 +32,10 @@ static void fresh_manifest(struct upload *u)
                                          .m = u->policy.m,
                                          .c = u->policy.min_fragments,
                                          .max_disks_per_node = u->policy.max_per_node,
-                                         .fragment_format = 1,
+                                         .fragment_format = (uint8_t)format,
                                          .codec = (uint8_t)preset->codec,
                                          .cipher = MANIFEST_CIPHER_NONE,
-                                         .block_bytes = shape.block_bytes};
+                                         .block_bytes = format == 1 ? shape.block_bytes : 0};
     m->timestamp_us = (int64_t)clock_wall_us();
     m->gc_epoch = u->spec.gc_epoch;
     manifest_alloc_chunks(m, u->layout.chunk_count);
@@ -58,7 +59,8 @@ int upload_choose(struct upload *u)
     }
     u->policy = result.policy;
     u->policy_index = result.policy_index;
-    rc = layout_init(&u->layout, u->policy.k, preset->fragment_bytes, u->spec.size_bytes, &u->err);
+    rc = layout_init(&u->layout, preset_fragment_format(preset), u->policy.k,
+                     preset->fragment_bytes, u->spec.size_bytes, &u->err);
     if (rc == 0) {
         rc = nsm_manifest_check(u->spec.name.len, strlen(preset->name), u->layout.chunk_count,
                                 u->policy.k + u->policy.m, &u->err);

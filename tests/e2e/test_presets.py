@@ -161,6 +161,28 @@ def explained(d):
     assert code == 1 and json.loads(out)["error"]["exception_code"] == 13
 
 
+def interchange(d):
+    """Objects in the format of other software: what was put comes back, and all is told."""
+    for codec, name, more in (("snappy", "Snappy", {}), ("bz2", "Bzip2", {
+            "fragment_checksum": ["sha-1"], "fragment_size": 100000})):
+        create(d, codec, policies=[[4, 2, 6, 2], [4, 2, 5, 2]], compression=codec, **more)
+        told = preset(d, codec)
+        assert told["compression"] == codec
+        assert told["fragment_checksum"] == more.get("fragment_checksum", ["crc-32c"])
+        d.alba("create-namespace", codec, codec)
+        d.alba("upload-object", codec, d.root / "in", "o")
+        d.hold("asd2", "--kill")
+        d.alba("download-object", codec, "o", d.root / "out")
+        assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+        d.start("asd2")
+        d.wait_running("asd2")
+        shown = d.alba("show-object", codec, "o")
+        assert shown["storage_scheme"][2] == [name], shown["storage_scheme"]
+        assert {f[0]["crc"][0] if isinstance(f, list) else f["crc"][0]
+                for chunk in shown["fragments"] for f in chunk} == {
+                    "SHA1" if "fragment_checksum" in more else "Crc32c"}
+
+
 with Deployment("--asds=6", "--nodes=3") as d:
     random_file(d.root / "in", 1000003, 7)
     life(d)
@@ -168,3 +190,4 @@ with Deployment("--asds=6", "--nodes=3") as d:
     explicit(d)
     changes_reach_a_running_proxy(d)
     explained(d)
+    interchange(d)

@@ -341,7 +341,8 @@ const struct verb preset_verbs[] = {
                 "   \"fragment_size\": 1048576, \"compression\": \"lz4\"}\n"
                 "A policy is [k, m, c, x]: k data and m parity fragments, an upload is good with\n"
                 "c of them, at most x on the disks of one node; the first policy that the\n"
-                "disks allow is used.",
+                "disks allow is used. compression is lz4, none, snappy or bz2; the last two are\n"
+                "for objects that other software reads: there a small read costs a whole fragment.",
      .options = {{.name = "input-url",
                   .arg = "FILE",
                   .help = "the JSON (default: standard input)"}},

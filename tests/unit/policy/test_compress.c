@@ -117,7 +117,12 @@ static void names_and_tags_are_known_or_refused(void **state)
     assert_int_equal(compress_parse("none", &codec), 0);
     assert_int_equal(codec, 1);
     assert_string_equal(compress_name(codec), "none");
-    assert_int_equal(compress_parse("snappy", &codec), -EINVAL);
+    assert_int_equal(compress_parse("snappy", &codec), 0);
+    assert_int_equal(codec, 2);
+    assert_int_equal(compress_parse("bz2", &codec), 0);
+    assert_int_equal(codec, 3);
+    assert_string_equal(compress_name(codec), "bz2");
+    assert_int_equal(compress_parse("test", &codec), -EINVAL);
     assert_false(compress_is_known(0));
     assert_false(compress_is_known(2));
     assert_false(compress_is_known(65));

@@ -97,7 +97,7 @@ static void slices_equal_a_walk_over_every_byte(void **state)
         if (round % 4 == 0) { /* exact ends */
             object_bytes -= object_bytes % 4096;
         }
-        assert_int_equal(layout_init(&l, k, fragment_bytes, object_bytes, &e), 0);
+        assert_int_equal(layout_init(&l, 1, k, fragment_bytes, object_bytes, &e), 0);
         assert_well_cut(&l, fragment_bytes);
 
         places = walk(&l);
@@ -130,8 +130,8 @@ static void a_cluster_is_never_split_when_k_exceeds_one(void **state)
         struct layout l;
         struct err e;
 
-        assert_int_equal(layout_init(&l, 2 + (uint32_t)rnd_below(&rnd, 19), 8192, object_bytes, &e),
-                         0);
+        assert_int_equal(
+            layout_init(&l, 1, 2 + (uint32_t)rnd_below(&rnd, 19), 8192, object_bytes, &e), 0);
         for (uint64_t at = 0; at < object_bytes; at += 4096) {
             uint64_t bytes = object_bytes - at < 4096 ? object_bytes - at : 4096;
             struct layout_iter it = layout_range(&l, at, bytes);
@@ -153,7 +153,7 @@ static void an_empty_object_is_one_empty_chunk(void **state)
 
     (void)state;
     for (uint32_t k = 1; k <= 4; k += 3) {
-        assert_int_equal(layout_init(&l, k, 4096, 0, &e), 0);
+        assert_int_equal(layout_init(&l, 1, k, 4096, 0, &e), 0);
         assert_int_equal(l.chunk_count, 1);
         assert_int_equal(layout_chunk_bytes(&l, 0), 0);
         assert_int_equal(layout_fragment_bytes(&l, 0), 0);
@@ -172,18 +172,52 @@ static void known_sizes_are_cut_as_expected(void **state)
 
     (void)state;
     /* 64 MiB in 4+2 with 4 MiB fragments: four chunks, no padding. */
-    assert_int_equal(layout_init(&l, 4, 4 << 20, 64 << 20, &e), 0);
+    assert_int_equal(layout_init(&l, 1, 4, 4 << 20, 64 << 20, &e), 0);
     assert_int_equal(l.chunk_count, 4);
     assert_int_equal(l.chunk_bytes, 16 << 20);
     assert_int_equal(l.last_chunk_bytes, 16 << 20);
     /* One byte more: a fifth chunk of one padded stripe of clusters. */
-    assert_int_equal(layout_init(&l, 4, 4 << 20, (64 << 20) + 1, &e), 0);
+    assert_int_equal(layout_init(&l, 1, 4, 4 << 20, (64 << 20) + 1, &e), 0);
     assert_int_equal(l.chunk_count, 5);
     assert_int_equal(l.last_chunk_bytes, 16384);
     /* Replicas keep their length. */
-    assert_int_equal(layout_init(&l, 1, 1 << 20, (1 << 20) + 5, &e), 0);
+    assert_int_equal(layout_init(&l, 1, 1, 1 << 20, (1 << 20) + 5, &e), 0);
     assert_int_equal(l.chunk_count, 2);
     assert_int_equal(l.last_chunk_bytes, 5);
+}
+
+/* As other implementations cut. */
+static void format_0_is_cut_in_steps_of_16(void **state)
+{
+    static const struct {
+        uint32_t k, fragment_bytes;
+        uint64_t object_bytes;
+        uint32_t chunks, chunk_bytes, last_bytes;
+    } cases[] = {
+        {1, 100, 0, 1, 0, 0},
+        {1, 100, 99, 1, 99, 99},
+        {1, 100, 250, 3, 100, 50},
+        {2, 1 << 20, 0, 1, 0, 0},
+        {2, 1 << 20, 1, 1, 32, 32},
+        {2, 1 << 20, 32, 1, 32, 32},
+        {2, 1 << 20, 33, 1, 64, 64},
+        {5, 100, 480, 1, 480, 480}, /* 100 -> 96; 5 * 96 */
+        {5, 100, 481, 2, 480, 80},
+        {3, 16, 1000, 21, 48, 48},
+        {4, 4 << 20, (64 << 20) + 1, 5, 16 << 20, 64},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct layout l;
+        struct err e;
+
+        assert_int_equal(
+            layout_init(&l, 0, cases[i].k, cases[i].fragment_bytes, cases[i].object_bytes, &e), 0);
+        assert_int_equal(l.chunk_count, cases[i].chunks);
+        assert_int_equal(l.chunk_bytes, cases[i].chunk_bytes);
+        assert_int_equal(l.last_chunk_bytes, cases[i].last_bytes);
+    }
 }
 
 static void a_foreign_manifest_is_understood(void **state)
@@ -234,9 +268,10 @@ static void an_object_of_too_many_chunks_is_refused(void **state)
     struct err e;
 
     (void)state;
-    assert_int_equal(layout_init(&l, 1, 4096, 4096ull * LAYOUT_CHUNKS_MAX, &e), 0);
-    assert_int_equal(layout_init(&l, 1, 4096, 4096ull * LAYOUT_CHUNKS_MAX + 1, &e), ERR_TOO_LARGE);
-    assert_int_equal(layout_init(&l, 20, 64 << 20, UINT64_MAX, &e), ERR_TOO_LARGE);
+    assert_int_equal(layout_init(&l, 1, 1, 4096, 4096ull * LAYOUT_CHUNKS_MAX, &e), 0);
+    assert_int_equal(layout_init(&l, 1, 1, 4096, 4096ull * LAYOUT_CHUNKS_MAX + 1, &e),
+                     ERR_TOO_LARGE);
+    assert_int_equal(layout_init(&l, 1, 20, 64 << 20, UINT64_MAX, &e), ERR_TOO_LARGE);
 }
 
 static void ranges_that_do_not_fit_are_told(void **state)
@@ -245,7 +280,7 @@ static void ranges_that_do_not_fit_are_told(void **state)
     struct err e;
 
     (void)state;
-    assert_int_equal(layout_init(&l, 4, 4096, 10000, &e), 0);
+    assert_int_equal(layout_init(&l, 1, 4, 4096, 10000, &e), 0);
     assert_true(layout_holds(&l, 0, 10000));
     assert_true(layout_holds(&l, 10000, 0));
     assert_false(layout_holds(&l, 1, 10000));
@@ -261,6 +296,7 @@ int main(void)
         cmocka_unit_test(a_cluster_is_never_split_when_k_exceeds_one),
         cmocka_unit_test(an_empty_object_is_one_empty_chunk),
         cmocka_unit_test(known_sizes_are_cut_as_expected),
+        cmocka_unit_test(format_0_is_cut_in_steps_of_16),
         cmocka_unit_test(a_foreign_manifest_is_understood),
         cmocka_unit_test(impossible_chunk_sizes_are_refused),
         cmocka_unit_test(an_object_of_too_many_chunks_is_refused),

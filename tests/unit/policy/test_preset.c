@@ -26,6 +26,7 @@ static void assert_same(const struct preset *a, const struct preset *b)
     assert_memory_equal(a->policies, b->policies, a->policy_count * sizeof(a->policies[0]));
     assert_int_equal(a->fragment_bytes, b->fragment_bytes);
     assert_int_equal(a->codec, b->codec);
+    assert_int_equal(a->fragment_checksum, b->fragment_checksum);
     assert_int_equal(a->osds_explicit, b->osds_explicit);
     assert_int_equal(a->osd_id_count, b->osd_id_count);
     if (a->osd_id_count != 0) {
@@ -186,32 +187,62 @@ static void unknown_keys_are_refused_with_the_nearest_known_one(void **state)
 static void codecs_and_ciphers_we_do_not_have_are_refused_by_name(void **state)
 {
     (void)state;
-    assert_refused("\"compression\": \"snappy\"",
-                   "preset: compression = \"snappy\" is not supported, accepted: \"none\", "
-                   "\"lz4\": bad configuration");
-    assert_refused("\"compression\": \"bz2\"",
-                   "preset: compression = \"bz2\" is not supported, accepted: \"none\", "
-                   "\"lz4\": bad configuration");
+    assert_refused("\"compression\": \"test\"",
+                   "preset: compression = \"test\" is not supported, accepted: \"none\", "
+                   "\"lz4\", \"snappy\", \"bz2\": bad configuration");
     assert_refused("\"fragment_encryption\": [\"aes-cbc-256\", \"/etc/secret.key\"]",
                    "preset: fragment_encryption = [\"aes-cbc-256\"] is not supported, accepted: "
                    "[\"none\"]: bad configuration");
     assert_refused("\"fragment_checksum\": [\"none\"]",
                    "preset: fragment_checksum = [\"none\"] is not supported, accepted: "
-                   "[\"crc-32c\"]: bad configuration");
+                   "[\"sha-1\"], [\"crc-32c\"]: bad configuration");
+}
+
+/* As programs of older software write them. */
+static void presets_for_interchange_are_of_format_0(void **state)
+{
+    static const struct {
+        const char *more;
+        unsigned format;
+        enum compress_codec codec;
+        enum preset_checksum sum;
+    } cases[] = {
+        {"\"compression\": \"snappy\"", 0, COMPRESS_SNAPPY, PRESET_CHECKSUM_CRC32C},
+        {"\"compression\": \"bz2\", \"fragment_checksum\": [\"sha-1\"], \"fragment_size\": 100", 0,
+         COMPRESS_BZIP2, PRESET_CHECKSUM_SHA1},
+        {"\"compression\": \"none\", \"fragment_checksum\": [\"sha-1\"]", 1, COMPRESS_NONE,
+         PRESET_CHECKSUM_SHA1},
+        {"\"compression\": \"lz4\"", 1, COMPRESS_LZ4, PRESET_CHECKSUM_CRC32C},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct preset p;
+        struct err e;
+
+        assert_int_equal(read_with(&p, cases[i].more, &e), 0);
+        assert_int_equal(preset_fragment_format(&p), cases[i].format);
+        assert_int_equal(p.codec, cases[i].codec);
+        assert_int_equal(p.fragment_checksum, cases[i].sum);
+        assert_reads_back(&p);
+        preset_release(&p);
+    }
 }
 
 static void values_out_of_range_are_named(void **state)
 {
     (void)state;
-    assert_refused("\"fragment_size\": 4095", "preset: fragment_size = 4095, must be an integer "
-                                              "from 4096 to 67108864: bad configuration");
+    assert_refused("\"fragment_size\": 4095", "preset: fragment_size = 4095, must be a multiple "
+                                              "of 4096, at most 67108864: bad configuration");
+    assert_refused("\"compression\": \"snappy\", \"fragment_size\": 15",
+                   "preset: fragment_size = 15, must be 16 to 67108864: bad configuration");
     assert_refused("\"fragment_size\": 67112960", "preset: fragment_size = 67112960, must be an "
-                                                  "integer from 4096 to 67108864: "
+                                                  "integer from 1 to 67108864: "
                                                   "bad configuration");
     assert_refused("\"fragment_size\": 5000", "preset: fragment_size = 5000, must be a multiple "
                                               "of 4096, at most 67108864: bad configuration");
     assert_refused("\"fragment_size\": \"1\"", "preset: fragment_size = \"1\", must be an integer "
-                                               "from 4096 to 67108864: bad configuration");
+                                               "from 1 to 67108864: bad configuration");
     assert_refused("\"osds\": [\"explicit\", [1, 2, 1]]",
                    "preset: osds: id 1 is there twice: bad configuration");
     assert_refused("\"osds\": [\"explicit\", [-1]]",
@@ -326,6 +357,7 @@ int main(void)
         cmocka_unit_test(every_field_is_read_and_written),
         cmocka_unit_test(unknown_keys_are_refused_with_the_nearest_known_one),
         cmocka_unit_test(codecs_and_ciphers_we_do_not_have_are_refused_by_name),
+        cmocka_unit_test(presets_for_interchange_are_of_format_0),
         cmocka_unit_test(values_out_of_range_are_named),
         cmocka_unit_test(policies_out_of_range_are_named),
         cmocka_unit_test(text_that_is_not_a_preset_is_refused),
