@@ -20,6 +20,10 @@ struct proxy_config {
     int64_t block_cache_bytes;
     int64_t memory_bytes;
     int64_t connections_max;
+    int64_t request_bytes_max;
+    int64_t object_bytes_max; /* CONFIG_NONE: what a manifest can hold */
+    double request_timeout_s;
+    int64_t slow_request_ms; /* 0: none is logged */
     double osd_timeout_s;
     double upload_slack;
     double refresh_s;

@@ -88,6 +88,12 @@ static void set_options(struct engine *engine, const struct engine_options *opti
     o->threads = o->threads != 0 ? o->threads : defaults.threads;
 }
 
+void engine_set_puts(struct engine *engine, double upload_slack, uint64_t object_bytes_max)
+{
+    engine->options.upload_slack = upload_slack;
+    engine->options.object_bytes_max = object_bytes_max;
+}
+
 struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
                           const struct engine_options *options)
 {

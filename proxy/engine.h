@@ -41,9 +41,10 @@ struct engine_options {
     size_t manifest_cache_bytes;
     size_t index_cache_bytes; /* fragment trailers */
     size_t block_cache_bytes;
-    unsigned osd_timeout_ms; /* 0: 10 s */
-    double upload_slack;     /* share of the time so far to wait for stragglers */
-    unsigned threads;        /* of the pool; 0: 4 */
+    unsigned osd_timeout_ms;   /* 0: 10 s */
+    double upload_slack;       /* share of the time so far to wait for stragglers */
+    uint64_t object_bytes_max; /* of new objects; 0: no limit of ours */
+    unsigned threads;          /* of the pool; 0: 4 */
     const char *const *near_nodes;
     unsigned near_node_count;
 };
@@ -82,6 +83,8 @@ struct engine {
 /* The registry must have been refreshed once. NULL: threads could not be made. */
 struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
                           const struct engine_options *options);
+/* For puts that begin from now on. */
+void engine_set_puts(struct engine *engine, double upload_slack, uint64_t object_bytes_max);
 /* The on_change callback of registry_poll(); `engine` is a struct engine. */
 void engine_registry_changed(void *engine);
 /* What must end before the engine does: everything that holds a call, a timer or a buffer. */

@@ -50,6 +50,10 @@ static void collect(struct metric_collector *collector, struct buf *out)
             {"proxy_connections", METRIC_GAUGE, proxy_server_connections(p->server),
              "Open connections."},
             {"proxy_requests_running", METRIC_GAUGE, p->server->running, "In flight."},
+            {"proxy_slow_requests_total", METRIC_COUNTER, p->server->slow_total,
+             "Requests that took slow_request_ms or longer."},
+            {"proxy_request_memory_bytes", METRIC_GAUGE, p->server->room.used_bytes,
+             "Large requests, coming or running."},
         };
 
         metrics_put_singles(out, figures, sizeof(figures) / sizeof(*figures));
@@ -102,6 +106,9 @@ static int start_server(struct proxy *p, const struct proxy_config *config, stru
         .addrs = addrs.items,
         .tls = p->server_tls,
         .connections_max = (unsigned)config->connections_max,
+        .request_bytes_max = (size_t)config->request_bytes_max,
+        .request_timeout_ms = (unsigned)(config->request_timeout_s * 1000),
+        .slow_request_ms = (unsigned)config->slow_request_ms,
         .fs = {.dirs = (const char *const *)p->fs_dirs, .dir_count = config->fs_dirs.count}};
     unsigned tls_at;
     int rc = daemon_addrs_tcp(&addrs, &config->ips, config->port, e);
@@ -123,6 +130,11 @@ static int start_server(struct proxy *p, const struct proxy_config *config, stru
     return rc;
 }
 
+static uint64_t object_bytes_max(const struct proxy_config *config)
+{
+    return config->object_bytes_max != CONFIG_NONE ? (uint64_t)config->object_bytes_max : 0;
+}
+
 static int start_engine(struct proxy *p, const struct proxy_config *config, struct err *e)
 {
     struct engine_options options = {.memory_bytes = (size_t)config->memory_bytes,
@@ -131,6 +143,7 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
                                      .block_cache_bytes = (size_t)config->block_cache_bytes,
                                      .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
                                      .upload_slack = config->upload_slack,
+                                     .object_bytes_max = object_bytes_max(config),
                                      .near_nodes = (const char *const *)config->near_nodes.items,
                                      .near_node_count = config->near_nodes.count};
 
@@ -281,6 +294,13 @@ static void reload(struct daemon *d, const void *old)
     const struct proxy_config *config = daemon_config(d);
 
     (void)old;
+    if (p->engine != NULL) {
+        engine_set_puts(p->engine, config->upload_slack, object_bytes_max(config));
+    }
+    if (p->server != NULL) {
+        proxy_server_set_slow_ms(p->server, (unsigned)config->slow_request_ms);
+        proxy_server_set_timeout_ms(p->server, (unsigned)(config->request_timeout_s * 1000));
+    }
     tls_config_reload_client(&config->tls, p->tls);
     tls_config_reload_server(&config->server_tls, p->server_tls);
 }

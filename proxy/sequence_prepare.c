@@ -12,6 +12,18 @@
 
 /* ---- check ---- */
 
+static bool is_too_large(const struct sequence *s, uint64_t bytes, struct err *e)
+{
+    uint64_t max = s->engine->options.object_bytes_max;
+
+    if (max == 0 || bytes <= max) {
+        return false;
+    }
+    err_say(e, ERR_TOO_LARGE, "object of %" PRIu64 " bytes, max_object_size is %" PRIu64, bytes,
+            max);
+    return true;
+}
+
 static int check_update(struct sequence *s, const struct proxy_update *update)
 {
     if (update->name.len > MANIFEST_NAME_BYTES_MAX) {
@@ -27,6 +39,9 @@ static int check_update(struct sequence *s, const struct proxy_update *update)
     }
     if (update->data.len > SEQUENCE_OBJECT_BYTES_MAX) {
         err_set(&s->err, ERR_TOO_LARGE, "object of %zu bytes in a request", update->data.len);
+        return PROXY_RC_TOO_LARGE;
+    }
+    if (is_too_large(s, update->data.len, &s->err)) {
         return PROXY_RC_TOO_LARGE;
     }
     if (update->kind == PROXY_UPDATE_UPLOAD_FILE && s->spec.fs == NULL) {
@@ -185,6 +200,11 @@ static void files_done(struct pool_work *work, int rc)
         s->files_rc = err_set(&s->files_err, rc, "opening files");
     }
     rc = s->files_rc;
+    for (size_t i = 0; i < s->upload_count && rc == 0; i++) {
+        if (is_too_large(s, s->uploads[i].size_bytes, &s->files_err)) {
+            rc = ERR_TOO_LARGE;
+        }
+    }
     if (s->state == SEQUENCE_FILES && rc == 0) {
         s->state = SEQUENCE_EPOCH;
     } else if (s->state == SEQUENCE_FILES) {

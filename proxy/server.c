@@ -124,6 +124,17 @@ int proxy_server_new(struct engine *engine, const struct proxy_server_options *o
     return 0;
 }
 
+void proxy_server_set_slow_ms(struct proxy_server *server, unsigned slow_request_ms)
+{
+    server->options.slow_request_ms = slow_request_ms;
+}
+
+void proxy_server_set_timeout_ms(struct proxy_server *server, unsigned request_timeout_ms)
+{
+    CHECK(request_timeout_ms != 0);
+    server->options.request_timeout_ms = request_timeout_ms;
+}
+
 uint16_t proxy_server_port(const struct proxy_server *server, unsigned index)
 {
     return net_server_port(server->net, index);

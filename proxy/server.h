@@ -33,6 +33,7 @@ struct proxy_server_options {
     size_t request_bytes_max;    /* received frames; 0: 384 MiB */
     unsigned request_timeout_ms; /* 0: ENGINE_REQUEST_TIMEOUT_MS */
     unsigned room_timeout_ms;    /* 0: PROXY_ROOM_TIMEOUT_MS */
+    unsigned slow_request_ms;    /* such requests are logged; 0: none */
     struct fs_rules fs;          /* borrowed until closed */
 };
 
@@ -44,8 +45,10 @@ struct proxy_server {
     struct frame_room room; /* of large frames, being read or running */
     uint64_t room_given_ms; /* when a frame that waited got some, last */
     unsigned running;
+    uint64_t slow_total; /* requests that took slow_request_ms or longer */
 
-    uv_timer_t timer; /* private from here on */
+    struct log_limit slow_log; /* private from here on */
+    uv_timer_t timer;
     bool is_closing;
     unsigned open;
     void (*close_cb)(void *ctx);
@@ -54,6 +57,9 @@ struct proxy_server {
 
 int proxy_server_new(struct engine *engine, const struct proxy_server_options *options,
                      struct proxy_server **ret_server, struct err *e);
+/* For requests from now on; 0: none is logged. */
+void proxy_server_set_slow_ms(struct proxy_server *server, unsigned slow_request_ms);
+void proxy_server_set_timeout_ms(struct proxy_server *server, unsigned request_timeout_ms);
 uint16_t proxy_server_port(const struct proxy_server *server, unsigned index);
 unsigned proxy_server_connections(const struct proxy_server *server);
 /* No new requests; those that run get PROXY_SERVER_DRAIN_MS, then they are canceled. `cb` when it

@@ -12,7 +12,7 @@
 #include "proxy/ops.h"
 #include "proxy/rc.h"
 
-enum { SLOW_REQUEST_MS = 5000, ROOM_TIMEOUTS_MAX = 6 };
+enum { SLOW_LOG_EVERY_MS = 1000, ROOM_TIMEOUTS_MAX = 6 };
 
 struct session *session_new(struct proxy_server *server, struct net_conn *conn)
 {
@@ -35,13 +35,20 @@ static void session_free(struct session *s)
 
 /* ---- a request's end ---- */
 
-static void log_slow(const struct session *s)
+static void note_slow(const struct session *s)
 {
+    struct proxy_server *server = s->server;
+    uint64_t slow_ms = server->options.slow_request_ms;
     uint64_t ms = clock_mono_ms() - s->start_ms;
+    unsigned long skipped;
 
-    if (ms >= SLOW_REQUEST_MS && s->request.code != PROXY_PING) {
-        log_info("session", "slow request", "op=%s ms=%" PRIu64 " peer=%s",
-                 proxy_code_name(s->request.code), ms, net_conn_peer(s->conn)->text);
+    if (slow_ms == 0 || ms < slow_ms || s->request.code == PROXY_PING) {
+        return;
+    }
+    server->slow_total++;
+    if (log_limit_pass(&server->slow_log, SLOW_LOG_EVERY_MS, &skipped)) {
+        log_warn("session", "slow request", "op=%s ms=%" PRIu64 " peer=%s skipped=%lu",
+                 proxy_code_name(s->request.code), ms, net_conn_peer(s->conn)->text, skipped);
     }
 }
 
@@ -50,7 +57,7 @@ static void finish(struct session *s)
     struct proxy_server *server = s->server;
 
     CHECK(s->is_running);
-    log_slow(s);
+    note_slow(s);
     proxy_request_release(&s->request);
     bigmem_free(s->frame);
     s->frame = NULL;

@@ -255,6 +255,9 @@ void net_conn_accept(struct net_listener *listener)
         net_share_hand_over(listener, to);
         return;
     }
+    if (full && !server->closing) {
+        full = !net_server_make_room(server);
+    }
     conn = conn_new(server, listened);
     if (net_stream_accept(&conn->stream, &listener->uv.stream) != 0) {
         conn_refuse(conn);

@@ -80,6 +80,9 @@ void net_conn_tick(struct net_conn *conn, uint64_t now_ms);
 void net_conn_drain(struct net_conn *conn);
 /* Runs `sent` of the replies on net_server.unsendable. */
 void net_conn_run_unsendable(struct net_server *server);
+/* connections_max are there: who has waited the longest without its preamble goes. False: all have
+ * sent theirs. */
+bool net_server_make_room(struct net_server *server);
 /* The struct of a connection was freed. */
 void net_server_conn_gone(struct net_server *server);
 void net_server_conn_opened(struct net_server *server);

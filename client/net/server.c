@@ -81,6 +81,28 @@ void net_server_limit_handshakes(struct net_server *server, unsigned max)
     }
 }
 
+bool net_server_make_room(struct net_server *server)
+{
+    unsigned long skipped;
+
+    LIST_FOR_EACH (it, &server->conns) { /* in order of their arrival */
+        struct net_conn *conn = container_of(it, struct net_conn, link);
+
+        if (conn->stream.framer.framing || conn->ending) {
+            continue;
+        }
+        if (log_limit_pass(&server->dropped_log, 1000, &skipped)) {
+            log_warn("net", "connection dropped",
+                     "peer=%s why=\"no preamble while others wait\" skipped=%lu", conn->peer.text,
+                     skipped);
+        }
+        conn->ending = true;
+        net_stream_close(&conn->stream);
+        return true;
+    }
+    return false;
+}
+
 int net_server_new(uv_loop_t *loop, const struct net_server_options *options,
                    struct net_server **ret_server, struct err *e)
 {

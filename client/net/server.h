@@ -2,7 +2,8 @@
  * preamble, then length-prefixed frames, and writes replies.
  *
  * One loop thread owns a server and its connections. Limits: connections_max
- * (excess ones are closed at once), frame_bytes_max (a longer frame closes the
+ * (for one more, that goes which has waited the longest without its preamble; if all have sent
+ * theirs, the new one is closed at once), frame_bytes_max (a longer frame closes the
  * connection before anything is allocated), deadlines for the preamble, for a frame that
  * began and for a peer that takes no replies, and back-pressure: no frames are read or
  * handed over while a connection is paused by its owner or holds more than

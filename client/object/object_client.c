@@ -71,6 +71,7 @@ struct object_client *object_client_new(uv_loop_t *loop,
     client->route =
         proxy_route_new(loop, &(struct proxy_route_options){.proxies = options->proxies,
                                                             .proxy_count = options->proxy_count,
+                                                            .tls = o->tls,
                                                             .timeout_ms = o->timeout_ms});
     client->book = osd_book_new(
         loop, &(struct osd_book_options){.tls = o->tls, .connect_timeout_ms = o->direct_ms});

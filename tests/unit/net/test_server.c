@@ -561,6 +561,32 @@ static void connections_over_the_limit_are_closed_at_once(void **state)
     }
 }
 
+static void who_has_not_said_hello_gives_way_at_the_limit(void **state)
+{
+    struct fixture *f = *state;
+    int fds[10], good[2];
+
+    start(f);
+    for (unsigned i = 0; i < 10; i++) {
+        fds[i] = i == 0 || i > 2 ? enter(f) : raw_connect(f->port);
+        raw_turn_for(&f->loop, 5);
+    }
+    good[0] = enter(f); /* in the place of fds[1], then of fds[2] */
+    assert_true(raw_is_closed_by_peer(&f->loop, fds[1]));
+    good[1] = enter(f);
+    assert_true(raw_is_closed_by_peer(&f->loop, fds[2]));
+    assert_int_equal(f->closes, 2);
+    close(fds[1]);
+    fds[1] = raw_connect(f->port); /* all have said hello: no place for one more */
+    assert_true(raw_is_closed_by_peer(&f->loop, fds[1]));
+    assert_int_equal(f->closes, 2);
+    for (unsigned i = 0; i < 10; i++) {
+        close(fds[i]);
+    }
+    close(good[0]);
+    close(good[1]);
+}
+
 static void a_thousand_drops_leave_no_descriptor_behind(void **state)
 {
     struct fixture *f = *state;
@@ -719,6 +745,7 @@ int main(void)
         TEST(the_owner_can_close_from_a_frame),
         TEST(a_held_connection_outlives_its_peer_and_swallows_replies),
         TEST(connections_over_the_limit_are_closed_at_once),
+        TEST(who_has_not_said_hello_gives_way_at_the_limit),
         TEST(a_thousand_drops_leave_no_descriptor_behind),
         TEST(a_port_in_use_is_an_error_with_the_address),
         TEST(a_unix_socket_works_replaces_a_dead_one_and_is_removed),
