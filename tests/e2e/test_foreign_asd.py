@@ -1,6 +1,7 @@
 """A foreign client, written from the description of the protocols alone, speaks with ASDs: every
 command of version 1, and slices of objects that it finds by its own arithmetic and reads directly.
 What it could not understand makes it go through the proxy."""
+import bz2
 import random
 import struct
 import time
@@ -10,7 +11,7 @@ from foreign_asd import (ASSERT_FAILED, AsdRefused, DirectReader, FULL, ForeignA
                          UNKNOWN_OPERATION, WRONG_VERSION, WrongAsd, assert_key, delete_key,
                          fragment_key, locations, set_key)
 from foreign_proxy import ForeignProxy, upload
-from foreign_wire import NO_CHECKSUM, crc_of, i32, listed, sha1_of, string
+from foreign_wire import NO_CHECKSUM, crc_of, i32, listed, sha1_of, snappy_block, string
 from harness import Deployment, connect
 
 rng = random.Random(11)
@@ -234,6 +235,51 @@ def what_it_cannot_read_it_leaves_to_the_proxy(where, ns):
             assert p.read_slices2(ns, [("packed", [(5, 10)])])[0] == data[5:15]
 
 
+def unpacked(value, compression):
+    """As the description has it, without our codecs."""
+    if compression == 1:
+        return value
+    if compression == 2:
+        return snappy_block(value)
+    assert compression == 3, compression
+    size, = struct.unpack("<i", value[:4])
+    data = bz2.decompress(value[4:])
+    assert len(data) == size, (len(data), size)
+    return data
+
+
+def fragments_of_format_0_hold_the_object(where, ns, compression, sum_of):
+    """Cut, packed and summed as foreign servers do it, so that they can read what we stored."""
+    with ForeignProxy(where) as p:
+        for size in (1, 100, 4095, 200_000, 1_000_003):
+            data = (b"%07d " % size * (size // 8 + 1))[:size // 2] + rng.randbytes(size - size // 2)
+            p.update_session({"manifest_ser": b"\2"})
+            (_, manifest, namespace_id), = p.apply(ns, updates=[upload("f0", data)])
+            k = manifest["k"]
+            assert manifest["compression"] == compression, manifest
+            assert locations(manifest, 0, 1) is None, "not for direct reads"
+            whole = max(manifest["chunks"])
+            assert manifest["chunks"][:-1] == [whole] * (len(manifest["chunks"]) - 1)
+            assert all(c % (16 * k) == 0 for c in manifest["chunks"]) or k == 1
+            assert 0 <= sum(manifest["chunks"]) - size < 16 * k
+            found = b""
+            with DirectReader(p.osd_info2()) as direct:
+                for c, chunk in enumerate(manifest["fragments"]):
+                    for n, f in enumerate(chunk[:k]):
+                        key = fragment_key(namespace_id, manifest["object_id"], c, n, f["version"])
+                        (value, checksum), = direct.asd(f["osd"]).multi_get([key])
+                        assert len(value) == f["packed"] and sum_of(value) == f["checksum"]
+                        assert checksum in (f["checksum"], crc_of(value)), "what the ASD was told"
+                        raw_bytes = unpacked(value, compression)
+                        assert len(raw_bytes) == manifest["chunks"][c] // k
+                        found += raw_bytes
+            assert found[:size] == data and not any(found[size:]), size
+            p.drop_cache(ns)
+            assert p.read_slices(ns, [("f0", [(0, size)])]) == data
+            assert p.read_slices(ns, [("f0", [(size // 3, size // 2)])]) == (
+                data[size // 3:size // 3 + size // 2])
+
+
 def a_deleted_fragment_is_a_time_out_and_then_the_proxys(where, ns):
     with ForeignProxy(where) as p:
         p.update_session({"manifest_ser": b"\2"})
@@ -270,7 +316,13 @@ def main():
                 ("copies", '{"policies": [[1, 2, 3, 3]], "fragment_size": 65536,'
                            ' "compression": "none"}'),
                 ("packed", '{"policies": [[2, 1, 3, 3]], "fragment_size": 65536,'
-                           ' "compression": "lz4"}')):
+                           ' "compression": "lz4"}'),
+                ("snappy", '{"policies": [[2, 1, 3, 3]], "fragment_size": 65536,'
+                           ' "compression": "snappy"}'),
+                ("bz2", '{"policies": [[3, 1, 4, 3]], "fragment_size": 65536,'
+                        ' "compression": "bz2", "fragment_checksum": ["sha-1"]}'),
+                ("snappy1", '{"policies": [[1, 1, 2, 3]], "fragment_size": 65536,'
+                            ' "compression": "snappy"}')):
             path = d.root / f"{name}.json"
             path.write_text(text)
             d.alba("create-preset", name, f"--input-url={path}")
@@ -279,6 +331,9 @@ def main():
             slices_are_read_directly(where, ns, (7, 4096, 65_537, 1_000_003))
             fragments_are_what_the_manifest_says(where, ns)
         what_it_cannot_read_it_leaves_to_the_proxy(where, "packed")
+        fragments_of_format_0_hold_the_object(where, "snappy", 2, crc_of)
+        fragments_of_format_0_hold_the_object(where, "snappy1", 2, crc_of)
+        fragments_of_format_0_hold_the_object(where, "bz2", 3, sha1_of)
         a_deleted_fragment_is_a_time_out_and_then_the_proxys(where, "plain")
         d.assert_no_restarts()
 
