@@ -277,6 +277,53 @@ static void every_flipped_byte_of_format_0_is_detected(void **state)
     world_free(w);
 }
 
+/* Is fragment 0 of chunk 0 there, in this version? */
+static bool is_made_anew(struct world *w, uint32_t version)
+{
+    struct manifest m;
+    struct buf key;
+    bool is_there;
+
+    assert_true(world_manifest(w, "o", &m));
+    key = world_fragment_key(w, &m, 0, 0);
+    is_there = manifest_fragment_at(&m, 0, 0)->version == version &&
+               fake_asd_value(asd_of(w, &m, 0, 0), slice_buf(&key)).len != 0;
+    buf_release(&key);
+    manifest_release(&m);
+    return is_there;
+}
+
+/* Data and parity, and with the kind of checksum that the manifest had of it. */
+static void a_lost_fragment_of_format_0_is_made_anew(void **state)
+{
+    const char *presets[] = {WORLD_PRESET("[[3,2,5,1]]", 16384, "snappy"), bz2_and_sha1};
+
+    (void)state;
+    for (unsigned p = 0; p < 2; p++) {
+        struct world *w = world_new(6, 6, presets[p]);
+        struct manifest m;
+        uint8_t *data = put(w, "o", 40001, &m);
+        uint8_t algo = manifest_fragment_at(&m, 0, 0)->checksum.algo;
+
+        lose(w, &m, 0);
+        world_expect(w, "o", data, 40001);
+        for (unsigned i = 0; i < 500 && !is_made_anew(w, 1); i++) {
+            loop_fixture_run_ms(&w->base, 20);
+        }
+        assert_true(is_made_anew(w, 1));
+        manifest_release(&m);
+        assert_true(world_manifest(w, "o", &m));
+        assert_int_equal(manifest_fragment_at(&m, 0, 0)->checksum.algo, algo);
+        for (uint32_t f = 1; f <= m.scheme.m; f++) { /* now it is needed */
+            lose(w, &m, f);
+        }
+        world_expect(w, "o", data, 40001);
+        manifest_release(&m);
+        free(data);
+        world_free(w);
+    }
+}
+
 /* What older clients are told of such an object is all that they need. */
 static void manifests_of_format_0_go_out_as_they_are(void **state)
 {
@@ -316,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_changed_preset_is_used_by_an_engine_that_runs),
         cmocka_unit_test(fragments_of_format_0_of_every_size_come_back),
         cmocka_unit_test(every_flipped_byte_of_format_0_is_detected),
+        cmocka_unit_test(a_lost_fragment_of_format_0_is_made_anew),
         cmocka_unit_test(manifests_of_format_0_go_out_as_they_are),
     };
 
