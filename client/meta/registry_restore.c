@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "meta/kv_commit.h"
+#include "meta/registry_ids.h"
 #include "meta/registry_record.h"
 
 enum { TIMEOUT_MS = 60000, BATCH_UPDATES = 100, BATCH_BYTES = 512 * 1024, WIPE_KEYS = 100 };
@@ -176,26 +177,14 @@ static void txn_put(struct restore_op *op, const char *prefix, const char *id, j
     json_decref(take_json);
 }
 
-/* Beyond whatever lost changes may have given out. */
 static void put_ids(struct restore_op *op)
 {
     json_t *ids = record_of(op, REG_NEXT_ID);
     json_t *before = record_of(op, REG_RECOVERED);
-    uint64_t known = json_u64(ids, "namespace", 1);
-    uint64_t seen = op->o->namespace_id_seen + 1;
-    uint64_t next = (seen > known ? seen : known) + RESTORE_NAMESPACES_APART;
-    uint64_t from = json_u64(before, "unsure_from", known);
 
-    txn_put(op, REG_NEXT_ID, "",
-            json_pack("{s:I, s:I, s:I}", "osd",
-                      (json_int_t)(json_u64(ids, "osd", 1) + RESTORE_OSDS_APART), "namespace",
-                      (json_int_t)next, "work",
-                      (json_int_t)(json_u64(ids, "work", 1) + RESTORE_WORK_APART)));
-    txn_put(op, REG_RECOVERED, "",
-            json_pack("{s:I, s:I, s:I, s:I, s:I}", "at_us", (json_int_t)clock_wall_us(),
-                      "copy_version", (json_int_t)op->o->head->version, "copy_time_us",
-                      (json_int_t)op->o->head->time_us, "unsure_from", (json_int_t)from,
-                      "unsure_to", (json_int_t)next));
+    registry_ids_raise(&op->txn, ids, before, op->o->namespace_id_seen,
+                       json_pack("{s:I, s:I}", "copy_version", (json_int_t)op->o->head->version,
+                                 "copy_time_us", (json_int_t)op->o->head->time_us));
     json_decref(ids);
     json_decref(before);
 }

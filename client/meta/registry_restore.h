@@ -9,12 +9,7 @@
 #include "meta/kv.h"
 #include "meta/registry.h"
 
-enum {
-    RESTORE_VERSIONS_APART = 1 << 20, /* beyond what was ever seen … */
-    RESTORE_NAMESPACES_APART = 1 << 20,
-    RESTORE_OSDS_APART = 1 << 12,
-    RESTORE_WORK_APART = 1 << 20
-};
+enum { RESTORE_VERSIONS_APART = 1 << 20 }; /* beyond what was ever seen */
 
 /* A namespace that lies on OSDs, and that the copy does not know. */
 struct restore_namespace {

@@ -46,6 +46,7 @@ def fill(d):
     d.alba("create-preset", "mine", f"--input-url={preset}")
     d.alba("create-namespace", "kept", "mine")
     d.alba("upload-object", "kept", random_file(d.root / "in", 300_000, seed=1), "o")
+    back_up(d)
     d.alba("vdisk-create", "disk", "1GiB")
     wait_copies(d)
     return {"alba": d.alba("get-alba-id"), "osds": osds(d), "namespaces": namespaces(d),
@@ -62,6 +63,11 @@ def namespaces(d):
 
 def addresses(d, *names):
     return ",".join(d.daemon(name)["address"] for name in names)
+
+
+def back_up(d):
+    """Older than what the copies know: the volume comes later."""
+    d.alba("backup-metadata", f"--output={d.root / 'backup'}")
 
 
 def plan(d, before):
@@ -125,6 +131,25 @@ def work_goes_on(d, before):
     d.alba("create-namespace", "while-away", "mine")
     wait_copies(d)
     assert copies(d)["version"] > 1 << 20
+
+
+def a_backup_brings_manifests_back(d, before):
+    """Over the recovered registry: objects can be read again. The copies are ahead then."""
+    for name in "proxy", "maintenance", "volumedriver":
+        d.hold(name)
+    d.alba("restore-metadata", "--force", d.root / "backup")
+    assert "ahead" in states(d)
+    refused(lambda: d.alba("registry-copies", "--write"), "alba registry-copies --supersede")
+    assert d.alba("registry-copies", "--supersede")["current"] == 5
+    for name in "proxy", "maintenance", "volumedriver":
+        d.start(name)
+        d.wait_running(name)
+    d.wait_volumes()
+    (d.root / "back").unlink(missing_ok=True)
+    d.alba("download-object", "kept", "o", d.root / "back")
+    assert (d.root / "back").read_bytes() == (d.root / "in").read_bytes()
+    d.alba("create-namespace", "newest", "mine")
+    assert namespaces(d)["newest"] > max(before["namespaces"].values()) + 1000
     d.alba("vdisk-create", "another", "1GiB")
 
 
@@ -159,4 +184,5 @@ with Deployment() as d:
     same_as(d, before)
     what_is_lost_is_said(d)
     work_goes_on(d, before)
+    a_backup_brings_manifests_back(d, before)
     an_older_copy_is_not_taken_silently(d)

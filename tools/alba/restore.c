@@ -5,6 +5,7 @@
 
 #include "alba/backup.h"
 #include "alba/progress.h"
+#include "alba/restore_end.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/table.h"
@@ -310,21 +311,11 @@ static int mark(struct restoring *r)
 
 static int unmark(struct restoring *r)
 {
-    const struct backup_head *head = &r->result->head;
-    json_t *json =
-        json_pack("{s:I, s:s}", "version", (json_int_t)head->version, "commit", head->commit);
     struct kv_txn txn = {0};
-    struct buf value = {0};
-    struct key key;
-    struct slice k = reg_key(&key, REG_VERSION, "");
-    int rc;
+    int rc = restore_end(r->s, &r->result->head, slice_buf(&r->mark), &txn);
 
-    value_make_json(&value, k, json);
-    kv_txn_assert_equal(&txn, k, slice_buf(&r->mark));
-    kv_txn_put(&txn, k, slice_buf(&value));
-    rc = commit(r, r->s->kv, &txn);
-    buf_release(&value);
-    json_decref(json);
+    rc = rc != 0 ? rc : commit(r, r->s->kv, &txn);
+    kv_txn_release(&txn);
     return rc;
 }
 

@@ -3,6 +3,7 @@
 #include "unit/meta/registry_fixture.h"
 
 #include "meta/registry_copy.h"
+#include "meta/registry_ids.h"
 #include "meta/registry_restore.h"
 #include "meta/registry_store.h"
 #include "meta/registry_volume.h"
@@ -218,7 +219,7 @@ static void no_id_comes_back(void **state)
     assert_int_equal(restore(f, &t, &options), 0);
     view = refreshed(f, t.registry);
     assert_true(registry_view_version(view) >= 5000 + RESTORE_VERSIONS_APART);
-    assert_true(registry_view_next_namespace_id(view) > 77 + RESTORE_NAMESPACES_APART);
+    assert_true(registry_view_next_namespace_id(view) > 77 + IDS_NAMESPACES_APART);
     assert_false(registry_view_namespace_is_unsure(view, next - 1));
     assert_true(registry_view_namespace_is_unsure(view, next));
     assert_true(registry_view_namespace_is_unsure(view, 77));

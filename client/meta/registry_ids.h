@@ -1,0 +1,19 @@
+/* Ids of a registry that was put back from something older: beyond whatever changes that are lost
+ * may have given out (KEYS.md, "Recovery"). Any thread. */
+#ifndef META_REGISTRY_IDS_H
+#define META_REGISTRY_IDS_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "meta/kv.h"
+
+enum { IDS_NAMESPACES_APART = 1 << 20, IDS_OSDS_APART = 1 << 12, IDS_WORK_APART = 1 << 20 };
+
+/* Puts `next-id` and `recovered`. `ids` and `before` are what these records were (NULL: not
+ * there); `namespace_id_seen` is the highest that was seen anywhere; `take_more` (NULL: nothing)
+ * is what the caller has to say in `recovered`. */
+void registry_ids_raise(struct kv_txn *txn, const json_t *ids, const json_t *before,
+                        uint64_t namespace_id_seen, json_t *take_more);
+
+#endif
