@@ -49,6 +49,7 @@ void net_stream_down(struct net_stream *s, int rc)
     s->framer.blocked = true;
     if (s->reading) {
         s->reading = false;
+        s->receiving = false;
         uv_read_stop(&s->uv.stream);
     }
     s->ops->on_down(s, rc);
@@ -142,13 +143,20 @@ int net_stream_open(struct net_stream *s, int fd)
 
 /* ---- reading ---- */
 
+/* Who waits for the answer to each request is paused and taken up again with each. That costs no
+ * system call, as libuv is told to stop only when something has come that may not be read. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
     struct net_stream *s = handle->data;
     size_t bytes = NET_HUB_SCRATCH_BYTES;
-    uint8_t *data = s->tls == NULL ? net_framer_buffer(&s->framer, &bytes) : NULL;
+    uint8_t *data;
 
     (void)suggested;
+    if (!s->receiving) {
+        *ret_buf = uv_buf_init(NULL, 0); /* on_read() gets UV_ENOBUFS */
+        return;
+    }
+    data = s->tls == NULL ? net_framer_buffer(&s->framer, &bytes) : NULL;
     if (data == NULL) {
         data = s->hub->scratch + NET_HUB_HEADROOM_BYTES;
     }
@@ -193,6 +201,10 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf)
     if (nread == 0) {
         return;
     }
+    if (!s->receiving) {
+        uv_read_stop(handle);
+        return;
+    }
     if (nread < 0) {
         if (s->tls != NULL) {
             net_stream_tls_cut(s, (int)nread);
@@ -220,6 +232,7 @@ static void receive(struct net_stream *s)
     int rc = uv_read_start(&s->uv.stream, on_alloc, on_read);
 
     CHECK(rc == 0 || rc == UV_EALREADY);
+    s->receiving = true;
 }
 
 static void update_reading(struct net_stream *s)
@@ -232,7 +245,7 @@ static void update_reading(struct net_stream *s)
     }
     s->reading = want;
     if (!want) {
-        uv_read_stop(&s->uv.stream);
+        s->receiving = false;
         s->read_since_ms = 0;
         return;
     }
@@ -250,6 +263,7 @@ static void update_reading(struct net_stream *s)
 void net_stream_end_reading(struct net_stream *s, int rc)
 {
     s->end_rc = rc;
+    s->receiving = false;
     uv_read_stop(&s->uv.stream);
     net_hub_schedule(s->hub, &s->task);
 }

@@ -77,6 +77,7 @@ struct net_stream {
     bool answers;
     bool connected;
     bool reading;
+    bool receiving; /* what comes is read; else it stays in the socket */
     bool paused; /* by the owner */
     bool choked; /* too much unsent */
     bool closing;
