@@ -54,7 +54,7 @@ def main():
             for slowly in False, True:
                 assert play_all(GOLDEN, "asd", lambda: connect(where), known, slowly) >= 7
             a_changed_byte_is_found(d.root, "asd_ranges", lambda: connect(where), known)
-        for name, codec, allowed in (("plain", "none", ALL), ("packed", "lz4", ALL),
+        for name, codec, allowed in (("plain", "none", ALL), ("packed", "lz4", ALL), ("snappy", "snappy", ALL),
                                      ("strict", "none", '[["crc-32c"]]')):
             path = d.root / f"{name}.json"
             path.write_text(PRESET % (codec, allowed))
