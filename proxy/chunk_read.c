@@ -1,6 +1,7 @@
 /* Read what costs least, at first exactly as much as is needed:
  *
- * - a range: its own fragment. When that fails, the k cheapest others;
+ * - a range: its own fragment, unless k others can be had from better OSDs. When that fails, the k
+ *   cheapest others;
  * - a chunk: the k cheapest fragments, data before parity as long as the OSDs are well.
  *
  * A fragment that fails is replaced by the next cheapest. With k good ones that are not all
@@ -113,6 +114,14 @@ static void start_part(struct chunk_read *r, uint32_t fragment)
     fetch_start(&part->fetch, r->engine, r->readable, &range, on_fetched);
 }
 
+/* NULL: nowhere, or with an OSD that is not known. */
+static const struct osd *osd_of(const struct chunk_read *r, uint32_t fragment)
+{
+    const struct manifest_fragment *f = readable_fragment(r->readable, r->chunk, fragment);
+
+    return f->has_osd ? osds_find(r->engine->osds, f->osd_id) : NULL;
+}
+
 /* Of those not yet asked; -1: none left. */
 static int cheapest(const struct chunk_read *r)
 {
@@ -120,15 +129,10 @@ static int cheapest(const struct chunk_read *r)
     int best = -1;
 
     for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
-        const struct manifest_fragment *f = readable_fragment(r->readable, r->chunk, i);
-        const struct osd *osd;
+        const struct osd *osd = osd_of(r, i);
         double cost;
 
-        if (state_of(r, i) != CHUNK_PART_IDLE || !f->has_osd || (r->avoid >> i & 1) != 0) {
-            continue;
-        }
-        osd = osds_find(r->engine->osds, f->osd_id);
-        if (osd == NULL) {
+        if (state_of(r, i) != CHUNK_PART_IDLE || osd == NULL || (r->avoid >> i & 1) != 0) {
             continue;
         }
         cost = osd_read_cost(osd) + (is_wanted(r, i) || r->readable->k == 1 ? 0 : parity_cost);
@@ -238,14 +242,37 @@ static void give_up(struct chunk_read *r)
                       r->good, r->readable->k, why));
 }
 
+/* Of a range: is its own fragment, alone, the first to be asked? Unless k others make it that can
+ * be had from better OSDs: well ones if that of the fragment is set aside, near ones if it is far. */
+static bool goes_direct(const struct chunk_read *r)
+{
+    const struct osd *wanted;
+    uint32_t better = 0;
+
+    if (r->wanted == ALL || r->readable->k == 1 || state_of(r, r->wanted) != CHUNK_PART_IDLE ||
+        r->good + r->reading > 0) {
+        return false;
+    }
+    wanted = osd_of(r, r->wanted);
+    if (wanted == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
+        const struct osd *osd = i != r->wanted ? osd_of(r, i) : NULL;
+
+        better += osd != NULL && !osd->aside && !osd->gone && state_of(r, i) == CHUNK_PART_IDLE &&
+                  (wanted->aside || wanted->gone || (osd_is_far(wanted) && !osd_is_far(osd)));
+    }
+    return better < r->readable->k;
+}
+
 /* How many must be under way: k, or just the one as long as it has not failed. */
 static uint32_t needed(const struct chunk_read *r)
 {
-    bool direct = r->wanted != ALL && r->good == 0 &&
-                  (state_of(r, r->wanted) == CHUNK_PART_READING ||
-                   (r->reading == 0 && cheapest(r) == (int)r->wanted));
+    bool is_asked = r->wanted != ALL && r->good == 0 &&
+                    state_of(r, r->wanted) == CHUNK_PART_READING && r->reading == 1;
 
-    return direct ? 1 : r->readable->k;
+    return is_asked || goes_direct(r) ? 1 : r->readable->k;
 }
 
 /* What is under way borrows our memory: it is awaited, but need not take its time. */
@@ -273,7 +300,7 @@ static void step(struct chunk_read *r)
         return;
     }
     while (r->good + r->reading < needed(r)) {
-        int next = cheapest(r);
+        int next = goes_direct(r) ? (int)r->wanted : cheapest(r);
 
         if (next < 0) {
             break;

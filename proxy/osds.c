@@ -257,6 +257,11 @@ const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const
     return osds->choose;
 }
 
+bool osd_is_far(const struct osd *osd)
+{
+    return !osd->near && osd->osds->near_node_count > 0;
+}
+
 /* Health before nearness before load. An idle OSD of unknown speed counts as fast. */
 double osd_read_cost(const struct osd *osd)
 {
@@ -265,7 +270,7 @@ double osd_read_cost(const struct osd *osd)
     if (cost > 1e6) {
         cost = 1e6;
     }
-    if (!osd->near && osd->osds->near_node_count > 0) {
+    if (osd_is_far(osd)) {
         cost += 1e7;
     }
     if (osd->aside || osd->gone) {

@@ -113,6 +113,8 @@ void osds_explain(const struct osds *osds, bool reserve, struct err *e);
 
 /* Lower is better: who should be asked first for a read. */
 double osd_read_cost(const struct osd *osd);
+/* There is a read preference, and it names other nodes. */
+bool osd_is_far(const struct osd *osd);
 /* May it be given new fragments? */
 static inline bool osd_is_usable(const struct osd *osd, bool reserve)
 {

@@ -187,6 +187,10 @@ static int ask(struct shared_get *get)
     request.partial.key = slice_buf(&key);
     asd_request_encode(&request, &get->request);
     buf_release(&key);
+    if (!spec->low_priority) {
+        get->engine->stats.totals.near_reads += !osd_is_far(spec->osd);
+        get->engine->stats.totals.far_reads += osd_is_far(spec->osd);
+    }
     return osd_call_start(spec->osd, &get->call, &get->request, OSD_READ,
                           get->engine->options.osd_timeout_ms, on_reply);
 }

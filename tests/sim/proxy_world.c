@@ -92,7 +92,9 @@ static void make_engine(struct world *world)
                                      .index_cache_bytes = 1 << 20,
                                      .osd_timeout_ms = WORLD_OSD_TIMEOUT_MS,
                                      .upload_slack = 0.2,
-                                     .threads = 2};
+                                     .threads = 2,
+                                     .near_nodes = world->near_nodes,
+                                     .near_node_count = world->near_node_count};
 
     world->engine = engine_new(&world->base.loop, world->registry, &options);
     assert_non_null(world->engine);

@@ -29,6 +29,8 @@ struct world {
     struct fake_asd *asds[WORLD_ASDS_MAX];
     unsigned asd_count;
     struct engine *engine;
+    const char *const *near_nodes; /* of the next engine */
+    unsigned near_node_count;
     uint64_t ns_id; /* of namespace "ns" */
 };
 
