@@ -89,6 +89,7 @@ const struct verb *verb_find(const char *name, struct err *e)
     for (const struct verb *const *table = verb_tables; *table != NULL; table++) {
         for (const struct verb *v = *table; v->name != NULL; v++) {
             if (strcmp(v->name, name) == 0) {
+                buf_release(&matches);
                 return v;
             }
             if (strncmp(v->name, name, strlen(name)) == 0) {

@@ -120,6 +120,22 @@ int private_proxy_start(struct private_proxy *p, const char *config, const struc
     return rc != 0 ? rc : wait_listening(p, e);
 }
 
+uint64_t private_proxy_bytes_read(const struct private_proxy *p)
+{
+    char *path = mem_printf("/proc/%ld/io", (long)p->pid);
+    FILE *file = fopen(path, "re");
+    unsigned long long bytes = 0;
+
+    if (file != NULL) {
+        if (fscanf(file, "rchar: %llu", &bytes) != 1) {
+            bytes = 0;
+        }
+        fclose(file);
+    }
+    free(path);
+    return bytes;
+}
+
 void private_proxy_stop(struct private_proxy *p)
 {
     static const char *const names[] = {"proxy.json", "s"};

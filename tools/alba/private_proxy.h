@@ -4,6 +4,7 @@
 #ifndef ALBA_PRIVATE_PROXY_H
 #define ALBA_PRIVATE_PROXY_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -20,6 +21,8 @@ struct private_proxy {
  * commands may use any path this user may. */
 int private_proxy_start(struct private_proxy *p, const char *config, const struct net_tls *tls,
                         struct err *e);
+/* What it has read since it began, files and sockets: for a line on the terminal. 0: not known. */
+uint64_t private_proxy_bytes_read(const struct private_proxy *p);
 void private_proxy_stop(struct private_proxy *p); /* accepts {0} */
 
 #endif

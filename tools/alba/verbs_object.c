@@ -1,29 +1,22 @@
 /* Verbs about objects, each as itself (through a private proxy) and as proxy-* twin. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alba/download.h"
 #include "alba/manifest_json.h"
 #include "alba/output.h"
 #include "alba/target.h"
+#include "alba/upload.h"
 #include "alba/verb.h"
-#include "base/mem.h"
-#include "loop/io.h"
 #include "meta/nsm.h"
 
-enum { BUFFER_BYTES_MAX = 1073741824 }; /* what travels in one message */
-
-/* target_call() for a verb about one object: a proxy answers some codes with the name alone. */
-static int object_call(struct target *t, struct cli *cli, const char *name,
-                       const struct proxy_request *request, unsigned timeout_ms,
-                       struct proxy_reply *ret_reply)
+/* A proxy answers some codes with the name alone: what the verb says. */
+static int tell(struct cli *cli, const char *name, int rc)
 {
-    int rc = target_call(t, cli, request, timeout_ms, ret_reply);
-
     switch (rc != 0 ? cli->exception_code : PROXY_RC_OK) {
     case PROXY_RC_OVERWRITE_NOT_ALLOWED:
     case PROXY_RC_ASSERT_FAILED: /* the only assert of these verbs: it is absent */
@@ -42,52 +35,7 @@ static int object_call(struct target *t, struct cli *cli, const char *name,
     return rc;
 }
 
-/* ---- upload ---- */
-
-/* The proxy opens the file itself. */
-static int upload_by_path(struct target *t, struct cli *cli, const char *path)
-{
-    struct proxy_request request = {
-        .code = PROXY_WRITE_OBJECT_FS,
-        .ns = slice_str(cli_arg(cli, 0)),
-        .object = {.name = slice_str(cli_arg(cli, 2)),
-                   .file = slice_str(path),
-                   .allow_overwrite = cli_flag(cli, "allow-overwrite")}};
-    struct proxy_reply reply;
-    int rc = object_call(t, cli, cli_arg(cli, 2), &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
-
-    if (rc == 0) {
-        proxy_reply_release(&reply);
-    }
-    return rc;
-}
-
-static int upload_by_buffer(struct target *t, struct cli *cli, const char *path)
-{
-    uint8_t *data = NULL;
-    size_t bytes;
-    int rc = io_load_file(io_real(), path, BUFFER_BYTES_MAX, &data, &bytes);
-    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = slice_str(cli_arg(cli, 2))};
-    struct proxy_update upload = {.kind = PROXY_UPDATE_UPLOAD, .name = slice_str(cli_arg(cli, 2))};
-    struct proxy_request request = {
-        .code = PROXY_APPLY_SEQUENCE,
-        .ns = slice_str(cli_arg(cli, 0)),
-        .apply = {.updates = &upload, .update_count = 1, .asserts = &absent}};
-    struct proxy_reply reply;
-
-    if (rc != 0) {
-        return err_set(&cli->err, rc, "read %s (at most 1 GiB goes through a proxy's socket)",
-                       path);
-    }
-    upload.data = slice_of(data, bytes);
-    request.apply.assert_count = cli_flag(cli, "allow-overwrite") ? 0 : 1;
-    rc = object_call(t, cli, cli_arg(cli, 2), &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
-    if (rc == 0) {
-        proxy_reply_release(&reply);
-    }
-    free(data);
-    return rc;
-}
+/* ---- upload, download ---- */
 
 static int run_upload(struct cli *cli)
 {
@@ -107,103 +55,29 @@ static int run_upload(struct cli *cli)
     }
     rc = target_open(&t, cli);
     if (rc == 0) {
-        rc = t.is_private ? upload_by_path(&t, cli, path) : upload_by_buffer(&t, cli, path);
+        const struct upload upload = {.ns = cli_arg(cli, 0),
+                                      .name = cli_arg(cli, 2),
+                                      .path = path,
+                                      .bytes = (uint64_t)st.st_size,
+                                      .allow_overwrite = cli_flag(cli, "allow-overwrite")};
+
+        rc = tell(cli, upload.name, upload_object(&t, cli, &upload));
     }
     target_close(&t);
     free(path);
     return rc;
-}
-
-/* ---- download ---- */
-
-static int download_by_path(struct target *t, struct cli *cli, const char *path)
-{
-    struct proxy_request request = {
-        .code = PROXY_READ_OBJECT_FS,
-        .ns = slice_str(cli_arg(cli, 0)),
-        .consistent_read = true,
-        .object = {.name = slice_str(cli_arg(cli, 1)), .file = slice_str(path)}};
-    struct proxy_reply reply;
-    int rc = object_call(t, cli, cli_arg(cli, 1), &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
-
-    if (rc == 0) {
-        proxy_reply_release(&reply);
-    }
-    return rc;
-}
-
-static int store_object(struct cli *cli, const struct proxy_object *object, const char *path)
-{
-    struct io *io = io_real();
-    int fd;
-    int rc;
-
-    if (!object->found) {
-        cli->exception_type = "proxy_exn";
-        cli->exception_code = PROXY_RC_OBJECT_NOT_FOUND;
-        return err_say(&cli->err, ERR_NOT_FOUND, "object '%s' does not exist", cli_arg(cli, 1));
-    }
-    fd = io->ops->open(io, path, IO_OPEN_WRITE | IO_OPEN_CREATE);
-    rc = fd < 0 ? fd : io->ops->truncate(io, fd, 0);
-    rc = rc != 0 ? rc : io_write_full(io, fd, object->data.data, object->data.len, 0);
-    rc = rc != 0 ? rc : io->ops->fdatasync(io, fd);
-    if (fd >= 0) {
-        io->ops->close(io, fd);
-    }
-    return rc == 0 ? 0 : err_set(&cli->err, rc, "write %s", path);
-}
-
-static int download_by_buffer(struct target *t, struct cli *cli, const char *path)
-{
-    struct slice name = slice_str(cli_arg(cli, 1));
-    struct proxy_request request = {.code = PROXY_READ_OBJECTS,
-                                    .ns = slice_str(cli_arg(cli, 0)),
-                                    .consistent_read = true,
-                                    .names = {.items = &name, .count = 1}};
-    struct proxy_reply reply;
-    int rc = target_call(t, cli, &request, TARGET_TRANSFER_TIMEOUT_MS, &reply);
-
-    if (rc == 0) {
-        rc = reply.read.count == 1 ? store_object(cli, &reply.read.items[0], path)
-                                   : err_set(&cli->err, ERR_PROTOCOL, "reply of the proxy");
-        proxy_reply_release(&reply);
-    }
-    return rc;
-}
-
-/* A path from the root for a file that may not exist yet. */
-static char *absolute_path(const char *path)
-{
-    char *here;
-    char *whole;
-
-    if (path[0] == '/') {
-        return mem_strdup(path);
-    }
-    here = getcwd(NULL, 0);
-    whole = mem_printf("%s/%s", here != NULL ? here : "", path);
-    free(here);
-    return whole;
 }
 
 static int run_download(struct cli *cli)
 {
-    char *path;
     struct target t;
-    struct stat st;
-    int rc;
+    int rc = target_open(&t, cli);
 
-    if (stat(cli_arg(cli, 2), &st) == 0 && S_ISDIR(st.st_mode)) {
-        return err_say(&cli->err, -EISDIR, "%s is a directory; name the file to write",
-                       cli_arg(cli, 2));
-    }
-    path = absolute_path(cli_arg(cli, 2));
-    rc = target_open(&t, cli);
-    if (rc == 0) {
-        rc = t.is_private ? download_by_path(&t, cli, path) : download_by_buffer(&t, cli, path);
-    }
+    rc = rc != 0
+             ? rc
+             : tell(cli, cli_arg(cli, 1),
+                    download_object(&t, cli, cli_arg(cli, 0), cli_arg(cli, 1), cli_arg(cli, 2)));
     target_close(&t);
-    free(path);
     return rc;
 }
 
@@ -219,7 +93,7 @@ static int run_delete(struct cli *cli)
     int rc = target_open(&t, cli);
 
     if (rc == 0) {
-        rc = object_call(&t, cli, cli_arg(cli, 1), &request, TARGET_TIMEOUT_MS, &reply);
+        rc = tell(cli, cli_arg(cli, 1), target_call(&t, cli, &request, TARGET_TIMEOUT_MS, &reply));
     }
     if (rc == 0) {
         proxy_reply_release(&reply);
@@ -425,13 +299,13 @@ const struct verb proxy_object_verbs[] = {
     {.name = "proxy-upload-object",
      .group = "Proxy",
      .positionals = "NAMESPACE FILE NAME",
-     .summary = "the same as upload-object, through a running proxy (at most 1 GiB)",
+     .summary = "the same as upload-object, through a running proxy",
      .options = {TARGET_OPTIONS, UPLOAD_OPTION},
      .run = run_upload},
     {.name = "proxy-download-object",
      .group = "Proxy",
      .positionals = "NAMESPACE NAME FILE",
-     .summary = "the same as download-object (at most 1 GiB)",
+     .summary = "the same as download-object",
      .options = {TARGET_OPTIONS},
      .run = run_download},
     {.name = "proxy-delete-object",
