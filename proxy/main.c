@@ -105,6 +105,7 @@ static int start_server(struct proxy *p, const struct proxy_config *config, stru
     struct proxy_server_options options = {
         .addrs = addrs.items,
         .tls = p->server_tls,
+        .fd_socket = config->socket,
         .connections_max = (unsigned)config->connections_max,
         .request_bytes_max = (size_t)config->request_bytes_max,
         .request_timeout_ms = (unsigned)(config->request_timeout_s * 1000),

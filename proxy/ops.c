@@ -30,6 +30,7 @@ op_start op_find(uint32_t code)
         return op_write_object_fs;
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         return op_apply;
     case PROXY_READ_OBJECT_FS:
         return op_read_object_fs;

@@ -151,6 +151,8 @@ static void start_upload(struct sequence *s, struct sequence_upload *up)
                                .gc_epoch = s->gc_epoch,
                                .data = up->fd < 0 ? update->data.data : NULL,
                                .fd = up->fd,
+                               .extents = update->extents,
+                               .extent_count = update->extent_count,
                                .size_bytes = up->size_bytes,
                                .checksum = update->checksum,
                                .has_checksum = update->has_checksum,

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "proxy/engine.h"
+#include "proxy/fds.h"
 #include "proxy/fs.h"
 #include "wire/proxy_request.h"
 
@@ -27,6 +28,7 @@ struct sequence_spec {
     struct slice ns;                 /* borrowed until the callback, as is what follows */
     const struct proxy_apply *apply; /* its deadline_ms: 0 = the engine's default */
     const struct fs_rules *fs;       /* NULL: this client may not name files */
+    const struct fds *fds;           /* NULL: nor hand them over */
 };
 
 /* `cb` runs once, later; then *sequence may only be used until it returns. */

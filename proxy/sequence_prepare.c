@@ -9,6 +9,7 @@
 #include "meta/nsm_gc.h"
 #include "proxy/rc.h"
 #include "proxy/sequence_private.h"
+#include "proxy/source.h"
 
 /* ---- check ---- */
 
@@ -49,6 +50,15 @@ static int check_update(struct sequence *s, const struct proxy_update *update)
                 "file commands are allowed only over a unix socket or from "
                 "this machine");
         return PROXY_RC_UNKNOWN;
+    }
+    if (update->kind == PROXY_UPDATE_UPLOAD_FD && s->spec.fds == NULL) {
+        err_say(&s->err, -EACCES, "files are handed over only to a proxy's unix socket");
+        return PROXY_RC_FILE_NOT_FOUND;
+    }
+    if (update->kind == PROXY_UPDATE_UPLOAD_FD &&
+        source_bytes(update->extents, update->extent_count) == UINT64_MAX) {
+        err_set(&s->err, ERR_TOO_LARGE, "extents of a file");
+        return PROXY_RC_TOO_LARGE;
     }
     return 0;
 }
@@ -134,7 +144,12 @@ static void take_request(struct sequence *s)
             s->deletes[s->delete_count++] = update->name;
         } else {
             s->uploads[s->upload_count++] = (struct sequence_upload){
-                .sequence = s, .update = update, .fd = -1, .size_bytes = update->data.len};
+                .sequence = s,
+                .update = update,
+                .fd = -1,
+                .size_bytes = update->kind == PROXY_UPDATE_UPLOAD_FD
+                                  ? source_bytes(update->extents, update->extent_count)
+                                  : update->data.len};
         }
     }
 }
@@ -187,6 +202,9 @@ static void files_run(struct pool_work *work)
         if (up->update->kind == PROXY_UPDATE_UPLOAD_FILE) {
             s->files_rc =
                 fs_open_read(s->spec.fs, up->update->file, &up->fd, &up->size_bytes, &s->files_err);
+        } else if (up->update->kind == PROXY_UPDATE_UPLOAD_FD) {
+            s->files_rc =
+                source_check(&up->fd, up->update->extents, up->update->extent_count, &s->files_err);
         }
     }
 }
@@ -214,13 +232,33 @@ static void files_done(struct pool_work *work, int rc)
     sequence_step(s);
 }
 
+/* From here on the connection that it came on may end. */
+static int take_files(struct sequence *s)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < s->upload_count && rc == 0; i++) {
+        struct sequence_upload *up = &s->uploads[i];
+
+        if (up->update->kind == PROXY_UPDATE_UPLOAD_FD) {
+            rc = fds_dup(s->spec.fds, up->update->token, &up->fd, &s->err);
+        }
+    }
+    return rc;
+}
+
 void sequence_step_files(struct sequence *s)
 {
     bool any = false;
-    int rc;
+    int rc = take_files(s);
 
+    if (rc != 0) {
+        sequence_fail(s, rc, rc == ERR_NOT_FOUND ? PROXY_RC_FILE_NOT_FOUND : rc_of(rc));
+        return;
+    }
     for (size_t i = 0; i < s->upload_count; i++) {
-        any = any || s->uploads[i].update->kind == PROXY_UPDATE_UPLOAD_FILE;
+        any =
+            any || s->uploads[i].update->kind == PROXY_UPDATE_UPLOAD_FILE || s->uploads[i].fd >= 0;
     }
     if (!any) {
         s->state = SEQUENCE_EPOCH;

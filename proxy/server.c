@@ -84,6 +84,7 @@ static void on_tick(uv_timer_t *timer)
 static void set_defaults(struct proxy_server_options *o)
 {
     o->addrs = NULL;
+    o->fd_socket = NULL;
     o->connections_max = o->connections_max != 0 ? o->connections_max : CONNECTIONS_MAX_DEFAULT;
     o->frame_bytes_max = o->frame_bytes_max != 0 ? o->frame_bytes_max : FRAME_BYTES_MAX_DEFAULT;
     o->request_bytes_max =
@@ -91,6 +92,16 @@ static void set_defaults(struct proxy_server_options *o)
     o->room_timeout_ms = o->room_timeout_ms != 0 ? o->room_timeout_ms : PROXY_ROOM_TIMEOUT_MS;
     o->request_timeout_ms =
         o->request_timeout_ms != 0 ? o->request_timeout_ms : ENGINE_REQUEST_TIMEOUT_MS;
+}
+
+/* Without it clients send what they have. */
+static void take_files(struct proxy_server *server, const char *socket)
+{
+    struct err e;
+
+    if (socket != NULL && fds_new(server->engine->loop, socket, &server->fds, &e) != 0) {
+        log_warn("proxy", "files cannot be handed over", "why=\"%s\"", e.msg);
+    }
 }
 
 int proxy_server_new(struct engine *engine, const struct proxy_server_options *options,
@@ -117,6 +128,7 @@ int proxy_server_new(struct engine *engine, const struct proxy_server_options *o
         free(server);
         return rc;
     }
+    take_files(server, options->fd_socket);
     engine_hold(engine);
     CHECK(uv_timer_init(engine->loop, &server->timer) == 0);
     CHECK(uv_timer_start(&server->timer, on_tick, TICK_MS, TICK_MS) == 0);
@@ -159,11 +171,23 @@ static void on_timer_closed(uv_handle_t *handle)
     cb(ctx);
 }
 
-static void on_net_closed(void *ctx)
+static void on_fds_closed(void *ctx)
 {
     struct proxy_server *server = ctx;
 
     uv_close((uv_handle_t *)&server->timer, on_timer_closed);
+}
+
+/* Nobody asks for a file any more. */
+static void on_net_closed(void *ctx)
+{
+    struct proxy_server *server = ctx;
+
+    if (server->fds != NULL) {
+        fds_close(server->fds, on_fds_closed, server);
+    } else {
+        on_fds_closed(server);
+    }
 }
 
 static void on_drain_over(uv_timer_t *timer)

@@ -13,6 +13,7 @@
 #include "net/addr.h"
 #include "net/frame_room.h"
 #include "proxy/engine.h"
+#include "proxy/fds.h"
 #include "proxy/fs.h"
 
 enum {
@@ -35,6 +36,8 @@ struct proxy_server_options {
     unsigned room_timeout_ms;    /* 0: PROXY_ROOM_TIMEOUT_MS */
     unsigned slow_request_ms;    /* such requests are logged; 0: none */
     struct fs_rules fs;          /* borrowed until closed */
+    const char *fd_socket;       /* files are handed over beside this unix socket, a path; used
+                                  * during the call; NULL: none are taken */
 };
 
 struct proxy_server {
@@ -46,6 +49,7 @@ struct proxy_server {
     uint64_t room_given_ms; /* when a frame that waited got some, last */
     unsigned running;
     uint64_t slow_total; /* requests that took slow_request_ms or longer */
+    struct fds *fds;     /* or NULL */
 
     struct log_limit slow_log; /* private from here on */
     uv_timer_t timer;

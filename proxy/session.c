@@ -131,7 +131,8 @@ static void start_op(struct session *s)
         session_fail(s, PROXY_RC_UNKNOWN_OPERATION, "unknown operation");
         return;
     }
-    if (s->request.code == PROXY_APPLY && s->request.apply.deadline_ms != 0) {
+    if ((s->request.code == PROXY_APPLY || s->request.code == PROXY_APPLY_FDS) &&
+        s->request.apply.deadline_ms != 0) {
         s->deadline_ms = s->start_ms + s->request.apply.deadline_ms;
     }
     start(s);
@@ -250,4 +251,9 @@ void session_check(struct session *s, uint64_t now_ms)
 const struct fs_rules *session_fs_rules(const struct session *s)
 {
     return s->is_local ? &s->server->options.fs : NULL;
+}
+
+const struct fds *session_fds(const struct session *s)
+{
+    return net_conn_peer(s->conn)->is_unix ? s->server->fds : NULL;
 }

@@ -67,5 +67,7 @@ void session_fail_name(struct session *session, int32_t rc, struct slice name);
 
 /* May this client name files, given fs_dirs? */
 const struct fs_rules *session_fs_rules(const struct session *session);
+/* What clients handed over, if this one may name it; NULL: it may not. */
+const struct fds *session_fds(const struct session *session);
 
 #endif

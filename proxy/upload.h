@@ -36,8 +36,10 @@ struct upload_spec {
     const struct preset *preset;
     struct slice name; /* copied */
     uint64_t gc_epoch;
-    const uint8_t *data; /* borrowed until settled; NULL: read from `fd` */
-    int fd;              /* borrowed until settled */
+    const uint8_t *data;                /* borrowed until settled; NULL: read from `fd` */
+    int fd;                             /* borrowed until settled */
+    const struct proxy_extent *extents; /* of the file, borrowed until stored; NULL: all of it */
+    uint32_t extent_count;
     uint64_t size_bytes;
     struct checksum checksum; /* sent along by the client */
     bool has_checksum;

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bigmem.h"
 #include "base/check.h"
@@ -12,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "proxy/recovery.h"
+#include "proxy/source.h"
 #include "proxy/upload_private.h"
 
 /* Pool thread: uses *chunk and the upload's constants, and its digest, which is the
@@ -21,26 +21,13 @@ static int read_file(struct upload_chunk *chunk)
     struct upload *u = chunk->upload;
     uint64_t offset = layout_chunk_offset(&u->layout, chunk->index);
     uint32_t bytes = layout_chunk_data_bytes(&u->layout, chunk->index);
-    uint32_t done = 0;
 
     chunk->raw = bigmem_alloc(bytes);
     chunk->encode.data = chunk->raw;
-    while (done < bytes) {
-        ssize_t n = pread(u->spec.fd, chunk->raw + done, bytes - done, (off_t)(offset + done));
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return err_set(&chunk->err, -errno, "reading at %" PRIu64, offset + done);
-        }
-        if (n == 0) {
-            return err_set(&chunk->err, UV_EOF, "the file became shorter, at %" PRIu64,
-                           offset + done);
-        }
-        done += (uint32_t)n;
-    }
-    return 0;
+    return u->spec.extents != NULL
+               ? source_read_extents(u->spec.fd, u->spec.extents, u->spec.extent_count, offset,
+                                     chunk->raw, bytes, &chunk->err)
+               : source_read(u->spec.fd, offset, chunk->raw, bytes, &chunk->err);
 }
 
 static void chunk_run(struct pool_work *work)

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/thread.h"
+#include "net/fd_pass.h"
 #include "net/tls.h"
 
 enum { MANIFEST_BYTES = 32 << 20, TIMEOUT_MS_MAX = 24 * 3600 * 1000 };
@@ -110,12 +111,16 @@ static struct albacore *client_new(const struct albacore_options *o, const struc
                                    struct net_tls *tls)
 {
     struct albacore *client = mem_zalloc(sizeof(*client));
+    const struct net_addr *preferred = &addrs[o->preferred % o->proxy_count];
     uint64_t known = o->manifest_bytes != 0 ? o->manifest_bytes : MANIFEST_BYTES;
+    struct err why;
 
     log_set_level(LOG_NONE); /* standard error is the program's */
     list_init(&client->active);
     list_init(&client->mailbox);
     client->tls = tls;
+    client->has_side =
+        preferred->is_unix && fd_pass_addr(&client->side, preferred->path, &why) == 0;
     CHECK(pthread_mutex_init(&client->lock, NULL) == 0);
     CHECK(uv_loop_init(&client->loop) == 0);
     CHECK(uv_async_init(&client->loop, &client->wake, on_wake) == 0);

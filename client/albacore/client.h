@@ -55,8 +55,9 @@ enum albacore_option_flags {
 };
 
 struct albacore_options {
-    size_t size;                /* sizeof(struct albacore_options) */
-    const char *const *proxies; /* "tcp://192.0.2.1:10000", "unix:///run/proxy.sock"; 1 to 16 */
+    size_t size; /* sizeof(struct albacore_options) */
+    const char *const
+        *proxies; /* "tcp://192.0.2.1:10000", "tls://…", "unix:///run/p.sock"; 1 to 16 */
     size_t proxy_count;
     uint32_t flags;          /* enum albacore_option_flags */
     uint32_t timeout_ms;     /* of calls that have none of their own; 0: 60000 */

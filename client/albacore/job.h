@@ -25,6 +25,8 @@ struct albacore {
     uv_loop_t loop;
     uv_async_t wake;
     pthread_t thread;
+    struct net_addr side; /* where the preferred proxy takes files; constant */
+    bool has_side;
 
     pthread_mutex_t lock; /* of what follows */
     struct list mailbox;

@@ -75,7 +75,9 @@ struct albacore_extent {
 };
 
 /* The extents of a regular file that is open for reading, one behind the other; count 0: all of
- * it. The file is not changed meanwhile; its position is not used. */
+ * it. The file is not changed meanwhile; its position is not used. When the preferred proxy is a
+ * unix socket the open file is handed to it, of any size, and no byte is copied through the socket;
+ * else, or when another proxy steps in, the data is read here and sent (ALBACORE_BYTES_MAX). */
 ALBACORE_API int albacore_put_fd(struct albacore *client, const char *ns, const char *name, int fd,
                                  const struct albacore_extent *extents, size_t count,
                                  const struct albacore_call *call, struct albacore_error *e);

@@ -3,20 +3,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "albacore/albacore.h"
 #include "albacore/job.h"
-#include "base/bigmem.h"
+#include "albacore/put_source.h"
 #include "base/mem.h"
 #include "wire/llio.h"
-
-struct put_source {
-    int fd; /* -1: data is in memory */
-    struct albacore_extent *extents;
-    size_t extent_count;
-};
 
 struct albacore_transaction {
     struct proxy_assert *asserts;
@@ -46,7 +39,7 @@ void albacore_transaction_free(struct albacore_transaction *t)
     }
     for (size_t i = 0; i < t->update_count; i++) {
         free((void *)(uintptr_t)t->updates[i].name.data);
-        free(t->sources[i].extents);
+        put_source_release(&t->sources[i]);
     }
     free(t->asserts);
     free(t->updates);
@@ -93,7 +86,7 @@ static size_t add_update(struct albacore_transaction *t, uint8_t kind, const cha
     t->updates = mem_realloc(t->updates, count * sizeof(*t->updates));
     t->sources = mem_realloc(t->sources, count * sizeof(*t->sources));
     t->updates[count - 1] = (struct proxy_update){.kind = kind, .name = name_of(name)};
-    t->sources[count - 1] = (struct put_source){.fd = -1};
+    put_source_init(&t->sources[count - 1]);
     if (kind != PROXY_UPDATE_DELETE && t->has_crc) {
         t->updates[count - 1].has_checksum = true;
         t->updates[count - 1].checksum = checksum_crc32c(t->crc);
@@ -120,11 +113,8 @@ void albacore_add_put_fd(struct albacore_transaction *t, const char *name, int f
                          const struct albacore_extent *extents, size_t count)
 {
     size_t index = add_update(t, PROXY_UPDATE_UPLOAD, name);
-    struct put_source *source = &t->sources[index];
 
-    source->fd = fd;
-    source->extent_count = count;
-    source->extents = mem_dup(extents, count * sizeof(*extents));
+    put_source_set(&t->sources[index], fd, extents, count);
 }
 
 void albacore_add_delete(struct albacore_transaction *t, const char *name)
@@ -137,119 +127,77 @@ const char *albacore_failed_name(const struct albacore_transaction *t)
     return t->failed_name != NULL ? t->failed_name : "";
 }
 
-/* ---- files ---- */
-
-static int read_extent(int fd, const struct albacore_extent *x, uint8_t *to,
-                       struct albacore_error *e)
-{
-    uint64_t done = 0;
-
-    while (done < x->bytes) {
-        ssize_t n = pread(fd, to + done, (size_t)(x->bytes - done), (off_t)(x->offset + done));
-
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return error_say(e, ALBACORE_FAILED, "reading the file: %s", err_text(-errno));
-        }
-        if (n == 0) {
-            return error_say(e, ALBACORE_OUT_OF_RANGE, "an extent beyond the end of the file");
-        }
-        done += (uint64_t)n;
-    }
-    return 0;
-}
-
-/* Extents of a source that has none: the whole file. */
-static int source_extents(const struct put_source *source, struct albacore_extent *whole,
-                          const struct albacore_extent **ret_extents, size_t *ret_count,
-                          struct albacore_error *e)
-{
-    struct stat st;
-
-    *ret_extents = source->extents;
-    *ret_count = source->extent_count;
-    if (source->extent_count != 0) {
-        return 0;
-    }
-    if (fstat(source->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        return error_say(e, ALBACORE_INVALID, "not a regular file");
-    }
-    *whole = (struct albacore_extent){.bytes = (uint64_t)st.st_size};
-    *ret_extents = whole;
-    *ret_count = 1;
-    return 0;
-}
-
-static int load(const struct put_source *source, uint8_t **ret_data, size_t *ret_bytes,
-                struct albacore_error *e)
-{
-    const struct albacore_extent *extents;
-    struct albacore_extent whole;
-    uint64_t sum = 0;
-    uint8_t *data;
-    size_t count, at = 0;
-    int rc = source_extents(source, &whole, &extents, &count, e);
-
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        if (extents[i].bytes > ALBACORE_BYTES_MAX - sum || extents[i].offset > INT64_MAX / 2) {
-            rc = error_say(e, ALBACORE_TOO_LARGE, "more than %zu bytes", ALBACORE_BYTES_MAX);
-        } else {
-            sum += extents[i].bytes;
-        }
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    data = bigmem_alloc(sum != 0 ? (size_t)sum : 1);
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = read_extent(source->fd, &extents[i], data + at, e);
-        at += (size_t)extents[i].bytes;
-    }
-    if (rc != 0) {
-        bigmem_free(data);
-        return rc;
-    }
-    *ret_data = data;
-    *ret_bytes = (size_t)sum;
-    return 0;
-}
-
 /* ---- applying ---- */
 
-static void unload(struct albacore_transaction *t)
+static bool has_files(const struct albacore_transaction *t)
 {
     for (size_t i = 0; i < t->update_count; i++) {
         if (t->sources[i].fd >= 0) {
-            bigmem_free((void *)(uintptr_t)t->updates[i].data.data);
-            t->updates[i].data = (struct slice){0};
+            return true;
         }
     }
+    return false;
 }
 
 static int load_all(struct albacore_transaction *t, struct albacore_error *e)
 {
     uint64_t sum = 0;
+    int rc = 0;
 
-    for (size_t i = 0; i < t->update_count; i++) {
+    for (size_t i = 0; i < t->update_count && rc == 0; i++) {
         if (t->sources[i].fd >= 0) {
-            uint8_t *data = NULL;
-            size_t bytes = 0;
-            int rc = load(&t->sources[i], &data, &bytes, e);
-
-            if (rc != 0) {
-                return rc;
-            }
-            t->updates[i].data = slice_of(data, bytes);
+            rc = put_source_load(&t->sources[i], &t->updates[i], e);
         }
         sum += t->updates[i].data.len;
     }
-    if (sum > ALBACORE_BYTES_MAX) {
-        return error_say(e, ALBACORE_TOO_LARGE, "more than %zu bytes in one transaction",
-                         ALBACORE_BYTES_MAX);
+    if (rc == 0 && sum > ALBACORE_BYTES_MAX) {
+        rc = error_say(e, ALBACORE_TOO_LARGE, "more than %zu bytes in one transaction",
+                       ALBACORE_BYTES_MAX);
     }
-    return 0;
+    return rc;
+}
+
+static int apply_loaded(struct albacore *client, struct proxy_request *request,
+                        struct albacore_transaction *t, const struct albacore_call *call,
+                        struct albacore_error *e)
+{
+    int rc = load_all(t, e);
+
+    if (rc == 0) {
+        request->code = PROXY_APPLY;
+        rc = request_run(client, request, NULL, NULL, call, e);
+    }
+    for (size_t i = 0; i < t->update_count; i++) {
+        put_source_unload(&t->sources[i], &t->updates[i]);
+    }
+    return rc;
+}
+
+/* Files go to the preferred proxy, if that is on this machine. False: nothing was executed, and
+ * the files are to be read here. */
+static bool apply_given(struct albacore *client, struct proxy_request *request,
+                        struct albacore_transaction *t, const struct albacore_call *call,
+                        struct albacore_error *e, int *ret_rc)
+{
+    bool given = client->has_side;
+    int rc = 0;
+
+    for (size_t i = 0; i < t->update_count && given; i++) {
+        given = t->sources[i].fd < 0 ||
+                put_source_give(&t->sources[i], &client->side, &t->updates[i]) == 0;
+    }
+    if (given) {
+        request->code = PROXY_APPLY_FDS;
+        rc = request_run(client, request, NULL, NULL, call, e);
+        /* Another proxy stepped in, or one that does not know how. */
+        given = rc == 0 || (e->proxy_code != PROXY_RC_FILE_NOT_FOUND &&
+                            e->proxy_code != PROXY_RC_UNKNOWN_OPERATION);
+    }
+    for (size_t i = 0; i < t->update_count; i++) {
+        put_source_take_back(&t->sources[i]);
+    }
+    *ret_rc = rc;
+    return given;
 }
 
 /* The text of a failed assert ends with "object '<name>': assert failed". */
@@ -286,11 +234,11 @@ int albacore_apply(struct albacore *client, const char *ns, struct albacore_tran
         return error_say(e, ALBACORE_TOO_LARGE, "more than %d asserts or changes",
                          (int)LLIO_COUNT_MAX);
     }
-    rc = load_all(t, &own);
-    if (rc == 0) {
-        rc = request_run(client, &request, NULL, NULL, call, &own);
+    if (!has_files(t)) {
+        rc = apply_loaded(client, &request, t, call, &own);
+    } else if (!apply_given(client, &request, t, call, &own, &rc)) {
+        rc = apply_loaded(client, &request, t, call, &own);
     }
-    unload(t);
     if (rc == ALBACORE_ASSERT_FAILED) {
         note_failed(t, own.text);
     }

@@ -17,6 +17,7 @@ static bool is_repeatable(uint32_t code)
     case PROXY_WRITE_OBJECT_FS2:
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         return false;
     default:
         return true;
@@ -60,6 +61,7 @@ static size_t notes_max(const struct proxy_request *request)
     switch (request->code) {
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         return request->apply.update_count;
     case PROXY_READ_SLICES2:
         return request->reads.count;
@@ -77,6 +79,7 @@ static void note_names(struct object_call *c, const struct proxy_request *reques
     switch (request->code) {
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         note_updates(c, &request->apply);
         break;
     case PROXY_DELETE_OBJECT:
@@ -119,7 +122,7 @@ static struct found find_object(const struct object_call *c, size_t index)
         }
         return found;
     }
-    if (c->code != PROXY_APPLY && c->code != PROXY_APPLY_SEQUENCE &&
+    if (c->code != PROXY_APPLY && c->code != PROXY_APPLY_FDS && c->code != PROXY_APPLY_SEQUENCE &&
         c->code != PROXY_READ_SLICES2) {
         return found;
     }

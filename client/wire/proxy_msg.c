@@ -163,6 +163,7 @@ const char *proxy_code_name(uint32_t code)
         [PROXY_UPDATE_SESSION] = "UpdateSession",
         [PROXY_GET_FRAGMENT_KEY] = "GetFragmentEncryptionKey",
         [PROXY_APPLY] = "Apply",
+        [PROXY_APPLY_FDS] = "ApplyFds",
     };
     enum { NAME_COUNT = sizeof(names) / sizeof(names[0]) };
 

@@ -1,7 +1,7 @@
-/* Proxy protocol: preamble, frames, error codes, session keys, and the records inside messages.
+/* Proxy protocol: preamble, frames, error codes, session keys.
  *
- * Requests: proxy_request.h, replies: proxy_reply.h. No state, any thread. Bytes:
- * PROTOCOL.md, "Proxy protocol". */
+ * Requests: proxy_request.h, replies: proxy_reply.h, transactions: proxy_update.h. No state, any
+ * thread. Bytes: PROTOCOL.md, "Proxy protocol". */
 #ifndef WIRE_PROXY_MSG_H
 #define WIRE_PROXY_MSG_H
 
@@ -55,7 +55,8 @@ enum proxy_code {
     PROXY_HAS_LOCAL_FRAGMENT_CACHE = 31,
     PROXY_UPDATE_SESSION = 32,
     PROXY_GET_FRAGMENT_KEY = 33,
-    PROXY_APPLY = 64 /* ours: a transaction with flags and a deadline */
+    PROXY_APPLY = 64,    /* ours: a transaction with flags and a deadline */
+    PROXY_APPLY_FDS = 65 /* ours: the same, with uploads from files that were handed over */
 };
 
 /* Codes of an error reply; each is followed by a message. */
@@ -111,36 +112,5 @@ unsigned proxy_session_manifest_version(unsigned wanted);
 const char *proxy_code_name(uint32_t code);
 /* Its first argument is a namespace. */
 bool proxy_code_has_namespace(uint32_t code);
-
-/* ---- asserts and updates ---- */
-
-enum proxy_assert_kind {
-    PROXY_ASSERT_EXISTS = 1,
-    PROXY_ASSERT_ABSENT = 2,
-    PROXY_ASSERT_HAS_ID = 3,
-    PROXY_ASSERT_HAS_CHECKSUM = 4
-};
-
-struct proxy_assert {
-    uint8_t kind;
-    struct slice name;
-    struct slice object_id;   /* HAS_ID */
-    struct checksum checksum; /* HAS_CHECKSUM */
-};
-
-enum proxy_update_kind {
-    PROXY_UPDATE_UPLOAD_FILE = 1,
-    PROXY_UPDATE_UPLOAD = 2,
-    PROXY_UPDATE_DELETE = 3 /* an absent name is fine */
-};
-
-struct proxy_update {
-    uint8_t kind;
-    struct slice name;
-    struct slice file; /* UPLOAD_FILE: a path on the proxy's machine */
-    struct slice data; /* UPLOAD; borrowed by the message when long */
-    struct checksum checksum;
-    bool has_checksum;
-};
 
 #endif

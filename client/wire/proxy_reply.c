@@ -239,6 +239,7 @@ static int put_payload(struct encoder *enc, const struct proxy_reply *reply)
     case PROXY_WRITE_OBJECT_FS2:
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         return put_objects(enc, reply);
     case PROXY_READ_OBJECTS:
         return put_read(enc, reply);

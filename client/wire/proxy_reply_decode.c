@@ -267,6 +267,7 @@ static void get_payload(struct decoder *dec, struct proxy_reply *reply)
     case PROXY_WRITE_OBJECT_FS2:
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         get_objects(dec, reply);
         break;
     case PROXY_READ_OBJECTS:
@@ -332,6 +333,7 @@ void proxy_reply_release(struct proxy_reply *reply)
     case PROXY_WRITE_OBJECT_FS2:
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         for (uint32_t i = 0; i < reply->objects.count; i++) {
             free_manifest(reply->objects.items[i].manifest);
         }

@@ -27,6 +27,16 @@ static void put_assert(struct buf *b, const struct proxy_assert *a)
     }
 }
 
+static void put_extents(struct buf *b, const struct proxy_update *u)
+{
+    llio_put_string(b, u->token);
+    llio_put_count(b, u->extent_count);
+    for (uint32_t i = u->extent_count; i-- > 0;) {
+        buf_put_u64le(b, u->extents[i].offset);
+        buf_put_u64le(b, u->extents[i].bytes);
+    }
+}
+
 static void put_update(struct gather *g, const struct proxy_update *u)
 {
     buf_put_u8(&g->own, u->kind);
@@ -36,6 +46,8 @@ static void put_update(struct gather *g, const struct proxy_update *u)
     }
     if (u->kind == PROXY_UPDATE_UPLOAD) {
         gather_put_string(g, u->data);
+    } else if (u->kind == PROXY_UPDATE_UPLOAD_FD) {
+        put_extents(&g->own, u);
     } else {
         llio_put_string(&g->own, u->file);
     }
@@ -149,6 +161,7 @@ static void put_arguments(const struct proxy_request *req, struct gather *g)
         put_apply(g, &req->apply);
         break;
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         buf_put_u32le(b, req->apply.flags);
         buf_put_u32le(b, req->apply.deadline_ms);
         put_apply(g, &req->apply);

@@ -14,6 +14,7 @@
 #include "wire/checksum.h"
 #include "wire/gather.h"
 #include "wire/proxy_msg.h"
+#include "wire/proxy_update.h"
 
 enum {
     PROXY_APPLY_RESERVE = 1,     /* may use the last 2 % of the disks */

@@ -12,7 +12,8 @@ enum {
     OBJECT_SLICES_BYTES_MIN = 4 + 4, /* name, list */
     SESSION_BYTES_MIN = 4 + 1,       /* key, option */
     ASSERT_BYTES_MIN = 1 + 4,        /* kind, name */
-    UPDATE_BYTES_MIN = 1 + 4
+    UPDATE_BYTES_MIN = 1 + 4,
+    EXTENT_BYTES = 8 + 8
 };
 
 static void get_range(struct rd *r, struct proxy_range *range)
@@ -50,7 +51,18 @@ static void get_assert(struct rd *r, struct proxy_assert *a)
     }
 }
 
-static void get_update(struct rd *r, struct proxy_update *u)
+static void get_extents(struct rd *r, struct proxy_update *u)
+{
+    u->token = llio_string(r);
+    u->extent_count = llio_count(r, EXTENT_BYTES);
+    u->extents = u->extent_count != 0 ? mem_array(u->extent_count, sizeof(u->extents[0])) : NULL;
+    for (uint32_t i = u->extent_count; i-- > 0;) {
+        u->extents[i].offset = rd_u64le(r);
+        u->extents[i].bytes = rd_u64le(r);
+    }
+}
+
+static void get_update(struct rd *r, uint32_t code, struct proxy_update *u)
 {
     u->kind = rd_u8(r);
     u->name = llio_string(r);
@@ -63,13 +75,20 @@ static void get_update(struct rd *r, struct proxy_update *u)
     case PROXY_UPDATE_UPLOAD_FILE:
         u->file = llio_string(r);
         break;
+    case PROXY_UPDATE_UPLOAD_FD:
+        if (code != PROXY_APPLY_FDS) {
+            rd_fail(r);
+            return;
+        }
+        get_extents(r, u);
+        break;
     default:
         rd_fail(r);
     }
     u->checksum = checksum_get_opt(r, &u->has_checksum);
 }
 
-static void get_apply(struct rd *r, struct proxy_apply *apply)
+static void get_apply(struct rd *r, uint32_t code, struct proxy_apply *apply)
 {
     uint32_t count = llio_count(r, ASSERT_BYTES_MIN);
 
@@ -82,7 +101,7 @@ static void get_apply(struct rd *r, struct proxy_apply *apply)
     apply->update_count = count;
     apply->updates = count != 0 ? mem_array(count, sizeof(apply->updates[0])) : NULL;
     for (uint32_t i = count; i-- > 0;) {
-        get_update(r, &apply->updates[i]);
+        get_update(r, code, &apply->updates[i]);
     }
 }
 
@@ -196,11 +215,12 @@ static void get_arguments(struct rd *r, struct proxy_request *req)
         break;
     case PROXY_APPLY_SEQUENCE:
         req->apply.write_barrier = llio_bool(r);
-        get_apply(r, &req->apply);
+        get_apply(r, req->code, &req->apply);
         break;
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         get_apply_options(r, &req->apply);
-        get_apply(r, &req->apply);
+        get_apply(r, req->code, &req->apply);
         break;
     case PROXY_READ_OBJECTS:
     case PROXY_MULTI_EXISTS:
@@ -255,6 +275,10 @@ void proxy_request_release(struct proxy_request *request)
         break;
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
+        for (uint32_t i = 0; i < request->apply.update_count; i++) {
+            free(request->apply.updates[i].extents);
+        }
         free(request->apply.asserts);
         free(request->apply.updates);
         break;

@@ -159,7 +159,42 @@ def check_objects(d, p):
     assert p.ask("fd from-file " + str(file) + " 0 5000") == "ok"
     d.alba("download-object", "library", "from-file", d.root / "back")
     assert (d.root / "back").read_bytes() == file.read_bytes()
-    assert p.ask(f"fd from-file {file} 4000 1001").startswith("error -11 ")
+    assert p.ask(f"fd from-file {file} 4000 1001").startswith("error -9 ")
+
+
+def bytes_read(pid):
+    """By the process, from files and sockets."""
+    io = pathlib.Path(f"/proc/{pid}/io").read_text()
+    return int(re.search(r"rchar: (\d+)", io).group(1))
+
+
+def check_files(d, installed, binary, first):
+    """A proxy on a unix socket reads the file itself; any other is sent what was read from it."""
+    file = random_file(d.root / "large", 8 * MIB, 2)
+    whole = file.read_bytes()
+    wanted = whole[5 * MIB:] + whole[7:100]
+    line = f"fd parts {file} {5 * MIB} {3 * MIB} 7 93"
+    port = json.loads((d.dir / "etc/proxy.json").read_text())["port"]
+
+    def put(proxy):
+        with Program(installed, binary, *proxy) as p:
+            before = bytes_read(p.process.pid)
+            p.ok(line)
+            cost = bytes_read(p.process.pid) - before
+        d.alba("download-object", "library", "parts", d.root / "back")
+        assert (d.root / "back").read_bytes() == wanted
+        d.alba("delete-object", "library", "parts")
+        return cost
+
+    assert put([first]) < MIB // 4
+    assert put([f"tcp://127.0.0.1:{port}"]) >= 3 * MIB
+    with second_proxy(d) as (_, second):
+        d.hold("proxy", "--kill")
+        with Program(installed, binary, first, second) as p:
+            p.ok(line)
+            p.ok("delete parts")
+        d.start("proxy")
+        d.wait_running("proxy")
 
 
 def daemon_pid(d, name):
@@ -251,6 +286,7 @@ def main():
         with Program(installed, binary, first) as p:
             check_objects(d, p)
             check_asd_down(d, p)
+        check_files(d, installed, binary, first)
         check_own_writes_are_seen(d, installed, binary, first)
         check_proxies_die(d, installed, binary, first)
 

@@ -7,8 +7,8 @@
 
 const uint32_t gen_asd_codes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
 const size_t gen_asd_code_count = sizeof(gen_asd_codes) / sizeof(gen_asd_codes[0]);
-const uint32_t gen_proxy_codes[] = {1,  2,  3,  4,  5,  8,  9,  10, 11, 13, 14, 15, 16, 17, 18,
-                                    19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 64};
+const uint32_t gen_proxy_codes[] = {1,  2,  3,  4,  5,  8,  9,  10, 11, 13, 14, 15, 16, 17, 18, 19,
+                                    20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 64, 65};
 const size_t gen_proxy_code_count = sizeof(gen_proxy_codes) / sizeof(gen_proxy_codes[0]);
 
 void gen_init(struct gen *g, uint64_t seed)
@@ -455,19 +455,27 @@ static void proxy_apply(struct gen *g, struct proxy_request *req)
     for (uint32_t i = 0; i < apply->update_count; i++) {
         struct proxy_update *u = &apply->updates[i];
 
-        u->kind = (uint8_t)(1 + below(g, 3));
+        u->kind = (uint8_t)(1 + below(g, req->code == PROXY_APPLY_FDS ? 4 : 3));
         u->name = gen_bytes(g, 20);
         if (u->kind == PROXY_UPDATE_UPLOAD_FILE) {
             u->file = gen_bytes(g, 20);
         } else if (u->kind == PROXY_UPDATE_UPLOAD) {
             u->data = value(g);
+        } else if (u->kind == PROXY_UPDATE_UPLOAD_FD) {
+            u->token = gen_bytes(g, 16);
+            u->extent_count = below(g, 4);
+            u->extents = block(g, u->extent_count, sizeof(u->extents[0]));
+            for (uint32_t j = 0; j < u->extent_count; j++) {
+                u->extents[j].offset = below(g, 1u << 30);
+                u->extents[j].bytes = below(g, 1u << 30);
+            }
         }
         if (u->kind != PROXY_UPDATE_DELETE) {
             u->has_checksum = coin(g);
             u->checksum = u->has_checksum ? gen_checksum(g) : checksum_none();
         }
     }
-    if (req->code == PROXY_APPLY) {
+    if (req->code == PROXY_APPLY || req->code == PROXY_APPLY_FDS) {
         apply->flags = below(g, 4);
         apply->deadline_ms = below(g, 100000);
     } else {
@@ -588,6 +596,7 @@ void gen_proxy_request(struct gen *g, uint32_t code, struct proxy_request *ret_r
         break;
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         proxy_apply(g, ret_request);
         break;
     default:

@@ -302,6 +302,7 @@ void gen_proxy_reply(struct gen *g, uint32_t code, struct proxy_reply *ret_reply
     case PROXY_WRITE_OBJECT_FS2:
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
         objects(g, reply);
         break;
     case PROXY_READ_OBJECTS:

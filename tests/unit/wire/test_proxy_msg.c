@@ -101,6 +101,26 @@ static void transactions_have_their_bytes(void **state)
                          "02000000 03 01000000 79 02 01000000 78 04000000 64617461 00");
 }
 
+static void an_upload_from_a_file_is_encoded_by_its_bytes(void **state)
+{
+    struct proxy_extent extents[] = {{.offset = 4096, .bytes = 512}, {.offset = 0, .bytes = 1}};
+    struct proxy_update update = {.kind = PROXY_UPDATE_UPLOAD_FD,
+                                  .name = slice_str("x"),
+                                  .token = slice_str("0123456789abcdef"),
+                                  .extents = extents,
+                                  .extent_count = 2,
+                                  .has_checksum = true,
+                                  .checksum = checksum_crc32c(7)};
+    struct proxy_request req = {.code = PROXY_APPLY_FDS, .ns = slice_str("n")};
+
+    (void)state;
+    req.apply = (struct proxy_apply){.updates = &update, .update_count = 1, .deadline_ms = 1000};
+    expect_request(&req, "41000000 01000000 6e 00000000 e8030000 00000000"
+                         "01000000 04 01000000 78 10000000 30313233343536373839616263646566"
+                         "02000000 0000000000000000 0100000000000000"
+                         "0010000000000000 0002000000000000 01 03 07000000");
+}
+
 static int decode(const char *hex, struct proxy_request *ret_request)
 {
     struct buf body = {0};
@@ -122,6 +142,17 @@ static void requests_that_make_no_sense_are_refused(void **state)
     assert_int_equal(decode("ffffffff", &req), ERR_UNKNOWN_OPERATION);
     assert_int_equal(decode("", &req), ERR_PROTOCOL);
     assert_int_equal(decode("02000000 02000000 6e", &req), ERR_PROTOCOL);
+    /* An upload from a file in Apply; more extents than bytes. */
+    assert_int_equal(
+        decode("40000000 01000000 6e 00000000 00000000 00000000 01000000 04 01000000 78"
+               "00000000 00000000 00",
+               &req),
+        ERR_PROTOCOL);
+    assert_int_equal(
+        decode("41000000 01000000 6e 00000000 00000000 00000000 01000000 04 01000000 78"
+               "00000000 ffff0000 00",
+               &req),
+        ERR_PROTOCOL);
     /* Unknown flags; unknown kinds of assert and update. */
     assert_int_equal(decode("40000000 00000000 04000000 00000000 00000000 00000000", &req),
                      ERR_PROTOCOL);
@@ -337,6 +368,7 @@ int main(void)
         cmocka_unit_test(the_preamble_is_checked_as_it_arrives),
         cmocka_unit_test(requests_have_their_bytes),
         cmocka_unit_test(transactions_have_their_bytes),
+        cmocka_unit_test(an_upload_from_a_file_is_encoded_by_its_bytes),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
         cmocka_unit_test(errors_have_their_bytes_and_meaning),
         cmocka_unit_test(a_session_gets_version_3_only_when_it_asks),
