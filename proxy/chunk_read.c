@@ -243,7 +243,8 @@ static void give_up(struct chunk_read *r)
 }
 
 /* Of a range: is its own fragment, alone, the first to be asked? Unless k others make it that can
- * be had from better OSDs: well ones if that of the fragment is set aside, near ones if it is far. */
+ * be had from better OSDs: well ones if that of the fragment is set aside, near ones if it is
+ * far. */
 static bool goes_direct(const struct chunk_read *r)
 {
     const struct osd *wanted;

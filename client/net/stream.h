@@ -78,8 +78,8 @@ struct net_stream {
     bool connected;
     bool reading;
     bool receiving; /* what comes is read; else it stays in the socket */
-    bool paused; /* by the owner */
-    bool choked; /* too much unsent */
+    bool paused;    /* by the owner */
+    bool choked;    /* too much unsent */
     bool closing;
     int end_rc; /* no more is read: down with this when all that came is used up. 0: not yet */
     uv_connect_t connect;
