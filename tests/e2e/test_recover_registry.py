@@ -5,6 +5,8 @@ import shutil
 
 from harness import Deployment, random_file, refused, wait_for
 
+USERS = ("proxy", "maintenance", "volumedriver")
+
 
 def copies(d):
     return d.alba("registry-copies")
@@ -133,18 +135,50 @@ def work_goes_on(d, before):
     assert copies(d)["version"] > 1 << 20
 
 
+def stop_users(d):
+    for name in USERS:
+        d.hold(name)
+
+
+def start_users(d):
+    for name in USERS:
+        d.start(name)
+        d.wait_running(name)
+    d.wait_volumes()
+
+
+def by_hand(d, before):
+    """As where there is no `alba up`: an empty engine, one OSD named; the verb does the rest."""
+    wait_copies(d)
+    stop_users(d)
+    d.hold("meta", "--kill")
+    shutil.rmtree(d.dir / "data/meta")
+    (d.dir / "data/meta").mkdir()
+    (d.dir / "data/meta/new").touch()
+    d.start("meta")
+    d.wait_running("meta")
+    (d.dir / "alba.url").write_text(f"asd://{d.daemon('meta')['address']}\n")
+    known = namespace_count(d)
+    said = d.alba("recover-registry", f"--from-osds={addresses(d, 'asd3')}")
+    assert said["restored"] and said["doubts"] == [], said
+    assert d.alba("get-alba-id") == before["alba"] and osds(d) == before["osds"]
+    assert len(namespaces(d)) == len(said["namespaces"]) == known
+    start_users(d)
+
+
+def namespace_count(d):
+    said = d.alba("recover-registry", "--dry-run", f"--from-osds={addresses(d, 'asd0', 'asd4')}")
+    return len(said["namespaces"])
+
+
 def a_backup_brings_manifests_back(d, before):
     """Over the recovered registry: objects can be read again. The copies are ahead then."""
-    for name in "proxy", "maintenance", "volumedriver":
-        d.hold(name)
+    stop_users(d)
     d.alba("restore-metadata", "--force", d.root / "backup")
     assert "ahead" in states(d)
     refused(lambda: d.alba("registry-copies", "--write"), "alba registry-copies --supersede")
     assert d.alba("registry-copies", "--supersede")["current"] == 5
-    for name in "proxy", "maintenance", "volumedriver":
-        d.start(name)
-        d.wait_running(name)
-    d.wait_volumes()
+    start_users(d)
     (d.root / "back").unlink(missing_ok=True)
     d.alba("download-object", "kept", "o", d.root / "back")
     assert (d.root / "back").read_bytes() == (d.root / "in").read_bytes()
@@ -184,5 +218,6 @@ with Deployment() as d:
     same_as(d, before)
     what_is_lost_is_said(d)
     work_goes_on(d, before)
+    by_hand(d, before)
     a_backup_brings_manifests_back(d, before)
     an_older_copy_is_not_taken_silently(d)

@@ -435,7 +435,8 @@ static void judge(struct recover *r)
     for (size_t i = 0; i < registry_view_osd_count(r->view); i++) {
         const struct registry_osd *osd = registry_view_osd(r->view, i);
 
-        if (osd->is_claimed && !answered(r, osd->long_id)) {
+        /* One that is decommissioned gets neither copies nor fragments. */
+        if (osd->is_claimed && !osd->is_decommissioned && !answered(r, osd->long_id)) {
             doubt(r, mem_printf("OSD %s (node %s) does not answer: it may hold a newer copy, and "
                                 "namespaces that nobody else knows",
                                 osd->long_id, osd->node_id));
