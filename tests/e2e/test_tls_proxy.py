@@ -1,5 +1,6 @@
 """TLS between clients and proxies: on a port of its own with client certificates, for the CLI, volumes
 and foreign software alike; a port without it stays on this machine unless it is told otherwise."""
+import ctypes
 import filecmp
 import json
 import os
@@ -108,6 +109,44 @@ def volumes_go_through_tls(d, c, port):
     assert d.alba("vdisk-info", "disk")["name"] == "disk"
 
 
+class LibraryOptions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_size_t), ("proxies", ctypes.POINTER(ctypes.c_char_p)),
+                ("proxy_count", ctypes.c_size_t), ("flags", ctypes.c_uint32),
+                ("timeout_ms", ctypes.c_uint32), ("direct_ms", ctypes.c_uint32),
+                ("preferred", ctypes.c_uint32), ("manifest_bytes", ctypes.c_uint64),
+                ("ca", ctypes.c_char_p), ("cert", ctypes.c_char_p), ("key", ctypes.c_char_p)]
+
+
+class LibraryError(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_int), ("proxy_code", ctypes.c_int),
+                ("text", ctypes.c_char * 400)]
+
+
+def programs_with_the_library_speak_it(c, port):
+    path = next(BIN.parent.glob("**/libalbacore.so"))
+    if b"__asan_init" in path.read_bytes() or b"__tsan_init" in path.read_bytes():
+        print("the library has a sanitizer, which Python cannot load: not tried")
+        return
+    library = ctypes.CDLL(str(path))
+    proxies = (ctypes.c_char_p * 1)(f"tls://127.0.0.1:{port}".encode())
+    client, e = ctypes.c_void_p(), LibraryError()
+    files = [c.path(name).encode() for name in ("ca.pem", "client.pem", "client.key")]
+    for given in files, [None] * 3:
+        options = LibraryOptions(ctypes.sizeof(LibraryOptions), proxies, 1, 0, 5000, 0, 0, 0, *given)
+        rc = library.albacore_connect(ctypes.byref(options), ctypes.byref(client), ctypes.byref(e))
+        if given is not files:
+            assert rc != 0 and b"no certificates" in e.text, (rc, e.text)
+            continue
+        assert rc == 0, e.text
+        data = os.urandom(100_000)
+        rc = library.albacore_put(client, b"ns", b"library", data, ctypes.c_size_t(len(data)), None,
+                                  ctypes.byref(e))
+        assert rc == 0, e.text
+        library.albacore_close(client)
+    with foreign(c, port) as p:
+        assert p.read_slices("ns", [("library", [(0, 100_000)])]) == data
+
+
 def others_are_known_by_their_certificates(d, c, address):
     """From another address than the loopback's: no files, whatever certificate."""
     with foreign(c, tls_port(d), address=address, server="127.0.0.1") as p:
@@ -155,6 +194,7 @@ def main():
         at = ["--host=127.0.0.1", f"--port={tls_port(d)}"]
         objects_go_through_tls(d, c, at)
         foreign_software_speaks_it(c, tls_port(d))
+        programs_with_the_library_speak_it(c, tls_port(d))
         wrong_ones_are_refused(d, c, at)
         certificates_are_read_again(d, c, at)
         volumes_go_through_tls(d, c, tls_port(d))

@@ -35,8 +35,9 @@ static const struct verb_option common_options[COMMON_COUNT + 1] = {
                                  "apart"},
     [COMMON_TLS] = {.name = "tls",
                     .arg = "CA,CERT,KEY",
-                    .help = "PEM files, for ASDs and metadata where TLS is spoken, and for the ASD "
-                            "at --host (else $ALBA_CLI_TLS)"},
+                    .help =
+                        "PEM files, for ASDs, proxies and metadata where TLS is spoken, and for "
+                        "what listens at --host (else $ALBA_CLI_TLS)"},
     [COMMON_JSON] = {.name = "to-json", .help = "print one JSON document"},
     [COMMON_VERBOSE] = {.name = "verbose",
                         .letter = 'v',
