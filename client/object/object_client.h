@@ -45,7 +45,7 @@ struct object_counters {
     uint64_t proxy_reads, proxy_bytes;
     uint64_t not_known;   /* no manifest, or none that can be read directly */
     uint64_t suspect;     /* a fragment was missing or damaged lately */
-    uint64_t aside;       /* an OSD is set aside, not known, or busy */
+    uint64_t aside;       /* an OSD is set aside, not known or busy, or lacks a fragment still */
     uint64_t missing;     /* tried: a fragment is not there */
     uint64_t damaged;     /* tried: bytes that fail their checks */
     uint64_t unreachable; /* tried: an OSD did not answer, or is another one */
