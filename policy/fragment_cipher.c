@@ -1,7 +1,6 @@
 #include "policy/fragment_cipher.h"
 
 #include <assert.h>
-#include <sodium.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -23,7 +22,6 @@ enum {
 };
 
 static_assert(AD_ZERO + 1 == FRAGMENT_AD_BYTES, "associated data");
-static_assert(CIPHER_KEY_BYTES <= crypto_generichash_blake2b_KEYBYTES_MAX, "key");
 
 /* Offsets in what the subkey is derived from. */
 enum {
@@ -45,8 +43,7 @@ void fragment_subkey(uint8_t ret_key[CIPHER_KEY_BYTES], const struct master_key 
     put_u32le(message + SUBKEY_CHUNK, id->chunk);
     put_u32le(message + SUBKEY_FRAGMENT, id->fragment);
     memcpy(message + SUBKEY_SALT, salt, FRAGMENT_SALT_BYTES);
-    CHECK(crypto_generichash_blake2b(ret_key, CIPHER_KEY_BYTES, message, sizeof(message),
-                                     key->bytes, CIPHER_KEY_BYTES) == 0);
+    master_key_derive(ret_key, key, slice_of(message, sizeof(message)));
 }
 
 void fragment_cipher_init(struct fragment_cipher *c, const struct fragment_id *id,
@@ -73,7 +70,7 @@ void fragment_cipher_init(struct fragment_cipher *c, const struct fragment_id *i
     c->ad[AD_CIPHER] = (uint8_t)shape->cipher;
     fragment_subkey(subkey, crypto->key, id, salt);
     cipher_aead_init(&c->aead, c->cipher, subkey, seals);
-    sodium_memzero(subkey, sizeof(subkey));
+    key_wipe(subkey, sizeof(subkey));
 }
 
 void fragment_cipher_release(struct fragment_cipher *c)

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 
 static_assert(KEY_ID_BYTES == crypto_hash_sha256_BYTES, "key id");
+static_assert(CIPHER_KEY_BYTES <= crypto_generichash_blake2b_KEYBYTES_MAX, "key");
 
 void key_ring_init(struct key_ring *ring)
 {
@@ -29,6 +30,13 @@ void key_ring_release(struct key_ring *ring)
 void key_id_of(uint8_t ret_id[KEY_ID_BYTES], const uint8_t bytes[CIPHER_KEY_BYTES])
 {
     CHECK(crypto_hash_sha256(ret_id, bytes, CIPHER_KEY_BYTES) == 0);
+}
+
+void master_key_derive(uint8_t ret_key[CIPHER_KEY_BYTES], const struct master_key *key,
+                       struct slice message)
+{
+    CHECK(crypto_generichash_blake2b(ret_key, CIPHER_KEY_BYTES, message.data, message.len,
+                                     key->bytes, CIPHER_KEY_BYTES) == 0);
 }
 
 void key_wipe(void *secret, size_t bytes)

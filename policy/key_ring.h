@@ -38,6 +38,10 @@ const struct master_key *key_ring_add(struct key_ring *ring, const uint8_t bytes
 /* NULL: not there. */
 const struct master_key *key_ring_find(const struct key_ring *ring, const uint8_t id[KEY_ID_BYTES]);
 
+/* BLAKE2b-256 of `message`, keyed with `key`: a key for one purpose, which begins the message. */
+void master_key_derive(uint8_t ret_key[CIPHER_KEY_BYTES], const struct master_key *key,
+                       struct slice message);
+
 /* SHA-256 of the bytes. */
 void key_id_of(uint8_t ret_id[KEY_ID_BYTES], const uint8_t bytes[CIPHER_KEY_BYTES]);
 void key_wipe(void *secret, size_t bytes); /* is not optimised away */

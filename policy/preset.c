@@ -11,6 +11,7 @@
 static const struct preset preset_common = {
     .codec = COMPRESS_LZ4,
     .fragment_checksum = PRESET_CHECKSUM_CRC32C,
+    .cipher = CIPHER_NONE,
     .object_checksums_allowed =
         1u << PRESET_CHECKSUM_NONE | 1u << PRESET_CHECKSUM_SHA1 | 1u << PRESET_CHECKSUM_CRC32C,
     .object_checksum = PRESET_CHECKSUM_CRC32C,
@@ -122,6 +123,11 @@ static int fragment_validate(const struct preset *p, struct err *e)
     if (p->fragment_checksum != PRESET_CHECKSUM_CRC32C &&
         p->fragment_checksum != PRESET_CHECKSUM_SHA1) {
         return err_set(e, ERR_CONFIG, "fragment_checksum: every read is checked, so there is one");
+    }
+    if (preset_fragment_format(p) == 0 && p->cipher != CIPHER_NONE) {
+        return err_say(e, ERR_CONFIG,
+                       "fragment_encryption with compression = \"%s\" is not supported",
+                       compress_name(p->codec));
     }
     if (preset_fragment_format(p) == 0 &&
         (n < PRESET_FRAGMENT0_BYTES_MIN || n > PRESET_FRAGMENT_BYTES_MAX)) {

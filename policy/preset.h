@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "policy/compress.h"
+#include "policy/key_ring.h"
 
 enum {
     PRESET_POLICIES_MAX = 16,
@@ -51,6 +52,8 @@ struct preset {
     uint32_t fragment_bytes;
     enum compress_codec codec;
     enum preset_checksum fragment_checksum; /* CRC32C or SHA1: of stored fragments, in manifests */
+    enum cipher cipher;                     /* of the fragments */
+    uint8_t key_id[KEY_ID_BYTES];           /* of the master key; with a cipher */
 
     bool osds_explicit; /* false: every OSD */
     uint64_t *osd_ids;  /* owned, ascending, no duplicates; when osds_explicit */

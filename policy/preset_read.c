@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "policy/preset_field.h"
 
@@ -150,16 +151,30 @@ static int read_fragment_checksum(struct preset *p, const json_t *value, struct 
     return 0;
 }
 
+/* The value may hold the path of a key, or by mistake a key: only the cipher is told. */
 static int read_fragment_encryption(struct preset *p, const json_t *value, struct err *e)
 {
     const char *name = variant_name(value);
+    const char *id = json_string_value(json_array_get(value, 1));
+    enum cipher cipher;
 
-    (void)p;
-    if (name == NULL || json_array_size(value) != 1 || strcmp(name, "none") != 0) {
-        /* The value may hold the path of a key: name the cipher only. */
-        return err_set(e, ERR_CONFIG,
-                       "fragment_encryption = [\"%.24s\"] is not supported, accepted: [\"none\"]",
+    if (name == NULL || cipher_parse(name, &cipher) != 0 || cipher == CIPHER_AES_CBC_256) {
+        return err_say(e, ERR_CONFIG,
+                       "fragment_encryption = [\"%.24s\"] is not supported, accepted: [\"none\"], "
+                       "[\"xchacha20-poly1305\", key], [\"aes-256-gcm\", key], "
+                       "[\"aes-ctr-256\", key]",
                        name != NULL ? name : "?");
+    }
+    memset(p->key_id, 0, sizeof(p->key_id));
+    p->cipher = cipher;
+    if (cipher == CIPHER_NONE && json_array_size(value) == 1) {
+        return 0;
+    }
+    if (cipher == CIPHER_NONE || id == NULL || json_array_size(value) != 2 ||
+        hex_decode(p->key_id, sizeof(p->key_id), id) != 0) {
+        return err_say(e, ERR_CONFIG,
+                       "fragment_encryption: want [\"none\"], or a cipher and a key's id of 64 hex "
+                       "digits (or, for create-preset and update-preset, the path of its file)");
     }
     return 0;
 }
@@ -284,6 +299,7 @@ int preset_update(struct preset *p, const json_t *json, struct err *e)
     static const struct preset_field fields[] = {
         {"policies", read_policies},
         {"fragment_size", read_fragment_size},
+        {"fragment_encryption", read_fragment_encryption},
         {"max_per_datacenter", read_max_per_datacenter},
     };
     struct preset changed;
@@ -292,7 +308,7 @@ int preset_update(struct preset *p, const json_t *json, struct err *e)
     if (!json_is_object(json) || json_object_size(json) == 0) {
         return err_say(e, ERR_CONFIG,
                        "update of a preset: want a JSON object with policies, fragment_size, "
-                       "max_per_datacenter or some of them");
+                       "fragment_encryption, max_per_datacenter or some of them");
     }
     preset_copy(&changed, p);
     rc = preset_fields_read(&changed, json, "", fields, sizeof(fields) / sizeof(fields[0]), e);

@@ -1,5 +1,6 @@
 /* To JSON, as list-presets shows it and the registry keeps it. */
 #include "base/check.h"
+#include "base/hex.h"
 #include "policy/preset.h"
 
 static void add(json_t *object, const char *key, json_t *value)
@@ -52,6 +53,18 @@ static json_t *osds_json(const struct preset *p)
     return array;
 }
 
+static json_t *encryption_json(const struct preset *p)
+{
+    json_t *array = variant(cipher_name(p->cipher));
+    char id[KEY_ID_TEXT_BYTES];
+
+    if (p->cipher != CIPHER_NONE) {
+        hex_encode(id, p->key_id, sizeof(p->key_id));
+        append(array, json_string(id));
+    }
+    return array;
+}
+
 static json_t *object_checksum_json(const struct preset *p)
 {
     json_t *object = json_object();
@@ -79,7 +92,7 @@ json_t *preset_to_json(const struct preset *p)
     add(object, "compression", json_string(compress_name(p->codec)));
     add(object, "fragment_checksum", variant(preset_checksum_name(p->fragment_checksum)));
     add(object, "object_checksum", object_checksum_json(p));
-    add(object, "fragment_encryption", variant("none"));
+    add(object, "fragment_encryption", encryption_json(p));
     if (p->max_per_datacenter != 0) { /* a key that other readers do not know */
         add(object, "max_per_datacenter", json_integer(p->max_per_datacenter));
     }

@@ -2,6 +2,7 @@
 
 #include "daemon/addrs.h"
 #include "daemon/config_rows.h"
+#include "proxy/key_files.h"
 
 #define AT(member) CONFIG_AT(struct proxy_config, member)
 
@@ -34,6 +35,7 @@ const struct config_key proxy_config_keys[] = {
      .default_json = "[]",
      .offset = AT(fs_dirs),
      .help = "folders below which local clients may name files to read and write"},
+    CONFIG_ROW_KEY_FILES(AT(key_files)),
     CONFIG_ROW_LOG_LEVEL(AT(log_level)),
     {.name = "manifest_cache_size",
      .type = CONFIG_SIZE,
@@ -155,6 +157,8 @@ int proxy_config_check(const void *config, struct err *e)
                        "neither 'port' nor 'socket' nor 'tls': nobody could connect");
     }
     rc = daemon_addrs_check_plain(&c->ips, c->port, c->allow_plain, e);
+    rc = rc != 0 ? rc
+                 : key_files_check((const char *const *)c->key_files.items, c->key_files.count, e);
     rc = rc != 0 ? rc : tls_config_check_server(&c->server_tls, e);
     return rc != 0 ? rc : tls_config_check_client(&c->tls, e);
 }

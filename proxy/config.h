@@ -14,6 +14,7 @@ struct proxy_config {
     int64_t port; /* CONFIG_NONE: no TCP */
     char *socket; /* NULL: no unix socket */
     struct config_strings fs_dirs;
+    struct config_strings key_files;
     char *log_level;
     int64_t manifest_cache_bytes;
     int64_t index_cache_bytes;
@@ -40,7 +41,7 @@ struct proxy_config {
 
 extern const struct config_key proxy_config_keys[];
 
-/* What the table cannot say: at least one way in. */
+/* What the table cannot say: at least one way in, keys that can be read. */
 int proxy_config_check(const void *config, struct err *e);
 
 #endif

@@ -35,9 +35,9 @@ static uint32_t image_count(const struct encode *x)
 }
 
 size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
-                           enum compress_codec codec)
+                           enum compress_codec codec, enum cipher cipher)
 {
-    struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec, CIPHER_NONE);
+    struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec, cipher);
     size_t images = k == 1 ? 1 : k + m;
 
     if (fragment0_is_for(codec, CIPHER_NONE)) {
@@ -49,22 +49,25 @@ size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
 static void start(struct work *w)
 {
     struct encode *x = w->x;
-    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
+    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, x->cipher);
     uint8_t salts[PRESET_FRAGMENTS_MAX][FRAGMENT_SALT_BYTES];
     uint32_t count = image_count(x);
 
     w->slice_bytes = shape.block_bytes > SLICE_BYTES_MIN ? shape.block_bytes : SLICE_BYTES_MIN;
     w->scratch = mem_aligned(64, (size_t)count * w->slice_bytes);
     rnd_bytes(salts, count * FRAGMENT_SALT_BYTES);
+    rnd_bytes(x->ctrs, count * CIPHER_CTR_BYTES);
     for (uint32_t i = 0; i < count; i++) {
         struct fragment_id id = fragment_id_of(x->object_id, x->chunk, i, x->k);
+        struct fragment_crypto crypto = {.cipher = x->cipher, .key = x->key};
 
         if (!is_wanted(x, i)) {
             continue;
         }
         x->images[i] = bigmem_alloc(fragment_stored_max(&shape));
         w->trailers[i] = x->images[i] + x->fragment_bytes;
-        fragment_pack_start(&w->packers[i], &id, &shape, NULL, salts[i], x->images[i],
+        memcpy(crypto.ctr, x->ctrs[i], CIPHER_CTR_BYTES);
+        fragment_pack_start(&w->packers[i], &id, &shape, &crypto, salts[i], x->images[i],
                             w->trailers[i]);
     }
 }
@@ -135,6 +138,7 @@ static void finish(struct work *w)
     }
     for (uint32_t i = image_count(x); i < x->k + x->m; i++) {
         x->images[i] = x->images[0];
+        memcpy(x->ctrs[i], x->ctrs[0], CIPHER_CTR_BYTES);
         x->stored_bytes[i] = x->stored_bytes[0];
         x->crcs[i] = x->crcs[0];
     }
@@ -229,12 +233,16 @@ void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *r
         ret_fragment->checksum = (struct checksum){.algo = CHECKSUM_SHA1};
         memcpy(ret_fragment->checksum.sha1, x->sha1s[i], CHECKSUM_SHA1_BYTES);
     }
+    ret_fragment->has_ctr = x->cipher == CIPHER_AES_CTR_256;
+    if (ret_fragment->has_ctr) {
+        memcpy(ret_fragment->ctr, x->ctrs[i], CIPHER_CTR_BYTES);
+    }
 }
 
 /* Format 0 has no salt: there all of it counts, and a key has one encoding only. */
 uint32_t encode_tail_bytes(const struct encode *x, uint32_t i)
 {
-    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, CIPHER_NONE);
+    struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, x->cipher);
 
     return fragment0_is_for(x->codec, CIPHER_NONE) ? x->stored_bytes[i]
                                                    : fragment_trailer_bytes(&shape);
@@ -243,16 +251,18 @@ uint32_t encode_tail_bytes(const struct encode *x, uint32_t i)
 static bool can_be_made(const struct manifest_scheme *scheme)
 {
     if (scheme->fragment_format == 0) {
-        return fragment0_is_for(scheme->codec, CIPHER_NONE) &&
+        return scheme->cipher == MANIFEST_CIPHER_NONE &&
+               fragment0_is_for(scheme->codec, CIPHER_NONE) &&
                compress_whole_is_known(scheme->codec);
     }
     return scheme->fragment_format == 1 && compress_is_known(scheme->codec) &&
+           scheme->cipher != MANIFEST_CIPHER_AES_CBC_256 &&
            scheme->block_bytes == fragment_shape_of(0, scheme->codec, CIPHER_NONE).block_bytes;
 }
 
 int encode_can(const struct manifest_scheme *scheme, struct err *e)
 {
-    if (scheme->cipher != MANIFEST_CIPHER_NONE || !can_be_made(scheme)) {
+    if (!can_be_made(scheme)) {
         return err_set(e, ERR_VERSION,
                        "fragments in format %u, cipher %u, blocks of %u bytes cannot be made here",
                        scheme->fragment_format, scheme->cipher, scheme->block_bytes);

@@ -19,9 +19,11 @@ struct encode {
     uint32_t k;
     uint32_t m;
     enum compress_codec codec;
-    uint32_t fragment_bytes; /* raw; all k together hold the chunk */
-    bool with_sha1;          /* of each image: the checksum that a manifest has of it */
-    const uint8_t *data;     /* borrowed; what lacks to k * fragment_bytes is zeroes */
+    enum cipher cipher;
+    const struct master_key *key; /* borrowed; with a cipher */
+    uint32_t fragment_bytes;      /* raw; all k together hold the chunk */
+    bool with_sha1;               /* of each image: the checksum that a manifest has of it */
+    const uint8_t *data;          /* borrowed; what lacks to k * fragment_bytes is zeroes */
     uint32_t data_bytes;
     uint32_t wanted; /* bit i: fragment i is made; 0: all are */
 
@@ -29,12 +31,14 @@ struct encode {
     uint32_t stored_bytes[PRESET_FRAGMENTS_MAX];
     uint32_t crcs[PRESET_FRAGMENTS_MAX];                      /* CRC32C of the image */
     uint8_t sha1s[PRESET_FRAGMENTS_MAX][CHECKSUM_SHA1_BYTES]; /* when asked for */
+    uint8_t ctrs[PRESET_FRAGMENTS_MAX][CIPHER_CTR_BYTES];     /* of AES_CTR_256 */
     uint32_t data_crc; /* CRC32C of `data`, when all are made */
 };
 
 /* Memory that one chunk takes while it is encoded and sent. */
 size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
-                           enum compress_codec codec);
+                           enum compress_codec codec, enum cipher cipher);
+/* Salts and counters are fresh each time: the same data is never encrypted to the same bytes. */
 void encode_run(struct encode *x);
 void encode_release(struct encode *x); /* the images */
 /* Can fragments of an object that was made so be made again? ERR_VERSION. */

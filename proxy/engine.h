@@ -22,6 +22,7 @@
 #include "proxy/budget.h"
 #include "proxy/epochs.h"
 #include "proxy/index_cache.h"
+#include "proxy/key_files.h"
 #include "proxy/manifest_cache.h"
 #include "proxy/osd_call.h"
 #include "proxy/repair_queue.h"
@@ -45,6 +46,7 @@ struct engine_options {
     double upload_slack;       /* share of the time so far to wait for stragglers */
     uint64_t object_bytes_max; /* of new objects; 0: no limit of ours */
     unsigned threads;          /* of the pool; 0: 4 */
+    struct key_files *keys;    /* borrowed, outlives the engine; NULL: none */
     const char *const *near_nodes;
     unsigned near_node_count;
 };

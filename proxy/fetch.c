@@ -18,17 +18,19 @@ static void on_answer(struct shared_wait *wait, int rc);
 
 static bool is_known(const struct manifest_scheme *scheme)
 {
-    return scheme->fragment_format == 0   ? compress_whole_is_known(scheme->codec)
+    return scheme->fragment_format == 0
+               ? scheme->cipher == MANIFEST_CIPHER_NONE && compress_whole_is_known(scheme->codec)
            : scheme->fragment_format == 1 ? compress_is_known(scheme->codec)
                                           : false;
 }
 
-int readable_init(struct readable *ret_readable, struct object *object, struct err *e)
+int readable_init(struct readable *ret_readable, struct engine *engine, struct object *object,
+                  struct err *e)
 {
     const struct manifest *m = &object->manifest;
     int rc;
 
-    if (m->opaque || m->scheme.cipher != MANIFEST_CIPHER_NONE || !is_known(&m->scheme)) {
+    if (m->opaque || !is_known(&m->scheme)) {
         return err_set(e, ERR_VERSION,
                        "object in fragment format %u, codec %u, cipher %u: this program cannot "
                        "read it",
@@ -42,6 +44,14 @@ int readable_init(struct readable *ret_readable, struct object *object, struct e
                             m->chunk_count, e);
     if (rc != 0) {
         return err_wrap(e, "manifest");
+    }
+    ret_readable->key = NULL;
+    if (m->scheme.cipher != MANIFEST_CIPHER_NONE) {
+        rc = key_files_find(engine->options.keys, m->scheme.key_id, &ret_readable->key, e);
+        if (rc != 0) {
+            return err_wrap(e, "object of preset '%.*s'", (int)m->preset.len,
+                            (const char *)m->preset.data);
+        }
     }
     ret_readable->object = object;
     ret_readable->low_priority = false;
@@ -365,7 +375,7 @@ static struct fragment_ref ref_of(const struct readable *r, uint32_t chunk, uint
                                  .shape = {.raw_bytes = layout_fragment_bytes(&r->layout, chunk),
                                            .block_bytes = m->scheme.block_bytes,
                                            .codec = m->scheme.codec,
-                                           .cipher = CIPHER_NONE},
+                                           .cipher = m->scheme.cipher},
                                  .stored_bytes =
                                      readable_fragment(r, chunk, fragment)->packed_bytes};
 }
@@ -397,8 +407,17 @@ void fetch_start(struct fetch *f, struct engine *engine, const struct readable *
     f->range = *range;
     f->cb = cb;
     f->ref = ref_of(readable, range->chunk, range->fragment);
+    if (readable->key != NULL) {
+        f->crypto = (struct fragment_crypto){.cipher = (enum cipher)f->ref.shape.cipher,
+                                             .key = readable->key};
+        memcpy(f->crypto.ctr, mf->ctr, sizeof(f->crypto.ctr));
+        f->ref.crypto = &f->crypto;
+    }
     f->osd = mf->has_osd ? osds_find(engine->osds, mf->osd_id) : NULL;
     rc = readable_is_format0(readable) ? fetch0_check(f) : fragment_ref_check(&f->ref, &f->err);
+    if (rc == 0 && f->ref.shape.cipher == CIPHER_AES_CTR_256 && !mf->has_ctr) {
+        rc = err_set(&f->err, ERR_CORRUPT, "manifest: fragment without its counter");
+    }
     if (rc == 0 && f->osd == NULL) {
         rc = err_set(&f->err, ERR_NOT_FOUND, "chunk %" PRIu32 " fragment %" PRIu32 ": its osd",
                      range->chunk, range->fragment);

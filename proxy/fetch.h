@@ -28,11 +28,13 @@ struct readable {
     struct layout layout;
     uint32_t k;
     uint32_t m;
+    const struct master_key *key; /* borrowed of the engine; NULL: not encrypted */
 };
 
 /* Does the manifest make sense, and can this program read what it describes? ERR_CORRUPT,
- * ERR_VERSION. */
-int readable_init(struct readable *ret_readable, struct object *object, struct err *e);
+ * ERR_VERSION; ERR_KEY when the engine does not have its key. */
+int readable_init(struct readable *ret_readable, struct engine *engine, struct object *object,
+                  struct err *e);
 const struct manifest_fragment *readable_fragment(const struct readable *readable, uint32_t chunk,
                                                   uint32_t fragment);
 
@@ -69,6 +71,7 @@ struct fetch {
     bool canceled;
     int rc;
     struct osd *osd;
+    struct fragment_crypto crypto;
     struct fragment_ref ref;
     struct shared_index *index;
     uint8_t *raw; /* owned; all of a fragment of format 0, of which a part was wanted */

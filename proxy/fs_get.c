@@ -344,7 +344,7 @@ static void on_looked_up(struct lookup *lookup, int rc)
                 g->spec.name.len < 200 ? (int)g->spec.name.len : 200,
                 (const char *)g->spec.name.data);
         end(g, PROXY_RC_OBJECT_NOT_FOUND);
-    } else if (readable_init(&g->readable, g->object, &g->err) != 0) {
+    } else if (readable_init(&g->readable, g->engine, g->object, &g->err) != 0) {
         end(g, PROXY_RC_UNKNOWN);
     } else if (same) {
         start_window(g);

@@ -24,7 +24,7 @@ int32_t get_object_check(struct get *g, struct get_object *o)
                 item->name.len < 200 ? (int)item->name.len : 200, (const char *)item->name.data);
         return PROXY_RC_OBJECT_NOT_FOUND;
     }
-    if (readable_init(&o->readable, o->object, &g->err) != 0) {
+    if (readable_init(&o->readable, g->engine, o->object, &g->err) != 0) {
         return PROXY_RC_UNKNOWN;
     }
     o->readable.use_cache = item->slices != NULL;

@@ -35,6 +35,7 @@ struct proxy {
     char *fs_dirs[FS_DIRS_MAX];
     struct net_tls *tls;        /* for what we connect to; NULL: none */
     struct net_tls *server_tls; /* for who connects to us; NULL: none */
+    struct key_files keys;
     struct connect connect;
     bool connected; /* `connect` is to be closed */
 };
@@ -99,6 +100,12 @@ static int check_fs_dirs(struct proxy *p, const struct proxy_config *config, str
     return rc;
 }
 
+static int set_keys(struct proxy *p, const struct proxy_config *config, struct err *e)
+{
+    return key_files_set(&p->keys, (const char *const *)config->key_files.items,
+                         config->key_files.count, e);
+}
+
 static int start_server(struct proxy *p, const struct proxy_config *config, struct err *e)
 {
     struct daemon_addrs addrs = {0};
@@ -145,6 +152,7 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
                                      .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
                                      .upload_slack = config->upload_slack,
                                      .object_bytes_max = object_bytes_max(config),
+                                     .keys = &p->keys,
                                      .near_nodes = (const char *const *)config->near_nodes.items,
                                      .near_node_count = config->near_nodes.count};
 
@@ -200,6 +208,7 @@ static void release(struct proxy *p)
     for (unsigned i = 0; i < FS_DIRS_MAX; i++) {
         free(p->fs_dirs[i]);
     }
+    key_files_release(&p->keys);
     net_tls_free(p->tls);
     net_tls_free(p->server_tls);
 }
@@ -221,7 +230,9 @@ static int start(struct daemon *d, struct err *e)
     int rc;
 
     p->daemon = d;
+    key_files_init(&p->keys);
     rc = check_fs_dirs(p, config, e);
+    rc = rc != 0 ? rc : set_keys(p, config, e);
     rc = rc != 0 ? rc : tls_config_open_client(&config->tls, &p->tls, e);
     rc = rc != 0 ? rc : tls_config_open_server(&config->server_tls, &p->server_tls, e);
     rc = rc != 0 ? rc
@@ -291,8 +302,9 @@ static void stop(struct daemon *d)
 
 static void reload(struct daemon *d, const void *old)
 {
-    const struct proxy *p = daemon_ctx(d);
+    struct proxy *p = daemon_ctx(d);
     const struct proxy_config *config = daemon_config(d);
+    struct err e;
 
     (void)old;
     if (p->engine != NULL) {
@@ -304,6 +316,9 @@ static void reload(struct daemon *d, const void *old)
     }
     tls_config_reload_client(&config->tls, p->tls);
     tls_config_reload_server(&config->server_tls, p->server_tls);
+    if (set_keys(p, config, &e) != 0) {
+        log_error("proxy", "the keys stay as they were", "why=\"%s\"", e.msg);
+    }
 }
 
 int main(int argc, char **argv)

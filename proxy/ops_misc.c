@@ -147,21 +147,46 @@ void op_update_session(struct session *s)
     session_reply(s, &reply, NULL, NULL);
 }
 
-/* Keys are for those who are on this machine. No namespace is encrypted by this program,
- * so the honest answer is: none. */
+/* The raw key, for clients that read fragments directly and decrypt by themselves. Fragments under
+ * an authenticated cipher are not read that way, so those keys never leave. */
+static void reply_key(struct session *s, const struct registry_namespace *ns)
+{
+    struct engine *engine = s->server->engine;
+    const struct preset *preset =
+        registry_view_preset_find(registry_view(engine->registry), ns->preset);
+    struct proxy_reply reply = {.code = s->request.code};
+    const struct master_key *key;
+    struct err e;
+
+    if (preset == NULL || preset->cipher == CIPHER_NONE) {
+        session_reply(s, &reply, NULL, NULL);
+    } else if (cipher_is_aead(preset->cipher)) {
+        session_fail(s, PROXY_RC_UNKNOWN,
+                     "keys of authenticated ciphers are not given out: read through a proxy");
+    } else if (key_files_find(engine->options.keys, preset->key_id, &key, &e) != 0) {
+        session_fail(s, PROXY_RC_UNKNOWN, e.msg);
+    } else {
+        reply.key.has_key = true;
+        reply.key.key = slice_of(key->bytes, CIPHER_KEY_BYTES);
+        session_reply(s, &reply, NULL, NULL);
+    }
+}
+
 void op_fragment_key(struct session *s)
 {
     const struct registry_view *view = registry_view(s->server->engine->registry);
     int64_t ns_id = s->request.key.namespace_id;
+    const struct registry_namespace *ns =
+        ns_id >= 0 ? registry_view_namespace_by_id(view, (uint64_t)ns_id) : NULL;
 
     if (!s->may_have_keys) {
         session_fail(s, PROXY_RC_UNKNOWN,
                      "keys are given only over a unix socket, to this machine, or over TLS");
     } else if (!slice_eq(s->request.key.alba_id, slice_str(registry_view_alba_id(view)))) {
         session_fail(s, PROXY_RC_UNKNOWN, "another alba id");
-    } else if (ns_id < 0 || registry_view_namespace_by_id(view, (uint64_t)ns_id) == NULL) {
+    } else if (ns == NULL) {
         session_fail(s, PROXY_RC_NAMESPACE_NOT_FOUND, "no namespace has this id");
     } else {
-        session_reply(s, &(struct proxy_reply){.code = s->request.code}, NULL, NULL);
+        reply_key(s, ns);
     }
 }

@@ -2,11 +2,14 @@
 
 #include <string.h>
 
+#include "policy/recovery_seal.h"
 #include "wire/recovery_info.h"
 
-int recovery_of(const struct manifest *m, uint32_t chunk, bool has_checksum, struct buf *b,
-                struct err *e)
+int recovery_of(const struct manifest *m, uint32_t chunk, bool has_checksum,
+                const struct master_key *key, struct buf *b, struct err *e)
 {
+    struct buf record = {0};
+    int rc;
     struct recovery_fragment fragments[MANIFEST_KM_MAX] = {0};
     struct recovery_info info = {.name = m->name,
                                  .object_id = m->object_id,
@@ -35,5 +38,10 @@ int recovery_of(const struct manifest *m, uint32_t chunk, bool has_checksum, str
         fragments[i].has_ctr = f->has_ctr;
         memcpy(fragments[i].ctr, f->ctr, sizeof(fragments[i].ctr));
     }
-    return recovery_info_encode(&info, b, e);
+    rc = recovery_info_encode(&info, key != NULL ? &record : b, e);
+    if (rc == 0 && key != NULL) {
+        recovery_seal_put(b, key, m->object_id, chunk, slice_buf(&record));
+    }
+    buf_release(&record);
+    return rc;
 }

@@ -231,7 +231,7 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
     }
     r->object = object_new(r->ns_id, &reply->objects[0].manifest);
     manifest_copy(&r->edited, &r->object->manifest);
-    rc = readable_init(&r->readable, r->object, &e);
+    rc = readable_init(&r->readable, r->engine, r->object, &e);
     if (rc != 0) {
         fail(r, rc, &e);
         return;

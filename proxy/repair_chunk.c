@@ -252,7 +252,7 @@ static int note_sums(struct repair_chunk *c, struct err *e)
             encode_note(&c->encode, i, manifest_fragment_at(&r->edited, c->index, i));
         }
     }
-    return recovery_of(&r->edited, c->index, true, &c->recovery, e);
+    return recovery_of(&r->edited, c->index, true, r->readable.key, &c->recovery, e);
 }
 
 static void on_encoded(struct pool_work *work, int rc)
@@ -290,6 +290,8 @@ static void start_encode(struct repair_chunk *c)
     x->m = r->readable.m;
     x->codec = r->object->manifest.scheme.codec;
     x->with_sha1 = readable_fragment(&r->readable, c->index, 0)->checksum.algo == CHECKSUM_SHA1;
+    x->cipher = r->object->manifest.scheme.cipher;
+    x->key = r->readable.key;
     x->fragment_bytes = layout_fragment_bytes(&r->readable.layout, c->index);
     x->data = c->data;
     x->data_bytes = layout_chunk_bytes(&r->readable.layout, c->index);
@@ -344,7 +346,7 @@ static size_t memory_bytes(const struct repair_chunk *c)
 
     return layout_chunk_bytes(&r->readable.layout, c->index) + (size_t)r->readable.m * fragment +
            encode_memory_bytes((uint32_t)__builtin_popcount(c->wanted), 0, fragment,
-                               r->object->manifest.scheme.codec);
+                               r->object->manifest.scheme.codec, r->object->manifest.scheme.cipher);
 }
 
 void repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted)

@@ -89,7 +89,7 @@ static int after_encoding(struct upload_chunk *chunk)
     }
     if (rc == 0) {
         rc = recovery_of(&u->manifest, chunk->index, chunk->index + 1 == u->layout.chunk_count,
-                         &chunk->recovery, &u->err);
+                         u->key, &chunk->recovery, &u->err);
     }
     return rc;
 }
@@ -130,6 +130,8 @@ void upload_chunk_start(struct upload *u)
     x->m = u->policy.m;
     x->codec = u->spec.preset->codec;
     x->with_sha1 = u->spec.preset->fragment_checksum == PRESET_CHECKSUM_SHA1;
+    x->cipher = u->spec.preset->cipher;
+    x->key = u->key;
     x->fragment_bytes = layout_fragment_bytes(&u->layout, index);
     x->data_bytes = layout_chunk_data_bytes(&u->layout, index);
     if (u->spec.data != NULL) {

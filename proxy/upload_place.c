@@ -16,7 +16,7 @@ static uint8_t checksum_algo(const struct upload *u)
 static void fresh_manifest(struct upload *u)
 {
     const struct preset *preset = u->spec.preset;
-    struct fragment_shape shape = fragment_shape_of(0, preset->codec, CIPHER_NONE);
+    struct fragment_shape shape = fragment_shape_of(0, preset->codec, preset->cipher);
     unsigned format = preset_fragment_format(preset);
     struct manifest *m = &u->manifest;
     uint8_t id[MANIFEST_OBJECT_ID_BYTES];
@@ -34,8 +34,9 @@ static void fresh_manifest(struct upload *u)
                                          .max_disks_per_node = u->policy.max_per_node,
                                          .fragment_format = (uint8_t)format,
                                          .codec = (uint8_t)preset->codec,
-                                         .cipher = MANIFEST_CIPHER_NONE,
+                                         .cipher = (uint8_t)preset->cipher,
                                          .block_bytes = format == 1 ? shape.block_bytes : 0};
+    memcpy(m->scheme.key_id, preset->key_id, sizeof(m->scheme.key_id));
     m->timestamp_us = (int64_t)clock_wall_us();
     m->gc_epoch = u->spec.gc_epoch;
     manifest_alloc_chunks(m, u->layout.chunk_count);
@@ -56,6 +57,12 @@ int upload_choose(struct upload *u)
     if (rc != 0) {
         osds_explain(engine->osds, u->spec.reserve, &u->err);
         return rc;
+    }
+    if (preset->cipher != CIPHER_NONE) {
+        rc = key_files_find(engine->options.keys, preset->key_id, &u->key, &u->err);
+        if (rc != 0) {
+            return err_wrap(&u->err, "preset '%s'", preset->name);
+        }
     }
     u->policy = result.policy;
     u->policy_index = result.policy_index;
@@ -83,8 +90,8 @@ size_t upload_memory_bytes(const struct upload *u)
     const struct layout *l = &u->layout;
     size_t chunks =
         l->chunk_count < UPLOAD_CHUNKS_IN_MEMORY ? l->chunk_count : UPLOAD_CHUNKS_IN_MEMORY;
-    size_t chunk =
-        encode_memory_bytes(l->k, u->policy.m, layout_fragment_bytes(l, 0), u->spec.preset->codec);
+    size_t chunk = encode_memory_bytes(l->k, u->policy.m, layout_fragment_bytes(l, 0),
+                                       u->spec.preset->codec, u->spec.preset->cipher);
 
     return chunks * (chunk + (u->spec.data == NULL ? layout_chunk_bytes(l, 0) : 0));
 }

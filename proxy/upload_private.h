@@ -73,6 +73,7 @@ struct upload {
     struct preset_policy policy;
     uint32_t policy_index;
     struct layout layout;
+    const struct master_key *key;              /* borrowed of the engine; NULL: no cipher */
     struct osd *targets[PRESET_FRAGMENTS_MAX]; /* NULL: none */
     struct manifest manifest;
     struct digest digest;

@@ -39,6 +39,12 @@ extern const char *const config_log_levels[]; /* what log_level_parse() takes, t
         .name = "transport", .type = CONFIG_STRING, .flags = CONFIG_FIXED,                         \
         .default_json = "\"tcp\"", .offset = (at), .help = "no RDMA here"                          \
     }
+#define CONFIG_ROW_KEY_FILES(at)                                                                   \
+    {                                                                                              \
+        .name = "key_files", .type = CONFIG_STRINGS, .flags = CONFIG_LIVE, .default_json = "[]",   \
+        .offset = (at),                                                                            \
+        .help = "encryption keys: files of 32 bytes with mode 600, or directories of such"         \
+    }
 #define CONFIG_ROW_UNUSED(key)                                                                     \
     {                                                                                              \
         .name = (key), .type = CONFIG_JSON, .flags = CONFIG_UNUSED, .help = "not used"             \

@@ -1,6 +1,7 @@
 #include "proxy/maintenance/config.h"
 
 #include "daemon/config_rows.h"
+#include "proxy/key_files.h"
 
 #define AT(member) CONFIG_AT(struct maintenance_config, member)
 
@@ -8,6 +9,7 @@ static const struct config_key tls_keys[] = TLS_CONFIG_CLIENT_KEYS(struct mainte
 
 const struct config_key maintenance_config_keys[] = {
     CONFIG_ROW_REGISTRY_URL(AT(registry_url)),
+    CONFIG_ROW_KEY_FILES(AT(key_files)),
     CONFIG_ROW_LOG_LEVEL(AT(log_level)),
     {.name = "osd_timeout",
      .type = CONFIG_FLOAT,
@@ -67,5 +69,10 @@ const struct config_key maintenance_config_keys[] = {
 
 int maintenance_config_check(const void *config, struct err *e)
 {
-    return tls_config_check_client(&((const struct maintenance_config *)config)->tls, e);
+    const struct maintenance_config *c = config;
+
+    if (key_files_check((const char *const *)c->key_files.items, c->key_files.count, e) != 0) {
+        return e->code;
+    }
+    return tls_config_check_client(&c->tls, e);
 }

@@ -12,6 +12,7 @@ enum { MAINTENANCE_GRACE_SAFE_S = 3600 };
 struct maintenance_config {
     char *registry_url; /* engine URL or the path of a file that holds one */
     char *log_level;
+    struct config_strings key_files;
     double osd_timeout_s;
     int64_t grace_s;
     double pause_s;
@@ -24,7 +25,7 @@ struct maintenance_config {
 
 extern const struct config_key maintenance_config_keys[];
 
-/* What the table cannot say: the certificates are there. */
+/* What the table cannot say: keys and certificates are there. */
 int maintenance_config_check(const void *config, struct err *e);
 
 #endif

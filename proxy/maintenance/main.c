@@ -20,6 +20,7 @@
 struct maintenance {
     struct daemon *daemon;
     struct worker worker;
+    struct key_files keys;
     struct net_tls *tls; /* NULL: none */
     struct http_server *http;
     struct metrics metrics;
@@ -178,6 +179,18 @@ static int start_http(struct maintenance *m, const struct maintenance_config *co
     return http_server_new(daemon_loop(m->daemon), &options, &m->http, e);
 }
 
+static int set_keys(struct maintenance *m, const struct maintenance_config *config, struct err *e)
+{
+    return key_files_set(&m->keys, (const char *const *)config->key_files.items,
+                         config->key_files.count, e);
+}
+
+static void release(struct maintenance *m)
+{
+    key_files_release(&m->keys);
+    net_tls_free(m->tls);
+}
+
 /* Both are closed one after the other, whatever ends first. */
 static void stop_step(struct maintenance *m);
 
@@ -194,7 +207,7 @@ static void stop_step(struct maintenance *m)
     } else if (m->has_worker) {
         worker_stop(&m->worker);
     } else {
-        net_tls_free(m->tls);
+        release(m);
         daemon_stopped(m->daemon);
     }
 }
@@ -248,6 +261,7 @@ static int start(struct daemon *d, struct err *e)
                   .unknown_scan_ms = (unsigned)config->unknown_scan_s * 1000},
         .url = config->registry_url,
         .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
+        .keys = &m->keys,
         .on_work = on_work,
         .on_end = on_worker_end,
         .ctx = m};
@@ -258,7 +272,9 @@ static int start(struct daemon *d, struct err *e)
         log_warn("maintenance", "short grace: slow puts will fail", "gc_grace_seconds=%lld",
                  (long long)config->grace_s);
     }
-    rc = tls_config_open_client(&config->tls, &m->tls, e);
+    key_files_init(&m->keys);
+    rc = set_keys(m, config, e);
+    rc = rc != 0 ? rc : tls_config_open_client(&config->tls, &m->tls, e);
     options.tls = m->tls;
     rc = rc != 0 ? rc : start_http(m, config, e);
     if (rc == 0) {
@@ -269,18 +285,22 @@ static int start(struct daemon *d, struct err *e)
         }
     }
     if (rc != 0) {
-        net_tls_free(m->tls);
+        release(m);
     }
     return rc;
 }
 
 static void reload(struct daemon *d, const void *old)
 {
-    const struct maintenance *m = daemon_ctx(d);
+    struct maintenance *m = daemon_ctx(d);
     const struct maintenance_config *config = daemon_config(d);
+    struct err e;
 
     (void)old;
     tls_config_reload_client(&config->tls, m->tls);
+    if (set_keys(m, config, &e) != 0) {
+        log_error("maintenance", "the keys stay as they were", "why=\"%s\"", e.msg);
+    }
 }
 
 int main(int argc, char **argv)

@@ -140,8 +140,10 @@ static void run_agent(struct worker *w, struct registry *registry, struct engine
 static int run_engine(struct worker *w, struct registry *registry, struct lease_end *lease_end,
                       struct err *e)
 {
-    struct engine_options options = {
-        .memory_bytes = 1 << 20, .osd_timeout_ms = w->options.osd_timeout_ms, .threads = 1};
+    struct engine_options options = {.memory_bytes = 1 << 20,
+                                     .osd_timeout_ms = w->options.osd_timeout_ms,
+                                     .threads = 1,
+                                     .keys = w->options.keys};
     struct engine *engine = engine_new(&w->loop, registry, &options);
     bool closed = false;
 

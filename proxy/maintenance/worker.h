@@ -20,6 +20,7 @@ struct worker_options {
     const char *url;     /* borrowed until the end */
     struct net_tls *tls; /* likewise; as kv_open() takes it */
     unsigned osd_timeout_ms;
+    struct key_files *keys;     /* borrowed until the end */
     void (*on_work)(void *ctx); /* the registry was reached */
     /* Nothing is left open. rc: why it ended by itself; 0: it was asked to. */
     void (*on_end)(void *ctx, int rc, const struct err *e);

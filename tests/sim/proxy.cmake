@@ -16,6 +16,7 @@ function(proxy_sim name)
 endfunction()
 
 proxy_sim(read)
+proxy_sim(encrypted)
 proxy_sim(cache)
 proxy_sim(herd)
 proxy_sim(fds)

@@ -60,6 +60,31 @@ static json_t *fragment_json(const struct manifest_fragment *f)
     return o;
 }
 
+static json_t *encryption_json(const struct manifest_scheme *scheme)
+{
+    json_t *algo;
+
+    switch (scheme->cipher) {
+    case MANIFEST_CIPHER_NONE:
+        return json_pack("[s]", "NoEncryption");
+    case MANIFEST_CIPHER_AES_CBC_256:
+        algo = json_pack("[s, [s], [s]]", "AES", "CBC", "L256");
+        break;
+    case MANIFEST_CIPHER_AES_CTR_256:
+        algo = json_pack("[s, [s], [s]]", "AES", "CTR", "L256");
+        break;
+    case MANIFEST_CIPHER_AES_GCM_256:
+        algo = json_pack("[s, [s], [s]]", "AES", "GCM", "L256");
+        break;
+    default:
+        algo = json_pack("[s]", scheme->cipher == MANIFEST_CIPHER_XCHACHA20_POLY1305
+                                    ? "XChaCha20-Poly1305"
+                                    : "Unknown");
+    }
+    return json_pack("[s, o, [s, o]]", "Encrypted", algo, "KeySha256",
+                     hex_json(slice_of(scheme->key_id, sizeof(scheme->key_id))));
+}
+
 json_t *manifest_json(const struct manifest *m)
 {
     json_t *chunk_sizes = json_array();
@@ -76,12 +101,13 @@ json_t *manifest_json(const struct manifest *m)
         json_array_append_new(chunks, fragments);
         json_array_append_new(chunk_sizes, json_integer((json_int_t)m->chunk_bytes[c]));
     }
-    o = json_pack("{s:o, s:o, s:[s, [s, i, i, [s]], o], s:[s], s:o, s:I, s:o, s:o}", "name",
+    o = json_pack("{s:o, s:o, s:[s, [s, i, i, [s]], o], s:o, s:o, s:I, s:o, s:o}", "name",
                   output_name(m->name, &escaped), "object_id", hex_json(m->object_id),
                   "storage_scheme", "EncodeCompressEncrypt", "RSVM", (int)m->scheme.k,
                   (int)m->scheme.m, "W8", codec_json(m->scheme.codec), "encrypt_info",
-                  "NoEncryption", "chunk_sizes", chunk_sizes, "size", (json_int_t)m->size_bytes,
-                  "checksum", checksum_json(&m->checksum), "fragments", chunks);
+                  encryption_json(&m->scheme), "chunk_sizes", chunk_sizes, "size",
+                  (json_int_t)m->size_bytes, "checksum", checksum_json(&m->checksum), "fragments",
+                  chunks);
     if (escaped) {
         json_object_set_new(o, "name_escaped", json_true());
     }

@@ -38,12 +38,32 @@ static json_t *tls_json(const struct net_tls_files *files)
                      absolute_path(files->cert), absolute_path(files->key));
 }
 
+/* $ALBA_KEY_FILES, paths with colons between, else the keys of the deployment $ALBA_DIR. */
+static json_t *key_files(void)
+{
+    const char *listed = getenv("ALBA_KEY_FILES"), *dir = getenv("ALBA_DIR");
+    char *paths = listed != NULL ? mem_strdup(listed)
+                  : dir != NULL  ? mem_printf("%s/keys", dir)
+                                 : mem_strdup("");
+    json_t *files = json_array();
+    char *rest = paths;
+
+    for (char *path; (path = strsep(&rest, ":")) != NULL;) {
+        if (path[0] != '\0' && (listed != NULL || access(path, F_OK) == 0)) {
+            json_array_append_new(files, absolute_path(path));
+        }
+    }
+    free(paths);
+    return files;
+}
+
 static int write_config(const struct private_proxy *p, const char *config,
                         const struct net_tls *tls, struct err *e)
 {
     char *path = mem_printf("%s/proxy.json", p->dir);
-    json_t *doc = json_pack("{s:o, s:s+, s:s, s:[s]}", "albamgr_cfg_url", absolute_path(config),
-                            "socket", p->dir, "/s", "log_level", "error", "fs_dirs", "/");
+    json_t *doc = json_pack("{s:o, s:s+, s:s, s:[s], s:o}", "albamgr_cfg_url",
+                            absolute_path(config), "socket", p->dir, "/s", "log_level", "error",
+                            "fs_dirs", "/", "key_files", key_files());
     int rc;
 
     if (tls != NULL) {

@@ -1,5 +1,6 @@
 #include "alba/up_config.h"
 
+#include <errno.h>
 #include <fts.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -113,6 +114,17 @@ static json_t *with_registry(struct deployment *d)
     return config;
 }
 
+/* Keys lie in a directory that only its owner may look into, empty at first. */
+static int set_key_files(const struct deployment *d, json_t *config, struct err *e)
+{
+    char *keys = deployment_path(d, "", "keys", "");
+    int rc = mkdir(keys, 0700) == 0 || errno == EEXIST ? 0 : err_set(e, -errno, "make %s", keys);
+
+    json_object_set_new(config, "key_files", json_pack("[s]", keys));
+    free(keys);
+    return rc;
+}
+
 int up_config_proxy(struct deployment *d, struct err *e)
 {
     uint16_t port = deployment_port(d, "proxy", e);
@@ -127,12 +139,22 @@ int up_config_proxy(struct deployment *d, struct err *e)
     json_object_set_new(config, "fs_dirs", json_pack("[s]", files));
     free(socket);
     free(files);
+    if (set_key_files(d, config, e) != 0) {
+        json_decref(config);
+        return e->code;
+    }
     return finish(d, "proxy", config, http, e);
 }
 
 int up_config_maintenance(struct deployment *d, struct err *e)
 {
-    return finish(d, "maintenance", with_registry(d), http_port(d, "maintenance", e), e);
+    json_t *config = with_registry(d);
+
+    if (set_key_files(d, config, e) != 0) {
+        json_decref(config);
+        return e->code;
+    }
+    return finish(d, "maintenance", config, http_port(d, "maintenance", e), e);
 }
 
 int up_config_volumedriver(struct deployment *d, struct err *e)

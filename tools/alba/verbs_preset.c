@@ -8,9 +8,11 @@
 #include "alba/session.h"
 #include "alba/verb.h"
 #include "base/buf.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "loop/io.h"
 #include "policy/preset.h"
+#include "proxy/key_files.h"
 
 /* All of standard input, bounded. */
 static int read_stdin(struct buf *text, struct err *e)
@@ -33,6 +35,28 @@ static int fail_preset(struct cli *cli, int rc)
     return rc;
 }
 
+/* ["cipher", path of a key file] -> ["cipher", the key's id]: the key goes no further than here. */
+static int replace_key(json_t *json, struct err *e)
+{
+    json_t *field = json_object_get(json, "fragment_encryption");
+    const char *path = json_string_value(json_array_get(field, 1));
+    uint8_t bytes[CIPHER_KEY_BYTES], id[KEY_ID_BYTES];
+    char text[KEY_ID_TEXT_BYTES];
+    int rc;
+
+    if (path == NULL || hex_decode(id, sizeof(id), path) == 0) {
+        return 0; /* nothing to replace; what is wrong is said by who reads the preset */
+    }
+    rc = key_file_read(path, bytes, e);
+    if (rc == 0) {
+        key_id_of(id, bytes);
+        hex_encode(text, id, sizeof(id));
+        json_array_set_new(field, 1, json_string(text));
+    }
+    key_wipe(bytes, sizeof(bytes));
+    return rc;
+}
+
 /* Of --input-url, or standard input. *ret_name, for messages, is static or borrowed from *cli. */
 static int load_json(struct cli *cli, json_t **ret_json, const char **ret_name)
 {
@@ -52,6 +76,10 @@ static int load_json(struct cli *cli, json_t **ret_json, const char **ret_name)
     }
     if (rc == 0) {
         rc = preset_load_text(ret_json, (const char *)text.data, text.len, &cli->err);
+        if (rc == 0) {
+            rc = replace_key(*ret_json, &cli->err);
+            json_decref(rc != 0 ? *ret_json : NULL);
+        }
         if (rc != 0) {
             err_wrap(&cli->err, "%s", *ret_name);
         }
@@ -252,10 +280,14 @@ static void show_presets(const struct cli *cli)
         char *policies = json_dumps(json_object_get(preset, "policies"), JSON_COMPACT);
 
         json_object_set_new(preset, "policies", json_string(policies));
+        json_object_set(preset, "encryption",
+                        json_array_get(json_object_get(preset, "fragment_encryption"), 0));
         free(policies);
     }
-    output_table(cli->result, "name=name default=is_default used=in_use version=version "
-                              "fragment=fragment_size compression=compression policies=policies");
+    output_table(cli->result,
+                 "name=name default=is_default used=in_use version=version "
+                 "fragment=fragment_size compression=compression encryption=encryption "
+                 "policies=policies");
 }
 
 /* ---- propagation: a preset is read where it is stored, so there is none ---- */
@@ -336,13 +368,19 @@ const struct verb preset_verbs[] = {
      .group = "Presets",
      .positionals = "NAME",
      .summary = "make a preset out of a JSON file, or of standard input",
-     .details = "For example:\n"
-                "  {\"policies\": [[4,2,6,2],[4,2,5,2],[4,2,4,2]],\n"
-                "   \"fragment_size\": 1048576, \"compression\": \"lz4\"}\n"
-                "A policy is [k, m, c, x]: k data and m parity fragments, an upload is good with\n"
-                "c of them, at most x on the disks of one node; the first policy that the\n"
-                "disks allow is used. compression is lz4, none, snappy or bz2; the last two are\n"
-                "for objects that other software reads: there a small read costs a whole fragment.",
+     .details =
+         "For example:\n"
+         "  {\"policies\": [[4,2,6,2],[4,2,5,2],[4,2,4,2]],\n"
+         "   \"fragment_size\": 1048576, \"compression\": \"lz4\"}\n"
+         "A policy is [k, m, c, x]: k data and m parity fragments, an upload is good with\n"
+         "c of them, at most x on the disks of one node; the first policy that the\n"
+         "disks allow is used. compression is lz4, none, snappy or bz2; the last two are\n"
+         "for objects that other software reads: there a small read costs a whole fragment.\n"
+         "\"fragment_encryption\": [\"xchacha20-poly1305\", \"/etc/alba/keys/one\"] encrypts:\n"
+         "the file has 32 random bytes and mode 600, and every proxy names it in its\n"
+         "'key_files' (transfers of this program: $ALBA_KEY_FILES, else keys/ below\n"
+         "$ALBA_DIR). The registry keeps the key's id (SHA-256) only. Ciphers besides:\n"
+         "aes-256-gcm, and aes-ctr-256, which does not detect forgery.",
      .options = {{.name = "input-url",
                   .arg = "FILE",
                   .help = "the JSON (default: standard input)"}},
@@ -352,8 +390,8 @@ const struct verb preset_verbs[] = {
      .group = "Presets",
      .positionals = "NAME",
      .summary = "change a preset by a JSON file, or by standard input",
-     .details = "What may change: policies, fragment_size, max_per_datacenter; what the JSON does\n"
-                "not name stays. For example:\n"
+     .details = "What may change: policies, fragment_size, fragment_encryption,\n"
+                "max_per_datacenter; what the JSON does not name stays. For example:\n"
                 "  {\"policies\": [[5,3,7,2],[4,2,5,2]]}\n"
                 "The version of the preset goes up by one, and every proxy uses it from its next\n"
                 "look at the registry on (a few seconds). Objects that exist stay as they are.",

@@ -105,7 +105,7 @@ static void an_update_that_makes_no_sense_is_refused_and_says_why(void **state)
         const char *json, *message;
     } bad[] = {
         {"{}", "update of a preset: want a JSON object with policies, fragment_size, "
-               "max_per_datacenter or some of them"},
+               "fragment_encryption, max_per_datacenter or some of them"},
         {"{\"policies\": [[4,2,7,1]]}", "policies[0]: min_fragment_count = 7"},
         {"{\"policies\": []}", "policies"},
         {"{\"fragment_size\": 5000}", "fragment_size = 5000"},

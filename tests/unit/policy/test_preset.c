@@ -27,6 +27,8 @@ static void assert_same(const struct preset *a, const struct preset *b)
     assert_int_equal(a->fragment_bytes, b->fragment_bytes);
     assert_int_equal(a->codec, b->codec);
     assert_int_equal(a->fragment_checksum, b->fragment_checksum);
+    assert_int_equal(a->cipher, b->cipher);
+    assert_memory_equal(a->key_id, b->key_id, sizeof(a->key_id));
     assert_int_equal(a->osds_explicit, b->osds_explicit);
     assert_int_equal(a->osd_id_count, b->osd_id_count);
     if (a->osd_id_count != 0) {
@@ -184,6 +186,51 @@ static void unknown_keys_are_refused_with_the_nearest_known_one(void **state)
                    "bad configuration");
 }
 
+static void ciphers_name_the_id_of_their_key(void **state)
+{
+    static const char *const ciphers[] = {"xchacha20-poly1305", "aes-256-gcm", "aes-ctr-256"};
+    const char *id = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    struct preset p;
+    struct err e;
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char *more = mem_printf("\"fragment_encryption\": [\"%s\", \"%s\"]", ciphers[i], id);
+
+        assert_int_equal(read_with(&p, more, &e), 0);
+        assert_string_equal(cipher_name(p.cipher), ciphers[i]);
+        assert_int_equal(p.key_id[1], 0x11);
+        assert_int_equal(p.key_id[31], 0xff);
+        assert_reads_back(&p);
+        preset_release(&p);
+        free(more);
+    }
+}
+
+/* What stands there may be a key: it is not repeated. */
+static void what_is_no_key_id_is_refused_and_not_told(void **state)
+{
+    static const char *const bad[] = {
+        "[\"aes-256-gcm\"]",
+        "[\"aes-256-gcm\", \"/etc/secret\"]",
+        "[\"aes-256-gcm\", 5]",
+        "[\"aes-256-gcm\", \"00112233445566778899aabbccddeeff\"]",
+        "[\"aes-256-gcm\", \"secret112233445566778899aabbccddeeff00112233445566778899aabbccdd\"]",
+        "[\"none\", \"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]"};
+    struct preset p;
+    struct err e;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        char *more = mem_printf("\"fragment_encryption\": %s", bad[i]);
+
+        assert_int_equal(read_with(&p, more, &e), ERR_CONFIG);
+        assert_non_null(strstr(e.msg, "a key's id of 64 hex digits"));
+        assert_null(strstr(e.msg, "secret"));
+        free(more);
+    }
+}
+
 static void codecs_and_ciphers_we_do_not_have_are_refused_by_name(void **state)
 {
     (void)state;
@@ -192,7 +239,11 @@ static void codecs_and_ciphers_we_do_not_have_are_refused_by_name(void **state)
                    "\"lz4\", \"snappy\", \"bz2\": bad configuration");
     assert_refused("\"fragment_encryption\": [\"aes-cbc-256\", \"/etc/secret.key\"]",
                    "preset: fragment_encryption = [\"aes-cbc-256\"] is not supported, accepted: "
-                   "[\"none\"]: bad configuration");
+                   "[\"none\"], [\"xchacha20-poly1305\", key], [\"aes-256-gcm\", key], "
+                   "[\"aes-ctr-256\", key]");
+    assert_refused("\"compression\": \"snappy\", \"fragment_encryption\": [\"aes-ctr-256\", "
+                   "\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]",
+                   "preset: fragment_encryption with compression = \"snappy\" is not supported");
     assert_refused("\"fragment_checksum\": [\"none\"]",
                    "preset: fragment_checksum = [\"none\"] is not supported, accepted: "
                    "[\"sha-1\"], [\"crc-32c\"]: bad configuration");
@@ -356,6 +407,8 @@ int main(void)
         cmocka_unit_test(only_policies_must_be_given),
         cmocka_unit_test(every_field_is_read_and_written),
         cmocka_unit_test(unknown_keys_are_refused_with_the_nearest_known_one),
+        cmocka_unit_test(ciphers_name_the_id_of_their_key),
+        cmocka_unit_test(what_is_no_key_id_is_refused_and_not_told),
         cmocka_unit_test(codecs_and_ciphers_we_do_not_have_are_refused_by_name),
         cmocka_unit_test(presets_for_interchange_are_of_format_0),
         cmocka_unit_test(values_out_of_range_are_named),

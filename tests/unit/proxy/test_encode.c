@@ -28,6 +28,7 @@ static struct encode make(uint32_t k, uint32_t m, enum compress_codec codec,
                           uint32_t fragment_bytes, const uint8_t *data, uint32_t data_bytes)
 {
     struct encode x = {.chunk = 3,
+                       .cipher = CIPHER_NONE,
                        .k = k,
                        .m = m,
                        .codec = codec,
@@ -179,6 +180,7 @@ static void make_wanted(enum compress_codec codec)
         struct encode some = {.k = 4,
                               .m = 2,
                               .chunk = all.chunk,
+                              .cipher = CIPHER_NONE,
                               .codec = codec,
                               .fragment_bytes = 8192,
                               .data = data,
