@@ -124,10 +124,14 @@ static int fragment_validate(const struct preset *p, struct err *e)
         p->fragment_checksum != PRESET_CHECKSUM_SHA1) {
         return err_set(e, ERR_CONFIG, "fragment_checksum: every read is checked, so there is one");
     }
-    if (preset_fragment_format(p) == 0 && p->cipher != CIPHER_NONE) {
-        return err_say(e, ERR_CONFIG,
-                       "fragment_encryption with compression = \"%s\" is not supported",
-                       compress_name(p->codec));
+    if (preset_fragment_format(p) == 0 &&
+        (!compress_whole_is_known(p->codec) || cipher_is_aead(p->cipher))) {
+        return err_say(
+            e, ERR_CONFIG,
+            "compression = \"%s\" and fragment_encryption = [\"%s\"] do not go together: "
+            "aes-cbc-256 wants none, snappy or bz2; these two none, aes-ctr-256 or "
+            "aes-cbc-256",
+            compress_name(p->codec), cipher_name(p->cipher));
     }
     if (preset_fragment_format(p) == 0 &&
         (n < PRESET_FRAGMENT0_BYTES_MIN || n > PRESET_FRAGMENT_BYTES_MAX)) {
@@ -180,7 +184,7 @@ int preset_validate(const struct preset *p, struct err *e)
 
 unsigned preset_fragment_format(const struct preset *p)
 {
-    return fragment0_is_for(p->codec, CIPHER_NONE) ? 0 : 1;
+    return fragment0_is_for(p->codec, p->cipher) ? 0 : 1;
 }
 
 static int compare_ids(const void *a, const void *b)

@@ -99,7 +99,7 @@ json_t *preset_to_json(const struct preset *p);
 /* What preset_from_json checks behind the syntax; for presets made otherwise. */
 int preset_validate(const struct preset *p, struct err *e);
 
-/* 0 (snappy, bz2: other implementations read it) or 1. */
+/* 0 (snappy, bz2, aes-cbc-256: other implementations read it) or 1. */
 unsigned preset_fragment_format(const struct preset *p);
 bool preset_allows_osd(const struct preset *p, uint64_t osd_id);
 bool preset_allows_checksum(const struct preset *p, enum preset_checksum algo);

@@ -158,11 +158,11 @@ static int read_fragment_encryption(struct preset *p, const json_t *value, struc
     const char *id = json_string_value(json_array_get(value, 1));
     enum cipher cipher;
 
-    if (name == NULL || cipher_parse(name, &cipher) != 0 || cipher == CIPHER_AES_CBC_256) {
+    if (name == NULL || cipher_parse(name, &cipher) != 0) {
         return err_say(e, ERR_CONFIG,
                        "fragment_encryption = [\"%.24s\"] is not supported, accepted: [\"none\"], "
                        "[\"xchacha20-poly1305\", key], [\"aes-256-gcm\", key], "
-                       "[\"aes-ctr-256\", key]",
+                       "[\"aes-ctr-256\", key], [\"aes-cbc-256\", key]",
                        name != NULL ? name : "?");
     }
     memset(p->key_id, 0, sizeof(p->key_id));

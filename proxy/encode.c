@@ -40,8 +40,8 @@ size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
     struct fragment_shape shape = fragment_shape_of(fragment_bytes, codec, cipher);
     size_t images = k == 1 ? 1 : k + m;
 
-    if (fragment0_is_for(codec, CIPHER_NONE)) {
-        return encode0_memory_bytes(k, m, fragment_bytes, codec);
+    if (fragment0_is_for(codec, cipher)) {
+        return encode0_memory_bytes(k, m, fragment_bytes, codec, cipher);
     }
     return images * ((size_t)fragment_stored_max(&shape) + SLICE_BYTES_MIN);
 }
@@ -56,7 +56,6 @@ static void start(struct work *w)
     w->slice_bytes = shape.block_bytes > SLICE_BYTES_MIN ? shape.block_bytes : SLICE_BYTES_MIN;
     w->scratch = mem_aligned(64, (size_t)count * w->slice_bytes);
     rnd_bytes(salts, count * FRAGMENT_SALT_BYTES);
-    rnd_bytes(x->ctrs, count * CIPHER_CTR_BYTES);
     for (uint32_t i = 0; i < count; i++) {
         struct fragment_id id = fragment_id_of(x->object_id, x->chunk, i, x->k);
         struct fragment_crypto crypto = {.cipher = x->cipher, .key = x->key};
@@ -202,7 +201,8 @@ void encode_run(struct encode *x)
 {
     CHECK(x->k >= 1 && x->k <= PRESET_K_MAX && x->m <= PRESET_M_MAX);
     CHECK(x->data_bytes <= (uint64_t)x->k * x->fragment_bytes);
-    if (fragment0_is_for(x->codec, CIPHER_NONE)) {
+    rnd_bytes(x->ctrs, sizeof(x->ctrs));
+    if (fragment0_is_for(x->codec, x->cipher)) {
         encode0_run(x);
     } else {
         run_blocks(x);
@@ -244,16 +244,15 @@ uint32_t encode_tail_bytes(const struct encode *x, uint32_t i)
 {
     struct fragment_shape shape = fragment_shape_of(x->fragment_bytes, x->codec, x->cipher);
 
-    return fragment0_is_for(x->codec, CIPHER_NONE) ? x->stored_bytes[i]
-                                                   : fragment_trailer_bytes(&shape);
+    return fragment0_is_for(x->codec, x->cipher) ? x->stored_bytes[i]
+                                                 : fragment_trailer_bytes(&shape);
 }
 
 static bool can_be_made(const struct manifest_scheme *scheme)
 {
     if (scheme->fragment_format == 0) {
-        return scheme->cipher == MANIFEST_CIPHER_NONE &&
-               fragment0_is_for(scheme->codec, CIPHER_NONE) &&
-               compress_whole_is_known(scheme->codec);
+        return fragment0_is_for(scheme->codec, scheme->cipher) &&
+               compress_whole_is_known(scheme->codec) && !cipher_is_aead(scheme->cipher);
     }
     return scheme->fragment_format == 1 && compress_is_known(scheme->codec) &&
            scheme->cipher != MANIFEST_CIPHER_AES_CBC_256 &&

@@ -20,9 +20,9 @@ struct raws {
 };
 
 size_t encode0_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
-                            enum compress_codec codec)
+                            enum compress_codec codec, enum cipher cipher)
 {
-    size_t stored = fragment0_stored_max(fragment_bytes, codec, CIPHER_NONE);
+    size_t stored = fragment0_stored_max(fragment_bytes, codec, cipher);
 
     return k == 1 ? stored : (k + m) * stored + (size_t)(m + 2) * fragment_bytes;
 }
@@ -85,10 +85,13 @@ static void make_parity(struct raws *r, const struct encode *x)
 static void pack(struct encode *x, uint32_t i, const uint8_t *raw)
 {
     struct fragment_id id = fragment_id_of(x->object_id, x->chunk, i, x->k);
+    struct fragment_crypto crypto = {.cipher = x->cipher, .key = x->key};
 
+    memcpy(crypto.ctr, x->ctrs[i], CIPHER_CTR_BYTES);
     x->images[i] =
-        bigmem_alloc((size_t)fragment0_stored_max(x->fragment_bytes, x->codec, CIPHER_NONE) + 1);
-    x->stored_bytes[i] = fragment0_pack(&id, x->codec, NULL, raw, x->fragment_bytes, x->images[i]);
+        bigmem_alloc((size_t)fragment0_stored_max(x->fragment_bytes, x->codec, x->cipher) + 1);
+    x->stored_bytes[i] = fragment0_pack(&id, x->codec, x->cipher != CIPHER_NONE ? &crypto : NULL,
+                                        raw, x->fragment_bytes, x->images[i]);
     x->crcs[i] = crc32c(0, x->images[i], x->stored_bytes[i]);
 }
 
@@ -109,6 +112,7 @@ void encode0_run(struct encode *x)
     }
     for (uint32_t i = count; i < x->k + x->m; i++) {
         x->images[i] = x->images[0];
+        memcpy(x->ctrs[i], x->ctrs[0], CIPHER_CTR_BYTES);
         x->stored_bytes[i] = x->stored_bytes[0];
         x->crcs[i] = x->crcs[0];
     }

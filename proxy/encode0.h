@@ -5,7 +5,7 @@
 #include "proxy/encode.h"
 
 size_t encode0_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
-                            enum compress_codec codec);
+                            enum compress_codec codec, enum cipher cipher);
 void encode0_run(struct encode *x);
 
 #endif

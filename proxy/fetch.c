@@ -19,7 +19,7 @@ static void on_answer(struct shared_wait *wait, int rc);
 static bool is_known(const struct manifest_scheme *scheme)
 {
     return scheme->fragment_format == 0
-               ? scheme->cipher == MANIFEST_CIPHER_NONE && compress_whole_is_known(scheme->codec)
+               ? compress_whole_is_known(scheme->codec) && !cipher_is_aead(scheme->cipher)
            : scheme->fragment_format == 1 ? compress_is_known(scheme->codec)
                                           : false;
 }

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "proxy/key_files.h"
 #include "sim/proxy_world.h"
 
 static struct fake_asd *asd_of(struct world *w, const struct manifest *m, uint32_t chunk,
@@ -324,6 +326,84 @@ static void a_lost_fragment_of_format_0_is_made_anew(void **state)
     }
 }
 
+/* ---- format 0 with a cipher ---- */
+
+/* A preset with a fresh key; the ring in *ret_files has it. */
+static char *encrypted_preset(struct key_files *ret_files, const char *codec, const char *cipher)
+{
+    uint8_t key[CIPHER_KEY_BYTES];
+    char id[KEY_ID_TEXT_BYTES];
+
+    rnd_bytes(key, sizeof(key));
+    key_files_init(ret_files);
+    hex_encode(id, key_ring_add(&ret_files->ring, key)->id, KEY_ID_BYTES);
+    return mem_printf("{\"policies\": [[3,2,5,1],[1,2,3,1]], \"fragment_size\": 16384,"
+                      " \"compression\": \"%s\", \"fragment_encryption\": [\"%s\", \"%s\"]}",
+                      codec, cipher, id);
+}
+
+/* Where its bytes lie in the clear on an OSD. */
+static bool is_on_an_osd(struct world *w, const struct manifest *m, const uint8_t *text)
+{
+    for (uint32_t c = 0; c < m->chunk_count; c++) {
+        for (uint32_t f = 0; f < manifest_fragments_per_chunk(m); f++) {
+            struct buf key = world_fragment_key(w, m, c, f);
+            struct slice value = fake_asd_value(asd_of(w, m, c, f), slice_buf(&key));
+
+            buf_release(&key);
+            if (memmem(value.data, value.len, text, 100) != NULL) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void ciphers_of_format_0_hide_what_comes_back(void **state)
+{
+    static const char *const kinds[][2] = {{"none", "aes-cbc-256"},
+                                           {"snappy", "aes-cbc-256"},
+                                           {"bz2", "aes-cbc-256"},
+                                           {"snappy", "aes-ctr-256"},
+                                           {"bz2", "aes-ctr-256"}};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct key_files files;
+        char *json = encrypted_preset(&files, kinds[i][0], kinds[i][1]);
+        struct world *w = world_new(6, 6, json);
+        struct manifest m;
+        uint8_t *data, *got;
+        size_t bytes;
+
+        w->engine->options.keys = &files;
+        data = put(w, "o", 70001, &m);
+        assert_int_equal(m.scheme.fragment_format, 0);
+        assert_int_equal(manifest_fragment_at(&m, 0, 0)->has_ctr, i >= 3);
+        assert_false(is_on_an_osd(w, &m, data + 5120)); /* 512 bytes there do not shrink */
+        world_expect(w, "o", data, 70001);
+        expect_ranges(w, "o", data, 70001);
+        lose(w, &m, 0); /* and made anew by a repair, under the same key */
+        world_expect(w, "o", data, 70001);
+        for (unsigned n = 0; n < 500 && !is_made_anew(w, 1); n++) {
+            loop_fixture_run_ms(&w->base, 20);
+        }
+        assert_true(is_made_anew(w, 1));
+        lose(w, &m, 1);
+        lose(w, &m, 2);
+        world_expect(w, "o", data, 70001);
+
+        w->engine->options.keys = NULL;
+        assert_int_equal(world_get(w, "o", &got, &bytes), ERR_KEY);
+        manifest_release(&m);
+        free(data);
+        free(json);
+        world_settle(w);
+        world_free(w);
+        key_files_release(&files);
+    }
+}
+
 /* What older clients are told of such an object is all that they need. */
 static void manifests_of_format_0_go_out_as_they_are(void **state)
 {
@@ -364,6 +444,7 @@ int main(void)
         cmocka_unit_test(fragments_of_format_0_of_every_size_come_back),
         cmocka_unit_test(every_flipped_byte_of_format_0_is_detected),
         cmocka_unit_test(a_lost_fragment_of_format_0_is_made_anew),
+        cmocka_unit_test(ciphers_of_format_0_hide_what_comes_back),
         cmocka_unit_test(manifests_of_format_0_go_out_as_they_are),
     };
 

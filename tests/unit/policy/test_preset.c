@@ -231,19 +231,28 @@ static void what_is_no_key_id_is_refused_and_not_told(void **state)
     }
 }
 
+#define KEY_ID "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\""
+
 static void codecs_and_ciphers_we_do_not_have_are_refused_by_name(void **state)
 {
     (void)state;
     assert_refused("\"compression\": \"test\"",
                    "preset: compression = \"test\" is not supported, accepted: \"none\", "
                    "\"lz4\", \"snappy\", \"bz2\": bad configuration");
-    assert_refused("\"fragment_encryption\": [\"aes-cbc-256\", \"/etc/secret.key\"]",
-                   "preset: fragment_encryption = [\"aes-cbc-256\"] is not supported, accepted: "
+    assert_refused("\"fragment_encryption\": [\"rot13\", \"/etc/secret.key\"]",
+                   "preset: fragment_encryption = [\"rot13\"] is not supported, accepted: "
                    "[\"none\"], [\"xchacha20-poly1305\", key], [\"aes-256-gcm\", key], "
-                   "[\"aes-ctr-256\", key]");
-    assert_refused("\"compression\": \"snappy\", \"fragment_encryption\": [\"aes-ctr-256\", "
-                   "\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"]",
-                   "preset: fragment_encryption with compression = \"snappy\" is not supported");
+                   "[\"aes-ctr-256\", key], [\"aes-cbc-256\", key]");
+    assert_refused(
+        "\"compression\": \"lz4\", \"fragment_encryption\": [\"aes-cbc-256\", " KEY_ID "]",
+        "preset: compression = \"lz4\" and fragment_encryption = [\"aes-cbc-256\"] do not "
+        "go together: aes-cbc-256 wants none, snappy or bz2; these two none, "
+        "aes-ctr-256 or aes-cbc-256");
+    assert_refused(
+        "\"compression\": \"bz2\", \"fragment_encryption\": [\"aes-256-gcm\", " KEY_ID "]",
+        "preset: compression = \"bz2\" and fragment_encryption = [\"aes-256-gcm\"] do not "
+        "go together: aes-cbc-256 wants none, snappy or bz2; these two none, "
+        "aes-ctr-256 or aes-cbc-256");
     assert_refused("\"fragment_checksum\": [\"none\"]",
                    "preset: fragment_checksum = [\"none\"] is not supported, accepted: "
                    "[\"sha-1\"], [\"crc-32c\"]: bad configuration");
@@ -264,6 +273,12 @@ static void presets_for_interchange_are_of_format_0(void **state)
         {"\"compression\": \"none\", \"fragment_checksum\": [\"sha-1\"]", 1, COMPRESS_NONE,
          PRESET_CHECKSUM_SHA1},
         {"\"compression\": \"lz4\"", 1, COMPRESS_LZ4, PRESET_CHECKSUM_CRC32C},
+        {"\"compression\": \"none\", \"fragment_encryption\": [\"aes-cbc-256\", " KEY_ID "]", 0,
+         COMPRESS_NONE, PRESET_CHECKSUM_CRC32C},
+        {"\"compression\": \"snappy\", \"fragment_encryption\": [\"aes-ctr-256\", " KEY_ID "]", 0,
+         COMPRESS_SNAPPY, PRESET_CHECKSUM_CRC32C},
+        {"\"compression\": \"none\", \"fragment_encryption\": [\"aes-ctr-256\", " KEY_ID "]", 1,
+         COMPRESS_NONE, PRESET_CHECKSUM_CRC32C},
     };
 
     (void)state;
