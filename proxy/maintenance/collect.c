@@ -7,7 +7,9 @@
  *
  * - a manifest names the fragment, here and in this version: only the tag goes;
  * - none does: fragment, recovery info and tag go, in one Apply;
- * - the manifest cannot be read: all of it stays.
+ * - the manifest cannot be read: all of it stays;
+ * - it names an OSD id that the registry does not know (registered anew after a recovery, an OSD
+ *   has another one): that may be this OSD, so all of it stays.
  *
  * Each Apply asserts the tags it acts on. An agent that was frozen between judging and deleting
  * finds its tag gone when somebody else has done the same; and a fragment that was written again
@@ -147,15 +149,19 @@ struct tag_list {
     size_t count;
 };
 
-static bool names(const struct manifest *m, const struct osd_fragment *f, uint64_t osd_id)
+/* What the manifest says of this fragment, if it names this version of it. */
+static const struct manifest_fragment *named(const struct nsm_object *object,
+                                             const struct osd_fragment *f)
 {
+    const struct manifest *m = &object->manifest;
     const struct manifest_fragment *mf;
 
-    if (f->chunk >= m->chunk_count || f->fragment >= manifest_fragments_per_chunk(m)) {
-        return false;
+    if (!object->found || f->chunk >= m->chunk_count ||
+        f->fragment >= manifest_fragments_per_chunk(m)) {
+        return NULL;
     }
     mf = manifest_fragment_at(m, f->chunk, f->fragment);
-    return mf->has_osd && mf->osd_id == osd_id && mf->version == f->version;
+    return mf->has_osd && mf->version == f->version ? mf : NULL;
 }
 
 /* `ids` are distinct, in the order of `tags`. */
@@ -171,12 +177,14 @@ static int judge_ids(const struct collection *c, const struct slice *ids, size_t
     rc = agent_nsm_wait(c->agent, &wait, e);
     for (size_t i = 0, at = 0; rc == 0 && i < tags.count; i++) {
         struct tag *tag = &tags.items[i];
+        const struct manifest_fragment *mf;
         const struct nsm_object *object;
 
         at += !slice_eq(ids[at], tag->parsed.fragment.object_id);
         object = &wait.reply->objects[at];
-        tag->is_named =
-            object->found && names(&object->manifest, &tag->parsed.fragment, c->osd->id);
+        mf = named(object, &tag->parsed.fragment);
+        tag->is_named = mf != NULL && mf->osd_id == c->osd->id;
+        tag->is_left |= mf != NULL && registry_view_osd_by_id(ns->view, mf->osd_id) == NULL;
         if (object->is_damaged) {
             rc = err_set(e, ERR_CORRUPT, "manifest of an object in %s", ns->record->name);
         }

@@ -24,6 +24,18 @@ static int teardown(void **state)
     return 0;
 }
 
+static void poke_record(struct fixture *f, const char *prefix, const char *id, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+
+    reg_key(&key, prefix, id);
+    value_make_json(&value, slice_key(&key), take_json);
+    kv_mem_poke(f->w->store, slice_key(&key), slice_buf(&value));
+    buf_release(&value);
+    json_decref(take_json);
+}
+
 /* ---- obsolete objects ---- */
 
 static void deleted_and_overwritten_objects_leave_nothing(void **state)
@@ -276,6 +288,47 @@ static void a_fragment_elsewhere_or_of_another_version_is_not_the_named_one(void
     free(a);
 }
 
+/* Its record was lost, and the same OSD was registered anew: manifests have its old id. */
+static void fragments_of_an_osd_that_got_another_id_stay(void **state)
+{
+    struct fixture *f = *state;
+    const struct registry_view *view = registry_view(f->w->registry);
+    uint64_t version = registry_view_version(view);
+    struct registry_osd osd = *registry_view_osd(view, 0);
+    uint64_t epoch = fixture_current_epoch(f);
+    uint8_t *a = fixture_put(f, "a", 5000);
+    struct osd_fragment name = {.fragment = 0};
+    struct buf key = {0};
+    bool raised = false;
+    struct manifest m;
+
+    loop_fixture_run_ms(&f->w->base, 1200); /* its own tags are gone */
+    assert_true(world_manifest(f->w, "a", &m));
+    name.object_id = m.object_id;
+    for (uint32_t i = 0; i < 6; i++) { /* as uploaded by a proxy that died then */
+        name.fragment = i;
+        key.len = 0;
+        osd_key_put_gc_tag(&key, f->w->ns_id, epoch, &name);
+        fake_asd_put(world_asd_of(f->w, manifest_fragment_at(&m, 0, i)->osd_id), slice_buf(&key),
+                     slice_str(""));
+    }
+    fixture_orphan(f, 0, 7, epoch);
+    osd.osd_id = 4097;
+    poke_record(f, REG_OSD, osd.long_id, record_osd_json(&osd));
+    registry_raise_version(f->w->registry, version + 10, world_registry_done, &raised);
+    loop_fixture_run_until(&f->w->base, &raised);
+    assert_non_null(registry_view_osd_by_id(registry_view(f->w->registry), 4097));
+    loop_fixture_run_ms(&f->w->base, 300); /* the engine knows */
+    fixture_collect_all(f);
+    assert_int_equal(f->agent.status.counts.tags_deleted, 5);
+    assert_int_equal(f->agent.status.counts.orphans_deleted, 1);
+    assert_int_equal(fixture_count(f, OSD_KEY_FRAGMENT), 6);
+    assert_int_equal(fixture_count(f, OSD_KEY_GC_TAG), 1);
+    buf_release(&key);
+    manifest_release(&m);
+    free(a);
+}
+
 static void nothing_is_judged_before_the_grace_is_over(void **state)
 {
     struct fixture *f = *state;
@@ -470,18 +523,6 @@ static void namespaces_that_no_registry_knows_go_after_the_grace(void **state)
     free(a);
 }
 
-static void poke_registry(struct fixture *f, const char *name, json_t *take_json)
-{
-    struct buf value = {0};
-    struct key key;
-
-    reg_key(&key, name, "");
-    value_make_json(&value, slice_key(&key), take_json);
-    kv_mem_poke(f->w->store, slice_key(&key), slice_buf(&value));
-    buf_release(&value);
-    json_decref(take_json);
-}
-
 /* The registry was recovered from a copy that did not know of it. */
 static void a_namespace_of_a_change_that_was_lost_stays(void **state)
 {
@@ -490,12 +531,12 @@ static void a_namespace_of_a_change_that_was_lost_stays(void **state)
     uint64_t next = registry_view_next_namespace_id(view);
     bool raised = false;
 
-    poke_registry(f, REG_NEXT_ID,
-                  json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
-                            (json_int_t)(next + 100), "work", (json_int_t)100));
-    poke_registry(f, REG_RECOVERED,
-                  json_pack("{s:I, s:I}", "unsure_from", (json_int_t)next, "unsure_to",
-                            (json_int_t)(next + 50)));
+    poke_record(f, REG_NEXT_ID, "",
+                json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
+                          (json_int_t)(next + 100), "work", (json_int_t)100));
+    poke_record(f, REG_RECOVERED, "",
+                json_pack("{s:I, s:I}", "unsure_from", (json_int_t)next, "unsure_to",
+                          (json_int_t)(next + 50)));
     registry_raise_version(f->w->registry, registry_view_version(view) + 10, world_registry_done,
                            &raised);
     loop_fixture_run_until(&f->w->base, &raised);
@@ -654,6 +695,7 @@ int main(void)
         T(a_damaged_record_stays_and_those_behind_it_are_cleaned),
         T(behind_a_damaged_manifest_the_others_are_collected),
         T(a_fragment_elsewhere_or_of_another_version_is_not_the_named_one),
+        T(fragments_of_an_osd_that_got_another_id_stay),
         T(nothing_is_judged_before_the_grace_is_over),
         T(many_tags_are_judged_page_by_page),
         T(a_put_that_outlives_its_epoch_is_uploaded_again),
