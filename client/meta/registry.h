@@ -53,8 +53,8 @@ int registry_nsm(struct registry *registry, const char *host_id, struct nsm **re
  * preset "default". Again on a whole registry: nothing changes, 0. */
 void registry_init(struct registry *registry, registry_cb cb, void *ctx);
 
-/* Changes nothing but the version, which becomes `version` at least: for a registry that was
- * restored from something older than what others have seen of it. */
+/* The version becomes `version` at least: for a registry that was restored from something older
+ * than what others have seen of it. Those are of the past from then on (copy_history.h). */
 void registry_raise_version(struct registry *registry, uint64_t version, registry_cb cb, void *ctx);
 
 /* ---- OSDs ---- */

@@ -321,6 +321,12 @@ static int build_raise(struct change *c, const struct registry_view *view)
         return 1;
     }
     c->version = op->number;
+    if (json_object_get(view->recovered, "restored_from_version") != NULL) {
+        json_t *recovered = json_deep_copy(view->recovered);
+
+        json_object_del(recovered, "restored_from_version");
+        change_put_new(c, REG_RECOVERED, "", recovered);
+    }
     return 0;
 }
 

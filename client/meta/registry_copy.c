@@ -2,7 +2,8 @@
  * hold it and there are more OSDs: again with those.
  *
  * The snapshot is read after the heads: what replaces a head is newer than it, and a head of a
- * higher version is of another history. An OSD that fails is passed over in this round. */
+ * higher version is of another history (as some of lower ones: copy_history.h). An OSD that
+ * fails is passed over in this round. */
 #include "meta/registry_copy.h"
 
 #include <inttypes.h>
@@ -249,13 +250,6 @@ static void on_written(struct copy_target *t)
     }
 }
 
-static bool is_ahead(const struct copy_target *t, const struct copy_head *now)
-{
-    return t->is_whole &&
-           (t->head.version > now->version ||
-            (t->head.version == now->version && strcmp(t->head.commit, now->commit) != 0));
-}
-
 static bool is_current(const struct copy_target *t, const struct copy_head *now)
 {
     return t->is_whole && t->head.version == now->version && t->head.bytes == now->bytes &&
@@ -263,7 +257,8 @@ static bool is_current(const struct copy_target *t, const struct copy_head *now)
 }
 
 /* Who holds it, who is to get it, whose is not to be replaced. Returns how many get it. */
-static unsigned sort_targets(struct registry_copier *c, bool ret_write[REGISTRY_COPIES_WANTED])
+static unsigned sort_targets(struct registry_copier *c, const struct copy_history *history,
+                             bool ret_write[REGISTRY_COPIES_WANTED])
 {
     unsigned writes = 0;
 
@@ -274,7 +269,7 @@ static unsigned sort_targets(struct registry_copier *c, bool ret_write[REGISTRY_
         if (t->rc != 0) {
             continue;
         }
-        if (is_ahead(t, &c->head)) {
+        if (t->is_whole && copy_history_judge(history, &c->head, &t->head) == COPY_AHEAD) {
             c->ahead++;
             c->ahead_version =
                 t->head.version > c->ahead_version ? t->head.version : c->ahead_version;
@@ -306,7 +301,7 @@ static void on_snapshot(void *ctx, int rc, const struct err *e, struct registry_
     c->head = snapshot->head;
     copy_seal(&c->head, slice_buf(&snapshot->bytes));
     buf_release(&c->chunks);
-    c->pending = sort_targets(c, write);
+    c->pending = sort_targets(c, &snapshot->history, write);
     if (c->pending == 0) {
         close_targets(c);
         return;

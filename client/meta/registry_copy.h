@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "meta/copy_history.h"
 #include "meta/copy_record.h"
 #include "meta/registry.h"
 
@@ -64,11 +65,12 @@ size_t registry_copy_order(const struct registry_view *view, const struct regist
 struct registry_snapshot {
     struct copy_head head; /* not sealed yet: version, commit, alba_id, time, count */
     struct buf bytes;
+    struct copy_history history;
 };
 typedef void (*registry_snapshot_cb)(void *ctx, int rc, const struct err *e,
                                      struct registry_snapshot *snapshot);
 /* Reads until `version` is the same before and after; ERR_BUSY when it never stands still. The
- * callback may take `bytes` away. */
+ * callback may take `bytes` and `history` away. */
 void registry_snapshot_read(struct kv *kv, registry_snapshot_cb cb, void *ctx);
 
 #endif

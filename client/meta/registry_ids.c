@@ -23,8 +23,13 @@ void registry_ids_raise(struct kv_txn *txn, const json_t *ids, const json_t *bef
     uint64_t known = json_u64(ids, "namespace", 1);
     uint64_t next =
         (namespace_id_seen >= known ? namespace_id_seen + 1 : known) + IDS_NAMESPACES_APART;
+    uint64_t from = json_u64(before, "restored_from_version", 0);
     json_t *recovered = take_more != NULL ? take_more : json_object();
 
+    /* What an older restore cut off is still another history. */
+    if (from != 0 && json_u64(recovered, "restored_from_version", 0) > from) {
+        json_object_set_new(recovered, "restored_from_version", json_integer((json_int_t)from));
+    }
     json_object_set_new(recovered, "at_us", json_integer((json_int_t)clock_wall_us()));
     json_object_set_new(recovered, "unsure_from",
                         json_integer((json_int_t)json_u64(before, "unsure_from", known)));

@@ -22,6 +22,7 @@ static void finish(struct snapshot_op *op, int rc, const struct err *e)
 {
     op->cb(op->ctx, rc, e, &op->result);
     buf_release(&op->result.bytes);
+    copy_history_release(&op->result.history);
     buf_release(&op->version);
     free(op);
 }
@@ -41,6 +42,7 @@ static void on_page(void *ctx, int rc, const struct kv_reply *reply)
     for (size_t i = 0; i < reply->count; i++) {
         const struct kv_item *item = &reply->items[i];
 
+        copy_history_note(&op->result.history, item->key, item->value);
         if (!copy_keeps(reg_key_tail(item->key))) {
             continue;
         }
@@ -124,6 +126,7 @@ static void on_version(void *ctx, int rc, const struct kv_reply *reply)
         return;
     }
     op->version.len = op->result.bytes.len = 0;
+    copy_history_release(&op->result.history);
     buf_put(&op->version, reply->items[0].value.data, reply->items[0].value.len);
     op->is_read = true;
     read_page(op, slice_of(NULL, 0));

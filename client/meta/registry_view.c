@@ -31,6 +31,7 @@ struct registry_view *registry_view_clone(const struct registry_view *from)
     view->next_work_id = from->next_work_id;
     view->unsure_from = from->unsure_from;
     view->unsure_to = from->unsure_to;
+    view->recovered = json_deep_copy(from->recovered); /* NULL stays NULL */
     for (int kind = 0; kind < RECORD_KINDS; kind++) {
         const struct record_list *list = &from->lists[kind];
         struct record_list *to = &view->lists[kind];
@@ -67,6 +68,7 @@ void registry_view_drop(const struct registry_view *held)
     free((void *)view->namespaces_by_id);
     free(view->default_preset);
     buf_release(&view->version_value);
+    json_decref(view->recovered);
     free(view);
 }
 
@@ -158,6 +160,8 @@ static int apply_single(struct registry_view *view, struct slice tail, struct sl
     } else if (slice_eq(tail, slice_str(REG_RECOVERED))) {
         view->unsure_from = json_u64(json, "unsure_from", 0);
         view->unsure_to = json_u64(json, "unsure_to", 0);
+        json_decref(view->recovered);
+        view->recovered = json_incref(json);
     }
     json_decref(json);
     return 0;

@@ -21,6 +21,7 @@ struct registry_view {
     char *default_preset; /* owned; "" when there is none */
     uint64_t next_osd_id, next_namespace_id, next_work_id;
     uint64_t unsure_from, unsure_to; /* namespace ids: from <= id < to */
+    json_t *recovered;               /* the record; NULL: none. Of this view alone */
     struct record_list lists[RECORD_KINDS];
 
     struct record **osds_by_id; /* borrowed from the lists; claimed ones */

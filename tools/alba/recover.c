@@ -430,6 +430,12 @@ static void judge(struct recover *r)
                    strcmp(source->head.commit, r->head.commit) != 0) {
             doubt(r, mem_printf("the copy on OSD %s has the same version and another history",
                                 source->long_id));
+        } else if (source->has_head && source->head.version < r->head.version &&
+                   source->head.time_us > r->head.time_us) {
+            doubt(r, mem_printf("the copy on OSD %s is of a lower version, but was written later: "
+                                "of a registry that was restored from something older, or by a "
+                                "clock that is ahead",
+                                source->long_id));
         }
     }
     for (size_t i = 0; i < registry_view_osd_count(r->view); i++) {

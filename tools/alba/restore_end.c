@@ -3,7 +3,7 @@
 #include "meta/registry_ids.h"
 #include "meta/registry_record.h"
 
-static int put_ids(struct session *s, struct kv_txn *txn)
+static int put_ids(struct session *s, const struct backup_head *head, struct kv_txn *txn)
 {
     static const char *const names[2] = {REG_NEXT_ID, REG_RECOVERED};
     struct backup_page page = {0};
@@ -22,7 +22,8 @@ static int put_ids(struct session *s, struct kv_txn *txn)
         }
     }
     if (rc == 0) {
-        registry_ids_raise(txn, records[0], records[1], 0, NULL);
+        registry_ids_raise(txn, records[0], records[1], 0,
+                           json_pack("{s:I}", "restored_from_version", (json_int_t)head->version));
     }
     json_decref(records[0]);
     json_decref(records[1]);
@@ -44,5 +45,5 @@ int restore_end(struct session *s, const struct backup_head *head, struct slice 
     kv_txn_put(txn, k, slice_buf(&value));
     buf_release(&value);
     json_decref(json);
-    return put_ids(s, txn);
+    return put_ids(s, head, txn);
 }

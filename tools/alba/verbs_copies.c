@@ -16,6 +16,7 @@ enum { VERSION_JUMP = 1 << 20 };
 struct present { /* the registry as it is */
     struct session *s;
     struct copy_head head;
+    struct copy_history history;
 };
 
 static void on_snapshot(void *ctx, int rc, const struct err *e, struct registry_snapshot *snapshot)
@@ -24,24 +25,25 @@ static void on_snapshot(void *ctx, int rc, const struct err *e, struct registry_
 
     if (rc == 0) {
         p->head = snapshot->head;
+        p->history = snapshot->history;
+        snapshot->history = (struct copy_history){0};
     }
     session_done(p->s, rc, e);
 }
 
-static const char *state_of(const struct copy_head *copy, const struct copy_head *now)
+static const char *state_of(const struct copy_head *copy, const struct present *present)
 {
-    if (copy->version < now->version) {
-        return "older";
-    }
-    return copy->version == now->version && strcmp(copy->commit, now->commit) == 0 ? "current"
-                                                                                   : "ahead";
+    static const char *const texts[] = {
+        [COPY_OLDER] = "older", [COPY_CURRENT] = "current", [COPY_AHEAD] = "ahead"};
+
+    return texts[copy_history_judge(&present->history, &present->head, copy)];
 }
 
 static json_t *describe(struct session *s, const struct registry_osd *osd,
-                        const struct copy_head *now)
+                        const struct present *present)
 {
     struct asd_client_options options = {
-        .long_id = osd->long_id, .tls = s->tls, .owner = now->alba_id};
+        .long_id = osd->long_id, .tls = s->tls, .owner = present->head.alba_id};
     struct asd_client *client;
     struct copy_head copy;
     json_t *o =
@@ -56,7 +58,7 @@ static json_t *describe(struct session *s, const struct registry_osd *osd,
         blocking_asd_close(&s->loop, client);
     }
     if (rc == 0) {
-        json_object_set_new(o, "state", json_string(state_of(&copy, now)));
+        json_object_set_new(o, "state", json_string(state_of(&copy, present)));
         json_object_set_new(o, "version", json_integer((json_int_t)copy.version));
         json_object_set_new(
             o, "age_s",
@@ -102,13 +104,14 @@ static int look(struct session *s, struct cli *cli)
         json_t *o;
 
         if (osd->is_claimed) {
-            o = describe(s, osd, &present.head);
+            o = describe(s, osd, &present);
             current += strcmp(json_string_value(json_object_get(o, "state")), "current") == 0;
             insert(osds, o);
         }
     }
     cli->result = json_pack("{s:I, s:i, s:o}", "version", (json_int_t)present.head.version,
                             "current", current, "osds", osds);
+    copy_history_release(&present.history);
     return rc == 0 ? 0 : session_fail_mgr(s, cli, MGR_UNKNOWN);
 }
 
@@ -145,7 +148,9 @@ static int write_once(struct session *s, struct registry_copier *copier,
 static int supersede(struct session *s, struct registry_copier *copier,
                      struct registry_copy_status *status)
 {
-    uint64_t version = status->ahead_version + VERSION_JUMP;
+    uint64_t least =
+        status->ahead_version > status->version ? status->ahead_version : status->version;
+    uint64_t version = least + VERSION_JUMP;
     int rc;
 
     registry_raise_version(s->registry, version, session_done, s);
@@ -167,7 +172,8 @@ static int write_now(struct session *s, struct cli *cli)
     }
     if (rc == 0 && status.ahead != 0) {
         rc = err_say(&s->err, ERR_STALE,
-                     "%u OSDs hold a later registry (version %" PRIu64 ") than this one (%" PRIu64
+                     "%u OSDs hold a registry (version %" PRIu64
+                     ") that is not of the past of this one (%" PRIu64
                      "), which was restored from something older; to go on with this one: alba "
                      "registry-copies --supersede",
                      status.ahead, status.ahead_version, status.version);

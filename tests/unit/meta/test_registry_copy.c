@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "loop/run.h"
 #include "meta/registry_copy.h"
+#include "meta/value.h"
 #include "wire/osd_keys.h"
 
 #define PRESET WORLD_PRESET("[[1,0,1,3]]", 8192, "none")
@@ -460,6 +462,93 @@ static void copies_that_are_ahead_are_kept_until_the_version_is_raised(void **st
     world_free(w);
 }
 
+/* ---- a registry that was restored, and has gone on beyond what is lost ---- */
+
+static void put_head(struct fake_asd *asd, const struct copy_head *head)
+{
+    uint8_t bytes[COPY_HEAD_BYTES];
+    struct buf key = {0};
+
+    copy_head_encode(head, bytes);
+    osd_key_put_copy_head(&key);
+    fake_asd_put(asd, slice_buf(&key), slice_of(bytes, sizeof(bytes)));
+    buf_release(&key);
+}
+
+/* As restore-metadata leaves it. */
+static void restored_from(struct world *w, uint64_t version)
+{
+    struct slice key = slice_str("/alba/v1/reg/recovered");
+    json_t *json = json_pack("{s:I, s:I}", "restored_from_version", (json_int_t)version, "at_us",
+                             (json_int_t)clock_wall_us());
+    struct buf value = {0};
+
+    value_make_json(&value, key, json);
+    kv_mem_poke(w->store, key, slice_buf(&value));
+    buf_release(&value);
+    json_decref(json);
+}
+
+static void copies_of_the_lost_history_are_kept_though_their_version_is_lower(void **state)
+{
+    struct world *w = world_new(3, 3, PRESET);
+    struct copy_head ours, lost;
+    struct writer a, b;
+    bool raised = false;
+    struct err e;
+
+    (void)state;
+    writer_open(&a, w);
+    writer_run(&a);
+    assert_int_equal(copy_head_decode(head_value(w->asds[0]), &ours, &e), 0);
+    restored_from(w, ours.version - 1);
+    lost = ours; /* made by another change than the one the registry has at that version */
+    lost.time_us -= 1000000;
+    lost.commit[0] = lost.commit[0] == '0' ? '1' : '0';
+    put_head(w->asds[0], &lost);
+    lost.version--; /* as old as the backup: it is in there */
+    put_head(w->asds[1], &lost);
+    for (unsigned i = 0; i < 3; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "n%u", i);
+        world_create_namespace(w, name);
+    }
+    writer_open(&b, w);
+    writer_run(&b); /* the copy on asd 2 is of one of our own changes */
+    assert_true(b.status.version > ours.version);
+    assert_int_equal(b.status.ahead, 1);
+    assert_int_equal(b.status.ahead_version, ours.version);
+    assert_int_equal(b.status.copies, 2);
+    assert_int_equal(copy_head_decode(head_value(w->asds[0]), &lost, &e), 0);
+    assert_int_equal(lost.version, ours.version);
+
+    registry_raise_version(b.registry, b.status.version + 1000, world_registry_done, &raised);
+    loop_fixture_run_until(&w->base, &raised);
+    writer_run(&b);
+    assert_int_equal(b.status.ahead, 0);
+    assert_int_equal(holders(w, b.status.version), 3);
+    writer_end(&a);
+    writer_end(&b);
+    world_free(w);
+}
+
+/* Its change is not kept any more: the time tells. */
+static void a_copy_of_long_ago_is_judged_by_when_it_was_read(void **state)
+{
+    struct copy_history history = {.restored_from = 100, .restored_us = 5000};
+    struct copy_head now = {.version = 9000, .commit = "a"};
+    struct copy_head copy = {.version = 101, .commit = "b", .time_us = 4999};
+
+    (void)state;
+    assert_int_equal(copy_history_judge(&history, &now, &copy), COPY_AHEAD);
+    copy.time_us = 5000;
+    assert_int_equal(copy_history_judge(&history, &now, &copy), COPY_OLDER);
+    copy.time_us = 4999;
+    copy.version = 100;
+    assert_int_equal(copy_history_judge(&history, &now, &copy), COPY_OLDER);
+}
+
 static void the_copier_of_a_daemon_follows_changes_by_itself(void **state)
 {
     struct world *w = world_new(3, 3, PRESET);
@@ -502,6 +591,8 @@ int main(void)
         cmocka_unit_test(a_damaged_head_is_replaced),
         cmocka_unit_test(an_osd_of_another_alba_gets_nothing),
         cmocka_unit_test(copies_that_are_ahead_are_kept_until_the_version_is_raised),
+        cmocka_unit_test(copies_of_the_lost_history_are_kept_though_their_version_is_lower),
+        cmocka_unit_test(a_copy_of_long_ago_is_judged_by_when_it_was_read),
         cmocka_unit_test(the_copier_of_a_daemon_follows_changes_by_itself),
     };
 
