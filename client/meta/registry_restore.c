@@ -1,7 +1,8 @@
 /* prepare -> look (empty, or a recovery that has not ended) -> take the marker -> delete what an
  * earlier one left -> write the records, a batch each -> version, next ids, end of the marker
  *
- * Each transaction asserts the marker, so of two recoveries the one that took it first stops. A
+ * Each transaction asserts the marker, so of two recoveries the one that took it first stops. After
+ * deletions the marker is taken anew: a late copy of one would delete what was written since. A
  * repetition of a batch writes the same again; that of the first and the last is recognised by
  * what is there. */
 #include "meta/registry_restore.h"
@@ -23,8 +24,9 @@ enum { TIMEOUT_MS = 60000, BATCH_UPDATES = 100, BATCH_BYTES = 512 * 1024, WIPE_K
 struct restore_op {
     struct kv *kv;
     const struct restore_options *o;
-    struct buf marker_seen; /* of the recovery before; empty: none */
+    struct buf marker_seen; /* of the recovery before, or ours before this one; empty: none */
     struct buf marker;      /* ours */
+    bool has_wiped;         /* … since we have this one */
     struct buf records;     /* to be written, in the form of a snapshot */
     struct rd left;         /* … of them */
     struct kv_txn txn;
@@ -192,6 +194,7 @@ static void put_ids(struct restore_op *op)
 /* ---- steps ---- */
 
 static void wipe(struct restore_op *op);
+static void mark(struct restore_op *op);
 static void write_batch(struct restore_op *op);
 
 static void txn_begin(struct restore_op *op)
@@ -328,10 +331,16 @@ static void on_leftovers(void *ctx, int rc, const struct kv_reply *reply)
             kv_txn_delete(&op->txn, reply->items[i].key);
         }
     }
-    if (op->txn.update_count == 0) {
-        write_batch(op);
-    } else {
+    if (op->txn.update_count != 0) {
+        op->has_wiped = true;
         txn_send(op, on_wiped);
+    } else if (op->has_wiped) {
+        op->has_wiped = false;
+        op->marker_seen.len = 0;
+        buf_put(&op->marker_seen, op->marker.data, op->marker.len);
+        mark(op);
+    } else {
+        write_batch(op);
     }
 }
 
@@ -396,6 +405,8 @@ static void mark(struct restore_op *op)
     rnd_uuid_text(id);
     json = json_pack("{s:s}", "id", id);
     reg_key(&key, REG_RECOVERING, "");
+    kv_txn_release(&op->txn);
+    op->marker.len = 0;
     value_make_json(&op->marker, slice_key(&key), json);
     json_decref(json);
     if (op->marker_seen.len != 0) {

@@ -381,6 +381,50 @@ static void of_two_recoveries_the_later_one_wins(void **state)
     buf_release(&copy.snapshot);
 }
 
+struct late_wipe {
+    struct kv_mem_store *store;
+    unsigned wipes, batches, came_to_pass;
+};
+
+/* The first deletion is delayed until something was written. */
+static enum kv_mem_fate delay_wipe(void *ctx, const struct kv_txn *txn)
+{
+    struct late_wipe *late = ctx;
+
+    if (txn->updates[0].is_delete) {
+        return late->wipes++ == 0 ? KV_MEM_LATE : KV_MEM_NORMAL;
+    }
+    if (txn->update_count > 1 && late->batches++ == 1) {
+        late->came_to_pass = kv_mem_run_late(late->store);
+    }
+    return KV_MEM_NORMAL;
+}
+
+static void a_late_deletion_of_leftovers_deletes_nothing_that_was_restored(void **state)
+{
+    struct fixture *f = *state;
+    struct nth nth = {.at = 3, .fate = KV_MEM_REFUSED};
+    struct restore_options options;
+    struct late_wipe late = {0};
+    struct copy copy;
+    struct target t;
+
+    fill(f);
+    copy = take_copy(f);
+    options = options_of(&copy);
+    target_new(f, &t);
+    kv_mem_set_fate(t.kv, on_txn, &nth);
+    assert_int_not_equal(restore(f, &t, &options), 0); /* dies, with some of it written */
+    late.store = t.store;
+    kv_mem_set_fate(t.kv, delay_wipe, &late);
+    assert_int_equal(restore(f, &t, &options), 0);
+    assert_true(late.wipes >= 2 && late.batches >= 2);
+    assert_int_equal(late.came_to_pass, 0);
+    assert_whole(f, &t, &copy);
+    target_free(&t);
+    buf_release(&copy.snapshot);
+}
+
 static void a_namespace_that_only_osds_know_gets_a_record(void **state)
 {
     struct fixture *f = *state;
@@ -418,6 +462,7 @@ int main(void)
         TEST(stopped_anywhere_there_is_no_registry_and_the_next_one_ends_it),
         TEST(lost_requests_and_replies_change_nothing),
         TEST(of_two_recoveries_the_later_one_wins),
+        TEST(a_late_deletion_of_leftovers_deletes_nothing_that_was_restored),
         TEST(a_namespace_that_only_osds_know_gets_a_record),
     };
 
