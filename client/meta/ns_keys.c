@@ -33,6 +33,13 @@ struct slice ns_key_info(struct key *key, uint64_t ns_id)
     return slice_key(key);
 }
 
+struct slice ns_key_restore(struct key *key, uint64_t ns_id)
+{
+    ns_key_root(key, ns_id, 'r');
+    key->len--;
+    return slice_key(key);
+}
+
 static struct slice with_u64(struct key *key, uint64_t ns_id, char kind, uint64_t v)
 {
     ns_key_root(key, ns_id, kind);

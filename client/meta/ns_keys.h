@@ -21,6 +21,7 @@ struct slice ns_key_obsolete(struct key *key, uint64_t ns_id, struct slice id);
 struct slice ns_key_dropped(struct key *key, uint64_t ns_id, struct slice id, uint32_t version);
 struct slice ns_key_tombstone(struct key *key, uint64_t ns_id, uint64_t epoch, struct slice id);
 struct slice ns_key_usage(struct key *key, uint64_t ns_id, const char *writer);
+struct slice ns_key_restore(struct key *key, uint64_t ns_id);
 /* Bytes in front of what follows a kind's slash, as in "…/n/" + name. */
 size_t ns_key_prefix_bytes(void);
 /* Namespace id out of any key of a namespace; ERR_CORRUPT. */

@@ -6,15 +6,13 @@
 #include "alba/backup.h"
 #include "alba/progress.h"
 #include "alba/restore_end.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/table.h"
-#include "meta/kv_commit.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm.h"
 #include "meta/registry_record.h"
 
-enum { TXN_KEYS = 100, TXN_BYTES = 512 * 1024, COMMIT_TIMEOUT_MS = 60000 };
+enum { TXN_KEYS = 100, TXN_BYTES = 512 * 1024 };
 
 static const char root[] = "/alba/v1/";
 static const char lease_root[] = "/alba/v1/reg/lease/";
@@ -34,11 +32,13 @@ struct restoring {
     struct late *late;
     json_t *hosts; /* NSM host id -> URL, of the registry in the stream */
 
-    struct kv *kv;    /* where values go now; NULL: nowhere, they are left out */
-    struct kv *other; /* opened for a place; NULL: none */
+    struct restore_fence registry;      /* reg/version */
+    struct restore_fence there;         /* of the namespace on `other` that is written now */
+    const struct restore_fence *target; /* where values go; NULL: nowhere, they are left out */
+    struct kv *other;                   /* opened for a place; NULL: none */
     char *other_host;
     struct kv_txn txn;
-    struct buf mark; /* value of reg/version meanwhile */
+    json_t *ids; /* that the target has given out */
 };
 
 /* ---- a key of the stream ---- */
@@ -51,13 +51,14 @@ struct place {
 /* Is it of the place it stands in? A key of another could overwrite anything. */
 static bool belongs(const struct place *place, struct slice key)
 {
-    struct key prefix = {0};
+    struct key prefix = {0}, fence;
 
     if (!place->is_ns) {
         return copy_keeps(reg_key_tail(key));
     }
     ns_key_info(&prefix, place->ns_id); /* …/ns/<id>/i: all but its last byte */
-    return key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len - 1) == 0;
+    return key.len >= prefix.len && memcmp(key.data, prefix.data, prefix.len - 1) == 0 &&
+           !slice_eq(key, ns_key_restore(&fence, place->ns_id));
 }
 
 /* 'n', 'o', …: of a key of a namespace. */
@@ -190,59 +191,9 @@ static int check_record(struct restoring *r, struct place *place,
     return check_value(r, place, record);
 }
 
-/* ---- transactions ---- */
-
-static void on_committed(void *ctx, int rc, const struct kv_commit_result *result)
-{
-    session_done(ctx, rc, result->err);
-}
-
-static int commit(struct restoring *r, struct kv *kv, struct kv_txn *txn)
-{
-    int rc;
-
-    txn->reserve = true;
-    kv_commit(kv, txn, clock_mono_ms() + COMMIT_TIMEOUT_MS, on_committed, r->s);
-    rc = session_wait(r->s);
-    kv_txn_release(txn);
-    return rc;
-}
-
 static int flush(struct restoring *r)
 {
-    return r->txn.update_count == 0 ? 0 : commit(r, r->kv, &r->txn);
-}
-
-/* Deletes low <= key < high but the leases and reg/version. */
-static int empty_range(struct restoring *r, struct kv *kv, struct key low, struct slice high)
-{
-    struct backup_page page = {0};
-    struct kv_txn txn = {0};
-    struct key version;
-    struct slice v = reg_key(&version, REG_VERSION, "");
-    int rc;
-
-    do {
-        rc = backup_range(r->s, kv, slice_key(&low), high, TXN_KEYS, true, &page);
-        for (size_t i = 0; rc == 0 && i < page.count; i++) {
-            struct slice key = page.items[i].key;
-            bool is_lease = key.len >= strlen(lease_root) &&
-                            memcmp(key.data, lease_root, strlen(lease_root)) == 0;
-
-            if (!is_lease && !slice_eq(key, v)) {
-                kv_txn_delete(&txn, key);
-            }
-        }
-        if (rc == 0 && page.has_more) {
-            low.len = 0;
-            key_put(&low, page.items[page.count - 1].key.data, page.items[page.count - 1].key.len);
-            key_next(&low);
-        }
-        rc = rc != 0 || txn.update_count == 0 ? rc : commit(r, kv, &txn);
-    } while (rc == 0 && page.has_more);
-    backup_page_release(&page);
-    kv_txn_release(&txn);
-    return rc;
+    return r->txn.update_count == 0 ? 0 : restore_fence_commit(r->s, r->target, &r->txn);
 }
 
 /* ---- the target ---- */
@@ -285,37 +236,33 @@ static int check_empty(struct restoring *r)
     return rc;
 }
 
-static int mark(struct restoring *r)
+/* What was there is read before it is deleted; a mark of another stage, so that a late copy of a
+ * delete fails as well. */
+static int take(struct restoring *r)
 {
-    json_t *json = json_pack("{s:I}", "restoring", (json_int_t)clock_wall_us());
-    struct backup_page page = {0};
-    struct kv_txn txn = {0};
-    struct key key;
-    struct slice k = reg_key(&key, REG_VERSION, "");
-    int rc = backup_get(r->s, r->s->kv, &k, 1, &page);
+    struct restore_fence *fence = &r->registry;
+    struct key all = {0}, end;
+    json_t *mark;
+    int rc;
 
-    if (rc == 0) {
-        if (!page.items[0].found) {
-            kv_txn_assert_absent(&txn, k);
-        } else if (!page.items[0].is_damaged) {
-            kv_txn_assert_equal(&txn, k, page.items[0].value);
-        }
-        value_make_json(&r->mark, k, json);
-        kv_txn_put(&txn, k, slice_buf(&r->mark));
-        rc = commit(r, r->s->kv, &txn);
+    fence->kv = r->s->kv;
+    reg_key(&fence->key, REG_VERSION, "");
+    rc = restore_fence_look(r->s, fence);
+    rc = rc != 0 ? rc : check_empty(r);
+    rc = rc != 0 ? rc : restore_ids_read(r->s, fence, &r->ids);
+    if (rc != 0) {
+        return rc;
     }
-    backup_page_release(&page);
-    json_decref(json);
-    return rc;
-}
-
-static int unmark(struct restoring *r)
-{
-    struct kv_txn txn = {0};
-    int rc = restore_end(r->s, &r->result->head, slice_buf(&r->mark), &txn);
-
-    rc = rc != 0 ? rc : commit(r, r->s->kv, &txn);
-    kv_txn_release(&txn);
+    mark = json_pack("{s:O}", "ids", r->ids);
+    rc = restore_fence_swap(r->s, fence, "restoring", mark, NULL);
+    if (rc == 0 && r->options->force) {
+        key_put_text(&all, root);
+        end = all;
+        key_prefix_end(&end);
+        rc = restore_fence_empty(r->s, fence, all, slice_key(&end));
+    }
+    rc = rc != 0 ? rc : restore_fence_swap(r->s, fence, "restoring", mark, NULL);
+    json_decref(mark);
     return rc;
 }
 
@@ -368,21 +315,12 @@ static int open_other(struct restoring *r, const char *host, const char *url)
     return session_wait(s);
 }
 
-/* Of a namespace on another engine there must be nothing. */
-static int clear_other(struct restoring *r, uint64_t ns_id)
+static int check_nothing_there(struct restoring *r, struct key low, struct slice high,
+                               uint64_t ns_id)
 {
     struct backup_page page = {0};
-    struct key low, high;
-    int rc;
+    int rc = backup_range(r->s, r->other, slice_key(&low), high, 1, true, &page);
 
-    ns_key_info(&low, ns_id);
-    low.len--; /* …/ns/<id>/ */
-    high = low;
-    key_prefix_end(&high);
-    if (r->options->force) {
-        return empty_range(r, r->other, low, slice_key(&high));
-    }
-    rc = backup_range(r->s, r->other, slice_key(&low), slice_key(&high), 1, true, &page);
     if (rc == 0 && page.count != 0) {
         rc = err_say(&r->s->err, ERR_EXISTS,
                      "NSM host '%.60s' has metadata of namespace %" PRIu64
@@ -393,26 +331,64 @@ static int clear_other(struct restoring *r, uint64_t ns_id)
     return rc;
 }
 
+/* A namespace on another engine. Its fence is looked at before ours is checked: a restore that
+ * began after that check changes it, so that ours fails here. It stays there for that. */
+static int take_other(struct restoring *r, uint64_t ns_id)
+{
+    struct restore_fence *fence = &r->there;
+    struct key low, high;
+    int rc;
+
+    ns_key_info(&low, ns_id);
+    low.len--; /* …/ns/<id>/ */
+    high = low;
+    key_prefix_end(&high);
+    fence->kv = r->other;
+    ns_key_restore(&fence->key, ns_id);
+    rc = restore_fence_look(r->s, fence);
+    rc = rc != 0 ? rc : restore_fence_check(r->s, &r->registry);
+    if (rc == 0 && !r->options->force) {
+        rc = check_nothing_there(r, low, slice_key(&high), ns_id);
+    }
+    rc = rc != 0 ? rc : restore_fence_swap(r->s, fence, "restoring", NULL, NULL);
+    if (rc == 0 && r->options->force) {
+        rc = restore_fence_empty(r->s, fence, low, slice_key(&high));
+    }
+    return rc != 0 ? rc : restore_fence_swap(r->s, fence, "restoring", NULL, NULL);
+}
+
+/* The values of the place before are written. */
+static int leave_place(struct restoring *r)
+{
+    int rc = flush(r);
+
+    if (rc == 0 && r->target == &r->there) {
+        rc = restore_fence_swap(r->s, &r->there, "restored", NULL, NULL);
+    }
+    restore_fence_release(&r->there);
+    r->target = NULL;
+    return rc;
+}
+
 static int enter_place(struct restoring *r, const struct backup_record *record)
 {
     const char *url = json_string_value(json_object_get(r->hosts, record->host));
-    int rc = flush(r);
+    int rc = leave_place(r);
 
     if (rc != 0) {
         return rc;
     }
     if (strcmp(url, "registry:") == 0) {
-        r->kv = r->s->kv;
+        r->target = &r->registry;
         return 0;
     }
-    r->kv = NULL;
     if (!is_wanted(r, record->host)) {
         json_object_set_new(r->result->left_out, record->host, json_true());
         return 0;
     }
     rc = open_other(r, record->host, url);
-    rc = rc != 0 ? rc : clear_other(r, record->ns_id);
-    r->kv = r->other;
+    rc = rc != 0 ? rc : take_other(r, record->ns_id);
+    r->target = &r->there;
     return rc;
 }
 
@@ -423,7 +399,7 @@ static int put_record(struct restoring *r, struct place *place, const struct bac
     if (record->type == BACKUP_PLACE) {
         return enter_place(r, record);
     }
-    if (record->type == BACKUP_DAMAGED || r->kv == NULL) {
+    if (record->type == BACKUP_DAMAGED || r->target == NULL) {
         return 0;
     }
     late = place->is_ns && r->late != NULL ? find_late(r, place, record->key) : NULL;
@@ -440,27 +416,19 @@ static int put_record(struct restoring *r, struct place *place, const struct bac
 static int write_all(struct restoring *r, FILE *file)
 {
     struct session *s = r->s;
-    struct key all = {0}, end;
     int rc;
 
     kv_prepare(s->kv, on_prepared, s);
     rc = session_wait(s);
-    rc = rc != 0 ? rc : check_empty(r);
-    rc = rc != 0 ? rc : mark(r);
-    if (rc == 0 && r->options->force) {
-        key_put_text(&all, root);
-        end = all;
-        key_prefix_end(&end);
-        rc = empty_range(r, s->kv, all, slice_key(&end));
-    }
+    rc = rc != 0 ? rc : take(r);
     if (rc == 0) {
-        r->kv = s->kv;
+        r->target = &r->registry;
         progress_begin(&r->progress, "restoring", r->progress.total, true);
         rc = each_record(r, file, put_record);
-        rc = rc != 0 ? rc : flush(r);
+        rc = rc != 0 ? rc : leave_place(r);
         progress_end(&r->progress);
     }
-    return rc != 0 ? rc : unmark(r);
+    return rc != 0 ? rc : restore_end(s, &r->result->head, &r->registry, r->ids);
 }
 
 int restore_run(struct session *s, FILE *file, const struct restore_options *options,
@@ -485,7 +453,9 @@ int restore_run(struct session *s, FILE *file, const struct restore_options *opt
     }
     close_other(&r);
     kv_txn_release(&r.txn);
-    buf_release(&r.mark);
+    restore_fence_release(&r.registry);
+    restore_fence_release(&r.there);
+    json_decref(r.ids);
     json_decref(r.hosts);
     return rc;
 }

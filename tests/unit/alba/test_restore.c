@@ -1,0 +1,289 @@
+/* restore-metadata into an engine in memory: what it sends late, or another one sends after it,
+ * does nothing; ids and versions are not given out twice. BACKUP.md, "Restore". */
+#include "unit/meta/fixture.h"
+
+#include "alba/backup.h"
+#include "meta/ns_keys.h"
+#include "meta/registry_record.h"
+
+enum { NAMES = 250, NS_ID = 7, VERSION = 42, NEXT_NAMESPACE = 20 };
+
+struct fixture {
+    struct session s;
+    struct kv_mem_store *store;
+    struct kv *kv_a, *kv_b;
+    FILE *file;
+
+    unsigned applies; /* of kv_a, without those of the lease */
+    unsigned die_at;  /* from this one on nothing happens at once, and it gives up; 0: never */
+    bool delay;       /* a copy of everything comes late */
+};
+
+/* ---- a stream ---- */
+
+static void put_json(struct backup_file *b, const char *prefix, const char *id, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+    struct slice k = reg_key(&key, prefix, id);
+    struct err e;
+
+    value_make_json(&value, k, take_json);
+    assert_int_equal(backup_put(b, BACKUP_VALUE, k, slice_buf(&value), &e), 0);
+    buf_release(&value);
+    json_decref(take_json);
+}
+
+static void put_name(struct backup_file *b, unsigned i)
+{
+    struct buf value = {0};
+    char name[16];
+    struct key key;
+    struct slice k;
+    struct err e;
+
+    snprintf(name, sizeof(name), "name%u", i);
+    k = ns_key_name(&key, NS_ID, text(name));
+    value_make(&value, k, text("as backed up"));
+    assert_int_equal(backup_put(b, BACKUP_VALUE, k, slice_buf(&value), &e), 0);
+    buf_release(&value);
+}
+
+static FILE *make_stream(void)
+{
+    struct backup_head head = {.version = VERSION, .time_us = 1700000000000000};
+    FILE *file = tmpfile();
+    struct backup_file b;
+    struct err e;
+
+    assert_non_null(file);
+    memset(head.commit, 'a', COPY_COMMIT_TEXT_BYTES - 1);
+    snprintf(head.alba_id, sizeof(head.alba_id), "0b1c2d3e-4f50-4162-8374-95a6b7c8d9e0");
+    assert_int_equal(backup_begin(&b, file, &head, &e), 0);
+    put_json(&b, REG_ALBA, "", json_pack("{s:s}", "id", head.alba_id));
+    put_json(&b, REG_NEXT_ID, "",
+             json_pack("{s:i, s:i, s:i}", "osd", 3, "namespace", NEXT_NAMESPACE, "work", 5));
+    put_json(&b, REG_NSM_HOST, "registry",
+             json_pack("{s:s, s:s}", "id", "registry", "url", "registry:"));
+    assert_int_equal(backup_put_place(&b, NS_ID, "registry", &e), 0);
+    for (unsigned i = 0; i < NAMES; i++) {
+        put_name(&b, i);
+    }
+    assert_int_equal(backup_end(&b, &e), 0);
+    assert_int_equal(fflush(file), 0);
+    backup_release(&b);
+    return file;
+}
+
+/* ---- the target ---- */
+
+static int setup(void **state)
+{
+    struct fixture *f = mem_zalloc(sizeof(*f));
+
+    session_init(&f->s);
+    f->store = kv_mem_store_new(1);
+    f->kv_a = kv_mem_open(&f->s.loop, f->store);
+    f->kv_b = kv_mem_open(&f->s.loop, f->store);
+    f->file = make_stream();
+    *state = f;
+    return 0;
+}
+
+static void on_closed(void *ctx)
+{
+    session_done(ctx, 0, NULL);
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    kv_close(f->kv_a, on_closed, &f->s);
+    session_wait(&f->s);
+    f->s.kv = f->kv_b;
+    session_close(&f->s);
+    kv_mem_store_free(f->store);
+    fclose(f->file);
+    free(f);
+    return 0;
+}
+
+static int restore(struct fixture *f, struct kv *kv)
+{
+    struct restore_options options = {.force = true};
+    struct restore_result result = {0};
+    int rc;
+
+    f->s.kv = kv;
+    rc = restore_run(&f->s, f->file, &options, &result);
+    json_decref(result.left_out);
+    return rc;
+}
+
+static json_t *record(const struct fixture *f, const char *name)
+{
+    struct slice value;
+    struct key key;
+    struct slice k = reg_key(&key, name, "");
+    struct err e;
+    json_t *json;
+
+    assert_true(kv_mem_peek(f->store, k, &value));
+    assert_int_equal(value_open_json(k, value, &json, &e), 0);
+    return json;
+}
+
+static uint64_t number(const struct fixture *f, const char *name, const char *field)
+{
+    json_t *json = record(f, name);
+    uint64_t value = json_u64(json, field, 0);
+
+    json_decref(json);
+    return value;
+}
+
+static void poke_json(struct fixture *f, const char *name, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+    struct slice k = reg_key(&key, name, "");
+
+    value_make_json(&value, k, take_json);
+    kv_mem_poke(f->store, k, slice_buf(&value));
+    buf_release(&value);
+    json_decref(take_json);
+}
+
+/* As clients do when service has resumed: one name is another object's, one is new. */
+static void clients_write(struct fixture *f)
+{
+    struct buf value = {0};
+    struct key key;
+    struct slice k = ns_key_name(&key, NS_ID, text("name0"));
+
+    value_make(&value, k, text("written since"));
+    kv_mem_poke(f->store, k, slice_buf(&value));
+    k = ns_key_name(&key, NS_ID, text("new"));
+    kv_mem_poke(f->store, k, slice_buf(&value));
+    buf_release(&value);
+}
+
+/* ---- fates ---- */
+
+static bool is_lease(const struct kv_txn *txn)
+{
+    struct key key;
+
+    return slice_eq(txn->updates[0].key, reg_key(&key, REG_LEASE, "maintenance"));
+}
+
+static enum kv_mem_fate fate_of_a(void *ctx, const struct kv_txn *txn)
+{
+    struct fixture *f = ctx;
+
+    if (is_lease(txn)) {
+        return KV_MEM_NORMAL;
+    }
+    f->applies++;
+    if (f->die_at != 0 && f->applies >= f->die_at) {
+        return f->applies == f->die_at ? KV_MEM_LATE : KV_MEM_REFUSED;
+    }
+    return f->delay && f->applies % 2 == 1 ? KV_MEM_LATE : KV_MEM_NORMAL;
+}
+
+/* ---- tests ---- */
+
+static void what_a_restore_sends_late_does_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    poke_json(f, REG_NEXT_ID, json_pack("{s:i}", "namespace", 1));
+    f->delay = true; /* each transaction: one copy late, then it again */
+    kv_mem_set_fate(f->kv_a, fate_of_a, f);
+    assert_int_equal(restore(f, f->kv_a), 0);
+    assert_true(f->applies >= 12);
+    clients_write(f);
+    assert_int_equal(kv_mem_run_late(f->store), 0);
+    assert_int_equal(kv_mem_count_prefix(f->store, text("/alba/v1/ns/")), NAMES + 1);
+}
+
+/* Stopped before any of its steps; another one restores and clients write; then the first wakes. */
+static void a_restore_that_wakes_after_another_does_nothing(void **state)
+{
+    struct fixture *f = *state;
+    unsigned steps;
+
+    kv_mem_set_fate(f->kv_a, fate_of_a, f);
+    assert_int_equal(restore(f, f->kv_a), 0);
+    clients_write(f);
+    assert_int_equal(restore(f, f->kv_a), 0);
+    steps = f->applies / 2;
+    assert_true(steps > 4);
+    for (f->die_at = 1; f->die_at <= steps; f->die_at++) {
+        uint64_t version;
+
+        f->applies = 0;
+        assert_int_not_equal(restore(f, f->kv_a), 0);
+        assert_int_equal(restore(f, f->kv_b), 0);
+        version = number(f, REG_VERSION, "version");
+        clients_write(f);
+        assert_int_equal(kv_mem_run_late(f->store), 0);
+        assert_int_equal(kv_mem_count_prefix(f->store, text("/alba/v1/ns/")), NAMES + 1);
+        assert_int_equal(number(f, REG_VERSION, "version"), version);
+    }
+}
+
+static void the_state_that_was_backed_up_is_not_taken_for_the_restored_one(void **state)
+{
+    struct fixture *f = *state;
+    char id[RECORD_ID_TEXT_BYTES];
+    struct slice value;
+    struct key key;
+    json_t *json;
+
+    assert_int_equal(restore(f, f->kv_a), 0);
+    json = record(f, REG_VERSION);
+    assert_int_equal(json_u64(json, "version", 0), VERSION + 1);
+    assert_null(strstr(json_text(json, "commit", ""), "aaaaaaaaaaaaaaaa"));
+    json_decref(json);
+    record_id_text(VERSION + 1, id);
+    assert_true(kv_mem_peek(f->store, reg_key(&key, REG_CHANGE, id), &value));
+}
+
+/* What the registry that is deleted has given out is not given out again, also when the first
+ * restore was stopped after that. */
+static void ids_go_on_above_those_of_the_target(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t first;
+
+    assert_int_equal(restore(f, f->kv_b), 0);
+    first = number(f, REG_NEXT_ID, "namespace");
+    assert_true(first > NEXT_NAMESPACE);
+    assert_int_equal(number(f, REG_RECOVERED, "unsure_from"), NEXT_NAMESPACE);
+    poke_json(f, REG_NEXT_ID,
+              json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)9000, "namespace",
+                        (json_int_t)(first + 2), "work", (json_int_t)9000));
+    kv_mem_set_fate(f->kv_a, fate_of_a, f);
+    f->die_at = 5;
+    assert_int_not_equal(restore(f, f->kv_a), 0);
+    assert_int_equal(restore(f, f->kv_b), 0);
+    assert_true(number(f, REG_NEXT_ID, "namespace") > first + 2);
+    assert_true(number(f, REG_NEXT_ID, "osd") > 9000);
+    assert_true(number(f, REG_NEXT_ID, "work") > 9000);
+    assert_int_equal(number(f, REG_RECOVERED, "unsure_from"), NEXT_NAMESPACE);
+    assert_int_equal(number(f, REG_RECOVERED, "unsure_to"), number(f, REG_NEXT_ID, "namespace"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_a_restore_sends_late_does_nothing),
+        TEST(a_restore_that_wakes_after_another_does_nothing),
+        TEST(the_state_that_was_backed_up_is_not_taken_for_the_restored_one),
+        TEST(ids_go_on_above_those_of_the_target),
+    };
+
+    return cmocka_run_group_tests_name("restore", tests, NULL, NULL);
+}
