@@ -215,6 +215,8 @@ static void on_assert_failed(struct fragment_put *p)
     buf_release(&p->call.asd.failed_key);
     if (is_status) {
         check_status(p);
+    } else if (p->spec.tail_bytes == 0) {
+        finish(p, err_set(&p->err, ERR_EXISTS, "the key is taken"));
     } else {
         compare(p);
     }

@@ -31,7 +31,8 @@ struct fragment_put_spec {
     struct osd_fragment name;
     struct slice image;
     uint32_t image_crc;  /* CRC32C of it */
-    uint32_t tail_bytes; /* of the image: no other encoding has the same */
+    uint32_t tail_bytes; /* of the image: no other encoding has the same; 0: another may be all the
+                          * same, so that what is there already is never ours */
     struct slice recovery;
     bool reserve;
     bool low_priority;

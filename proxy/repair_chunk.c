@@ -182,6 +182,17 @@ static void on_put(struct fragment_put *put, int rc)
     }
 }
 
+/* Format 0 has no salt: what another repairer left there, with a tag of its own epoch only, would
+ * look like ours, and go with that epoch. */
+static uint32_t tail_bytes(const struct repair_part *p)
+{
+    const struct repair_chunk *c = p->chunk;
+
+    return c->repair->object->manifest.scheme.fragment_format == 0
+               ? 0
+               : encode_tail_bytes(&c->encode, p->index);
+}
+
 /* false: no OSD may take it. */
 static bool send_part(struct repair_part *p)
 {
@@ -197,7 +208,7 @@ static bool send_part(struct repair_part *p)
                                      .image =
                                          slice_of(x->images[p->index], x->stored_bytes[p->index]),
                                      .image_crc = x->crcs[p->index],
-                                     .tail_bytes = encode_tail_bytes(x, p->index),
+                                     .tail_bytes = tail_bytes(p),
                                      .recovery = slice_buf(&c->recovery),
                                      .reserve = true,
                                      .low_priority = true};

@@ -7,6 +7,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "meta/bytes.h"
 #include "proxy/key_files.h"
 #include "sim/proxy_world.h"
 
@@ -326,6 +327,36 @@ static void a_lost_fragment_of_format_0_is_made_anew(void **state)
     }
 }
 
+/* Another repairer stored the same bytes under the next version, on every OSD, and was never entered:
+ * its tags go with its epoch, and the fragments with them. */
+static void what_another_repairer_left_of_format_0_is_not_taken_for_our_own(void **state)
+{
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[3,2,5,1]]", 16384, "snappy"));
+    struct manifest m;
+    uint8_t *data = put(w, "o", 40001, &m);
+    struct buf key = world_fragment_key(w, &m, 0, 0);
+    const struct manifest_fragment *f = manifest_fragment_at(&m, 0, 0);
+    struct slice value = slice_dup(fake_asd_value(world_asd_of(w, f->osd_id), slice_buf(&key)));
+
+    (void)state;
+    key.data[key.len - 4] = 1; /* its last field: the version */
+    for (unsigned i = 0; i < w->asd_count; i++) {
+        fake_asd_put(w->asds[i], slice_buf(&key), value);
+    }
+    lose(w, &m, 0);
+    world_expect(w, "o", data, 40001);
+    for (unsigned i = 0; i < 500 && !is_made_anew(w, 2); i++) {
+        loop_fixture_run_ms(&w->base, 20);
+    }
+    assert_true(is_made_anew(w, 2));
+    world_expect(w, "o", data, 40001);
+    slice_release(&value);
+    buf_release(&key);
+    manifest_release(&m);
+    free(data);
+    world_free(w);
+}
+
 /* ---- format 0 with a cipher ---- */
 
 /* A preset with a fresh key; the ring in *ret_files has it. */
@@ -444,6 +475,7 @@ int main(void)
         cmocka_unit_test(fragments_of_format_0_of_every_size_come_back),
         cmocka_unit_test(every_flipped_byte_of_format_0_is_detected),
         cmocka_unit_test(a_lost_fragment_of_format_0_is_made_anew),
+        cmocka_unit_test(what_another_repairer_left_of_format_0_is_not_taken_for_our_own),
         cmocka_unit_test(ciphers_of_format_0_hide_what_comes_back),
         cmocka_unit_test(manifests_of_format_0_go_out_as_they_are),
     };
