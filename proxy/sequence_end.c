@@ -47,7 +47,7 @@ static void delete_tags(struct sequence *s, const struct sequence_upload *up, bo
     }
     memcpy(item.object_id, m->object_id.data, sizeof(item.object_id));
     for (size_t i = 0; i < count; i++) {
-        if (places[i].late && !with_data && !up->is_entered) {
+        if (places[i].late && !with_data && !(up->is_entered && places[i].is_named)) {
             continue; /* not named: garbage collection needs the tag */
         }
         item.chunk = places[i].chunk;

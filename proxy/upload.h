@@ -66,7 +66,7 @@ struct manifest *upload_manifest(struct upload *upload);
 /* Fragments stored after on_stored. */
 bool upload_has_late(const struct upload *upload);
 /* Enter those into a manifest: 0, or 1 when it needs none of them. For nsm_update(). */
-int upload_add_late(const struct upload *upload, struct manifest *manifest);
+int upload_add_late(struct upload *upload, struct manifest *manifest);
 /* Fragments of this object that no OSD took. */
 unsigned upload_missing(const struct upload *upload);
 
@@ -75,6 +75,7 @@ struct upload_place {
     uint32_t chunk;
     uint32_t fragment;
     bool late;
+    bool is_named; /* late, and in the manifest that upload_add_late() made last */
 };
 
 /* Everything that is known to be stored, with its gc tag. */

@@ -273,12 +273,17 @@ bool upload_has_late(const struct upload *u)
     return false;
 }
 
-int upload_add_late(const struct upload *u, struct manifest *manifest)
+static bool is_at(const struct manifest_fragment *f, const struct upload_place *place)
+{
+    return f->has_osd && f->osd_id == place->osd->id && f->version == 0;
+}
+
+int upload_add_late(struct upload *u, struct manifest *manifest)
 {
     int rc = 1;
 
     for (size_t i = 0; i < u->place_count; i++) {
-        const struct upload_place *place = &u->places[i];
+        struct upload_place *place = &u->places[i];
         struct manifest_fragment *f;
 
         if (!place->late || place->chunk >= manifest->chunk_count ||
@@ -292,6 +297,7 @@ int upload_add_late(const struct upload *u, struct manifest *manifest)
             f->osd_id = place->osd->id;
             rc = 0;
         }
+        place->is_named = is_at(f, place);
     }
     return rc;
 }
