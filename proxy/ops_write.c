@@ -54,8 +54,11 @@ static void on_done(void *ctx, struct sequence *sequence, int rc)
 
 static void start(struct session *s, struct write_op *op, const struct proxy_apply *apply)
 {
-    struct sequence_spec spec = {
-        .ns = s->request.ns, .apply = apply, .fs = session_fs_rules(s), .fds = session_fds(s)};
+    struct sequence_spec spec = {.ns = s->request.ns,
+                                 .apply = apply,
+                                 .deadline_ms = s->deadline_ms,
+                                 .fs = session_fs_rules(s),
+                                 .fds = session_fds(s)};
 
     op->session = s;
     s->cancel = on_cancel;

@@ -414,7 +414,9 @@ struct sequence *sequence_start(struct engine *engine, const struct sequence_spe
     s->ctx = ctx;
     s->ns_name = slice_of(mem_dup(spec->ns.data, spec->ns.len), spec->ns.len);
     s->start_ns = clock_mono_ns();
-    s->deadline_ms = s->start_ns / 1000000 + (ms != 0 ? ms : ENGINE_REQUEST_TIMEOUT_MS);
+    s->deadline_ms = spec->deadline_ms != 0
+                         ? spec->deadline_ms
+                         : s->start_ns / 1000000 + (ms != 0 ? ms : ENGINE_REQUEST_TIMEOUT_MS);
     engine_hold(engine);
     s->pending = 1;
     s->open = (struct ns_open){

@@ -27,6 +27,7 @@ typedef void (*sequence_cb)(void *ctx, struct sequence *sequence, int rc);
 struct sequence_spec {
     struct slice ns;                 /* borrowed until the callback, as is what follows */
     const struct proxy_apply *apply; /* its deadline_ms: 0 = the engine's default */
+    uint64_t deadline_ms;            /* monotonic; 0: that of `apply`, or the engine's default */
     const struct fs_rules *fs;       /* NULL: this client may not name files */
     const struct fds *fds;           /* NULL: nor hand them over */
 };
