@@ -96,6 +96,15 @@ static int answer(const struct fds_conn *conn, uint32_t code, const uint8_t *tok
                : ERR_FAILED;
 }
 
+/* One end of a connection of ours, held here, would keep it open for ever. */
+static bool is_socket(int fd)
+{
+    int type;
+    socklen_t bytes = sizeof(type);
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &bytes) == 0;
+}
+
 static int take(struct fds_conn *conn)
 {
     struct given *given = &conn->given[conn->given_count];
@@ -104,6 +113,10 @@ static int take(struct fds_conn *conn)
 
     if (rc != 0) {
         return rc == -EAGAIN ? 0 : rc;
+    }
+    if (is_socket(fd)) {
+        close(fd);
+        return ERR_PROTOCOL;
     }
     if (conn->given_count == FDS_OF_CONNECTION_MAX) {
         close(fd);

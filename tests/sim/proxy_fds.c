@@ -473,7 +473,7 @@ static void garbage_and_crowds_of_descriptors_are_hung_up_on(void **state)
     for (unsigned i = 0; i < 20; i++) {
         fds[i] = STDIN_FILENO;
     }
-    for (unsigned i = 0; i < 6; i++) {
+    for (unsigned i = 0; i < 7; i++) {
         int conn = connect_side(s);
 
         switch (i) {
@@ -491,6 +491,9 @@ static void garbage_and_crowds_of_descriptors_are_hung_up_on(void **state)
             break;
         case 4:
             send_with_fds(conn, "nonsense", 8, fds, 1);
+            break;
+        case 5: /* its own end: held by the proxy, it would keep itself open */
+            send_with_fds(conn, good, 8, &conn, 1);
             break;
         default:
             shutdown(conn, SHUT_WR);
