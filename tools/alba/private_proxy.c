@@ -158,14 +158,14 @@ uint64_t private_proxy_bytes_read(const struct private_proxy *p)
 
 void private_proxy_stop(struct private_proxy *p)
 {
-    static const char *const names[] = {"proxy.json", "s"};
+    static const char *const names[] = {"proxy.json", "s", "s.fd"};
 
     if (p->pid > 0) {
         kill(p->pid, SIGTERM);
         while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR) {
         }
     }
-    for (unsigned i = 0; p->dir != NULL && i < 2; i++) {
+    for (unsigned i = 0; p->dir != NULL && i < sizeof(names) / sizeof(*names); i++) {
         char *path = mem_printf("%s/%s", p->dir, names[i]);
 
         unlink(path);
