@@ -327,8 +327,8 @@ static void a_lost_fragment_of_format_0_is_made_anew(void **state)
     }
 }
 
-/* Another repairer stored the same bytes under the next version, on every OSD, and was never entered:
- * its tags go with its epoch, and the fragments with them. */
+/* Another repairer stored the same bytes under the next version, on every OSD, and was never
+ * entered: its tags go with its epoch, and the fragments with them. */
 static void what_another_repairer_left_of_format_0_is_not_taken_for_our_own(void **state)
 {
     struct world *w = world_new(6, 6, WORLD_PRESET("[[3,2,5,1]]", 16384, "snappy"));
