@@ -1,5 +1,6 @@
 #include "meta/copy_record.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -136,6 +137,22 @@ int copy_check(struct slice snapshot, uint32_t record_count, struct err *e)
     return 0;
 }
 
+json_t *copy_find(struct slice snapshot, const char *tail)
+{
+    struct rd r = rd_of(snapshot.data, snapshot.len);
+    struct slice key, value;
+    struct err e;
+    json_t *json;
+
+    while (copy_next(&r, &key, &value)) {
+        if (slice_eq(reg_key_tail(key), slice_str(tail)) &&
+            value_open_json(key, value, &json, &e) == 0) {
+            return json;
+        }
+    }
+    return NULL;
+}
+
 int copy_view(struct slice snapshot, uint64_t version, const struct registry_view **ret_view,
               struct err *e)
 {
@@ -217,6 +234,9 @@ int copy_head_decode(struct slice value, struct copy_head *ret_head, struct err 
     if (head.bytes > COPY_BYTES_MAX || get_u32le(p + 64) != COPY_CHUNK_BYTES ||
         head.chunk_count != (head.bytes + COPY_CHUNK_BYTES - 1) / COPY_CHUNK_BYTES) {
         return err_set(e, ERR_CORRUPT, "copy of the registry: sizes");
+    }
+    if (head.version > COPY_VERSION_MAX) {
+        return err_set(e, ERR_CORRUPT, "copy of the registry: version %" PRIu64, head.version);
     }
     *ret_head = head;
     return 0;

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "meta/registry_view.h"
@@ -20,6 +22,9 @@ enum {
     COPY_CHUNK_BYTES = 1048576,   /* of the snapshot; the last one is shorter */
     COPY_BYTES_MAX = 64 * 1048576 /* a copy is one Apply */
 };
+
+/* Of a head that is taken for one; a registry that is put back goes on above at most half of it. */
+#define COPY_VERSION_MAX ((uint64_t)1 << 62)
 
 struct copy_head {
     uint64_t version; /* of the registry, and the id of the change that made it */
@@ -44,6 +49,8 @@ int copy_put(struct buf *snapshot, struct slice key, struct slice value, struct 
 bool copy_next(struct rd *snapshot, struct slice *ret_key, struct slice *ret_value);
 /* Every record is whole, of the registry, in order, with a value that passes its own checks. */
 int copy_check(struct slice snapshot, uint32_t record_count, struct err *e);
+/* The record /alba/v1/reg/ + `tail` of such a snapshot: a new reference; NULL: it is not there. */
+json_t *copy_find(struct slice snapshot, const char *tail);
 /* What such a snapshot shows; the caller drops it. ERR_CORRUPT: a record cannot be read. */
 int copy_view(struct slice snapshot, uint64_t version, const struct registry_view **ret_view,
               struct err *e);

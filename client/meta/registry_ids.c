@@ -17,6 +17,19 @@ static void put(struct kv_txn *txn, const char *name, json_t *take_json)
     json_decref(take_json);
 }
 
+int registry_ids_check(const json_t *ids, struct err *e)
+{
+    static const char *const names[] = {"osd", "namespace", "work"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (json_object_get(ids, names[i]) != NULL &&
+            json_u64(ids, names[i], UINT64_MAX) > IDS_MAX) {
+            return err_set(e, ERR_CORRUPT, "next %s id", names[i]);
+        }
+    }
+    return 0;
+}
+
 void registry_ids_raise(struct kv_txn *txn, const json_t *ids, const json_t *before,
                         uint64_t namespace_id_seen, json_t *take_more)
 {
@@ -25,7 +38,9 @@ void registry_ids_raise(struct kv_txn *txn, const json_t *ids, const json_t *bef
         (namespace_id_seen >= known ? namespace_id_seen + 1 : known) + IDS_NAMESPACES_APART;
     uint64_t from = json_u64(before, "restored_from_version", 0);
     json_t *recovered = take_more != NULL ? take_more : json_object();
+    struct err e;
 
+    CHECK(registry_ids_check(ids, &e) == 0 && namespace_id_seen <= IDS_MAX);
     /* What an older restore cut off is still another history. */
     if (from != 0 && json_u64(recovered, "restored_from_version", 0) > from) {
         json_object_set_new(recovered, "restored_from_version", json_integer((json_int_t)from));

@@ -149,21 +149,13 @@ static int put_found(struct restore_op *op, const struct registry_view *view, st
     return rc;
 }
 
-/* One record of the snapshot; an empty object if it is not there. */
-static json_t *record_of(const struct restore_op *op, const char *name)
+static int check_ids(const struct restore_op *op, struct err *e)
 {
-    struct rd r = rd_of(op->o->snapshot.data, op->o->snapshot.len);
-    struct slice key, value;
-    struct err e;
-    json_t *json;
+    json_t *ids = copy_find(op->o->snapshot, REG_NEXT_ID);
+    int rc = registry_ids_check(ids, e);
 
-    while (copy_next(&r, &key, &value)) {
-        if (slice_eq(reg_key_tail(key), slice_str(name)) &&
-            value_open_json(key, value, &json, &e) == 0) {
-            return json;
-        }
-    }
-    return json_object();
+    json_decref(ids);
+    return rc == 0 ? 0 : err_wrap(e, "copy of the registry");
 }
 
 static void txn_put(struct restore_op *op, const char *prefix, const char *id, json_t *take_json)
@@ -181,8 +173,8 @@ static void txn_put(struct restore_op *op, const char *prefix, const char *id, j
 
 static void put_ids(struct restore_op *op)
 {
-    json_t *ids = record_of(op, REG_NEXT_ID);
-    json_t *before = record_of(op, REG_RECOVERED);
+    json_t *ids = copy_find(op->o->snapshot, REG_NEXT_ID);
+    json_t *before = copy_find(op->o->snapshot, REG_RECOVERED);
 
     registry_ids_raise(&op->txn, ids, before, op->o->namespace_id_seen,
                        json_pack("{s:I, s:I}", "copy_version", (json_int_t)op->o->head->version,
@@ -484,7 +476,7 @@ void registry_restore(struct kv *kv, const struct restore_options *options, regi
         kv_fail(kv, &e, on_refused, op);
         return;
     }
-    if (take_records(op, view, &e) == 0 && put_found(op, view, &e) == 0) {
+    if (check_ids(op, &e) == 0 && take_records(op, view, &e) == 0 && put_found(op, view, &e) == 0) {
         op->left = rd_of(op->records.data, op->records.len);
         kv_prepare(kv, on_prepared, op);
     } else {

@@ -19,15 +19,15 @@ struct restore_namespace {
 
 struct restore_options { /* borrowed until the callback */
     const struct copy_head *head;
-    struct slice snapshot;                 /* copy_verify() found it whole */
-    uint64_t version_seen;                 /* the highest of any head that was seen */
-    uint64_t namespace_id_seen;            /* the highest on any OSD; 0: none */
+    struct slice snapshot;      /* copy_verify() found it whole */
+    uint64_t version_seen;      /* the highest of any head; at most COPY_VERSION_MAX / 2 */
+    uint64_t namespace_id_seen; /* the highest on any OSD, at most IDS_MAX; 0: none */
     const struct restore_namespace *found; /* each gets a record; names are free */
     size_t found_count;
 };
 
 /* Takes the store for metadata (kv_prepare), too. ERR_EXISTS: it is not empty; ERR_BUSY: another
- * recovery has taken over. */
+ * recovery has taken over; ERR_CORRUPT: numbers in the copy cannot be. */
 void registry_restore(struct kv *kv, const struct restore_options *options, registry_cb cb,
                       void *ctx);
 

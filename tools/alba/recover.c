@@ -1,6 +1,6 @@
 /* Sources: those named, then, from the newest copy so far, the OSDs that it lists, until there is
  * none that was not asked. */
-#include "alba/recover.h"
+#include "alba/recover_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -8,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "alba/asd_call.h"
 #include "alba/copy_read.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "meta/osd_identity.h"
 #include "net/asd_client.h"
-#include "wire/osd_keys.h"
 
-enum { ASK_TIMEOUT_MS = 10000, PORT_MAX = 65535 };
+enum { PORT_MAX = 65535 };
 
 void recover_init(struct recover *r, struct session *s)
 {
@@ -36,7 +34,7 @@ void recover_release(struct recover *r)
     json_decref(r->doubts);
 }
 
-static void doubt(struct recover *r, char *take_text)
+void recover_doubt(struct recover *r, char *take_text)
 {
     json_array_append_new(r->doubts, json_string(take_text));
     free(take_text);
@@ -123,7 +121,7 @@ static void on_identity(void *ctx, int rc, const struct err *e, const struct osd
     session_done(a->s, rc, e);
 }
 
-static struct asd_client *connect_to(struct recover *r, const struct recover_source *source)
+struct asd_client *recover_connect(struct recover *r, const struct recover_source *source)
 {
     struct asd_client_options options = {
         .addr = source->addr, .tls = r->s->tls, .long_id = source->long_id, .owner = r->alba_id};
@@ -156,7 +154,7 @@ static int check_owner(struct recover *r, struct recover_source *source, const c
 
 static void read_head(struct recover *r, struct recover_source *source)
 {
-    struct asd_client *client = connect_to(r, source);
+    struct asd_client *client = recover_connect(r, source);
     struct err e;
     int rc = copy_read_head(r->s, client, &source->head, &e);
 
@@ -164,6 +162,11 @@ static void read_head(struct recover *r, struct recover_source *source)
     if (rc == 0 && strcmp(source->head.alba_id, r->alba_id) != 0) {
         source->has_head = false;
         rc = err_say(&e, ERR_CORRUPT, "a copy of another alba's registry");
+    }
+    if (rc == 0 && source->head.version > COPY_VERSION_MAX / 2) {
+        source->has_head = false;
+        rc = err_say(&e, ERR_CORRUPT, "its version %" PRIu64 " is one that no registry reaches",
+                     source->head.version);
     }
     source->is_damaged = rc == ERR_CORRUPT || rc == ERR_VERSION;
     source->answers = rc == 0 || rc == ERR_NOT_FOUND || source->is_damaged;
@@ -180,7 +183,7 @@ static int ask(struct recover *r, struct recover_source *source)
 {
     struct asking a = {.s = r->s, .source = source};
     struct osd_question question = {
-        .addr = source->addr, .tls = r->s->tls, .timeout_ms = ASK_TIMEOUT_MS};
+        .addr = source->addr, .tls = r->s->tls, .timeout_ms = RECOVER_TIMEOUT_MS};
     int rc;
 
     osd_ask(&r->s->loop, &question, on_identity, &a);
@@ -230,7 +233,7 @@ static int choose(struct recover *r)
         if (r->has_copy && !is_newer(&source->head, &r->head)) {
             return 0;
         }
-        client = connect_to(r, source);
+        client = recover_connect(r, source);
         r->snapshot.len = 0;
         rc = copy_read_snapshot(r->s, client, &source->head, &r->snapshot, &e);
         blocking_asd_close(&r->s->loop, client);
@@ -277,134 +280,6 @@ static void add_listed(struct recover *r)
     }
 }
 
-/* ---- namespaces on OSDs ---- */
-
-static void note_namespace(struct recover *r, uint64_t id, struct slice name)
-{
-    struct restore_namespace *found;
-
-    r->namespace_id_seen = id > r->namespace_id_seen ? id : r->namespace_id_seen;
-    if (registry_view_namespace_by_id(r->view, id) != NULL) {
-        return;
-    }
-    for (size_t i = 0; i < r->found_count; i++) {
-        if (r->found[i].id == id) {
-            return;
-        }
-    }
-    r->found = mem_realloc(r->found, (r->found_count + 1) * sizeof(*r->found));
-    found = &r->found[r->found_count++];
-    *found = (struct restore_namespace){.id = id};
-    if (name.len > 0 && name.len < sizeof(found->name) && memchr(name.data, 0, name.len) == NULL) {
-        memcpy(found->name, name.data, name.len);
-    }
-}
-
-/* Names that are text and free; for the others one from the id. */
-static void settle_names(struct recover *r)
-{
-    for (size_t i = 0; i < r->found_count; i++) {
-        struct restore_namespace *found = &r->found[i];
-        json_t *text = json_string(found->name);
-        bool is_free =
-            text != NULL && found->name[0] != '\0' &&
-            registry_view_namespace_find(r->view, found->name, strlen(found->name)) == NULL;
-
-        json_decref(text);
-        for (size_t j = 0; j < i; j++) {
-            is_free = is_free && strcmp(r->found[j].name, found->name) != 0;
-        }
-        if (!is_free) {
-            snprintf(found->name, sizeof(found->name), "lost-%" PRIu64, found->id);
-        }
-    }
-}
-
-static int read_name(struct recover *r, struct asd_client *client, uint64_t id)
-{
-    struct buf key = {0};
-    struct slice k;
-    const struct asd_request request = {.code = ASD_MULTI_GET, .keys = {.items = &k, .count = 1}};
-    struct asd_answer answer;
-    int rc;
-
-    osd_key_put_ns_name(&key, id);
-    k = slice_buf(&key);
-    rc = asd_call_with(&r->s->loop, client, &request, ASK_TIMEOUT_MS, &answer, &r->s->err);
-    buf_release(&key);
-    if (rc == 0) {
-        note_namespace(r, id,
-                       answer.reply.values.count == 1 && answer.reply.values.items[0].found
-                           ? answer.reply.values.items[0].value
-                           : slice_of(NULL, 0));
-        asd_answer_release(&answer);
-    }
-    return rc;
-}
-
-/* From one namespace to the next, behind everything of the one before. */
-static int scan(struct recover *r, struct asd_client *client)
-{
-    struct buf first = {0}, last = {0};
-    int rc = 0;
-
-    osd_key_put_all_namespaces(&first);
-    osd_key_put_all_namespaces(&last);
-    osd_key_prefix_end(&last);
-    for (bool more = true; rc == 0 && more;) {
-        const struct asd_request request = {.code = ASD_RANGE,
-                                            .range = {.first = slice_buf(&first),
-                                                      .first_included = true,
-                                                      .has_last = true,
-                                                      .last = slice_buf(&last),
-                                                      .max = 1}};
-        struct asd_answer answer;
-        struct osd_key parsed;
-
-        rc = asd_call_with(&r->s->loop, client, &request, ASK_TIMEOUT_MS, &answer, &r->s->err);
-        if (rc != 0) {
-            break;
-        }
-        more = answer.reply.keys.count > 0;
-        if (more && osd_key_parse(answer.reply.keys.items[0], &parsed) == 0) {
-            first.len = 0;
-            osd_key_put_ns_status(&first, parsed.namespace_id);
-            osd_key_prefix_end(&first);
-            asd_answer_release(&answer);
-            rc = read_name(r, client, parsed.namespace_id);
-            continue;
-        }
-        if (more) { /* a key of no kind we know: behind it */
-            first.len = 0;
-            buf_put(&first, answer.reply.keys.items[0].data, answer.reply.keys.items[0].len);
-            buf_put_u8(&first, 0);
-        }
-        asd_answer_release(&answer);
-    }
-    buf_release(&first);
-    buf_release(&last);
-    return rc;
-}
-
-static void scan_all(struct recover *r)
-{
-    for (size_t i = 0; i < r->source_count; i++) {
-        struct recover_source *source = &r->sources[i];
-        struct asd_client *client;
-
-        if (!source->answers) {
-            continue;
-        }
-        client = connect_to(r, source);
-        if (scan(r, client) != 0) {
-            source->answers = false;
-            snprintf(source->why, sizeof(source->why), "%s", r->s->err.msg);
-        }
-        blocking_asd_close(&r->s->loop, client);
-    }
-    settle_names(r);
-}
-
 /* ---- judging ---- */
 
 static bool answered(const struct recover *r, const char *long_id)
@@ -424,18 +299,20 @@ static void judge(struct recover *r)
         const struct recover_source *source = &r->sources[i];
 
         if (source->is_damaged && (!source->has_head || is_newer(&source->head, &r->head))) {
-            doubt(r, mem_printf("the copy on OSD %s cannot be read%s: %s", source->long_id,
-                                source->has_head ? ", and it is newer" : "", source->why));
+            recover_doubt(r, mem_printf("the copy on OSD %s cannot be read%s: %s", source->long_id,
+                                        source->has_head ? ", and it is newer" : "", source->why));
         } else if (source->has_head && source->head.version == r->head.version &&
                    strcmp(source->head.commit, r->head.commit) != 0) {
-            doubt(r, mem_printf("the copy on OSD %s has the same version and another history",
-                                source->long_id));
+            recover_doubt(r,
+                          mem_printf("the copy on OSD %s has the same version and another history",
+                                     source->long_id));
         } else if (source->has_head && source->head.version < r->head.version &&
                    source->head.time_us > r->head.time_us) {
-            doubt(r, mem_printf("the copy on OSD %s is of a lower version, but was written later: "
-                                "of a registry that was restored from something older, or by a "
-                                "clock that is ahead",
-                                source->long_id));
+            recover_doubt(
+                r, mem_printf("the copy on OSD %s is of a lower version, but was written later: "
+                              "of a registry that was restored from something older, or by a "
+                              "clock that is ahead",
+                              source->long_id));
         }
     }
     for (size_t i = 0; i < registry_view_osd_count(r->view); i++) {
@@ -443,9 +320,10 @@ static void judge(struct recover *r)
 
         /* One that is decommissioned gets neither copies nor fragments. */
         if (osd->is_claimed && !osd->is_decommissioned && !answered(r, osd->long_id)) {
-            doubt(r, mem_printf("OSD %s (node %s) does not answer: it may hold a newer copy, and "
-                                "namespaces that nobody else knows",
-                                osd->long_id, osd->node_id));
+            recover_doubt(
+                r, mem_printf("OSD %s (node %s) does not answer: it may hold a newer copy, and "
+                              "namespaces that nobody else knows",
+                              osd->long_id, osd->node_id));
         }
     }
 }
@@ -465,7 +343,7 @@ int recover_look(struct recover *r)
         }
     }
     if (rc == 0) {
-        scan_all(r);
+        recover_scan(r);
         judge(r);
     }
     return rc;

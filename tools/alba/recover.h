@@ -37,6 +37,7 @@ struct recover {
 
     uint64_t version_seen;
     uint64_t namespace_id_seen;
+    bool has_strange_id;             /* one that no registry has given out was seen, and told */
     struct restore_namespace *found; /* on OSDs; not in the copy */
     size_t found_count;
     json_t *doubts; /* why there may be a newer one: texts */

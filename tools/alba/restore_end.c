@@ -77,8 +77,10 @@ int restore_ids_read(struct session *s, const struct restore_fence *fence, json_
     }
     *ret_ids = ids;
     rc = merge_records(s, fence->kv, ids);
-    return rc == ERR_CORRUPT || rc == ERR_VERSION ? 0
-                                                  : rc; /* it is to be deleted, damaged or not */
+    if (rc == ERR_CORRUPT || rc == ERR_VERSION) {
+        rc = 0; /* it is to be deleted, damaged or not */
+    }
+    return rc != 0 ? rc : registry_ids_check(ids, &s->err);
 }
 
 /* ---- the end ---- */
@@ -114,6 +116,7 @@ int restore_end(struct session *s, const struct backup_head *head, struct restor
     struct kv_txn txn = {0};
     int rc = merge_records(s, fence->kv, all);
 
+    rc = rc != 0 ? rc : registry_ids_check(all, &s->err);
     if (rc == 0) {
         json_t *json;
 

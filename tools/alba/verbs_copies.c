@@ -153,6 +153,12 @@ static int supersede(struct session *s, struct registry_copier *copier,
     uint64_t version = least + VERSION_JUMP;
     int rc;
 
+    if (least > COPY_VERSION_MAX / 2) {
+        return err_say(&s->err, ERR_CORRUPT,
+                       "an OSD holds a copy of version %" PRIu64
+                       ", which no registry reaches: decommission it (alba registry-copies)",
+                       least);
+    }
     registry_raise_version(s->registry, version, session_done, s);
     rc = session_wait(s);
     return rc != 0 ? rc : write_once(s, copier, status);

@@ -262,6 +262,52 @@ static void a_store_that_is_not_empty_is_left_alone(void **state)
     buf_release(&copy.snapshot);
 }
 
+/* From an OSD that lies: beyond them ids would begin at 1 again. */
+static void numbers_that_no_registry_reaches_are_refused(void **state)
+{
+    static const char *const texts[] = {"{\"namespace\": 9223372036854775807, \"osd\": 3}",
+                                        "{\"namespace\": 3, \"osd\": 4611686018427387905}",
+                                        "{\"namespace\": -1, \"osd\": 3}"};
+    struct fixture *f = *state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        json_t *json = json_loads(texts[i], 0, NULL);
+        struct restore_options options;
+        struct buf value = {0};
+        struct target t;
+        struct copy copy;
+        struct key key;
+
+        reg_key(&key, REG_NEXT_ID, "");
+        value_make_json(&value, slice_key(&key), json);
+        kv_mem_poke(f->store, slice_key(&key), slice_buf(&value));
+        copy = take_copy(f);
+        options = options_of(&copy);
+        target_new(f, &t);
+        assert_int_equal(restore(f, &t, &options), ERR_CORRUPT);
+        assert_int_equal(kv_mem_count_prefix(t.store, text("/alba/v1/")), 0);
+        target_free(&t);
+        buf_release(&copy.snapshot);
+        buf_release(&value);
+        json_decref(json);
+    }
+}
+
+static void a_head_of_a_version_that_no_registry_reaches_is_none(void **state)
+{
+    struct copy_head head = {.version = COPY_VERSION_MAX,
+                             .commit = "00112233445566778899aabbccddeeff"};
+    uint8_t bytes[COPY_HEAD_BYTES];
+    struct err e;
+
+    (void)state;
+    copy_head_encode(&head, bytes);
+    assert_int_equal(copy_head_decode(slice_of(bytes, sizeof(bytes)), &head, &e), 0);
+    head.version++;
+    copy_head_encode(&head, bytes);
+    assert_int_equal(copy_head_decode(slice_of(bytes, sizeof(bytes)), &head, &e), ERR_CORRUPT);
+}
+
 /* ---- every step lost ---- */
 
 struct nth {
@@ -459,6 +505,8 @@ int main(void)
         TEST(everything_but_manifests_comes_back),
         TEST(no_id_comes_back),
         TEST(a_store_that_is_not_empty_is_left_alone),
+        TEST(numbers_that_no_registry_reaches_are_refused),
+        cmocka_unit_test(a_head_of_a_version_that_no_registry_reaches_is_none),
         TEST(stopped_anywhere_there_is_no_registry_and_the_next_one_ends_it),
         TEST(lost_requests_and_replies_change_nothing),
         TEST(of_two_recoveries_the_later_one_wins),
