@@ -9,11 +9,30 @@
 #include "base/mem.h"
 #include "meta/registry_private.h"
 
+enum { KEYS_AT_ONCE = 10000 }; /* more than there are: proxies stop adding before */
+
 struct json_op {
     registry_json_cb cb;
     void *ctx;
     bool list; /* an array of what was read; else the one value */
 };
+
+/* In place of an item that cannot be read: it must not hide the others. */
+static json_t *stand_in(const struct kv_item *item, int rc)
+{
+    struct slice tail = reg_key_tail(item->key);
+    char id[RECORD_ID_TEXT_BYTES] = "";
+    json_t *json = json_object();
+
+    if (tail.len == strlen(REG_WORK) + sizeof(id) - 1) {
+        memcpy(id, tail.data + strlen(REG_WORK), sizeof(id) - 1);
+    }
+    json_object_set_new(json, "id", json_integer((json_int_t)strtoull(id, NULL, 16)));
+    if (rc == ERR_CORRUPT) {
+        json_object_set_new(json, "kind", json_string(REGISTRY_WORK_DAMAGED));
+    }
+    return json;
+}
 
 static void on_read(void *ctx, int rc, const struct kv_reply *reply)
 {
@@ -31,7 +50,11 @@ static void on_read(void *ctx, int rc, const struct kv_reply *reply)
             key_text(item->key, text);
             rc = err_set(&e, ERR_NOT_FOUND, "%s", text);
         } else if (value_open_json(item->key, item->value, &json, &e) != 0) {
-            rc = e.code;
+            rc = op->list ? 0 : e.code;
+            if (op->list) {
+                json_array_append_new(result, stand_in(item, e.code));
+                e.code = 0;
+            }
         } else if (op->list) {
             json_array_append_new(result, json);
         } else {
@@ -214,6 +237,46 @@ static int build_remove(struct change *c, const struct registry_view *view)
     return 0;
 }
 
+/* The item is damaged: which key is its? */
+static void on_work_keys(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct reg_op *op = ctx;
+    struct err e;
+    json_t *json;
+
+    if (rc != 0) {
+        err_copy(&op->change.err, reply->err);
+        reg_op_done(&op->change, rc);
+        return;
+    }
+    for (size_t i = 0; op->name == NULL && i < reply->count; i++) {
+        const struct kv_item *item = &reply->items[i];
+        struct slice tail = reg_key_tail(item->key);
+
+        if (value_open_json(item->key, item->value, &json, &e) == 0) {
+            if (json_u64(json, "id", 0) == op->number) {
+                op->name = mem_printf("%.*s", (int)(tail.len - strlen(REG_WORK_KEY)),
+                                      (const char *)tail.data + strlen(REG_WORK_KEY));
+            }
+            json_decref(json);
+        }
+    }
+    change_start(op->change.registry, &op->change, build_remove, reg_op_done);
+}
+
+static void find_work_key(struct reg_op *op)
+{
+    struct key low, high;
+
+    reg_key(&low, REG_WORK_KEY, "");
+    high = low;
+    key_prefix_end(&high);
+    kv_range(
+        op->change.registry->kv,
+        &(struct kv_range){.low = slice_key(&low), .high = slice_key(&high), .limit = KEYS_AT_ONCE},
+        0, on_work_keys, op);
+}
+
 static void on_item(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct reg_op *op = ctx;
@@ -226,11 +289,13 @@ static void on_item(void *ctx, int rc, const struct kv_reply *reply)
         return;
     }
     /* One that is damaged goes, too. */
-    if (value_open_json(reply->items[0].key, reply->items[0].value, &json, &op->change.err) == 0) {
-        key = json_string_value(json_object_get(json, "key"));
-        op->name = key != NULL ? mem_strdup(key) : NULL;
-        json_decref(json);
+    if (value_open_json(reply->items[0].key, reply->items[0].value, &json, &op->change.err) != 0) {
+        find_work_key(op);
+        return;
     }
+    key = json_string_value(json_object_get(json, "key"));
+    op->name = key != NULL ? mem_strdup(key) : NULL;
+    json_decref(json);
     change_start(op->change.registry, &op->change, build_remove, reg_op_done);
 }
 

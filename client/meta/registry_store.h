@@ -21,7 +21,9 @@ void registry_work_add(struct registry *registry, json_t *item, registry_cb cb, 
  * ids have been given out since the oldest item there is. */
 void registry_work_add_once(struct registry *registry, const char *key, json_t *item,
                             uint64_t span_max, registry_cb cb, void *ctx);
-/* Array of at most `limit` items with id > `after`. */
+/* Array of at most `limit` items with id > `after`. One whose value is damaged has its id and the
+ * kind REGISTRY_WORK_DAMAGED; one of a form that this program does not know only its id. */
+#define REGISTRY_WORK_DAMAGED "damaged-item"
 void registry_work_list(struct registry *registry, uint64_t after, size_t limit,
                         registry_json_cb cb, void *ctx);
 /* Done: 0 also when it was gone. */

@@ -121,6 +121,23 @@ static int take_away(struct agent *agent, uint64_t id, struct err *e)
     return agent_registry_wait(agent, &wait, e);
 }
 
+/* What it asked for is found again, by a read or a scrub. */
+static void drop_damaged(struct agent *agent, uint64_t id)
+{
+    struct err e;
+
+    if (!agent_may_act(agent)) {
+        return;
+    }
+    if (take_away(agent, id, &e) != 0) {
+        agent_trouble(agent, &e);
+        return;
+    }
+    agent->work_pass_left--;
+    log_error("maintenance", "a work item was damaged and is taken away", "id=%llu",
+              (unsigned long long)id);
+}
+
 static void do_item(struct agent *agent, json_t *item)
 {
     const char *kind = json_string_value(json_object_get(item, "kind"));
@@ -132,6 +149,10 @@ static void do_item(struct agent *agent, json_t *item)
     agent->work_pass_left++;
     if (note != NULL) {
         note->is_seen = true;
+    }
+    if (kind != NULL && strcmp(kind, REGISTRY_WORK_DAMAGED) == 0) {
+        drop_damaged(agent, id);
+        return;
     }
     if (kind == NULL || strcmp(kind, REPAIR_WORK_KIND) != 0 ||
         (note != NULL && clock_mono_ms() < note->due_ms)) {

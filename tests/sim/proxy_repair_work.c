@@ -1,6 +1,8 @@
 /* Repairs that fail are left to maintenance as work items of the registry. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "meta/registry_record.h"
 #include "proxy/repair_work.h"
 #include "sim/proxy_repair_fixture.h"
 
@@ -105,11 +107,52 @@ static void an_item_that_fails_stays_and_goes_with_its_object(void **state)
     fixture_free(f);
 }
 
+static void a_damaged_item_is_taken_away_and_the_others_are_done(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_FULL};
+    json_t *other = json_pack("{s:s}", "kind", "to-be-damaged");
+    bool added = false;
+    struct slice value;
+    uint8_t copy[256];
+    struct key key;
+
+    (void)state;
+    registry_work_add(f->w->registry, other, world_registry_done, &added);
+    loop_fixture_run_until(&f->w->base, &added);
+    json_decref(other);
+    reg_key(&key, REG_WORK, "0000000000000001");
+    assert_true(kv_mem_peek(f->w->store, slice_key(&key), &value));
+    memcpy(copy, value.data, value.len);
+    copy[value.len / 2] ^= 4;
+    kv_mem_poke(f->w->store, slice_key(&key), slice_of(copy, value.len));
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    for (unsigned ms = 0; ms < WAIT_MS && count_items(f->w) < 2; ms += 50) {
+        loop_fixture_run_ms(&f->w->base, 50);
+        repair_queue_tick(&f->w->engine->repairs);
+    }
+    assert_int_equal(count_items(f->w), 2);
+    t.left = 0;
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    fixture_rounds(f, 1);
+    assert_int_equal(count_items(f->w), 0);
+    assert_int_equal(f->agent.status.counts.work_done, 1);
+    assert_int_equal(f->agent.status.work_left, 0);
+    assert_true(repair_is_strong(f->w, "o", data));
+    free(data);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_repair_that_fails_is_left_to_maintenance_once),
         cmocka_unit_test(an_item_that_fails_stays_and_goes_with_its_object),
+        cmocka_unit_test(a_damaged_item_is_taken_away_and_the_others_are_done),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

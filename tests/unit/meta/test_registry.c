@@ -597,6 +597,37 @@ static void of_work_items_with_a_key_there_is_one(void **state)
     assert_int_equal(add_once(f, f->a, "y", 10), ERR_EXISTS);
 }
 
+static void a_damaged_work_item_hides_no_other_and_goes_with_its_key(void **state)
+{
+    struct fixture *f = *state;
+    struct json_wait j = {0};
+    struct reg_wait w = {0};
+    struct slice value;
+    uint8_t copy[256];
+    struct key key;
+
+    assert_int_equal(add_once(f, f->a, "x", 10), 0);
+    assert_int_equal(add_once(f, f->a, "y", 10), 0);
+    reg_key(&key, REG_WORK, "0000000000000001");
+    assert_true(kv_mem_peek(f->store, slice_key(&key), &value));
+    memcpy(copy, value.data, value.len);
+    copy[value.len - 3] ^= 4;
+    kv_mem_poke(f->store, slice_key(&key), slice_of(copy, value.len));
+    registry_work_list(f->a, 0, 10, on_json, &j);
+    run_until(&f->loop, &j.done);
+    assert_int_equal(j.rc, 0);
+    assert_int_equal(json_array_size(j.json), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(j.json, 0), "kind")),
+                        REGISTRY_WORK_DAMAGED);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(j.json, 0), "id")), 1);
+    json_decref(j.json);
+    assert_int_equal(add_once(f, f->b, "z", 10), 0); /* and nobody is kept from adding */
+    registry_work_remove(f->b, 1, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(add_once(f, f->a, "x", 10), 0);
+    assert_int_equal(add_once(f, f->a, "y", 10), ERR_EXISTS);
+}
+
 static void closing_answers_everything(void **state)
 {
     struct fixture *f = *state;
@@ -641,6 +672,7 @@ int main(void)
         TEST(a_read_that_fails_is_told_and_the_next_one_works),
         TEST(configuration_and_work_items_are_kept),
         TEST(of_work_items_with_a_key_there_is_one),
+        TEST(a_damaged_work_item_hides_no_other_and_goes_with_its_key),
         TEST(closing_answers_everything),
     };
 
