@@ -12,6 +12,10 @@
 
 #include "meta/kv.h"
 
+/* Of the maintenance agents, and of whoever must have them stand still. */
+#define LEASE_MAINTENANCE "maintenance"
+enum { LEASE_MAINTENANCE_MS = 20000 };
+
 struct lease;
 
 struct lease_options {

@@ -23,7 +23,7 @@
 #include "proxy/engine.h"
 
 enum {
-    AGENT_LEASE_MS = 20000,
+    AGENT_LEASE_MS = LEASE_MAINTENANCE_MS,
     AGENT_CALLS_MAX = 32, /* in flight */
     AGENT_WHERE_BYTES = 160
 };

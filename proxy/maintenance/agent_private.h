@@ -97,6 +97,12 @@ void agent_collect(struct agent *agent, const struct agent_ns *ns);          /* 
 void agent_remove_namespace(struct agent *agent, const struct agent_ns *ns); /* remove.c */
 void agent_remove_unknown(struct agent *agent);                              /* unknown.c */
 void agent_do_work(struct agent *agent);                                     /* work.c */
+/* The live gc epochs; ERR_NOT_FOUND: there are none. (epochs.c) */
+int agent_epochs_get(struct agent *agent, const struct agent_ns *ns, uint64_t *ret_oldest,
+                     uint64_t *ret_current, struct err *e);
+/* Ends and begins those whose time has come; *ret_oldest is the oldest that is left. (epochs.c) */
+int agent_epochs_turn(struct agent *agent, const struct agent_ns *ns, uint64_t *ret_oldest,
+                      struct err *e);
 /* Delete every key of a namespace on an OSD. 0 and *ret_clean: nothing is left; not clean: the
  * time was up. (remove.c) */
 int agent_wipe(struct agent *agent, struct osd *osd, uint64_t ns_id, bool *ret_clean,

@@ -27,105 +27,6 @@
 
 enum { COLLECT_EVERY_MS_MAX = 600000, SWEEP_AT_ONCE = 1000 };
 
-/* ---- epochs ---- */
-
-static int get_epochs(struct agent *agent, const struct agent_ns *ns, uint64_t *ret_oldest,
-                      uint64_t *ret_current, struct err *e)
-{
-    struct agent_nsm_wait wait = {0};
-    int rc;
-
-    agent_pace(agent);
-    nsm_gc_epochs(ns->nsm, ns->record->id, agent_nsm_done, &wait);
-    rc = agent_nsm_wait(agent, &wait, e);
-    if (rc == 0 && wait.reply->count == 0) {
-        rc = err_set(e, ERR_NOT_FOUND, "namespace %s: live gc epochs", ns->record->name);
-    }
-    if (rc == 0) {
-        *ret_oldest = wait.reply->epochs[0];
-        *ret_current = wait.reply->epochs[wait.reply->count - 1];
-    }
-    agent_nsm_release(&wait);
-    return rc;
-}
-
-/* Has `epoch` begun at least the grace time ago? */
-static int is_past_grace(struct agent *agent, const struct agent_ns *ns, uint64_t epoch,
-                         bool *ret_past, struct err *e)
-{
-    struct agent_nsm_wait wait = {0};
-    uint64_t now_us = clock_wall_us();
-    int rc;
-
-    agent_pace(agent);
-    nsm_gc_began(ns->nsm, ns->record->id, epoch, agent_nsm_done, &wait);
-    rc = agent_nsm_wait(agent, &wait, e);
-    if (rc == 0) {
-        uint64_t began_us = wait.reply->count > 0 ? wait.reply->epochs[0] : 0;
-
-        *ret_past =
-            now_us > began_us && now_us - began_us >= (uint64_t)agent->options.grace_ms * 1000;
-    }
-    agent_nsm_release(&wait);
-    return rc;
-}
-
-static int advance(struct agent *agent, const struct agent_ns *ns, uint64_t current, struct err *e)
-{
-    struct agent_nsm_wait wait = {0};
-    int rc;
-
-    agent_pace(agent);
-    nsm_gc_advance(ns->nsm, ns->record->id, current, agent_nsm_done, &wait);
-    rc = agent_nsm_wait(agent, &wait, e);
-    agent_nsm_release(&wait);
-    if (rc == 0) {
-        agent_count(agent, &agent->status.counts.epochs_begun, 1);
-    }
-    return rc == ERR_STALE ? 0 : rc;
-}
-
-static int disable(struct agent *agent, const struct agent_ns *ns, uint64_t oldest, struct err *e)
-{
-    struct agent_nsm_wait wait = {0};
-    int rc;
-
-    agent_pace(agent);
-    nsm_gc_disable(ns->nsm, ns->record->id, oldest, agent_nsm_done, &wait);
-    rc = agent_nsm_wait(agent, &wait, e);
-    agent_nsm_release(&wait);
-    if (rc == 0) {
-        agent_count(agent, &agent->status.counts.epochs_ended, 1);
-    }
-    return rc;
-}
-
-/* *ret_oldest: the oldest that is still alive afterwards. */
-static int turn_epochs(struct agent *agent, const struct agent_ns *ns, uint64_t *ret_oldest,
-                       struct err *e)
-{
-    uint64_t oldest, current;
-    bool past = false;
-    int rc = get_epochs(agent, ns, &oldest, &current, e);
-
-    while (rc == 0 && oldest < current && agent_may_act(agent)) {
-        rc = is_past_grace(agent, ns, oldest + 1, &past, e);
-        if (rc != 0 || !past) {
-            break;
-        }
-        rc = disable(agent, ns, oldest, e);
-        oldest += rc == 0;
-    }
-    if (rc == 0) {
-        rc = is_past_grace(agent, ns, current, &past, e);
-    }
-    if (rc == 0 && past && agent_may_act(agent)) {
-        rc = advance(agent, ns, current, e);
-    }
-    *ret_oldest = rc == 0 ? oldest : 0;
-    return rc;
-}
-
 /* ---- judging tags ---- */
 
 /* Of a namespace, on one OSD. */
@@ -226,6 +127,27 @@ static int judge_each(const struct collection *c, struct tag_list tags, struct e
     return 0;
 }
 
+/* A restore of the metadata takes manifests away and brings them back, their epochs last and as
+ * old as the backup. So what was not found is believed only while epochs are as they were. */
+static int check_epochs(const struct collection *c, struct tag_list tags, struct err *e)
+{
+    uint64_t oldest, current;
+    bool all_named = true;
+    int rc;
+
+    for (size_t i = 0; i < tags.count; i++) {
+        all_named = all_named && (tags.items[i].is_named || tags.items[i].is_left);
+    }
+    if (all_named) {
+        return 0;
+    }
+    rc = agent_epochs_get(c->agent, c->ns, &oldest, &current, e);
+    if (rc == 0 && oldest < c->oldest) {
+        rc = err_set(e, ERR_STALE, "metadata of %s was restored meanwhile", c->ns->record->name);
+    }
+    return rc;
+}
+
 /* Tags of one object stand together: its manifest is read once. */
 static int judge(const struct collection *c, struct tag_list tags, struct err *e)
 {
@@ -245,7 +167,7 @@ static int judge(const struct collection *c, struct tag_list tags, struct err *e
         rc = judge_each(c, tags, e);
     }
     free(ids);
-    return rc;
+    return rc != 0 ? rc : check_epochs(c, tags, e);
 }
 
 /* ---- deleting ---- */
@@ -469,7 +391,7 @@ void agent_collect(struct agent *agent, const struct agent_ns *ns)
     agent_where(agent, "collecting in %.80s", ns->record->name);
     notes->next_collect_ms =
         clock_mono_ms() + (every_ms < COLLECT_EVERY_MS_MAX ? every_ms : COLLECT_EVERY_MS_MAX);
-    if (turn_epochs(agent, ns, &oldest, &e) != 0) {
+    if (agent_epochs_turn(agent, ns, &oldest, &e) != 0) {
         agent_trouble(agent, &e);
         return;
     }

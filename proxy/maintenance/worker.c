@@ -115,7 +115,7 @@ static void run_agent(struct worker *w, struct registry *registry, struct engine
                       struct lease_end *lease_end)
 {
     char owner[RND_UUID_TEXT_BYTES];
-    struct lease_options options = {.name = "maintenance",
+    struct lease_options options = {.name = LEASE_MAINTENANCE,
                                     .owner = owner,
                                     .ttl_ms = AGENT_LEASE_MS,
                                     .renew_ms = AGENT_LEASE_MS / 4};

@@ -6,6 +6,7 @@
 #include "alba/backup.h"
 #include "alba/progress.h"
 #include "alba/restore_end.h"
+#include "alba/restore_lease.h"
 #include "base/mem.h"
 #include "base/table.h"
 #include "meta/ns_keys.h"
@@ -32,6 +33,7 @@ struct restoring {
     struct late *late;
     json_t *hosts; /* NSM host id -> URL, of the registry in the stream */
 
+    struct lease *lease;
     struct restore_fence registry;      /* reg/version */
     struct restore_fence there;         /* of the namespace on `other` that is written now */
     const struct restore_fence *target; /* where values go; NULL: nowhere, they are left out */
@@ -420,6 +422,8 @@ static int write_all(struct restoring *r, FILE *file)
 
     kv_prepare(s->kv, on_prepared, s);
     rc = session_wait(s);
+    rc = rc != 0 ? rc : check_empty(r);
+    rc = rc != 0 ? rc : restore_lease_take(s, &r->lease);
     rc = rc != 0 ? rc : take(r);
     if (rc == 0) {
         r->target = &r->registry;
@@ -452,6 +456,7 @@ int restore_run(struct session *s, FILE *file, const struct restore_options *opt
         free(late);
     }
     close_other(&r);
+    restore_lease_end(s, r.lease);
     kv_txn_release(&r.txn);
     restore_fence_release(&r.registry);
     restore_fence_release(&r.there);

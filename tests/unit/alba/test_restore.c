@@ -3,6 +3,7 @@
 #include "unit/meta/fixture.h"
 
 #include "alba/backup.h"
+#include "meta/lease.h"
 #include "meta/ns_keys.h"
 #include "meta/registry_record.h"
 
@@ -276,12 +277,50 @@ static void ids_go_on_above_those_of_the_target(void **state)
     assert_int_equal(number(f, REG_RECOVERED, "unsure_to"), number(f, REG_NEXT_ID, "namespace"));
 }
 
+/* Its renewals are seen, and nothing is touched; when it has ended, the restore goes on. */
+static void an_agent_that_works_is_not_restored_under(void **state)
+{
+    struct fixture *f = *state;
+    struct lease_options options = {
+        .name = LEASE_MAINTENANCE, .owner = "agent", .ttl_ms = 600, .renew_ms = 100};
+    struct lease *lease;
+
+    poke_json(f, REG_NEXT_ID, json_pack("{s:i}", "namespace", 1));
+    lease = lease_new(f->kv_b, &options);
+    while (!lease_is_held(lease)) {
+        uv_run(&f->s.loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(restore(f, f->kv_a), ERR_BUSY);
+    assert_non_null(strstr(f->s.err.msg, "agent works"));
+    assert_int_equal(number(f, REG_NEXT_ID, "namespace"), 1);
+    lease_close(lease, on_closed, &f->s);
+    session_wait(&f->s);
+    assert_int_equal(restore(f, f->kv_a), 0);
+}
+
+/* The lease of a restore that was killed is not waited for; it is given back in the end. */
+static void the_lease_of_a_restore_that_was_cut_is_dropped(void **state)
+{
+    struct fixture *f = *state;
+    json_t *json;
+
+    poke_json(f, REG_LEASE "maintenance",
+              json_pack("{s:s, s:i, s:i}", "owner", "restore-metadata x", "counter", 3, "ttl_ms",
+                        LEASE_MAINTENANCE_MS));
+    assert_int_equal(restore(f, f->kv_a), 0);
+    json = record(f, REG_LEASE "maintenance");
+    assert_string_equal(json_text(json, "owner", "?"), "");
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_a_restore_sends_late_does_nothing),
         TEST(a_restore_that_wakes_after_another_does_nothing),
         TEST(the_state_that_was_backed_up_is_not_taken_for_the_restored_one),
+        TEST(an_agent_that_works_is_not_restored_under),
+        TEST(the_lease_of_a_restore_that_was_cut_is_dropped),
         TEST(ids_go_on_above_those_of_the_target),
     };
 

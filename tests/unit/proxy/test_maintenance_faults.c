@@ -320,6 +320,95 @@ static void an_agent_whose_lease_ran_out_does_nothing_more(void **state)
     loop_fixture_run_until(&f->w->base, &closed);
 }
 
+/* ---- across a restore of the metadata ---- */
+
+/* Objects and epochs go, as a restore deletes them, while tags are read. */
+struct restore {
+    struct fixture *f;
+    bool has_epochs; /* those of the backup are there: older ones */
+    uint64_t last_epoch;
+    struct kv_txn txn;
+    bool began, ended;
+};
+
+static void on_emptied(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct restore *r = ctx;
+
+    (void)reply;
+    assert_int_equal(rc, 0);
+    kv_txn_release(&r->txn);
+    r->ended = true;
+}
+
+static void empty(struct restore *r)
+{
+    uint64_t ns_id = r->f->w->ns_id;
+    struct buf first = {0}, value = {0};
+    struct key key;
+
+    kv_mem_first_key(r->f->w->store, ns_key_root(&key, ns_id, 'o'), &first);
+    kv_txn_delete(&r->txn, slice_buf(&first));
+    for (uint64_t epoch = 1; epoch <= r->last_epoch; epoch++) {
+        struct slice k = ns_key_epoch(&key, ns_id, epoch);
+
+        ns_value_epoch(&value, k);
+        if (r->has_epochs) {
+            kv_txn_put(&r->txn, k, slice_buf(&value));
+        } else {
+            kv_txn_delete(&r->txn, k);
+        }
+        value.len = 0;
+    }
+    kv_apply(r->f->w->kv, &r->txn, 0, on_emptied, r);
+    buf_release(&first);
+    buf_release(&value);
+}
+
+static enum fake_fate begin_restore(void *ctx, struct fake_asd *asd,
+                                    const struct asd_request *request)
+{
+    struct restore *r = ctx;
+
+    (void)asd;
+    if (request->code == ASD_RANGE && !r->began) {
+        r->began = true;
+        empty(r);
+    }
+    return FAKE_NORMAL;
+}
+
+/* An object of an epoch that has just ended: its tags are judged while its manifest is away. */
+static void judge_while_it_is_away(struct fixture *f, bool has_epochs)
+{
+    struct restore r = {.f = f, .has_epochs = has_epochs};
+    size_t before;
+
+    free(fixture_put(f, "a", 20000));
+    before = fixture_count(f, OSD_KEY_FRAGMENT);
+    fixture_agent(f, FIXTURE_GRACE_NONE_MS);
+    fixture_rounds(f, 1);
+    r.last_epoch = fixture_current_epoch(f) + 1;
+    set_fates(f, begin_restore, &r);
+    fixture_rounds(f, 1);
+    set_fates(f, NULL, NULL);
+    assert_true(r.ended);
+    assert_int_equal(fixture_count_meta(f, 'o'), 0);
+    assert_int_equal(fixture_count(f, OSD_KEY_FRAGMENT), before);
+    assert_int_equal(f->agent.status.counts.orphans_deleted, 0);
+    assert_true(f->agent.status.counts.failures > 0);
+}
+
+static void an_agent_in_the_midst_of_a_restore_deletes_nothing(void **state)
+{
+    judge_while_it_is_away(*state, false);
+}
+
+static void an_agent_that_meets_the_epochs_of_a_backup_deletes_nothing(void **state)
+{
+    judge_while_it_is_away(*state, true);
+}
+
 /* ---- beside puts that fail ---- */
 
 enum { NAMES = 5, PUTS = 4, TURNS = 40 };
@@ -488,6 +577,8 @@ int main(void)
         T(a_frozen_agent_finds_its_tag_gone_and_deletes_nothing),
         T(a_frozen_agent_that_cleans_an_old_object_does_not_meet_the_new_one),
         T(an_agent_whose_lease_ran_out_does_nothing_more),
+        T(an_agent_in_the_midst_of_a_restore_deletes_nothing),
+        T(an_agent_that_meets_the_epochs_of_a_backup_deletes_nothing),
         T(puts_that_fail_and_an_agent_in_a_hurry_leave_the_live_objects_only),
     };
 #undef T
