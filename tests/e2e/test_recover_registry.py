@@ -86,7 +86,7 @@ def plan(d, before):
 def lose_metadata(d):
     d.down()
     shutil.rmtree(d.dir / "data/meta")
-    (d.dir / "data/meta").mkdir()
+    (d.dir / "data/meta/lost+found").mkdir(parents=True)  # a disk with a fresh ext4
 
 
 def a_new_alba_is_not_made_in_its_place(d):

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "alba/recover.h"
@@ -23,6 +24,7 @@ static bool has_config(const struct up *up, const char *name)
     return there;
 }
 
+/* lost+found: a file system that was just made. */
 static bool is_empty(const char *path)
 {
     DIR *dir = opendir(path);
@@ -30,7 +32,7 @@ static bool is_empty(const char *path)
     unsigned count = 0;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        count += entry->d_name[0] != '.';
+        count += entry->d_name[0] != '.' && strcmp(entry->d_name, "lost+found") != 0;
     }
     if (dir != NULL) {
         closedir(dir);
