@@ -149,6 +149,11 @@ with Deployment() as d:
     result = d.alba("backup-metadata", f"--output={backup}")
     assert result["objects"] >= len(sums) and result["namespaces"] >= 4, result
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600 and not pathlib.Path(f"{backup}.part").exists()
+    both = [subprocess.Popen([BIN / "alba", "backup-metadata", f"--config={d.dir / 'alba.url'}",
+                              f"--output={backup}"], stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [p.wait() for p in both] == [0, 0], "two backups into one file"
+    assert d.alba("restore-metadata", "--check", backup)["objects"] == result["objects"]
+    assert not list(d.root.glob("backup.part*"))
     code, out, err = d.run("backup-metadata", "--to-json", check=False)
     assert code == 1 and "--output" in json.loads(out)["error"]["message"]
     piped = subprocess.run([BIN / "alba", "backup-metadata", f"--config={d.dir / 'alba.url'}"],

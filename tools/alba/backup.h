@@ -24,9 +24,10 @@ int backup_write(struct session *s, FILE *file, struct backup_head *ret_head,
                  struct backup_counts *ret_counts);
 
 struct restore_options {
-    const char *hosts; /* "a,b": further NSM hosts whose sections are restored; NULL: none */
-    bool force;        /* delete what is there */
-    bool only_check;   /* of the stream; s->kv is not needed */
+    const char *hosts;        /* "a,b": further NSM hosts whose sections are restored; NULL: none */
+    bool force;               /* delete what is there */
+    const char *replace_alba; /* … also when it is of this alba; NULL: only the stream's */
+    bool only_check;          /* of the stream; s->kv is not needed */
 };
 
 struct restore_result {

@@ -238,6 +238,33 @@ static int check_empty(struct restoring *r)
     return rc;
 }
 
+/* --force is for the alba of the stream. */
+static int check_alba(struct restoring *r)
+{
+    const struct restore_options *o = r->options;
+    struct backup_page page = {0};
+    json_t *json = NULL;
+    struct key key;
+    struct slice k = reg_key(&key, REG_ALBA, "");
+    int rc = backup_get(r->s, r->s->kv, &k, 1, &page);
+    struct err e;
+
+    if (rc == 0 && page.items[0].found && value_open_json(k, page.items[0].value, &json, &e) == 0) {
+        const char *there = json_text(json, "id", "");
+
+        if (strcmp(there, r->result->head.alba_id) != 0 &&
+            (o->replace_alba == NULL || strcmp(there, o->replace_alba) != 0)) {
+            rc = err_say(&r->s->err, ERR_EXISTS,
+                         "%s holds the metadata of alba %.40s, the backup is of alba %.40s; "
+                         "--replace-alba=%.40s deletes it all the same",
+                         kv_url(r->s->kv), there, r->result->head.alba_id, there);
+        }
+        json_decref(json);
+    }
+    backup_page_release(&page);
+    return rc;
+}
+
 /* What was there is read before it is deleted; a mark of another stage, so that a late copy of a
  * delete fails as well. */
 static int take(struct restoring *r)
@@ -423,6 +450,7 @@ static int write_all(struct restoring *r, FILE *file)
     kv_prepare(s->kv, on_prepared, s);
     rc = session_wait(s);
     rc = rc != 0 ? rc : check_empty(r);
+    rc = rc != 0 ? rc : check_alba(r);
     rc = rc != 0 ? rc : restore_lease_take(s, &r->lease);
     rc = rc != 0 ? rc : take(r);
     if (rc == 0) {

@@ -63,8 +63,8 @@ static int write_to(struct cli *cli, struct session *s, FILE *file)
 
 static int write_file(struct cli *cli, struct session *s, const char *path)
 {
-    char *part = mem_printf("%s.part", path);
-    int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char *part = mem_printf("%s.part-XXXXXX", path); /* another backup may run */
+    int fd = mkostemp(part, O_CLOEXEC);
     FILE *file = fd >= 0 ? fdopen(fd, "wb") : NULL;
     int rc;
 
@@ -169,6 +169,7 @@ static int run_restore(struct cli *cli)
     const char *path = cli_arg(cli, 0);
     struct restore_options options = {.hosts = cli_option(cli, "host"),
                                       .force = cli_flag(cli, "force"),
+                                      .replace_alba = cli_option(cli, "replace-alba"),
                                       .only_check = cli_flag(cli, "check")};
     struct restore_result result = {0};
     struct session s;
@@ -240,6 +241,9 @@ const struct verb backup_verbs[] = {
          "backup are unknown afterwards. --config names the engine.",
      .options = {{.name = "check", .help = "only check the file"},
                  {.name = "force", .help = "delete the metadata that is there"},
+                 {.name = "replace-alba",
+                  .arg = "ID",
+                  .help = "with --force: also when that metadata is of this other alba"},
                  {.name = "host",
                   .arg = "ID[,ID…]",
                   .help = "the namespaces of these NSM hosts, too",

@@ -17,7 +17,8 @@ struct fixture {
 
     unsigned applies; /* of kv_a, without those of the lease */
     unsigned die_at;  /* from this one on nothing happens at once, and it gives up; 0: never */
-    bool delay;       /* a copy of everything comes late */
+    const char *replace_alba;
+    bool delay; /* a copy of everything comes late */
 };
 
 /* ---- a stream ---- */
@@ -112,7 +113,7 @@ static int teardown(void **state)
 
 static int restore(struct fixture *f, struct kv *kv)
 {
-    struct restore_options options = {.force = true};
+    struct restore_options options = {.force = true, .replace_alba = f->replace_alba};
     struct restore_result result = {0};
     int rc;
 
@@ -277,6 +278,22 @@ static void ids_go_on_above_those_of_the_target(void **state)
     assert_int_equal(number(f, REG_RECOVERED, "unsure_to"), number(f, REG_NEXT_ID, "namespace"));
 }
 
+static void force_does_not_delete_another_alba(void **state)
+{
+    struct fixture *f = *state;
+
+    poke_json(f, REG_ALBA, json_pack("{s:s}", "id", "another"));
+    assert_int_equal(restore(f, f->kv_a), ERR_EXISTS);
+    assert_non_null(strstr(f->s.err.msg, "of alba another, the backup is of alba 0b1c2d3e-"));
+    f->replace_alba = "a third";
+    assert_int_equal(restore(f, f->kv_a), ERR_EXISTS);
+    assert_int_equal(kv_mem_count_prefix(f->store, text("/alba/v1/")), 1);
+    f->replace_alba = "another";
+    assert_int_equal(restore(f, f->kv_a), 0);
+    f->replace_alba = NULL;
+    assert_int_equal(restore(f, f->kv_a), 0); /* its own */
+}
+
 /* Its renewals are seen, and nothing is touched; when it has ended, the restore goes on. */
 static void an_agent_that_works_is_not_restored_under(void **state)
 {
@@ -319,6 +336,7 @@ int main(void)
         TEST(what_a_restore_sends_late_does_nothing),
         TEST(a_restore_that_wakes_after_another_does_nothing),
         TEST(the_state_that_was_backed_up_is_not_taken_for_the_restored_one),
+        TEST(force_does_not_delete_another_alba),
         TEST(an_agent_that_works_is_not_restored_under),
         TEST(the_lease_of_a_restore_that_was_cut_is_dropped),
         TEST(ids_go_on_above_those_of_the_target),
