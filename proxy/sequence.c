@@ -243,7 +243,8 @@ static void step_commit(struct sequence *s)
         return;
     }
     if (clock_mono_ms() + COMMIT_MS_MIN > s->deadline_ms) {
-        err_set(&s->err, UV_ETIMEDOUT, "commit"); /* now it is certain that nothing happened */
+        /* now it is certain that nothing happened */
+        err_say(&s->err, UV_ETIMEDOUT, "the request's deadline is over");
         sequence_fail(s, UV_ETIMEDOUT, rc_of(UV_ETIMEDOUT));
         return;
     }

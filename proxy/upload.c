@@ -67,7 +67,11 @@ static bool is_given_up(struct upload *u)
     if (!u->canceled && clock_mono_ms() < u->spec.deadline_ms) {
         return false;
     }
-    err_set(&u->err, rc, "upload");
+    if (u->canceled) {
+        err_set(&u->err, rc, "upload");
+    } else {
+        err_say(&u->err, rc, "the request's deadline is over");
+    }
     upload_fail_attempt(u, rc, true);
     return true;
 }
