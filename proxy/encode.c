@@ -225,14 +225,21 @@ void encode_release(struct encode *x)
     x->images[0] = NULL;
 }
 
+struct checksum encode_sum(const struct encode *x, uint32_t i)
+{
+    struct checksum sum = {.algo = CHECKSUM_SHA1};
+
+    if (!x->with_sha1) {
+        return checksum_crc32c(x->crcs[i]);
+    }
+    memcpy(sum.sha1, x->sha1s[i], CHECKSUM_SHA1_BYTES);
+    return sum;
+}
+
 void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *ret_fragment)
 {
     ret_fragment->packed_bytes = x->stored_bytes[i];
-    ret_fragment->checksum = checksum_crc32c(x->crcs[i]);
-    if (x->with_sha1) {
-        ret_fragment->checksum = (struct checksum){.algo = CHECKSUM_SHA1};
-        memcpy(ret_fragment->checksum.sha1, x->sha1s[i], CHECKSUM_SHA1_BYTES);
-    }
+    ret_fragment->checksum = encode_sum(x, i);
     ret_fragment->has_ctr = x->cipher == CIPHER_AES_CTR_256;
     if (ret_fragment->has_ctr) {
         memcpy(ret_fragment->ctr, x->ctrs[i], CIPHER_CTR_BYTES);

@@ -43,6 +43,8 @@ void encode_run(struct encode *x);
 void encode_release(struct encode *x); /* the images */
 /* Can fragments of an object that was made so be made again? ERR_VERSION. */
 int encode_can(const struct manifest_scheme *scheme, struct err *e);
+/* Of image i, in the algorithm of the preset. */
+struct checksum encode_sum(const struct encode *x, uint32_t i);
 /* What a manifest says of fragment i: its sums, not its place. */
 void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *ret_fragment);
 /* Of the end of image i: no other encoding under its key has the same. */

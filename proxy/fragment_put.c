@@ -252,8 +252,8 @@ static void send_apply(struct fragment_put *p)
     asserts[0] = (struct asd_assert){
         .key = put_key(&keys, p, STATUS), .value = slice_of(&status_active, 1), .has_value = true};
     asserts[1] = (struct asd_assert){.key = put_key(&keys, p, FRAGMENT)};
-    updates[0] = (struct asd_update){
-        .key = asserts[1].key, .value = spec->image, .checksum = checksum_crc32c(spec->image_crc)};
+    updates[0] =
+        (struct asd_update){.key = asserts[1].key, .value = spec->image, .checksum = spec->sum};
     updates[1] = (struct asd_update){.key = put_key(&keys, p, RECOVERY),
                                      .value = spec->recovery,
                                      .checksum = checksum_none(),

@@ -30,7 +30,8 @@ struct fragment_put_spec {
     uint64_t gc_epoch; /* of the tag */
     struct osd_fragment name;
     struct slice image;
-    uint32_t image_crc;  /* CRC32C of it */
+    struct checksum sum; /* of it, as the manifest has it: the OSD refuses other bytes, and tells it
+                          * to whoever asks */
     uint32_t tail_bytes; /* of the image: no other encoding has the same; 0: another may be all the
                           * same, so that what is there already is never ours */
     struct slice recovery;

@@ -207,7 +207,7 @@ static bool send_part(struct repair_part *p)
                                               .version = p->version},
                                      .image =
                                          slice_of(x->images[p->index], x->stored_bytes[p->index]),
-                                     .image_crc = x->crcs[p->index],
+                                     .sum = encode_sum(x, p->index),
                                      .tail_bytes = tail_bytes(p),
                                      .recovery = slice_buf(&c->recovery),
                                      .reserve = true,

@@ -104,7 +104,7 @@ static void start_put(struct upload_fragment *f)
                                               .fragment = f->index},
                                      .image =
                                          slice_of(x->images[f->index], x->stored_bytes[f->index]),
-                                     .image_crc = x->crcs[f->index],
+                                     .sum = encode_sum(x, f->index),
                                      .tail_bytes = encode_tail_bytes(x, f->index),
                                      .recovery = slice_buf(&f->chunk->recovery),
                                      .reserve = u->spec.reserve,

@@ -203,7 +203,17 @@ def slices_are_read_directly(where, ns, sizes):
                     assert again == data[1:6] and infos[0][1] == manifest, infos
 
 
-def fragments_are_what_the_manifest_says(where, ns):
+def has_the_sum_of_the_manifest(asd, key, f, sum_of):
+    """The ASD was given the checksum that the manifest has, and finds the value to be so."""
+    (value, checksum), = asd.multi_get([key])
+    assert len(value) == f["packed"] and sum_of(value) == f["checksum"] == checksum, (f, checksum)
+    (found, checks), = asd.range_validate(True, True, first=key, max=1)[0]
+    name = {"sha-1": "SHA1", "crc-32c": "CRC32c"}[checksum[0]]
+    assert found == key and (name, True) in checks, checks
+    return value
+
+
+def fragments_are_what_the_manifest_says(where, ns, sum_of):
     """Stored under their keys, with the packed length and the checksum that it has."""
     with ForeignProxy(where) as p:
         p.update_session({"manifest_ser": b"\2"})
@@ -214,9 +224,7 @@ def fragments_are_what_the_manifest_says(where, ns):
                 assert len(chunk) == manifest["k"] + manifest["m"]
                 for n, f in enumerate(chunk):
                     key = fragment_key(namespace_id, manifest["object_id"], c, n, f["version"])
-                    (value, checksum), = direct.asd(f["osd"]).multi_get([key])
-                    assert len(value) == f["packed"] and checksum == f["checksum"]
-                    assert crc_of(value) == checksum
+                    has_the_sum_of_the_manifest(direct.asd(f["osd"]), key, f, sum_of)
                     assert f["version"] <= manifest["version_id"]
             status = b"p\0\0\0\0n" + struct.pack(">i", namespace_id)
             asd = direct.asd(manifest["fragments"][0][0]["osd"])
@@ -267,9 +275,7 @@ def fragments_of_format_0_hold_the_object(where, ns, compression, sum_of):
                 for c, chunk in enumerate(manifest["fragments"]):
                     for n, f in enumerate(chunk[:k]):
                         key = fragment_key(namespace_id, manifest["object_id"], c, n, f["version"])
-                        (value, checksum), = direct.asd(f["osd"]).multi_get([key])
-                        assert len(value) == f["packed"] and sum_of(value) == f["checksum"]
-                        assert checksum in (f["checksum"], crc_of(value)), "what the ASD was told"
+                        value = has_the_sum_of_the_manifest(direct.asd(f["osd"]), key, f, sum_of)
                         raw_bytes = unpacked(value, compression)
                         assert len(raw_bytes) == manifest["chunks"][c] // k
                         found += raw_bytes
@@ -317,6 +323,8 @@ def main():
                            ' "compression": "none"}'),
                 ("packed", '{"policies": [[2, 1, 3, 3]], "fragment_size": 65536,'
                            ' "compression": "lz4"}'),
+                ("summed", '{"policies": [[2, 1, 3, 3]], "fragment_size": 65536,'
+                           ' "compression": "lz4", "fragment_checksum": ["sha-1"]}'),
                 ("snappy", '{"policies": [[2, 1, 3, 3]], "fragment_size": 65536,'
                            ' "compression": "snappy"}'),
                 ("bz2", '{"policies": [[3, 1, 4, 3]], "fragment_size": 65536,'
@@ -329,7 +337,8 @@ def main():
             d.alba("create-namespace", name, name)
         for ns in "plain", "copies":
             slices_are_read_directly(where, ns, (7, 4096, 65_537, 1_000_003))
-            fragments_are_what_the_manifest_says(where, ns)
+            fragments_are_what_the_manifest_says(where, ns, crc_of)
+        fragments_are_what_the_manifest_says(where, "summed", sha1_of)
         what_it_cannot_read_it_leaves_to_the_proxy(where, "packed")
         fragments_of_format_0_hold_the_object(where, "snappy", 2, crc_of)
         fragments_of_format_0_hold_the_object(where, "snappy1", 2, crc_of)
