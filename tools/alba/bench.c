@@ -1,15 +1,12 @@
 #include "alba/bench.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/mem.h"
-#include "loop/run.h"
 #include "wire/gather.h"
 
 enum {
@@ -32,14 +29,13 @@ struct bench_op {
     struct asd_part part;
     struct asd_call call;
     struct gather g;
-    uint64_t start_ns;
 };
 
 /* ---- what the scenarios ask ---- */
 
 static struct slice key_at(struct bench_op *op, unsigned i, uint64_t index)
 {
-    snprintf(op->keys[i], KEY_BYTES, "%s/%010" PRIu64 "%s", op->bench->prefix, index,
+    snprintf(op->keys[i], KEY_BYTES, "%s/%010" PRIu64 "%s", op->bench->runner.prefix, index,
              i == 0   ? ""
              : i == 1 ? "/r"
                       : "/g");
@@ -49,7 +45,7 @@ static struct slice key_at(struct bench_op *op, unsigned i, uint64_t index)
 static struct asd_update set_of(struct bench_op *op, unsigned i, uint32_t bytes)
 {
     return (struct asd_update){.key = key_at(op, i, op->index),
-                               .value = slice_of(op->bench->value, bytes)};
+                               .value = slice_of(op->bench->runner.value, bytes)};
 }
 
 static void fill_apply(struct bench_op *op, uint32_t count)
@@ -83,10 +79,10 @@ static void fill_delete(struct bench_op *op)
 /* Overwrites and deletes in turn, over a quarter of the keys. */
 static void fill_churn(struct bench_op *op)
 {
-    uint64_t quarter = op->bench->count / 4 + 1;
+    uint64_t quarter = op->bench->runner.count / 4 + 1;
 
-    op->index = rnd_below(&op->bench->rnd, quarter < op->bench->count ? quarter : 1);
-    if (rnd_below(&op->bench->rnd, 2) == 0) {
+    op->index = rnd_below(&op->bench->runner.rnd, quarter < op->bench->runner.count ? quarter : 1);
+    if (rnd_below(&op->bench->runner.rnd, 2) == 0) {
         fill_delete(op);
     } else {
         fill_set(op);
@@ -95,7 +91,7 @@ static void fill_churn(struct bench_op *op)
 
 static void fill_keys(struct bench_op *op, uint32_t code)
 {
-    op->key = key_at(op, 0, rnd_below(&op->bench->rnd, op->bench->count));
+    op->key = key_at(op, 0, rnd_below(&op->bench->runner.rnd, op->bench->runner.count));
     op->request = (struct asd_request){.code = code, .keys = {.items = &op->key, .count = 1}};
 }
 
@@ -113,7 +109,8 @@ static void fill_range(struct bench_op *op)
 {
     op->request = (struct asd_request){
         .code = ASD_RANGE,
-        .range = {.first = key_at(op, 0, rnd_below(&op->bench->rnd, op->bench->count)),
+        .range = {.first =
+                      key_at(op, 0, rnd_below(&op->bench->runner.rnd, op->bench->runner.count)),
                   .first_included = true,
                   .max = RANGE_KEYS}};
 }
@@ -128,13 +125,13 @@ static void fill_partial(struct bench_op *op)
     struct bench *b = op->bench;
     uint32_t bytes = (uint32_t)slice_bytes(b->value_bytes);
 
-    op->part = (struct asd_part){.offset = (uint32_t)rnd_below(&b->rnd, b->value_bytes - bytes + 1),
-                                 .bytes = bytes};
-    op->request =
-        (struct asd_request){.code = ASD_PARTIAL_GET,
-                             .partial = {.key = key_at(op, 0, rnd_below(&b->rnd, b->count)),
-                                         .parts = &op->part,
-                                         .part_count = 1}};
+    op->part = (struct asd_part){
+        .offset = (uint32_t)rnd_below(&b->runner.rnd, b->value_bytes - bytes + 1), .bytes = bytes};
+    op->request = (struct asd_request){
+        .code = ASD_PARTIAL_GET,
+        .partial = {.key = key_at(op, 0, rnd_below(&b->runner.rnd, b->runner.count)),
+                    .parts = &op->part,
+                    .part_count = 1}};
 }
 
 static void fill_version(struct bench_op *op)
@@ -171,131 +168,91 @@ const struct bench_scenario *bench_scenario(const char *name)
 
 /* ---- one scenario ---- */
 
-static void op_end(struct bench_op *op, int rc);
-
 static void on_call(struct asd_call *call, int rc)
 {
-    op_end(container_of(call, struct bench_op, call), rc);
+    struct bench_op *op = container_of(call, struct bench_op, call);
+    struct bench *b = op->bench;
+
+    gather_release(&op->g);
+    buf_release(&op->call.failed_key);
+    runner_ended(&b->runner, (unsigned)(op - b->ops), rc, &op->call.err);
+}
+
+static int send_op(void *ctx, unsigned place, uint64_t index, struct err *e)
+{
+    struct bench *b = ctx;
+    struct bench_op *op = &b->ops[place];
+    int rc;
+
+    op->index = index;
+    b->scenario->fill(op);
+    asd_request_encode(&op->request, &op->g);
+    rc = asd_client_call(b->link->client, &op->call, &op->g, CALL_TIMEOUT_MS, on_call);
+    if (rc != 0) {
+        gather_release(&op->g);
+        return err_copy(e, &op->call.err);
+    }
+    return 0;
 }
 
 /* After Ctrl-C only that goes on which takes values away, and nothing that writes any. */
-static bool is_stopped(const struct bench *b, const struct bench_scenario *scenario)
+static bool cleans(const struct bench_scenario *scenario)
 {
-    return b->stop && scenario->fill != fill_delete;
+    return scenario->fill == fill_delete;
 }
 
-/* The next request, if there is one. */
-static void op_start(struct bench_op *op)
-{
-    struct bench *b = op->bench;
-    int rc;
-
-    if (b->started == b->count || b->rc != 0 || is_stopped(b, b->scenario)) {
-        return;
-    }
-    op->index = b->started++;
-    b->scenario->fill(op);
-    asd_request_encode(&op->request, &op->g);
-    op->start_ns = clock_mono_ns();
-    rc = asd_client_call(b->link->client, &op->call, &op->g, CALL_TIMEOUT_MS, on_call);
-    if (rc != 0) {
-        b->rc = err_copy(&b->err, &op->call.err);
-        gather_release(&op->g);
-        return;
-    }
-    b->running++;
-}
-
-static void op_end(struct bench_op *op, int rc)
-{
-    struct bench *b = op->bench;
-
-    latencies_add(&b->latencies, clock_mono_ns() - op->start_ns);
-    gather_release(&op->g);
-    buf_release(&op->call.failed_key);
-    b->running--;
-    b->ended++;
-    if (rc != 0 && b->rc == 0) {
-        b->rc = err_copy(&b->err, &op->call.err);
-    }
-    progress_show(&b->progress, b->ended);
-    op_start(op);
-    b->done = b->running == 0;
-}
-
-static void run_all(struct bench *b, const struct bench_scenario *scenario)
+static int run_all(struct bench *b, const struct bench_scenario *scenario)
 {
     b->scenario = scenario;
-    b->started = b->ended = 0;
-    b->rc = 0;
-    b->latencies.count = 0;
-    progress_begin(&b->progress, scenario->name, b->count, false);
-    for (unsigned i = 0; i < b->depth; i++) {
-        op_start(&b->ops[i]);
-    }
-    b->done = b->running == 0;
-    loop_run_until(&b->link->s.loop, &b->done);
-    progress_end(&b->progress);
-}
-
-static void on_sigint(uv_signal_t *handle, int signum)
-{
-    (void)signum;
-    ((struct bench *)handle->data)->stop = true;
+    return runner_run(&b->runner, scenario->name, cleans(scenario));
 }
 
 void bench_init(struct bench *b, struct asd_link *link, uint64_t count, unsigned depth,
                 uint32_t value_bytes)
 {
-    uint32_t bytes = value_bytes > SMALL_BYTES ? value_bytes : SMALL_BYTES;
-    char uuid[RND_UUID_TEXT_BYTES];
-
-    CHECK(depth <= BENCH_DEPTH_MAX && count <= LATENCIES_MAX);
-    *b = (struct bench){.link = link, .count = count, .depth = depth, .value_bytes = value_bytes};
-    rnd_uuid_text(uuid);
-    snprintf(b->prefix, sizeof(b->prefix), "alba-bench/%s", uuid);
-    b->value = mem_alloc(bytes);
-    rnd_bytes(b->value, bytes);
-    rnd_bytes(&b->rnd.state, sizeof(b->rnd.state));
+    CHECK(depth <= BENCH_DEPTH_MAX);
+    *b = (struct bench){
+        .link = link,
+        .value_bytes = value_bytes,
+        .runner = {.loop = &link->s.loop,
+                   .count = count,
+                   .depth = depth,
+                   .value_bytes = value_bytes > SMALL_BYTES ? value_bytes : SMALL_BYTES,
+                   .send = send_op,
+                   .ctx = b}};
+    runner_init(&b->runner);
     b->ops = mem_array(depth, sizeof(*b->ops));
     for (unsigned i = 0; i < depth; i++) {
         b->ops[i].bench = b;
     }
-    CHECK(uv_signal_init(&link->s.loop, &b->sigint) == 0);
-    b->sigint.data = b;
-    CHECK(uv_signal_start(&b->sigint, on_sigint, SIGINT) == 0);
 }
 
 int bench_run(struct bench *b, const struct bench_scenario *scenario, json_t *rows)
 {
-    uint64_t start_ns;
+    int rc;
 
-    if (is_stopped(b, scenario)) {
+    if (b->runner.stop && !cleans(scenario)) {
         return 0;
     }
     if (scenario->needs_values && !b->values_there) {
-        int rc = bench_run(b, bench_scenario("sets"), NULL);
-
+        rc = bench_run(b, bench_scenario("sets"), NULL);
         if (rc != 0) {
             return rc;
         }
     }
-    start_ns = clock_mono_ns();
     b->dirty = b->dirty || scenario->writes;
-    run_all(b, scenario);
-    b->dirty = b->dirty && !(b->rc == 0 && scenario->fill == fill_delete);
+    rc = run_all(b, scenario);
+    b->dirty = b->dirty && !(rc == 0 && cleans(scenario));
     b->values_there = scenario->deletes  ? false
-                      : scenario->writes ? b->ended == b->count && b->rc == 0
+                      : scenario->writes ? b->runner.ended == b->runner.count && rc == 0
                                          : b->values_there;
-    if (b->rc != 0) {
-        return asd_link_fail(b->link, &b->err);
+    if (rc != 0) {
+        return asd_link_fail(b->link, &b->runner.err);
     }
     if (rows != NULL) {
-        double seconds = (double)(clock_mono_ns() - start_ns) / 1e9;
         uint64_t each = scenario->bytes != NULL ? scenario->bytes(b->value_bytes) : 0;
 
-        json_array_append_new(
-            rows, latencies_json(&b->latencies, scenario->name, seconds, each * b->ended));
+        runner_row(&b->runner, scenario->name, each, rows);
     }
     return 0;
 }
@@ -308,15 +265,12 @@ int bench_clean(struct bench *b)
     if (!b->dirty) {
         return 0;
     }
-    run_all(b, &clean);
     b->values_there = false;
-    return b->rc == 0 ? 0 : asd_link_fail(b->link, &b->err);
+    return run_all(b, &clean) == 0 ? 0 : asd_link_fail(b->link, &b->runner.err);
 }
 
 void bench_release(struct bench *b)
 {
-    uv_close((uv_handle_t *)&b->sigint, NULL);
+    runner_release(&b->runner);
     free(b->ops);
-    free(b->value);
-    latencies_release(&b->latencies);
 }

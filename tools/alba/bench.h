@@ -11,9 +11,7 @@
 #include <jansson.h>
 
 #include "alba/asd_link.h"
-#include "alba/latencies.h"
-#include "alba/progress.h"
-#include "base/rnd.h"
+#include "alba/runner.h"
 
 enum { BENCH_DEPTH_MAX = 256, BENCH_SLICE_BYTES = 4096 };
 
@@ -31,27 +29,13 @@ struct bench_scenario {
 
 struct bench {
     struct asd_link *link;
-    uint64_t count;
-    unsigned depth;
-    uint32_t value_bytes;
-    bool stop; /* SIGINT came */
+    struct runner runner; /* its stop: SIGINT came */
 
-    char prefix[64]; /* private from here on */
-    uint8_t *value;
-    struct rnd rnd;
-    bool values_there; /* keys 0 … count - 1 have their value */
-    bool dirty;        /* there may be values of this run */
+    uint32_t value_bytes; /* private from here on */
+    bool values_there;    /* keys 0 … count - 1 have their value */
+    bool dirty;           /* there may be values of this run */
     const struct bench_scenario *scenario;
     struct bench_op *ops;
-    uint64_t started;
-    uint64_t ended;
-    unsigned running;
-    bool done;
-    int rc;
-    struct err err;
-    struct latencies latencies;
-    struct progress progress;
-    uv_signal_t sigint;
 };
 
 /* "sets", "gets", …; NULL: there is none of that name. */

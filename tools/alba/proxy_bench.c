@@ -1,16 +1,13 @@
 #include "alba/proxy_bench.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "alba/verb.h"
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/mem.h"
-#include "loop/run.h"
 #include "wire/gather.h"
 
 enum { NAME_BYTES = 96, CALL_TIMEOUT_MS = 120000 };
@@ -28,7 +25,6 @@ struct proxy_bench_op {
     struct proxy_object_slices slices;
     struct proxy_call call;
     struct gather g;
-    uint64_t start_ns;
 };
 
 struct proxy_bench_scenario {
@@ -45,13 +41,13 @@ struct proxy_bench_scenario {
 
 static void set_name(struct proxy_bench_op *op, uint64_t index)
 {
-    snprintf(op->text, sizeof(op->text), "%s/%010" PRIu64, op->bench->prefix, index);
+    snprintf(op->text, sizeof(op->text), "%s/%010" PRIu64, op->bench->runner.prefix, index);
     op->name = slice_str(op->text);
 }
 
 static void set_some_name(struct proxy_bench_op *op)
 {
-    set_name(op, rnd_below(&op->bench->rnd, op->bench->count));
+    set_name(op, rnd_below(&op->bench->runner.rnd, op->bench->runner.count));
 }
 
 static void fill_write(struct proxy_bench_op *op)
@@ -59,8 +55,9 @@ static void fill_write(struct proxy_bench_op *op)
     struct proxy_bench *b = op->bench;
 
     set_name(op, op->index);
-    op->update = (struct proxy_update){
-        .kind = PROXY_UPDATE_UPLOAD, .name = op->name, .data = slice_of(b->value, b->value_bytes)};
+    op->update = (struct proxy_update){.kind = PROXY_UPDATE_UPLOAD,
+                                       .name = op->name,
+                                       .data = slice_of(b->runner.value, b->value_bytes)};
     op->request = (struct proxy_request){.code = PROXY_APPLY_SEQUENCE,
                                          .ns = slice_str(b->ns),
                                          .apply = {.updates = &op->update, .update_count = 1}};
@@ -86,7 +83,8 @@ static void fill_partial(struct proxy_bench_op *op)
 
     set_some_name(op);
     op->slice = (struct proxy_slice){
-        .offset = (int64_t)rnd_below(&b->rnd, b->value_bytes - bytes + 1), .bytes = (int32_t)bytes};
+        .offset = (int64_t)rnd_below(&b->runner.rnd, b->value_bytes - bytes + 1),
+        .bytes = (int32_t)bytes};
     op->slices =
         (struct proxy_object_slices){.name = op->name, .slices = &op->slice, .slice_count = 1};
     op->request = (struct proxy_request){.code = PROXY_READ_SLICES,
@@ -132,129 +130,87 @@ bool proxy_bench_knows(const char *scenario)
 
 /* ---- one scenario ---- */
 
-static void op_end(struct proxy_bench_op *op, int rc);
-
 static void on_call(struct proxy_call *call, int rc)
 {
-    op_end(container_of(call, struct proxy_bench_op, call), rc);
-}
-
-static bool is_stopped(const struct proxy_bench *b)
-{
-    return b->stop && b->scenario->fill != fill_delete;
-}
-
-/* The next request, if there is one. */
-static void op_start(struct proxy_bench_op *op)
-{
+    struct proxy_bench_op *op = container_of(call, struct proxy_bench_op, call);
     struct proxy_bench *b = op->bench;
+
+    gather_release(&op->g);
+    if (rc != 0 && b->runner.rc == 0) {
+        b->proxy_code = call->proxy_code;
+    }
+    runner_ended(&b->runner, (unsigned)(op - b->ops), rc, &call->err);
+}
+
+static int send_op(void *ctx, unsigned place, uint64_t index, struct err *e)
+{
+    struct proxy_bench *b = ctx;
+    struct proxy_bench_op *op = &b->ops[place];
     int rc;
 
-    if (b->started == b->count || b->rc != 0 || is_stopped(b)) {
-        return;
-    }
-    op->index = b->started++;
+    op->index = index;
     b->scenario->fill(op);
     proxy_request_encode(&op->request, &op->g);
-    op->start_ns = clock_mono_ns();
     rc = proxy_client_call(b->target->s.proxy, &op->call, &op->g, CALL_TIMEOUT_MS, on_call);
     if (rc != 0) {
-        b->rc = err_copy(&b->err, &op->call.err);
         gather_release(&op->g);
-        return;
+        return err_copy(e, &op->call.err);
     }
-    b->running++;
-}
-
-static void op_end(struct proxy_bench_op *op, int rc)
-{
-    struct proxy_bench *b = op->bench;
-
-    latencies_add(&b->latencies, clock_mono_ns() - op->start_ns);
-    gather_release(&op->g);
-    b->running--;
-    b->ended++;
-    if (rc != 0 && b->rc == 0) {
-        b->rc = err_copy(&b->err, &op->call.err);
-        b->proxy_code = op->call.proxy_code;
-    }
-    progress_show(&b->progress, b->ended);
-    op_start(op);
-    b->done = b->running == 0;
+    return 0;
 }
 
 static int run_all(struct proxy_bench *b, const struct proxy_bench_scenario *scenario)
 {
     b->scenario = scenario;
-    b->started = b->ended = 0;
-    b->rc = 0;
-    b->latencies.count = 0;
-    progress_begin(&b->progress, scenario->name, b->count, false);
-    for (unsigned i = 0; i < b->depth; i++) {
-        op_start(&b->ops[i]);
-    }
-    b->done = b->running == 0;
-    loop_run_until(&b->target->s.loop, &b->done);
-    progress_end(&b->progress);
-    return b->rc == 0 ? 0 : target_fail(b->target, b->cli, &b->err, b->proxy_code);
+    b->proxy_code = 0;
+    return runner_run(&b->runner, scenario->name, scenario->fill == fill_delete) == 0
+               ? 0
+               : target_fail(b->target, b->cli, &b->runner.err, b->proxy_code);
 }
 
-static void on_sigint(uv_signal_t *handle, int signum)
+void proxy_bench_init(struct proxy_bench *b, uint64_t count, unsigned depth)
 {
-    (void)signum;
-    ((struct proxy_bench *)handle->data)->stop = true;
-}
-
-void proxy_bench_init(struct proxy_bench *b)
-{
-    char uuid[RND_UUID_TEXT_BYTES];
-
-    CHECK(b->depth <= PROXY_BENCH_DEPTH_MAX && b->count <= LATENCIES_MAX);
-    rnd_uuid_text(uuid);
-    snprintf(b->prefix, sizeof(b->prefix), "alba-bench/%s", uuid);
-    b->value = mem_alloc(b->value_bytes);
-    rnd_bytes(b->value, b->value_bytes);
-    rnd_bytes(&b->rnd.state, sizeof(b->rnd.state));
-    b->ops = mem_array(b->depth, sizeof(*b->ops));
-    for (unsigned i = 0; i < b->depth; i++) {
+    CHECK(depth <= PROXY_BENCH_DEPTH_MAX);
+    b->runner = (struct runner){.loop = &b->target->s.loop,
+                                .count = count,
+                                .depth = depth,
+                                .value_bytes = b->value_bytes,
+                                .send = send_op,
+                                .ctx = b};
+    runner_init(&b->runner);
+    b->ops = mem_array(depth, sizeof(*b->ops));
+    for (unsigned i = 0; i < depth; i++) {
         b->ops[i].bench = b;
     }
-    CHECK(uv_signal_init(&b->target->s.loop, &b->sigint) == 0);
-    b->sigint.data = b;
-    CHECK(uv_signal_start(&b->sigint, on_sigint, SIGINT) == 0);
 }
 
 int proxy_bench_run(struct proxy_bench *b, const char *name, json_t *rows)
 {
     const struct proxy_bench_scenario *scenario = find(name);
-    uint64_t start_ns;
+    bool all;
     int rc = 0;
 
     CHECK(scenario != NULL);
-    if (b->stop) {
+    if (b->runner.stop) {
         return 0;
     }
     if (scenario->needs_objects && !b->there) {
         rc = proxy_bench_run(b, "writes", NULL);
     }
-    if (rc != 0 || b->stop) {
+    if (rc != 0 || b->runner.stop) {
         return rc;
     }
-    start_ns = clock_mono_ns();
     b->dirty = b->dirty || scenario->writes;
     rc = run_all(b, scenario);
-    b->there = scenario->deletes  ? false
-               : scenario->writes ? b->ended == b->count && rc == 0
-                                  : b->there;
-    b->dirty = b->dirty && !(scenario->deletes && rc == 0 && b->ended == b->count);
+    all = rc == 0 && b->runner.ended == b->runner.count;
+    b->there = scenario->deletes ? false : scenario->writes ? all : b->there;
+    b->dirty = b->dirty && !(scenario->deletes && all);
     if (rc == 0 && rows != NULL) {
-        double seconds = (double)(clock_mono_ns() - start_ns) / 1e9;
-        uint64_t each = scenario->carries_values   ? b->value_bytes
-                        : scenario->carries_slices ? slice_bytes(b)
-                                                   : 0;
-
-        json_array_append_new(
-            rows, latencies_json(&b->latencies, scenario->name, seconds, each * b->ended));
+        runner_row(&b->runner, scenario->name,
+                   scenario->carries_values   ? b->value_bytes
+                   : scenario->carries_slices ? slice_bytes(b)
+                                              : 0,
+                   rows);
     }
     return rc;
 }
@@ -268,8 +224,6 @@ int proxy_bench_clean(struct proxy_bench *b)
 
 void proxy_bench_release(struct proxy_bench *b)
 {
-    uv_close((uv_handle_t *)&b->sigint, NULL);
+    runner_release(&b->runner);
     free(b->ops);
-    free(b->value);
-    latencies_release(&b->latencies);
 }

@@ -79,7 +79,7 @@ static int run_scenarios(struct cli *cli, struct bench *b,
     if (rc != 0) {
         return err_copy(&cli->err, &why);
     }
-    if (clean_rc == 0 && b->stop && !cli->to_json) {
+    if (clean_rc == 0 && b->runner.stop && !cli->to_json) {
         fputs("stopped early; its values are deleted\n", stderr);
     }
     return clean_rc;

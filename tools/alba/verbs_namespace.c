@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alba/ask.h"
 #include "alba/output.h"
 #include "alba/target.h"
 #include "alba/verb.h"
@@ -73,22 +74,6 @@ static void show_namespaces(const struct cli *cli)
 
 /* ---- through a proxy ---- */
 
-static int call_and_forget(struct cli *cli, const struct proxy_request *request)
-{
-    struct proxy_reply reply;
-    struct target t;
-    int rc = target_open(&t, cli);
-
-    if (rc == 0) {
-        rc = target_call(&t, cli, request, TARGET_TIMEOUT_MS, &reply);
-    }
-    if (rc == 0) {
-        proxy_reply_release(&reply);
-    }
-    target_close(&t);
-    return rc;
-}
-
 static int run_proxy_create(struct cli *cli)
 {
     const char *preset = cli_arg(cli, 1);
@@ -99,19 +84,23 @@ static int run_proxy_create(struct cli *cli)
         request.create.preset = slice_str(preset);
         request.create.has_preset = true;
     }
-    return call_and_forget(cli, &request);
+    return ask_proxy(cli, &request, NULL);
 }
 
 static int run_proxy_delete(struct cli *cli)
 {
-    return call_and_forget(cli, &(struct proxy_request){.code = PROXY_DELETE_NAMESPACE,
-                                                        .ns = slice_str(cli_arg(cli, 0))});
+    return ask_proxy(
+        cli,
+        &(struct proxy_request){.code = PROXY_DELETE_NAMESPACE, .ns = slice_str(cli_arg(cli, 0))},
+        NULL);
 }
 
 static int run_proxy_invalidate(struct cli *cli)
 {
-    return call_and_forget(cli, &(struct proxy_request){.code = PROXY_INVALIDATE_CACHE,
-                                                        .ns = slice_str(cli_arg(cli, 0))});
+    return ask_proxy(
+        cli,
+        &(struct proxy_request){.code = PROXY_INVALIDATE_CACHE, .ns = slice_str(cli_arg(cli, 0))},
+        NULL);
 }
 
 static int run_proxy_list(struct cli *cli)

@@ -32,20 +32,20 @@ static int each_scenario(struct cli *cli, struct proxy_bench *b, json_t *rows)
     return rc;
 }
 
-static int measure(struct cli *cli, struct proxy_bench *b)
+static int measure(struct cli *cli, struct proxy_bench *b, uint64_t count, unsigned depth)
 {
     json_t *rows = json_array();
     struct err why;
     int clean_rc;
     int rc;
 
-    proxy_bench_init(b);
+    proxy_bench_init(b, count, depth);
     rc = each_scenario(cli, b, rows);
     err_copy(&why, &cli->err);
     clean_rc = proxy_bench_clean(b);
     if (rc != 0) {
         err_copy(&cli->err, &why);
-    } else if (clean_rc == 0 && b->stop && !cli->to_json) {
+    } else if (clean_rc == 0 && b->runner.stop && !cli->to_json) {
         fputs("stopped early; its objects are deleted\n", stderr);
     }
     proxy_bench_release(b);
@@ -72,11 +72,9 @@ static int run_bench(struct cli *cli)
     if (rc != 0) {
         return rc;
     }
-    b.count = (uint64_t)count;
-    b.depth = (unsigned)depth;
     b.value_bytes = (uint32_t)bytes;
-    rc = target_open_wide(&t, cli, b.depth);
-    rc = rc != 0 ? rc : measure(cli, &b);
+    rc = target_open_wide(&t, cli, (unsigned)depth);
+    rc = rc != 0 ? rc : measure(cli, &b, (uint64_t)count, (unsigned)depth);
     target_close(&t);
     return rc;
 }

@@ -4,29 +4,10 @@
 #include <string.h>
 
 #include "alba/asd_figures.h"
+#include "alba/ask.h"
 #include "alba/output.h"
-#include "alba/target.h"
 #include "alba/verb.h"
 #include "base/mem.h"
-
-/* One request; `make` turns the reply into cli->result. */
-static int ask(struct cli *cli, const struct proxy_request *request,
-               json_t *(*make)(const struct proxy_reply *reply))
-{
-    struct proxy_reply reply;
-    struct target t;
-    int rc = target_open(&t, cli);
-
-    if (rc == 0) {
-        rc = target_call(&t, cli, request, TARGET_TIMEOUT_MS, &reply);
-    }
-    if (rc == 0) {
-        cli->result = make(&reply);
-        proxy_reply_release(&reply);
-    }
-    target_close(&t);
-    return rc;
-}
 
 static json_t *text_json(struct slice text)
 {
@@ -97,7 +78,7 @@ static int run_statistics(struct cli *cli)
     request.statistics.clear = cli_flag(cli, "clear");
     request.statistics.forget = names;
     request.statistics.forget_count = count;
-    rc = ask(cli, &request, make_statistics);
+    rc = ask_proxy(cli, &request, make_statistics);
     free(names);
     return rc;
 }
@@ -182,7 +163,8 @@ static json_t *make_client_config(const struct proxy_reply *reply)
 
 static int run_client_config(struct cli *cli)
 {
-    return ask(cli, &(struct proxy_request){.code = PROXY_GET_CLIENT_CONFIG}, make_client_config);
+    return ask_proxy(cli, &(struct proxy_request){.code = PROXY_GET_CLIENT_CONFIG},
+                     make_client_config);
 }
 
 static void show_fields(const struct cli *cli)
@@ -259,7 +241,7 @@ static json_t *make_osd_info(const struct proxy_reply *reply)
 
 static int run_osd_info(struct cli *cli)
 {
-    return ask(cli, &(struct proxy_request){.code = PROXY_OSD_INFO}, make_osd_info);
+    return ask_proxy(cli, &(struct proxy_request){.code = PROXY_OSD_INFO}, make_osd_info);
 }
 
 static void show_osd_info(const struct cli *cli)
@@ -328,7 +310,7 @@ static json_t *make_osd_view(const struct proxy_reply *reply)
 
 static int run_osd_view(struct cli *cli)
 {
-    return ask(cli, &(struct proxy_request){.code = PROXY_OSD_VIEW}, make_osd_view);
+    return ask_proxy(cli, &(struct proxy_request){.code = PROXY_OSD_VIEW}, make_osd_view);
 }
 
 static json_t *newest(const json_t *state, const char *key)
