@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "policy/fragment_read.h"
+#include "repeat.h"
 
 enum { FRAGMENT_BYTES = 4 << 20, FLAT_BYTES = 4096, PACKED_BYTES = 32768, READ_BYTES = 4096 };
 
@@ -37,32 +37,14 @@ static const uint8_t key_bytes[CIPHER_KEY_BYTES] = {1, 2, 3};
 static const uint8_t salt[FRAGMENT_SALT_BYTES] = {4};
 static double seconds_per_row = 0.5;
 
-static double clock_s(clockid_t id)
-{
-    struct timespec t;
-
-    clock_gettime(id, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Repeat `run`, which handles `bytes`, and print a row. */
 static void measure(struct bench *b, const char *name, uint64_t bytes, void (*run)(struct bench *))
 {
-    double wall, cpu, took = 0;
-    uint64_t rounds = 0;
+    struct repeat_took took = repeat_for(seconds_per_row, run, b);
+    double gb = (double)(bytes * took.rounds) / 1e9;
 
-    run(b); /* first touch */
-    wall = clock_s(CLOCK_MONOTONIC);
-    cpu = clock_s(CLOCK_THREAD_CPUTIME_ID);
-    while (took < seconds_per_row) {
-        run(b);
-        rounds++;
-        took = clock_s(CLOCK_MONOTONIC) - wall;
-    }
-    cpu = clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
-    printf("%-48s %7.2f GB/s %7.3f CPU-s/GB %8.2f us each\n", name,
-           (double)(bytes * rounds) / cpu / 1e9, cpu / ((double)(bytes * rounds) / 1e9),
-           cpu / (double)rounds * 1e6);
+    printf("%-48s %7.2f GB/s %7.3f CPU-s/GB %8.2f us each\n", name, gb / took.cpu_s,
+           took.cpu_s / gb, took.cpu_s / (double)took.rounds * 1e6);
 }
 
 /* ---- references ---- */

@@ -8,13 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <time.h>
 
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rnd.h"
 #include "policy/erasure.h"
 #include "policy/fragment_read.h"
+#include "repeat.h"
 
 enum { FRAGMENT_BYTES = 4 << 20, SLICE_BYTES = 32768, FRAGMENTS = PRESET_FRAGMENTS_MAX };
 
@@ -31,31 +31,14 @@ struct bench {
 
 static double seconds_per_row = 0.5;
 
-static double clock_s(clockid_t id)
-{
-    struct timespec t;
-
-    clock_gettime(id, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Repeat `run`, which handles `bytes`, and print a row. */
 static void measure(struct bench *b, const char *name, uint64_t bytes, void (*run)(struct bench *))
 {
-    double wall, cpu, took = 0;
-    uint64_t rounds = 0;
+    struct repeat_took took = repeat_for(seconds_per_row, run, b);
+    double gb = (double)(bytes * took.rounds) / 1e9;
 
-    run(b); /* first touch of pages and tables */
-    wall = clock_s(CLOCK_MONOTONIC);
-    cpu = clock_s(CLOCK_THREAD_CPUTIME_ID);
-    while (took < seconds_per_row) {
-        run(b);
-        rounds++;
-        took = clock_s(CLOCK_MONOTONIC) - wall;
-    }
-    cpu = clock_s(CLOCK_THREAD_CPUTIME_ID) - cpu;
-    printf("%-44s %8.2f GB/s  %7.3f CPU-s/GB  %6.2f s wall %6.2f s CPU\n", name,
-           (double)(bytes * rounds) / cpu / 1e9, cpu / ((double)(bytes * rounds) / 1e9), took, cpu);
+    printf("%-44s %8.2f GB/s  %7.3f CPU-s/GB  %6.2f s wall %6.2f s CPU\n", name, gb / took.cpu_s,
+           took.cpu_s / gb, took.wall_s, took.cpu_s);
 }
 
 static void run_memcpy_large(struct bench *b)

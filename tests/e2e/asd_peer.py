@@ -2,6 +2,8 @@
 import socket
 import struct
 
+from harness import read_exactly
+
 APPLY, MULTI_GET = 3, 2
 OK, CORRUPT = 0, 64
 PREAMBLE = b"aLbA" + struct.pack("<IB", 2, 0)
@@ -46,13 +48,7 @@ class Peer:
         return self.reply()[1:]
 
     def read(self, size):
-        parts = bytearray()
-        while len(parts) < size:
-            part = self.sock.recv(size - len(parts))
-            if not part:
-                raise EOFError("the ASD has closed the connection")
-            parts += part
-        return bytes(parts)
+        return read_exactly(self.sock, size, "the ASD")
 
     def ended(self, seconds=60):
         """The ASD closes it within this time; what it sends before is read."""

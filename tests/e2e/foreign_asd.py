@@ -5,7 +5,7 @@ import struct
 
 from foreign_wire import (Reader, boolean, checksum, f64, i8, i32, listed, option,
                           read_capabilities, read_checksum, read_stat, string, x_int64_be)
-from harness import connect
+from harness import connect, read_exactly
 
 HIGH = b"\1"
 ASSERT_FAILED, UNKNOWN_OPERATION, FULL, WRONG_VERSION = 2, 4, 6, 7
@@ -72,13 +72,7 @@ class ForeignAsd:
         self.sock.sendall(data)
 
     def read(self, size):
-        parts = bytearray()
-        while len(parts) < size:
-            part = self.sock.recv(size - len(parts))
-            if not part:
-                raise EOFError("the ASD has closed the connection")
-            parts += part
-        return bytes(parts)
+        return read_exactly(self.sock, size, "the ASD")
 
     def raw(self, size):
         """Bytes behind a frame."""

@@ -4,7 +4,7 @@ import struct
 from foreign_wire import (Reader, boolean, checksum, f64, i8, i32, i64, listed, option,
                           read_capabilities, read_checksum, read_claim, read_cluster,
                           read_manifest, read_osd_info, read_osd_state, read_stat, string)
-from harness import connect
+from harness import connect, read_exactly
 
 MAGIC = 1148837403
 OVERWRITE, NO_OBJECT, NAMESPACE_EXISTS, NO_NAMESPACE = 2, 3, 4, 5
@@ -107,13 +107,7 @@ class ForeignProxy:
         self.sock.sendall(data)
 
     def read(self, size):
-        parts = bytearray()
-        while len(parts) < size:
-            part = self.sock.recv(size - len(parts))
-            if not part:
-                raise EOFError("the proxy has closed the connection")
-            parts += part
-        return bytes(parts)
+        return read_exactly(self.sock, size, "the proxy")
 
     def ended(self, seconds=60):
         """The proxy closes it within this time. Returns what it sent before."""

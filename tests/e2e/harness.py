@@ -69,6 +69,16 @@ def connect(where):
     return s
 
 
+def read_exactly(sock, size, who):
+    parts = bytearray()
+    while len(parts) < size:
+        part = sock.recv(size - len(parts))
+        if not part:
+            raise EOFError(f"{who} has closed the connection")
+        parts += part
+    return bytes(parts)
+
+
 def talk(where, messages):
     """Sends each on its own connection, stays a while on all of them, then hangs up."""
     idle = []
@@ -245,6 +255,27 @@ class Deployment:
             return state["state"] == "running" and state["pid"] not in (0, not_pid)
 
         wait_for(f"{name} to run", runs, seconds)
+
+    def reconfigured(self, name, **keys):
+        """Starts it anew with these keys, and waits until it serves."""
+        log = self.dir / f"log/{name}.log"
+        before = log.read_text().count(" serving")
+        self.hold(name)
+        self.configure(name, **keys)
+        self.start(name)
+        wait_for(f"{name} to serve", lambda: log.read_text().count(" serving") > before)
+
+    USERS = "proxy", "maintenance", "volumedriver"  # of the metadata
+
+    def stop_users(self):
+        for name in self.USERS:
+            self.hold(name)
+
+    def start_users(self, seconds=30):
+        for name in self.USERS:
+            self.start(name)
+            self.wait_running(name)
+        self.wait_volumes(seconds)
 
     def assert_no_restarts(self):
         restarts = [x["name"] for x in self.info()["daemons"] if x["restarts"]]

@@ -17,7 +17,6 @@ from harness import BIN, Deployment, Failed, refused, wait_for
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
 print(f"seed {SEED}")
 rng = random.Random(SEED)
-USERS = ("proxy", "maintenance", "volumedriver")
 
 
 def put(d, ns, name, size):
@@ -42,18 +41,6 @@ def lose_metadata(d):
     d.start("meta")
     d.wait_running("meta")
     (d.dir / "alba.url").write_text(f"asd://{d.daemon('meta')['address']}\n")
-
-
-def stop_users(d):
-    for name in USERS:
-        d.hold(name)
-
-
-def start_users(d):
-    for name in USERS:
-        d.start(name)
-        d.wait_running(name)
-    d.wait_volumes(60)
 
 
 def registry(d):
@@ -144,7 +131,7 @@ with Deployment() as d:
     wait_for("the volume's tail to be in the backend",
              lambda: d.statistics("disk")["tail_bytes"] == 0, 90)
     backup = d.root / "backup"
-    stop_users(d)
+    d.stop_users()
     before = registry(d)
     result = d.alba("backup-metadata", f"--output={backup}")
     assert result["objects"] >= len(sums) and result["namespaces"] >= 4, result
@@ -170,7 +157,7 @@ with Deployment() as d:
     interrupted_restore_is_refused_and_done_again(d, backup)
     assert registry(d) == before
 
-    start_users(d)
+    d.start_users(60)
     for (ns, name), digest in sums.items():
         assert get(d, ns, name) == digest, (ns, name)
     assert set(d.alba("list-objects", "small")["objects"]) == {f"o{i}" for i in range(4)}

@@ -6,7 +6,7 @@ import re
 import urllib.request
 
 from foreign_proxy import ForeignProxy, upload
-from harness import Deployment, wait_for
+from harness import Deployment
 
 MIB = 1 << 20
 OBJECTS = 6
@@ -23,16 +23,6 @@ def figure(d, name):
 def rss(d):
     with open(f"/proc/{d.daemon('proxy')['pid']}/status") as f:
         return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", f.read())[1])
-
-
-def started_anew(d, **keys):
-    log = d.dir / "log/proxy.log"
-    before = log.read_text().count(" serving")
-    d.hold("proxy")
-    d.configure("proxy", **keys)
-    d.start("proxy")
-    wait_for("the proxy to serve", lambda: log.read_text().count(" serving") > before)
-    return ForeignProxy(("127.0.0.1", d.info()["proxy_port"]))
 
 
 def read(p, data, name, offset, length=4096):
@@ -79,12 +69,14 @@ def main():
     data = os.urandom(OBJECT_BYTES)
     with Deployment("--asds=6", "--nodes=3") as d:
         d.alba("create-namespace", "ns", "default")
-        with started_anew(d, block_cache_size=LIMIT) as p:
+        d.reconfigured("proxy", block_cache_size=LIMIT)
+        with ForeignProxy(("127.0.0.1", d.info()["proxy_port"])) as p:
             for o in range(OBJECTS):
                 p.apply("ns", updates=[upload(f"o{o}", data)])
             read_twice_asked_once(d, p, data)
             memory_is_what_was_said(d, p, data)
-        with started_anew(d, block_cache_size=0) as p:
+        d.reconfigured("proxy", block_cache_size=0)
+        with ForeignProxy(("127.0.0.1", d.info()["proxy_port"])) as p:
             off_is_off(d, p, data)
 
 

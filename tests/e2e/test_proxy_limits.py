@@ -186,11 +186,7 @@ def main():
         bad_limits_are_refused(d)
         d.alba("create-namespace", "ns", "volumes")
         d.hold("volumedriver")  # it has connections of its own
-        d.hold("proxy")
-        d.configure("proxy", **LIMITS)
-        before = log_of(d).count(" serving")
-        d.start("proxy")
-        wait_for("the proxy to serve", lambda: log_of(d).count(" serving") > before)
+        d.reconfigured("proxy", **LIMITS)
         where = ("127.0.0.1", d.info()["proxy_port"])
         files = pathlib.Path(d.dir / "files")
         who_says_nothing_gives_way(where)

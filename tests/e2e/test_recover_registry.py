@@ -5,8 +5,6 @@ import shutil
 
 from harness import Deployment, random_file, refused, wait_for
 
-USERS = ("proxy", "maintenance", "volumedriver")
-
 
 def copies(d):
     return d.alba("registry-copies")
@@ -135,22 +133,10 @@ def work_goes_on(d, before):
     assert copies(d)["version"] > 1 << 20
 
 
-def stop_users(d):
-    for name in USERS:
-        d.hold(name)
-
-
-def start_users(d):
-    for name in USERS:
-        d.start(name)
-        d.wait_running(name)
-    d.wait_volumes()
-
-
 def by_hand(d, before):
     """As where there is no `alba up`: an empty engine, one OSD named; the verb does the rest."""
     wait_copies(d)
-    stop_users(d)
+    d.stop_users()
     d.hold("meta", "--kill")
     shutil.rmtree(d.dir / "data/meta")
     (d.dir / "data/meta").mkdir()
@@ -163,7 +149,7 @@ def by_hand(d, before):
     assert said["restored"] and said["doubts"] == [], said
     assert d.alba("get-alba-id") == before["alba"] and osds(d) == before["osds"]
     assert len(namespaces(d)) == len(said["namespaces"]) == known
-    start_users(d)
+    d.start_users()
 
 
 def namespace_count(d):
@@ -173,12 +159,12 @@ def namespace_count(d):
 
 def a_backup_brings_manifests_back(d, before):
     """Over the recovered registry: objects can be read again. The copies are ahead then."""
-    stop_users(d)
+    d.stop_users()
     d.alba("restore-metadata", "--force", d.root / "backup")
     assert "ahead" in states(d)
     refused(lambda: d.alba("registry-copies", "--write"), "alba registry-copies --supersede")
     assert d.alba("registry-copies", "--supersede")["current"] == 5
-    start_users(d)
+    d.start_users()
     (d.root / "back").unlink(missing_ok=True)
     d.alba("download-object", "kept", "o", d.root / "back")
     assert (d.root / "back").read_bytes() == (d.root / "in").read_bytes()

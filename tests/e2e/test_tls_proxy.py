@@ -22,15 +22,6 @@ def tls_port(d):
     return int(re.findall(r"\bserving\b.* tls_port=(\d+)", log)[-1])
 
 
-def started_anew(d, **keys):
-    log = d.dir / "log/proxy.log"
-    before = log.read_text().count(" serving")
-    d.hold("proxy")
-    d.configure("proxy", **keys)
-    d.start("proxy")
-    wait_for("the proxy to serve", lambda: log.read_text().count(" serving") > before)
-
-
 def reload(d):
     log = d.dir / "log/proxy.log"
     before = len(log.read_text())
@@ -190,7 +181,7 @@ def main():
         c = Certs(d.root / "certs")
         d.alba("create-namespace", "ns", "volumes")
         plain_ports_stay_on_this_machine(d, c)
-        started_anew(d, tls=c.server())
+        d.reconfigured("proxy", tls=c.server())
         at = ["--host=127.0.0.1", f"--port={tls_port(d)}"]
         objects_go_through_tls(d, c, at)
         foreign_software_speaks_it(c, tls_port(d))
@@ -202,7 +193,7 @@ def main():
         if address is None:
             print("no other address than the loopback's: not tried from one")
             return
-        started_anew(d, ips=["0.0.0.0"], port=None)
+        d.reconfigured("proxy", ips=["0.0.0.0"], port=None)
         others_are_known_by_their_certificates(d, c, address)
 
 

@@ -19,22 +19,12 @@ static struct world *world_with_cache(const char *preset, size_t cache_bytes, ui
     return w;
 }
 
-static unsigned osd_reads(const struct world *w)
-{
-    unsigned sum = 0;
-
-    for (unsigned i = 0; i < w->asd_count; i++) {
-        sum += w->asds[i]->reads;
-    }
-    return sum;
-}
-
 /* Returns the OSD calls that it took. */
 static unsigned expect_slice(struct world *w, const char *name, const uint8_t *data,
                              uint64_t offset, uint32_t bytes)
 {
     struct proxy_slice slice = {.offset = (int64_t)offset, .bytes = (int32_t)bytes};
-    unsigned before = osd_reads(w);
+    unsigned before = world_osd_reads(w);
     uint8_t *got = NULL;
     size_t got_bytes = 0;
 
@@ -42,7 +32,7 @@ static unsigned expect_slice(struct world *w, const char *name, const uint8_t *d
     assert_int_equal(got_bytes, bytes);
     assert_int_equal(memcmp(got, data + offset, bytes), 0);
     free(got);
-    return osd_reads(w) - before;
+    return world_osd_reads(w) - before;
 }
 
 static void a_slice_read_again_asks_no_osd(void **state)
@@ -230,11 +220,11 @@ static void a_dropped_cache_holds_nothing_of_its_namespace(void **state)
         assert_int_equal(fixture_simple(f, &drop), PROXY_RC_OK);
         assert_int_equal(engine->blocks.items.count, 1);
         assert_int_equal(engine->manifests.items.count, 1);
-        before = osd_reads(f->w);
+        before = world_osd_reads(f->w);
         assert_int_equal(read_slice(f, slice_str("other")), PROXY_RC_OK);
-        assert_int_equal(osd_reads(f->w), before);
+        assert_int_equal(world_osd_reads(f->w), before);
         assert_int_equal(read_slice(f, fixture_ns()), PROXY_RC_OK);
-        assert_true(osd_reads(f->w) > before);
+        assert_true(world_osd_reads(f->w) > before);
     }
     fixture_free(f);
 }

@@ -87,22 +87,12 @@ static struct world *world_of_slow_asds(const char *preset, size_t cache_bytes, 
     return w;
 }
 
-static unsigned osd_reads(const struct world *w)
-{
-    unsigned sum = 0;
-
-    for (unsigned i = 0; i < w->asd_count; i++) {
-        sum += w->asds[i]->reads;
-    }
-    return sum;
-}
-
 /* The OSD calls of that many readers at once, each of which gets the right bytes. */
 static unsigned calls_of(struct world *w, const uint8_t *data, unsigned count, int64_t offset,
                          int32_t bytes)
 {
     struct reader readers[READERS];
-    unsigned before = osd_reads(w);
+    unsigned before = world_osd_reads(w);
 
     for (unsigned i = 0; i < count; i++) {
         start(&readers[i], w, data, offset, bytes);
@@ -111,7 +101,7 @@ static unsigned calls_of(struct world *w, const uint8_t *data, unsigned count, i
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(readers[i].rc, 0);
     }
-    return osd_reads(w) - before;
+    return world_osd_reads(w) - before;
 }
 
 static const char *const presets[] = {
@@ -154,7 +144,7 @@ static void a_range_inside_another_waits_for_that_one(void **state)
         unsigned before;
 
         assert_int_equal(calls_of(w, data, 1, 0, 1) > 0, true); /* the trailer is known */
-        before = osd_reads(w);
+        before = world_osd_reads(w);
         start(&readers[0], w, data, 4000, 20000);
         loop_fixture_run_ms(&w->base, 5);
         start(&readers[1], w, data, 8192, 4096);
@@ -164,11 +154,11 @@ static void a_range_inside_another_waits_for_that_one(void **state)
         for (unsigned i = 0; i < 4; i++) {
             assert_int_equal(readers[i].rc, 0);
         }
-        assert_int_equal(osd_reads(w), before + 1);
+        assert_int_equal(world_osd_reads(w), before + 1);
         start(&readers[0], w, data, 4000, 3000); /* not inside: each its own */
         start(&readers[1], w, data, 40000, 4000);
         wait_for_all(readers, 2);
-        assert_int_equal(osd_reads(w), before + 3);
+        assert_int_equal(world_osd_reads(w), before + 3);
         world_free(w);
     }
 }
@@ -232,7 +222,7 @@ static void a_failure_is_everybodys(void **state)
     asd = world_asd_of(w, manifest_fragment_at(&m, 0, 0)->osd_id);
     key = world_fragment_key(w, &m, 0, 0);
     assert_true(fake_asd_flip(asd, slice_buf(&key), 5100));
-    before = osd_reads(w);
+    before = world_osd_reads(w);
     for (unsigned i = 0; i < READERS; i++) {
         start(&readers[i], w, data, 5000, 3000);
     }
@@ -240,7 +230,7 @@ static void a_failure_is_everybodys(void **state)
     for (unsigned i = 0; i < READERS; i++) {
         assert_int_equal(readers[i].rc, ERR_NOT_ENOUGH);
     }
-    assert_int_equal(osd_reads(w) - before, 2); /* and once more with a fresh manifest */
+    assert_int_equal(world_osd_reads(w) - before, 2); /* and once more with a fresh manifest */
     assert_int_equal(
         osds_find(w->engine->osds, manifest_fragment_at(&m, 0, 0)->osd_id)->checksum_errors, 2);
     assert_true(fake_asd_remove(asd, slice_buf(&key)));

@@ -83,23 +83,13 @@ static void read_what_was_overwritten(size_t had, size_t has)
 {
     struct world *w = world_new(6, 3, WORLD_PRESET(P42, 8192, "lz4"));
     struct manifest old;
-    struct object *stale;
     uint8_t data[50000];
 
     world_fill(w, data, sizeof(data));
     assert_int_equal(world_put(w, "o", data + 1, had), 0);
     assert_true(world_manifest(w, "o", &old));
     assert_int_equal(world_put(w, "o", data, has), 0);
-    for (uint32_t i = 0; i < old.chunk_count * 6; i++) {
-        struct buf key = world_fragment_key(w, &old, i / 6, i % 6);
-
-        fake_asd_remove(world_asd_of(w, manifest_fragment_at(&old, i / 6, i % 6)->osd_id),
-                        slice_buf(&key));
-        buf_release(&key);
-    }
-    stale = object_new(w->ns_id, &old);
-    manifest_cache_put(&w->engine->manifests, stale);
-    object_drop(stale);
+    world_make_stale(w, &old);
     world_expect(w, "o", data, has);
     assert_true(w->engine->stats.totals.stale_manifests >= 1);
     assert_int_equal(w->engine->budget.used_bytes + w->engine->replies.used_bytes, 0);

@@ -124,23 +124,11 @@ static void puts_gets_and_deletes_are_timed(void **state)
 static void make_stale(struct fixture *f)
 {
     struct world *w = f->w;
-    struct object *stale;
     struct manifest old;
 
     assert_true(world_manifest(w, "o", &old));
     assert_int_equal(fixture_put(f, "o", data, BYTES / 2), PROXY_RC_OK);
-    for (uint32_t c = 0; c < old.chunk_count; c++) {
-        for (uint32_t i = 0; i < 6; i++) {
-            struct buf key = world_fragment_key(w, &old, c, i);
-
-            fake_asd_remove(world_asd_of(w, manifest_fragment_at(&old, c, i)->osd_id),
-                            slice_buf(&key));
-            buf_release(&key);
-        }
-    }
-    stale = object_new(w->ns_id, &old);
-    manifest_cache_put(&w->engine->manifests, stale);
-    object_drop(stale);
+    world_make_stale(w, &old);
 }
 
 static void it_is_told_where_manifests_came_from(void **state)

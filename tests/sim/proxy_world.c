@@ -383,3 +383,31 @@ struct buf world_fragment_key(struct world *world, const struct manifest *m, uin
     osd_key_put_fragment(&key, world->ns_id, &name);
     return key;
 }
+
+void world_make_stale(struct world *world, struct manifest *take_old)
+{
+    struct object *object;
+
+    for (uint32_t c = 0; c < take_old->chunk_count; c++) {
+        for (uint32_t i = 0; i < take_old->scheme.k + take_old->scheme.m; i++) {
+            struct buf key = world_fragment_key(world, take_old, c, i);
+
+            fake_asd_remove(world_asd_of(world, manifest_fragment_at(take_old, c, i)->osd_id),
+                            slice_buf(&key));
+            buf_release(&key);
+        }
+    }
+    object = object_new(world->ns_id, take_old);
+    manifest_cache_put(&world->engine->manifests, object);
+    object_drop(object);
+}
+
+unsigned world_osd_reads(const struct world *world)
+{
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < world->asd_count; i++) {
+        sum += world->asds[i]->reads;
+    }
+    return sum;
+}

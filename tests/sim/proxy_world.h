@@ -75,5 +75,8 @@ void world_expect(struct world *world, const char *name, const void *data, size_
 /* Key under which a fragment lies; the caller releases it. */
 struct buf world_fragment_key(struct world *world, const struct manifest *m, uint32_t chunk,
                               uint32_t fragment);
+/* The engine still takes this manifest for the last one, and its fragments are gone. */
+void world_make_stale(struct world *world, struct manifest *take_old);
+unsigned world_osd_reads(const struct world *world); /* that all OSDs got */
 
 #endif

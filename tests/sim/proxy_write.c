@@ -687,7 +687,6 @@ static void a_stale_manifest_is_read_again_fresh(void **state)
     struct world *w = world_new(6, 3, WORLD_PRESET(P42, 8192, "lz4"));
     uint8_t a[50000], b[40000];
     struct manifest old;
-    struct object *stale;
 
     (void)state;
     world_fill(w, a, sizeof(a));
@@ -695,18 +694,7 @@ static void a_stale_manifest_is_read_again_fresh(void **state)
     assert_int_equal(world_put(w, "o", a, sizeof(a)), 0);
     assert_true(world_manifest(w, "o", &old));
     assert_int_equal(world_put(w, "o", b, sizeof(b)), 0);
-    for (uint32_t i = 0; i < 6; i++) {
-        for (uint32_t c = 0; c < old.chunk_count; c++) {
-            struct buf key = world_fragment_key(w, &old, c, i);
-
-            fake_asd_remove(world_asd_of(w, manifest_fragment_at(&old, c, i)->osd_id),
-                            slice_buf(&key));
-            buf_release(&key);
-        }
-    }
-    stale = object_new(w->ns_id, &old);
-    manifest_cache_put(&w->engine->manifests, stale);
-    object_drop(stale);
+    world_make_stale(w, &old);
     assert_true(b != NULL);
     {
         struct proxy_slice slice = {.offset = 100, .bytes = 5000};

@@ -25,17 +25,18 @@ struct asd_link {
         .name = "attempts", .arg = "N", .value_default = "1",                                      \
         .help = "how often to try when it cannot be reached, a second apart"                       \
     }
-#define ASD_LINK_OPTIONS                                                                           \
+/* Where an ASD is, for verbs that work on whatever answers there. */
+#define ASD_LINK_ADDRESS                                                                           \
     {.name = "host",                                                                               \
      .letter = 'h',                                                                                \
      .arg = "HOST",                                                                                \
      .value_default = "::1",                                                                       \
      .help = "where the ASD listens"},                                                             \
-        {.name = "port",                                                                           \
-         .letter = 'p',                                                                            \
-         .arg = "PORT",                                                                            \
-         .value_default = "8000",                                                                  \
-         .help = "its port"},                                                                      \
+    {                                                                                              \
+        .name = "port", .letter = 'p', .arg = "PORT", .value_default = "8000", .help = "its port"  \
+    }
+#define ASD_LINK_OPTIONS                                                                           \
+    ASD_LINK_ADDRESS,                                                                              \
         {.name = "long-id", .arg = "ID", .help = "refuse any other ASD that answers there"},       \
         ASD_LINK_ATTEMPTS
 #define ASD_LINK_OSD_OPTIONS                                                                       \

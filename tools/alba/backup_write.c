@@ -111,6 +111,19 @@ static bool is_next(struct rd *seen, struct slice key)
     return false;
 }
 
+/* false: there is none. */
+static bool next_page(const struct backup_page *page, struct key *low)
+{
+    if (page->has_more) {
+        struct slice last = page->items[page->count - 1].key;
+
+        low->len = 0;
+        key_put(low, last.data, last.len);
+        key_next(low);
+    }
+    return page->has_more;
+}
+
 /* `list`, if not NULL, gets the keys; those in `before`, if not NULL, are left out. */
 static int put_kind(struct writing *w, char kind, enum backup_type type, struct key_list *list,
                     const struct key_list *before)
@@ -143,12 +156,7 @@ static int put_kind(struct writing *w, char kind, enum backup_type type, struct 
             }
             rc = put_item(w, type, &page.items[i]);
         }
-        if (rc == 0 && page.has_more) {
-            low.len = 0;
-            key_put(&low, page.items[page.count - 1].key.data, page.items[page.count - 1].key.len);
-            key_next(&low);
-        }
-    } while (rc == 0 && page.has_more);
+    } while (rc == 0 && next_page(&page, &low));
     backup_page_release(&page);
     return rc;
 }
@@ -280,12 +288,7 @@ static int put_all_names(struct writing *w)
     do {
         rc = backup_range(w->s, w->kv, slice_key(&low), slice_key(&high), PAGE_NAMES, false, &page);
         rc = rc != 0 ? rc : put_names(w, &page);
-        if (rc == 0 && page.has_more) {
-            low.len = 0;
-            key_put(&low, page.items[page.count - 1].key.data, page.items[page.count - 1].key.len);
-            key_next(&low);
-        }
-    } while (rc == 0 && page.has_more);
+    } while (rc == 0 && next_page(&page, &low));
     backup_page_release(&page);
     return rc;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alba/asd_call.h"
+#include "alba/asd_link.h"
 #include "alba/deployment.h"
 #include "alba/osd_usage.h"
 #include "alba/osd_view.h"
@@ -354,16 +355,7 @@ const struct verb osd_verbs[] = {
      .group = "OSDs",
      .summary = "register the ASD at an address",
      .options =
-         {{.name = "host",
-           .letter = 'h',
-           .arg = "HOST",
-           .value_default = "::1",
-           .help = "where it listens"},
-          {.name = "port",
-           .letter = 'p',
-           .arg = "PORT",
-           .value_default = "8000",
-           .help = "its port"},
+         {ASD_LINK_ADDRESS,
           {.name = "node-id", .arg = "ID", .help = "the machine it is in"},
           {.name = "datacenter", .arg = "ID", .value_default = "", .help = "where that machine is"},
           {.name = "alba-osd-config-url", .arg = "URL", .help = REFUSED},

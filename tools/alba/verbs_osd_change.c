@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alba/asd_link.h"
 #include "alba/output.h"
 #include "alba/session.h"
 #include "alba/verb.h"
@@ -247,16 +248,7 @@ const struct verb osd_change_verbs[] = {
     {.name = "get-osd-claimed-by",
      .group = "OSDs",
      .summary = "ask an OSD which alba it belongs to",
-     .options = {{.name = "host",
-                  .letter = 'h',
-                  .arg = "HOST",
-                  .value_default = "::1",
-                  .help = "where it listens"},
-                 {.name = "port",
-                  .letter = 'p',
-                  .arg = "PORT",
-                  .value_default = "8000",
-                  .help = "its port"}},
+     .options = {ASD_LINK_ADDRESS},
      .run = run_claimed_by,
      .show = show_claimed_by},
     {.name = "add-s3-osd",

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/fifo_cache.h"
 #include "base/rnd.h"
+#include "lib/seed.h"
 
 enum {
     IDS = 256,  /* as many as the smallest table of hashes has places: none is pushed out, */
@@ -209,14 +210,9 @@ static void any_sequence_leaves_what_the_paper_says(void **state)
 {
     static struct cached c;
     static struct model m;
-    uint64_t seed;
-    struct rnd rnd;
+    struct rnd rnd = seed_start("any_sequence_leaves_what_the_paper_says");
 
     (void)state;
-    rnd_bytes(&seed, sizeof(seed));
-    seed = getenv("SEED") != NULL ? strtoull(getenv("SEED"), NULL, 0) : seed;
-    printf("seed %#llx\n", (unsigned long long)seed);
-    rnd = rnd_seed(seed);
     for (unsigned round = 0; round < 20; round++) {
         size_t limit = 40000 + rnd_below(&rnd, 40000); /* room for 256 hashes in an eighth */
         size_t bytes_max = 64 + rnd_below(&rnd, 8000);

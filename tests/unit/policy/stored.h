@@ -8,8 +8,8 @@
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/fragment.h"
-#include "seed.h"
 
 struct stored {
     struct fragment_ref ref;

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/choose.h"
-#include "seed.h"
 
 enum { OSDS_MAX = 60, NAMES = 12 };
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
+#include "lib/seed.h"
 #include "policy/choose.h"
-#include "seed.h"
 
 enum { OSDS_MAX = 32 };
 

@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/key_ring.h"
-#include "seed.h"
 
 static const enum cipher aeads[] = {CIPHER_XCHACHA20_POLY1305, CIPHER_AES_256_GCM};
 

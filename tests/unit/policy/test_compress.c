@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/compress.h"
-#include "seed.h"
 
 /* Text-like: runs of random length of few different bytes. */
 static void fill_soft(struct rnd *rnd, uint8_t *data, uint32_t bytes)

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/hex.h"
+#include "lib/seed.h"
 #include "policy/erasure.h"
-#include "seed.h"
 
 enum { BYTES_MAX = 3000 };
 

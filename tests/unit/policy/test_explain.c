@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/explain.h"
-#include "seed.h"
 
 enum { OSDS_MAX = 11, NODES_MAX = 5 };
 

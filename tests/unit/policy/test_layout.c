@@ -6,9 +6,9 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/layout.h"
 #include "policy/preset.h"
-#include "seed.h"
 
 /* Where one object byte lies, found by walking the cutting rule byte by byte. */
 struct place {

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/preset.h"
-#include "seed.h"
 
 /* All keys, as another implementation of create-preset would send them. */
 static const char full_text[] =

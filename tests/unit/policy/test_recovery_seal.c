@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "lib/seed.h"
 #include "policy/recovery_seal.h"
-#include "seed.h"
 
 static const uint8_t object_id[32] = {1, 2, 3};
 static uint8_t key_bytes[CIPHER_KEY_BYTES] = {4, 5, 6};

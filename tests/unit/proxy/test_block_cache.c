@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/rnd.h"
+#include "lib/seed.h"
 #include "proxy/block_cache.h"
 
 enum { RAW = 100000, BLOCK = 4096 };
@@ -120,14 +121,10 @@ static void the_last_block_of_a_fragment_is_short(void **state)
 static void any_sequence_gives_the_bytes_of_the_fragment(void **state)
 {
     struct block_cache cache;
-    uint64_t seed, full = 0;
-    struct rnd rnd;
+    uint64_t full = 0;
+    struct rnd rnd = seed_start("any_sequence_gives_the_bytes_of_the_fragment");
 
     (void)state;
-    rnd_bytes(&seed, sizeof(seed));
-    seed = getenv("SEED") != NULL ? strtoull(getenv("SEED"), NULL, 0) : seed;
-    printf("seed %#llx\n", (unsigned long long)seed);
-    rnd = rnd_seed(seed);
     block_cache_init(&cache, 300000);
     for (unsigned i = 0; i < 1000; i++) {
         uint8_t object = (uint8_t)rnd_below(&rnd, 5);

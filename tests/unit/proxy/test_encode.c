@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rnd.h"
+#include "lib/seed.h"
 #include "policy/erasure.h"
 #include "policy/fragment0.h"
 #include "proxy/encode.h"
@@ -120,13 +121,9 @@ static void every_image_unpacks_to_its_part_or_to_the_parity(void **state)
     const struct {
         uint32_t k, m;
     } shapes[] = {{1, 0}, {1, 2}, {2, 1}, {4, 2}, {3, 0}, {5, 4}, {16, 4}, {20, 8}};
-    uint64_t seed;
-    struct rnd rnd;
+    struct rnd rnd = seed_start("every_image_unpacks_to_its_part_or_to_the_parity");
 
     (void)state;
-    rnd_bytes(&seed, sizeof(seed));
-    print_message("seed %llu\n", (unsigned long long)seed);
-    rnd = rnd_seed(seed);
     for (size_t s = 0; s < sizeof(shapes) / sizeof(*shapes); s++) {
         uint32_t k = shapes[s].k, m = shapes[s].m;
 
@@ -146,13 +143,9 @@ static void every_image_unpacks_to_its_part_or_to_the_parity(void **state)
 /* The object may end in any fragment: those behind it are zeroes. */
 static void every_image_of_format_0_unpacks_to_its_part_or_to_the_parity(void **state)
 {
-    uint64_t seed;
-    struct rnd rnd;
+    struct rnd rnd = seed_start("every_image_of_format_0_unpacks_to_its_part_or_to_the_parity");
 
     (void)state;
-    rnd_bytes(&seed, sizeof(seed));
-    print_message("seed %llu\n", (unsigned long long)seed);
-    rnd = rnd_seed(seed);
     for (unsigned round = 0; round < 120; round++) {
         uint32_t k = 1 + (uint32_t)rnd_below(&rnd, PRESET_K_MAX);
         uint32_t m = (uint32_t)rnd_below(&rnd, PRESET_M_MAX + 1);

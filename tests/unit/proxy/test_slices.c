@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/rnd.h"
+#include "lib/seed.h"
 #include "proxy/get.h"
 
 static int32_t check(const struct proxy_slice *slices, uint32_t count, uint64_t size)
@@ -43,13 +44,9 @@ static void slices_that_make_no_sense_have_a_code_each(void **state)
 /* Against marking every byte. */
 static void overlaps_are_found_wherever_they_are(void **state)
 {
-    uint64_t seed;
-    struct rnd rnd;
+    struct rnd rnd = seed_start("overlaps_are_found_wherever_they_are");
 
     (void)state;
-    rnd_bytes(&seed, sizeof(seed));
-    print_message("seed %llu\n", (unsigned long long)seed);
-    rnd = rnd_seed(seed);
     for (unsigned round = 0; round < 3000; round++) {
         struct proxy_slice slices[6];
         uint8_t marks[64] = {0};

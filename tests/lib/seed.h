@@ -1,7 +1,7 @@
 /* The random numbers of a property test: another seed each run, printed; the
  * environment variable SEED repeats one. */
-#ifndef TESTS_UNIT_POLICY_SEED_H
-#define TESTS_UNIT_POLICY_SEED_H
+#ifndef TESTS_LIB_SEED_H
+#define TESTS_LIB_SEED_H
 
 #include <inttypes.h>
 #include <stdio.h>
