@@ -20,8 +20,18 @@ static const struct manifest_fragment *fragment_of(const struct direct_piece *p)
 
 /* ---- ending ---- */
 
+/* Before the book can be closed. */
+static void let_go(struct direct_piece *p)
+{
+    if (p->osd != NULL) {
+        book_osd_release(p->osd);
+        p->osd = NULL;
+    }
+}
+
 static void finish(struct direct_piece *p, int rc)
 {
+    let_go(p);
     gather_release(&p->request);
     p->cb(p, p->canceled && rc != 0 ? ERR_CANCELED : rc);
 }
@@ -35,6 +45,7 @@ static void on_finish(struct later_item *item)
 
 static void finish_later(struct direct_piece *p, int rc)
 {
+    let_go(p);
     p->rc = rc;
     later_run(p->env->later, &p->later, on_finish);
 }
@@ -266,6 +277,9 @@ void direct_piece_start(struct direct_piece *p, const struct direct_env *env,
     p->cb = cb;
     p->ref = ref_of(p);
     p->osd = f->has_osd ? osd_book_find(env->book, f->osd_id) : NULL;
+    if (p->osd != NULL) {
+        book_osd_hold(p->osd);
+    }
     rc = fragment_ref_check(&p->ref, &p->err);
     if (rc == 0 && !f->has_osd) {
         rc = err_set(&p->err, ERR_NOT_FOUND, "chunk %" PRIu32 " fragment %" PRIu32, range->chunk,

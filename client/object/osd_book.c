@@ -155,6 +155,32 @@ struct book_osd *osd_book_find(struct osd_book *book, uint64_t id)
     return entry != NULL ? &entry->osd : NULL;
 }
 
+unsigned osd_book_count(const struct osd_book *book)
+{
+    return HASH_COUNT(book->entries);
+}
+
+void book_osd_hold(struct book_osd *osd)
+{
+    osd->holders++;
+}
+
+static void forget_if_gone(struct book_osd *osd)
+{
+    if (osd->gone && osd->holders == 0) {
+        HASH_DEL(osd->book->entries, entry_of(osd));
+        free(osd->long_id);
+        free(entry_of(osd));
+    }
+}
+
+void book_osd_release(struct book_osd *osd)
+{
+    CHECK(osd->holders > 0);
+    osd->holders--;
+    forget_if_gone(osd);
+}
+
 unsigned osd_book_aside_count(const struct osd_book *book)
 {
     unsigned count = 0;
@@ -232,6 +258,8 @@ static void take_osd(struct osd_book *book, const struct proxy_osd *row)
 
 void osd_book_set(struct osd_book *book, const struct proxy_alba *alba)
 {
+    struct book_entry *entry, *next;
+
     if (book->owner == NULL || !slice_eq(slice_str(book->owner), alba->alba_id)) {
         free(book->owner);
         book->owner = mem_printf("%.*s", (int)alba->alba_id.len, (const char *)alba->alba_id.data);
@@ -245,10 +273,11 @@ void osd_book_set(struct osd_book *book, const struct proxy_alba *alba)
     for (uint32_t i = 0; i < alba->osd_count; i++) {
         take_osd(book, &alba->osds[i]);
     }
-    for (struct book_entry *e = book->entries; e != NULL; e = e->hh.next) {
-        if (!e->seen && !e->osd.gone) {
-            e->osd.gone = true; /* stays in memory: calls under way know it */
-            drop_client(&e->osd);
+    HASH_ITER (hh, book->entries, entry, next) {
+        if (!entry->seen) {
+            entry->osd.gone = true;
+            drop_client(&entry->osd);
+            forget_if_gone(&entry->osd);
         }
     }
 }

@@ -2,7 +2,8 @@
  *
  * One that cannot be reached, does not answer in time, talks nonsense, or is not the store that
  * was asked for is set aside for a while that doubles; then one call may try it. Addresses come
- * from a proxy (OsdInfo2) and are taken anew with osd_book_set(). Loop thread only. */
+ * from a proxy (OsdInfo2) and are taken anew with osd_book_set(). One that is not in the list any
+ * more is forgotten with its last call. Loop thread only. */
 #ifndef OBJECT_OSD_BOOK_H
 #define OBJECT_OSD_BOOK_H
 
@@ -36,7 +37,8 @@ struct book_osd {
     struct asd_client *client; /* of this host; NULL: none yet */
     uint64_t aside_until_ms;   /* 0: it is well */
     unsigned aside_ms;
-    bool trying; /* a call finds out whether it is well again */
+    bool trying;      /* a call finds out whether it is well again */
+    unsigned holders; /* that know it by its address */
 };
 
 struct osd_book_options {
@@ -48,8 +50,12 @@ struct osd_book *osd_book_new(uv_loop_t *loop, const struct osd_book_options *op
 /* The whole list, borrowed during the call; its alba_id is whose claim every store must carry.
  * An OSD of another address gets a new connection; calls to the old one are canceled. */
 void osd_book_set(struct osd_book *book, const struct proxy_alba *alba);
-bool osd_book_is_empty(const struct osd_book *book);                /* never set */
-struct book_osd *osd_book_find(struct osd_book *book, uint64_t id); /* NULL: unknown */
+bool osd_book_is_empty(const struct osd_book *book); /* never set */
+unsigned osd_book_count(const struct osd_book *book);
+/* NULL: unknown. It stays until the list is taken anew, or as long as it is held. */
+struct book_osd *osd_book_find(struct osd_book *book, uint64_t id);
+void book_osd_hold(struct book_osd *osd);
+void book_osd_release(struct book_osd *osd);
 unsigned osd_book_aside_count(const struct osd_book *book);
 
 /* May it be asked now? When its time aside is over: once, until osd_book_note(). */
