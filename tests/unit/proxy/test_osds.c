@@ -293,6 +293,19 @@ static void an_osd_with_another_identity_is_not_used(void **state)
     assert_false(is_usable(f, 1));
 }
 
+static void an_osd_that_moved_is_asked_where_it_is_now(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(ask(f, 1), 0);
+    fake_asd_free(f->asds[0]);
+    loop_fixture_run_ms(&f->base, 10); /* its connection ends */
+    f->asds[0] = fake_asd_new(&f->base.loop, "d0");
+    set(f, ASDS);
+    assert_int_equal(ask(f, 1), 0);
+    assert_true(is_usable(f, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +324,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_osd_that_left_while_aside_is_probed_when_it_returns,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_with_another_identity_is_not_used, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_osd_that_moved_is_asked_where_it_is_now, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
