@@ -23,7 +23,10 @@ enum {
     IOV_MAX_PER_WRITE = 128,
     PROBE_BYTES_MAX = 16384,
     KEEPALIVE_S = 20,
-    UNACKED_MS_MAX = 30000 /* a peer that vanished is noticed after this */
+    UNACKED_MS_MAX = 30000, /* a peer that vanished is noticed after this */
+    /* Of a unix socket, whose buffer does not grow by itself: with less the two ends wake each
+     * other for every few pages of a large frame. The kernel may grant less. */
+    UNIX_SEND_BYTES = 2 << 20
 };
 
 static_assert((int)NET_FRAMER_RAW_BYTES_MAX <= (int)NET_HUB_HEADROOM_BYTES,
@@ -85,9 +88,11 @@ int net_stream_init(struct net_stream *s, struct net_hub *hub,
 static void tune_socket(struct net_stream *s)
 {
     unsigned unacked_ms = UNACKED_MS_MAX;
+    int send_bytes = UNIX_SEND_BYTES;
     uv_os_fd_t fd;
 
     if (s->uv.handle.type != UV_TCP) {
+        uv_send_buffer_size(&s->uv.handle, &send_bytes);
         return;
     }
     uv_tcp_nodelay(&s->uv.tcp, 1);
