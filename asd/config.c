@@ -33,6 +33,11 @@ const struct config_key asd_config_keys[] = {
      .max = 65535,
      .offset = AT(port),
      .help = "TCP port without TLS; 0: any free one, which the log tells; null: none"},
+    {.name = "socket_dir",
+     .type = CONFIG_PATH,
+     .offset = AT(socket_dir),
+     .help = "directory of a unix socket, named <asd_id>.sock, for proxies on this machine: large "
+             "values cost less there than by TCP. Whoever may write to it reads and writes all"},
     {.name = "tls",
      .type = CONFIG_OBJECT,
      .keys = tls_keys,

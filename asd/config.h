@@ -16,7 +16,8 @@ struct asd_config {
     bool allow_plain;
     char *home;
     char *node_id;
-    char *asd_id; /* NULL: as the home has it, or a fresh one */
+    char *asd_id;     /* NULL: as the home has it, or a fresh one */
+    char *socket_dir; /* NULL: it listens on no unix socket */
     char *log_level;
     int64_t threads;
     int64_t limit_percent;

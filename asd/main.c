@@ -319,6 +319,18 @@ static void abandon(struct asd *asd, uv_loop_t *loop)
     net_tls_free(asd->tls);
 }
 
+static int add_socket(struct asd *asd, const char *dir, struct daemon_addrs *addrs, struct err *e)
+{
+    struct net_addr local;
+    int rc;
+
+    if (dir == NULL) {
+        return 0;
+    }
+    rc = net_addr_unix_in(&local, dir, asd->home.asd_id, e);
+    return rc != 0 ? rc : daemon_addrs_unix(addrs, local.path, e);
+}
+
 static int start_server(struct asd *asd, struct daemon *d, struct err *e)
 {
     const struct asd_config *config = daemon_config(d);
@@ -339,6 +351,7 @@ static int start_server(struct asd *asd, struct daemon *d, struct err *e)
     if (rc == 0 && config->tls.given) {
         rc = daemon_addrs_tls(&addrs, &config->ips, config->tls.port, e);
     }
+    rc = rc != 0 ? rc : add_socket(asd, config->socket_dir, &addrs, e);
     options.addr_count = addrs.count;
     options.tls = asd->tls;
     rc = rc != 0 ? rc : asd_server_new(daemon_loop(d), &options, &asd->server, e);

@@ -29,7 +29,8 @@ struct proxy_config {
     double upload_slack;
     double refresh_s;
     struct config_strings near_nodes;
-    int64_t http_port; /* CONFIG_NONE: no HTTP */
+    char *asd_socket_dir; /* NULL: ASDs are asked by TCP */
+    int64_t http_port;    /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;
 
     struct tls_config_client tls;

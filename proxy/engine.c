@@ -83,6 +83,7 @@ static void set_options(struct engine *engine, const struct engine_options *opti
     *o = *options;
     o->near_nodes = NULL;
     o->near_node_count = 0;
+    o->osd_socket_dir = NULL;
     o->memory_bytes = o->memory_bytes != 0 ? o->memory_bytes : defaults.memory_bytes;
     o->osd_timeout_ms = o->osd_timeout_ms != 0 ? o->osd_timeout_ms : defaults.osd_timeout_ms;
     o->threads = o->threads != 0 ? o->threads : defaults.threads;
@@ -125,7 +126,8 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
         osds_new(loop, &(struct osds_options){.timeout_ms = engine->options.osd_timeout_ms,
                                               .tls = kv_tls(registry_kv(registry)),
                                               .near_nodes = options->near_nodes,
-                                              .near_node_count = options->near_node_count});
+                                              .near_node_count = options->near_node_count,
+                                              .socket_dir = options->osd_socket_dir});
     CHECK(uv_timer_init(loop, &engine->timer) == 0);
     CHECK(uv_timer_start(&engine->timer, on_timer, LAZY_MS, LAZY_MS) == 0);
     engine_registry_changed(engine);

@@ -49,11 +49,12 @@ struct engine_options {
     struct key_files *keys;    /* borrowed, outlives the engine; NULL: none */
     const char *const *near_nodes;
     unsigned near_node_count;
+    const char *osd_socket_dir; /* of OSDs on this machine (proxy/osds.h); NULL: none */
 };
 
 struct engine {
     uv_loop_t *loop;
-    struct engine_options options; /* without near_nodes */
+    struct engine_options options; /* without the strings */
     struct registry *registry;     /* borrowed */
     struct osds *osds;
     struct pool *pool;

@@ -154,7 +154,8 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
                                      .object_bytes_max = object_bytes_max(config),
                                      .keys = &p->keys,
                                      .near_nodes = (const char *const *)config->near_nodes.items,
-                                     .near_node_count = config->near_nodes.count};
+                                     .near_node_count = config->near_nodes.count,
+                                     .osd_socket_dir = config->asd_socket_dir};
 
     bigmem_keep(options.memory_bytes);
     p->engine = engine_new(daemon_loop(p->daemon), p->registry, &options);

@@ -18,6 +18,7 @@ struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options)
 
     osds->loop = loop;
     osds->tls = options->tls;
+    osds->socket_dir = options->socket_dir != NULL ? mem_strdup(options->socket_dir) : NULL;
     osds->probe_timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : 10000;
     osds->near_node_count = options->near_node_count;
     osds->near_nodes = mem_array(options->near_node_count + 1, sizeof(*osds->near_nodes));
@@ -88,10 +89,20 @@ static bool same_place(const struct osd *osd, const struct osds_entry *entry)
            strcmp(osd->long_id, entry->long_id) == 0;
 }
 
+/* Where it listens if it is on this machine. A name too long for a socket is none there, either. */
+static bool local_addr(const struct osd *osd, struct net_addr *ret_addr)
+{
+    struct err e;
+
+    return osd->osds->socket_dir != NULL && !osd->addr.is_tls &&
+           net_addr_unix_in(ret_addr, osd->osds->socket_dir, osd->long_id, &e) == 0;
+}
+
 static void connect_to(struct osd *osd, const struct osds_entry *entry)
 {
     struct osds *osds = osd->osds;
     struct asd_client_options options;
+    struct net_addr local;
 
     if (osd->client != NULL && same_place(osd, entry)) {
         return;
@@ -104,6 +115,7 @@ static void connect_to(struct osd *osd, const struct osds_entry *entry)
     osd->addr = entry->addr;
     set_text(&osd->long_id, entry->long_id);
     options = (struct asd_client_options){.addr = osd->addr,
+                                          .local = local_addr(osd, &local) ? &local : NULL,
                                           .tls = osds->tls,
                                           .long_id = osd->long_id,
                                           .owner = entry->owner,
@@ -295,6 +307,7 @@ static void osds_free(struct osds *osds)
         free(osds->near_nodes[i]);
     }
     free(osds->near_nodes);
+    free(osds->socket_dir);
     free(osds->all);
     free(osds->live);
     free(osds->choose);

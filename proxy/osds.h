@@ -91,6 +91,9 @@ struct osds_options {
     const char *const *near_nodes; /* read preference: node ids; copied */
     unsigned near_node_count;
     struct net_tls *tls; /* borrowed; who we are, for addresses that speak TLS */
+    /* Where OSDs of this machine listen besides, each at <long id>.sock; not asked for those that
+     * speak TLS. NULL: nowhere. Copied. */
+    const char *socket_dir;
 };
 
 struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options);

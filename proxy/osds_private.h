@@ -9,6 +9,7 @@ enum { OSDS_TICK_MS = 200, OSDS_USAGE_EVERY_MS = 60000 };
 struct osds {
     uv_loop_t *loop;
     struct net_tls *tls; /* borrowed */
+    char *socket_dir;    /* or NULL */
     struct later later;
     uv_timer_t tick; /* probes that are due */
     bool tick_on;

@@ -118,6 +118,17 @@ static int parse_unix(struct net_addr *ret_addr, const char *path, const char *u
     return 0;
 }
 
+int net_addr_unix_in(struct net_addr *ret_addr, const char *dir, const char *name, struct err *e)
+{
+    char path[sizeof ret_addr->path];
+    int bytes = snprintf(path, sizeof path, "%s/%s.sock", dir, name);
+
+    if (bytes < 0 || (size_t)bytes >= sizeof path || name[0] == '\0' || strchr(name, '/') != NULL) {
+        return err_set(e, -EINVAL, "no unix socket '%.64s.sock' can be in '%.128s'", name, dir);
+    }
+    return parse_unix(ret_addr, path, path, e);
+}
+
 int net_addr_parse(struct net_addr *ret_addr, const char *uri, struct err *e)
 {
     if (strncmp(uri, "tcp://", 6) == 0) {

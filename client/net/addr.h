@@ -27,6 +27,9 @@ struct net_addr {
 int net_addr_parse(struct net_addr *ret_addr, const char *uri, struct err *e);
 /* `host` is an IP literal or "localhost". */
 int net_addr_tcp(struct net_addr *ret_addr, const char *host, uint16_t port, struct err *e);
+/* The unix socket `name`.sock in `dir`, which is absolute. -EINVAL: too long for one, or `name` is
+ * not a name of a file. */
+int net_addr_unix_in(struct net_addr *ret_addr, const char *dir, const char *name, struct err *e);
 /* What net_addr_tcp() gave becomes a port where TLS is spoken. */
 void net_addr_set_tls(struct net_addr *addr);
 /* As the kernel gave it; -EAFNOSUPPORT unless IPv4 or IPv6. */

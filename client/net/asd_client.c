@@ -221,7 +221,7 @@ static void fail_sent(struct asd_client *client, struct asd_session *session, co
     }
 }
 
-static void connect_version(struct asd_client *client, unsigned version)
+static void connect_version(struct asd_client *client, unsigned version, bool is_local)
 {
     struct err e;
     int rc;
@@ -231,7 +231,7 @@ static void connect_version(struct asd_client *client, unsigned version)
         fail_waiting(client, &e);
         return;
     }
-    rc = asd_session_start(client, version, &client->session);
+    rc = asd_session_start(client, version, is_local, &client->session);
     if (rc != 0) {
         client->session = NULL;
         err_set(&e, rc, "connect");
@@ -257,12 +257,20 @@ void asd_client_session_ready(struct asd_client *client)
 void asd_client_session_refused(struct asd_client *client)
 {
     struct asd_session *session = client->session;
+    bool is_local = session->is_local;
 
     client->session = NULL;
     asd_session_drop(session);
     if (!client->closing) {
-        connect_version(client, ASD_VERSION_1);
+        connect_version(client, ASD_VERSION_1, is_local);
     }
+}
+
+/* Is it on another machine, or does it not listen there? Then it is asked by its address. One that
+ * does not answer there would not answer elsewhere. */
+static bool is_nobody_there(const struct asd_session *session, const struct err *e)
+{
+    return session->is_local && session->state == ASD_SESSION_CONNECTING && e->code != UV_ETIMEDOUT;
 }
 
 void asd_client_session_failed(struct asd_client *client, const struct err *e)
@@ -273,7 +281,9 @@ void asd_client_session_failed(struct asd_client *client, const struct err *e)
     log_debug("net", "asd connection lost", "asd=%s why=\"%s\"", client->addr.text, e->msg);
     client->session = NULL;
     fail_sent(client, session, e);
-    if (!was_ready) {
+    if (is_nobody_there(session, e)) {
+        connect_version(client, ASD_VERSION_2, false);
+    } else if (!was_ready) {
         fail_waiting(client, e);
     }
     asd_session_drop(session);
@@ -295,7 +305,7 @@ static void client_pump(struct asd_client *client)
         return;
     }
     if (session == NULL) {
-        connect_version(client, ASD_VERSION_2);
+        connect_version(client, ASD_VERSION_2, client->has_local);
         return;
     }
     while (session->state == ASD_SESSION_READY && !list_empty(&client->waiting)) {
@@ -320,6 +330,10 @@ struct asd_client *asd_client_new(uv_loop_t *loop, const struct asd_client_optio
     net_hub_init(&client->hub, loop);
     net_task_init(&client->done_task, on_done_task);
     client->addr = options->addr;
+    client->has_local = options->local != NULL;
+    if (client->has_local) {
+        client->local = *options->local;
+    }
     client->tls = options->tls;
     client->long_id = options->long_id != NULL ? mem_strdup(options->long_id) : NULL;
     client->owner = options->owner != NULL ? mem_strdup(options->owner) : NULL;

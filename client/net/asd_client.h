@@ -64,6 +64,9 @@ struct asd_call {
 
 struct asd_client_options {
     struct net_addr addr;
+    /* Where it listens besides, if it is on this machine: tried first, at each connecting, and
+     * `addr` when nobody listens there. NULL: nowhere. Copied. */
+    const struct net_addr *local;
     /* For an address that is_tls: borrowed until the client is closed. NULL: such calls fail. */
     struct net_tls *tls;
     const char *long_id; /* expected identity; NULL: take any. Copied. */

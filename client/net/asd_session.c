@@ -272,18 +272,21 @@ static const struct net_stream_ops stream_ops = {
 
 /* ---- for the client ---- */
 
-int asd_session_start(struct asd_client *client, unsigned version, struct asd_session **ret_session)
+int asd_session_start(struct asd_client *client, unsigned version, bool is_local,
+                      struct asd_session **ret_session)
 {
+    const struct net_addr *addr = is_local ? &client->local : &client->addr;
     struct net_stream_options options = {.ops = &stream_ops,
                                          .frame_bytes_max = ASD_FRAME_BYTES_MAX,
                                          .expect_raw = true,
-                                         .is_unix = client->addr.is_unix,
-                                         .tls = client->addr.is_tls ? client->tls : NULL};
+                                         .is_unix = addr->is_unix,
+                                         .tls = addr->is_tls ? client->tls : NULL};
     struct asd_session *session = mem_zalloc(sizeof *session);
     int rc;
 
     session->client = client;
     session->version = version;
+    session->is_local = is_local;
     session->deadline_ms = clock_mono_ms() + client->connect_timeout_ms;
     list_init(&session->calls);
     rc = net_stream_init(&session->stream, &client->hub, &options);
@@ -292,7 +295,7 @@ int asd_session_start(struct asd_client *client, unsigned version, struct asd_se
         return rc;
     }
     client->sessions_open++;
-    rc = net_stream_connect(&session->stream, &client->addr);
+    rc = net_stream_connect(&session->stream, addr);
     if (rc != 0) {
         asd_session_drop(session);
         return rc;

@@ -20,6 +20,7 @@ struct asd_session {
     struct asd_client *client;
     enum asd_session_state state;
     unsigned version;
+    bool is_local;        /* by client->local */
     uint64_t deadline_ms; /* until it is ready */
     struct list calls;    /* sent or being sent; at most one on version 1 */
     struct asd_v1_tail tail;
@@ -33,6 +34,8 @@ struct asd_session {
 struct asd_client {
     struct net_hub hub;
     struct net_addr addr;
+    struct net_addr local; /* tried first, if has_local */
+    bool has_local;
     struct net_tls *tls; /* borrowed */
     char *long_id;       /* expected, or NULL */
     char *owner;         /* likewise */
@@ -58,8 +61,8 @@ struct asd_client {
     void *close_ctx;
 };
 
-/* Connect and shake hands. On failure nothing was started. */
-int asd_session_start(struct asd_client *client, unsigned version,
+/* Connect, by client->local or client->addr, and shake hands. On failure nothing was started. */
+int asd_session_start(struct asd_client *client, unsigned version, bool is_local,
                       struct asd_session **ret_session);
 /* The session is ready, and idle if it speaks version 1. */
 void asd_session_send(struct asd_session *session, struct asd_call *call);

@@ -30,7 +30,7 @@ class Objects:
         tempfile.tempdir = str(scratch.dir)
         self.up = scratch.enter(Deployment("--asds=6", "--nodes=3"))
         self.daemons = Daemons(self.up.dir)
-        self.proxy = f"tcp://127.0.0.1:{self.up.info()['proxy_port']}"
+        self.proxy = f"unix://{self.up.dir}/run/proxy.sock"  # as the volumedriver beside it
         self.up.alba("create-namespace", "bench", "volumes")
         if fill:
             self.load("fill", 2, 0)

@@ -13,8 +13,12 @@ NO_CHECKSUM = b"\1"
 class Peer:
     """A connection to a local ASD; requests get the ids 0, 1, 2, …"""
     def __init__(self, port, hello=True, tls=None):
-        """`tls`: the ssl.SSLContext to speak by."""
-        self.sock = socket.create_connection(("127.0.0.1", port))
+        """`port`: or the path of a unix socket; `tls`: the ssl.SSLContext to speak by."""
+        if isinstance(port, int):
+            self.sock = socket.create_connection(("127.0.0.1", port))
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(str(port))
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
         self.next_id = 0

@@ -33,6 +33,7 @@ WRONG = [  # what is changed in a good configuration, what the one line says
     ({"slow_request_ms": -1}, "key 'slow_request_ms'"),
     ({"ips": "127.0.0.1"}, "key 'ips': want a list of strings"),
     ({"ips": ["nohost"]}, "key 'ips': 'nohost' is not an IP address"),
+    ({"socket_dir": "run"}, "key 'socket_dir': want an absolute path, got \"run\""),
     ({"http_ips": ["1.2.3"]}, "key 'http_ips': '1.2.3' is not an IP address"),
     ({"log_level": "loud"}, "key 'log_level': want one of \"debug\""),
     ({"transport": "rdma"}, "key 'transport': only \"tcp\" is possible"),
@@ -109,6 +110,21 @@ def starts(folder):
     path.write_text(json.dumps(one.keys | {"home": str(folder / "nobody")}))
     code, out, err = program(f"--config={path}")
     assert code == 1 and "no store is here" in err and "--create" in err, err
+
+
+def listens_on_a_socket_of_its_name(folder):
+    with AsdProcess(folder, "local", socket_dir=str(folder)) as asd:
+        assert Peer(folder / "local.sock").call(multi_get(b"a"))[0] == OK
+        asd.kill()  # the file stays, and is no hindrance
+        assert (folder / "local.sock").exists()
+        asd.start()
+        asd.stop()
+        assert not (folder / "local.sock").exists()
+    path = folder / "long.json"
+    deep = str(folder) + "/deep" * 25
+    path.write_text(json.dumps(asd.keys | {"socket_dir": deep}))
+    code, out, err = program(f"--config={path}")
+    assert code == 1 and "no unix socket 'local.sock' can be in" in err, err
 
 
 def alba(verb, asd, *args):
@@ -227,6 +243,7 @@ with tempfile.TemporaryDirectory(prefix="alba-e2e-") as name:
     live = help_of_every_key()
     checks(folder)
     starts(folder)
+    listens_on_a_socket_of_its_name(folder)
     reloads(folder)
     each_live_setting_takes_effect(folder)
 print("ok; live keys:", ", ".join(live))

@@ -24,6 +24,16 @@ def put_and_get(d):
         assert len(shown) == 9 + len(manifest["fragments"]), shown
 
 
+def fragments_go_by_unix_sockets(d):
+    """The proxy has reached each ASD at its own socket; without one it would ask by TCP."""
+    connected = "03"
+    with open("/proc/net/unix", encoding="ascii", errors="replace") as table:
+        rows = [line.split() for line in table]
+    paths = {row[7] for row in rows if len(row) == 8 and row[5] == connected}
+    for osd in d.alba("list-osds"):
+        assert f"{d.dir}/run/{osd['long_id']}.sock" in paths, (osd["long_id"], paths)
+
+
 def overwrite_and_delete(d):
     a = random_file(d.root / "a", 5_000_000, seed=1)
     b = random_file(d.root / "b", 6_000_000, seed=2)
@@ -100,6 +110,7 @@ with Deployment() as d:
     d.proxy = ["--host=127.0.0.1", f"--port={d.info()['proxy_port']}"]
     d.alba("create-namespace", "ns", "volumes")
     put_and_get(d)
+    fragments_go_by_unix_sockets(d)
     overwrite_and_delete(d)
     list_in_pages(d)
     names_of_any_bytes(d)

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "loop/io.h"
+#include "net/addr.h"
 
 #define ASD_HOME_NEW "new" /* asd/FORMAT.md */
 
@@ -86,6 +87,20 @@ static int make_home(const struct deployment *d, const char *name, const char *h
     return rc == 0 ? 0 : err_set(e, rc, "make %s", home);
 }
 
+/* Where ASDs and proxy meet, if the names of sockets can be as long as that. */
+static void set_socket_dir(const struct deployment *d, json_t *config, const char *key)
+{
+    static const char longest[] = "01234567-89ab-cdef-0123-456789abcdef"; /* an ASD's long id */
+    char *dir = deployment_path(d, "", "run", "");
+    struct net_addr addr;
+    struct err e;
+
+    if (net_addr_unix_in(&addr, dir, longest, &e) == 0) {
+        json_object_set_new(config, key, json_string(dir));
+    }
+    free(dir);
+}
+
 int up_config_asd(struct deployment *d, const char *name, const char *node_id, struct err *e)
 {
     uint16_t port = deployment_port(d, name, e);
@@ -97,6 +112,7 @@ int up_config_asd(struct deployment *d, const char *name, const char *node_id, s
     int rc = make_home(d, name, home, e);
 
     json_object_set_new(config, "capacity", json_integer(capacity(d)));
+    set_socket_dir(d, config, "socket_dir");
     free(home);
     if (rc != 0) {
         json_decref(config);
@@ -137,6 +153,7 @@ int up_config_proxy(struct deployment *d, struct err *e)
     json_object_set_new(config, "port", json_integer(port));
     json_object_set_new(config, "socket", json_string(socket));
     json_object_set_new(config, "fs_dirs", json_pack("[s]", files));
+    set_socket_dir(d, config, "asd_socket_dir");
     free(socket);
     free(files);
     if (set_key_files(d, config, e) != 0) {

@@ -68,6 +68,27 @@ static void bad_addresses_are_refused_with_the_text_in_the_message(void **state)
     }
 }
 
+static void a_socket_in_a_directory_has_a_name_and_room_for_it(void **state)
+{
+    static const char *const bad[] = {"", "../x", "a/b"};
+    char longest[108] = {0};
+    struct net_addr addr;
+    struct err e;
+
+    (void)state;
+    assert_int_equal(net_addr_unix_in(&addr, "/run/alba", "asd-1", &e), 0);
+    assert_true(addr.is_unix);
+    assert_string_equal(addr.path, "/run/alba/asd-1.sock");
+    assert_string_equal(addr.text, "unix:///run/alba/asd-1.sock");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(net_addr_unix_in(&addr, "/run", bad[i], &e), -EINVAL);
+    }
+    assert_int_equal(net_addr_unix_in(&addr, "run", "asd", &e), -EINVAL);
+    memset(longest, 'a', 107 - strlen("/run/.sock"));
+    assert_int_equal(net_addr_unix_in(&addr, "/run", longest, &e), 0);
+    assert_int_equal(net_addr_unix_in(&addr, "/runs", longest, &e), -EINVAL);
+}
+
 static void a_port_with_tls_prints_so_and_knows_its_ip(void **state)
 {
     static const char *const ips[] = {"192.0.2.1", "2001:db8::1"};
@@ -107,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses_are_read_and_printed_as_given),
         cmocka_unit_test(bad_addresses_are_refused_with_the_text_in_the_message),
+        cmocka_unit_test(a_socket_in_a_directory_has_a_name_and_room_for_it),
         cmocka_unit_test(a_port_with_tls_prints_so_and_knows_its_ip),
         cmocka_unit_test(an_address_from_the_kernel_prints_the_same),
     };

@@ -379,33 +379,107 @@ static void another_identity_is_an_error(void **state)
     assert_payload(f, 1, "ok");
 }
 
-static void unix_sockets_work_too(void **state)
+static struct net_addr socket_addr(void)
 {
-    struct fixture *f = *state;
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    struct net_addr addr;
     char uri[128];
     struct err e;
 
+    snprintf(uri, sizeof uri, "unix:///tmp/albacore-asd-%d.sock", (int)getpid());
+    assert_int_equal(net_addr_parse(&addr, uri, &e), 0);
+    return addr;
+}
+
+static void listen_at(struct fixture *f, const struct net_addr *addr)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+    close(f->listener);
+    memcpy(sa.sun_path, addr->path, sizeof sa.sun_path);
+    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(f->listener, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(f->listener, 8), 0);
+}
+
+static void unix_sockets_work_too(void **state)
+{
+    struct fixture *f = *state;
+
     close_client(f);
     RAW_UNTIL(&f->loop, f->closed);
-    close(f->listener);
-    snprintf(uri, sizeof uri, "unix:///tmp/albacore-asd-%d.sock", (int)getpid());
-    assert_int_equal(net_addr_parse(&f->options.addr, uri, &e), 0);
+    f->options.addr = socket_addr();
     f->client = asd_client_new(&f->loop, &f->options);
     call_version(f, 0, 5000); /* nobody has made the socket */
     wait_for(f, 0);
     assert_int_equal(f->answers[0].rc, UV_ENOENT);
 
-    memcpy(sa.sun_path, f->options.addr.path, sizeof sa.sun_path);
-    f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(f->listener, (struct sockaddr *)&sa, sizeof sa), 0);
-    assert_int_equal(listen(f->listener, 8), 0);
+    listen_at(f, &f->options.addr);
     call_version(f, 1, 5000);
     accept_v2(f);
     answer(f, read_version_request(f), "ok");
     wait_for(f, 1);
     assert_payload(f, 1, "ok");
-    unlink(sa.sun_path);
+    unlink(f->options.addr.path);
+}
+
+static void a_socket_on_this_machine_goes_before_the_address(void **state)
+{
+    struct fixture *f = *state;
+    struct net_addr local = socket_addr();
+
+    close_client(f);
+    RAW_UNTIL(&f->loop, f->closed);
+    f->options.local = &local;
+    f->client = asd_client_new(&f->loop, &f->options);
+    call_version(f, 0, 5000); /* nobody has made the socket */
+    accept_v2(f);
+    answer(f, read_version_request(f), "by tcp");
+    wait_for(f, 0);
+    assert_payload(f, 0, "by tcp");
+
+    listen_at(f, &local); /* and no more at the address */
+    call_version(f, 1, 5000);
+    read_version_request(f);
+    close(f->peer);
+    wait_for(f, 1);
+    call_version(f, 2, 5000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "here");
+    wait_for(f, 2);
+    assert_payload(f, 2, "here");
+
+    unlink(local.path); /* it ends: neither there nor there */
+    close(f->listener);
+    f->listener = -1;
+    call_version(f, 3, 5000);
+    read_version_request(f);
+    close(f->peer);
+    f->peer = -1;
+    wait_for(f, 3);
+    call_version(f, 4, 5000);
+    wait_for(f, 4);
+    assert_int_equal(f->answers[4].rc, UV_ECONNREFUSED);
+    assert_non_null(strstr(f->answers[4].call.err.msg, f->options.addr.text));
+}
+
+/* It has stopped, and would not answer by TCP, either. */
+static void who_is_silent_on_this_machine_is_asked_once(void **state)
+{
+    struct fixture *f = *state;
+    struct net_addr local = socket_addr();
+    int tcp = dup(f->listener);
+
+    close_client(f);
+    RAW_UNTIL(&f->loop, f->closed);
+    f->options.local = &local;
+    f->client = asd_client_new(&f->loop, &f->options);
+    listen_at(f, &local);
+    call_version(f, 0, 60000);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, UV_ETIMEDOUT);
+    assert_int_equal(accept4(tcp, NULL, NULL, SOCK_CLOEXEC), -1);
+    unlink(local.path);
+    close(tcp);
 }
 
 static void calls_over_the_limit_are_refused(void **state)
@@ -581,6 +655,8 @@ int main(void)
         TEST(garbage_from_the_server_is_a_protocol_error),
         TEST(another_identity_is_an_error),
         TEST(unix_sockets_work_too),
+        TEST(a_socket_on_this_machine_goes_before_the_address),
+        TEST(who_is_silent_on_this_machine_is_asked_once),
         TEST(calls_over_the_limit_are_refused),
         TEST(an_old_server_gets_one_request_at_a_time),
         TEST(bytes_behind_the_frame_are_part_of_the_reply),
