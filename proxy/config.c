@@ -3,6 +3,7 @@
 #include "daemon/addrs.h"
 #include "daemon/config_rows.h"
 #include "proxy/key_files.h"
+#include "proxy/own_record.h"
 
 #define AT(member) CONFIG_AT(struct proxy_config, member)
 
@@ -132,6 +133,20 @@ const struct config_key proxy_config_keys[] = {
      .default_json = "[]",
      .offset = AT(near_nodes),
      .help = "node ids whose OSDs are asked first"},
+    {.name = "announce",
+     .type = CONFIG_STRINGS,
+     .default_json = "[]",
+     .offset = AT(announce),
+     .help = "where clients reach this proxy (tcp://, tls:// or unix://), as the registry tells "
+             "them; none: where it listens"},
+    {.name = "announce_interval",
+     .type = CONFIG_FLOAT,
+     .min = 0,
+     .max = 1200,
+     .default_json = "30.0",
+     .offset = AT(announce_s),
+     .help = "seconds between renewals of its record in the registry, which is gone after three; "
+             "0: no record"},
     CONFIG_ROW_HTTP_PORT(AT(http_port)),
     CONFIG_ROW_HTTP_IPS(AT(http_ips)),
     CONFIG_ROW_TRANSPORT(AT(transport)),
@@ -163,6 +178,7 @@ int proxy_config_check(const void *config, struct err *e)
     rc = daemon_addrs_check_plain(&c->ips, c->port, c->allow_plain, e);
     rc = rc != 0 ? rc
                  : key_files_check((const char *const *)c->key_files.items, c->key_files.count, e);
+    rc = rc != 0 ? rc : own_record_check(c, e);
     rc = rc != 0 ? rc : tls_config_check_server(&c->server_tls, e);
     return rc != 0 ? rc : tls_config_check_client(&c->tls, e);
 }

@@ -29,8 +29,10 @@ struct proxy_config {
     double upload_slack;
     double refresh_s;
     struct config_strings near_nodes;
-    char *asd_socket_dir; /* NULL: ASDs are asked by TCP */
-    int64_t http_port;    /* CONFIG_NONE: no HTTP */
+    char *asd_socket_dir;           /* NULL: ASDs are asked by TCP */
+    struct config_strings announce; /* empty: where it listens */
+    double announce_s;              /* 0: not in the registry */
+    int64_t http_port;              /* CONFIG_NONE: no HTTP */
     struct config_strings http_ips;
 
     struct tls_config_client tls;

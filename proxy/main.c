@@ -1,7 +1,7 @@
 /* alba-proxy: objects for clients, fragments for ASDs.
  *
- * Start: registry (asked until it answers) -> engine -> server -> ready. Stop: the same
- * backwards, HTTP first. */
+ * Start: registry (asked until it answers) -> engine -> server -> ready, and its record in the
+ * registry. Stop: the same backwards, HTTP first. */
 #include <stdlib.h>
 
 #include <jansson.h>
@@ -16,10 +16,12 @@
 #include "daemon/metrics.h"
 #include "loop/run.h"
 #include "meta/connect.h"
+#include "meta/proxy_presence.h"
 #include "meta/registry.h"
 #include "proxy/config.h"
 #include "proxy/engine.h"
 #include "proxy/figures.h"
+#include "proxy/own_record.h"
 #include "proxy/server.h"
 
 enum { FS_DIRS_MAX = 16 };
@@ -29,6 +31,7 @@ struct proxy {
     struct registry *registry;
     struct engine *engine;
     struct proxy_server *server;
+    struct proxy_presence *presence; /* NULL: not in the registry */
     struct http_server *http;
     struct metrics metrics;
     struct metric_collector collector;
@@ -106,6 +109,23 @@ static int set_keys(struct proxy *p, const struct proxy_config *config, struct e
                          config->key_files.count, e);
 }
 
+static void announce(struct proxy *p, const struct proxy_config *config,
+                     const struct daemon_addrs *addrs)
+{
+    struct proxy_record record;
+    struct proxy_presence_options options = {.self = &record,
+                                             .interval_ms = (unsigned)(config->announce_s * 1000)};
+    uint16_t ports[DAEMON_ADDRS_MAX];
+
+    if (options.interval_ms != 0) {
+        for (unsigned i = 0; i < addrs->count; i++) {
+            ports[i] = proxy_server_port(p->server, i);
+        }
+        own_record_make(config, addrs, ports, &record);
+        p->presence = proxy_presence_new(registry_kv(p->registry), &options);
+    }
+}
+
 static int start_server(struct proxy *p, const struct proxy_config *config, struct err *e)
 {
     struct daemon_addrs addrs = {0};
@@ -134,6 +154,7 @@ static int start_server(struct proxy *p, const struct proxy_config *config, stru
                  config->port != CONFIG_NONE ? proxy_server_port(p->server, 0) : 0,
                  config->server_tls.given ? proxy_server_port(p->server, tls_at) : 0,
                  config->socket != NULL ? config->socket : "-");
+        announce(p, config, &addrs);
     }
     return rc;
 }
@@ -261,6 +282,12 @@ static void on_http_closed(void *ctx)
     stop_step(ctx);
 }
 
+static void on_presence_closed(void *ctx)
+{
+    ((struct proxy *)ctx)->presence = NULL;
+    stop_step(ctx);
+}
+
 static void on_server_closed(void *ctx)
 {
     ((struct proxy *)ctx)->server = NULL;
@@ -283,6 +310,8 @@ static void stop_step(struct proxy *p)
 {
     if (p->http != NULL) {
         http_server_close(p->http, on_http_closed, p);
+    } else if (p->presence != NULL) {
+        proxy_presence_close(p->presence, on_presence_closed, p);
     } else if (p->server != NULL) {
         proxy_server_close(p->server, on_server_closed, p);
     } else if (p->engine != NULL) {

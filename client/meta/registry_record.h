@@ -38,6 +38,7 @@ enum record_kind {
 #define REG_VOLUME "volume/"
 #define REG_VOLUME_ID "volume-id/"
 #define REG_LEASE "lease/"
+#define REG_PROXY "lease/proxy/" /* as volatile as leases, and not more worth keeping */
 
 enum { RECORD_ID_TEXT_BYTES = 17 }; /* ids are 16 hex digits in keys of the registry */
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/rnd.h"
 #include "loop/run.h"
+#include "meta/proxy_presence.h"
 
 /* Both in turn, when metadata does not answer: how long the calls at work may take before they
  * are canceled, and how long giving back the lease may take before it ends with the engine. */
@@ -119,20 +120,24 @@ static void run_agent(struct worker *w, struct registry *registry, struct engine
                                     .owner = owner,
                                     .ttl_ms = AGENT_LEASE_MS,
                                     .renew_ms = AGENT_LEASE_MS / 4};
+    struct proxy_presence *presence;
     struct registry_copier *copier;
     struct lease *lease;
-    bool closed = false;
+    bool closed = false, presence_closed = false;
 
     rnd_uuid_text(owner);
     lease = lease_new(registry_kv(registry), &options);
     agent_init(&w->agent, registry, engine, &w->options.agent);
     w->agent.lease = lease;
     copier = start_copier(w, registry);
+    presence = proxy_presence_new(registry_kv(registry), &(struct proxy_presence_options){0});
     set_agent(w, true);
     agent_run(&w->agent);
     set_agent(w, false);
+    proxy_presence_close(presence, loop_set_true, &presence_closed);
     registry_copier_close(copier, loop_set_true, &closed);
     until(w, &closed);
+    until(w, &presence_closed);
     agent_release(&w->agent);
     give_back(w, lease, lease_end);
 }

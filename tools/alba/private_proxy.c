@@ -66,6 +66,7 @@ static int write_config(const struct private_proxy *p, const char *config,
                             "fs_dirs", "/", "key_files", key_files());
     int rc;
 
+    json_object_set_new(doc, "announce_interval", json_integer(0)); /* nobody else's */
     if (tls != NULL) {
         json_object_set_new(doc, "tls_client", tls_json(net_tls_files(tls)));
     }
