@@ -36,6 +36,8 @@ SHAPES = {
     "list-nsm-hosts": [{"id": str, "kind": str, "cluster_id": str,
                         "nodes": [{"name": str, "ips": [str], "port": int}], "lost": bool,
                         "namespaces_count": int}],
+    "list-proxies": [{"id": str, "host": str, "version": str, "started": float,
+                      "endpoints": [str]}],
     "get-osd-claimed-by": (str, None),
     "list-work": {"count": int},
     "list-jobs": [str],

@@ -205,6 +205,11 @@ def objects(c, prefix="", where=()):
     assert c.json(f"{prefix}list-objects", *where, "ns")["objects"] == []
 
 
+def two_proxies(c):
+    listed, text = c.both("list-proxies")
+    return (listed, text) if len(listed) == 2 else None
+
+
 def proxies(c):
     port = Port()
     proxy = Daemon(c, "proxy-start", config_of(c.d, "proxy", "proxy2", "socket"),
@@ -213,6 +218,8 @@ def proxies(c):
         wait_for("the proxy to listen", lambda: answers(port.number))
         where = ["--host=127.0.0.1", f"--port={port.number}"]
         version, text = c.both("proxy-get-version", *where)
+        _, table = wait_for("both to be listed", lambda: two_proxies(c))
+        assert f"tcp://127.0.0.1:{port.number}" in table, table
         assert text.startswith(".".join(map(str, version[:3])))
         c.json("proxy-create-namespace", *where, "n3", "volumes")
         c.text("proxy-create-namespace", *where, "n4")

@@ -63,15 +63,21 @@ static int find(const struct verb_option *options, const char *name, size_t name
     return -1;
 }
 
+/* It names a proxy, or finds one by the registry. */
+static bool names_proxy(const struct verb *verb)
+{
+    return strcmp(verb->group, "Proxy") == 0 && !verb->wants_registry;
+}
+
 static bool is_offered(const struct verb *verb, enum common i)
 {
     switch (i) {
     case COMMON_CONFIG:
-        return verb->wants_registry;
+        return verb->wants_registry || names_proxy(verb);
     case COMMON_ATTEMPTS:
         return verb->wants_registry && find(verb->options, "attempts", 8, 0) < 0;
     case COMMON_TLS:
-        return verb->wants_registry || strcmp(verb->group, "One ASD") == 0;
+        return verb->wants_registry || names_proxy(verb) || strcmp(verb->group, "One ASD") == 0;
     default:
         return true;
     }
@@ -155,6 +161,7 @@ static int take_common(struct cli *cli, int index, const char *value)
     switch (index) {
     case COMMON_CONFIG:
         cli->config = value;
+        cli->config_given = true;
         return 0;
     case COMMON_ATTEMPTS:
         return take_attempts(cli, value);

@@ -40,6 +40,7 @@ extern const struct verb proxy_object_verbs[];
 extern const struct verb proxy_verbs[];
 extern const struct verb proxy_info_verbs[];
 extern const struct verb proxy_bench_verbs[];
+extern const struct verb proxies_verbs[];
 extern const struct verb host_verbs[];
 extern const struct verb backup_verbs[];
 extern const struct verb maintenance_verbs[];
@@ -71,6 +72,7 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           proxy_verbs,
                                           proxy_info_verbs,
                                           proxy_bench_verbs,
+                                          proxies_verbs,
                                           host_verbs,
                                           backup_verbs,
                                           maintenance_verbs,

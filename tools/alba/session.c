@@ -145,20 +145,34 @@ const struct registry_osd *session_find_osd(struct session *s, struct cli *cli, 
 
 int session_use_proxy(struct session *s, const char *uri)
 {
-    struct net_addr addr;
-    int rc = net_addr_parse(&addr, uri, &s->err);
+    return session_use_proxies(s, &uri, 1);
+}
 
-    if (rc != 0) {
-        return rc;
+int session_use_proxies(struct session *s, const char *const *uris, unsigned count)
+{
+    struct net_addr addrs[PROXY_CLIENT_ENDPOINTS_MAX];
+
+    CHECK(s->proxy == NULL && count <= PROXY_CLIENT_ENDPOINTS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        int rc = net_addr_parse(&addrs[i], uris[i], &s->err);
+
+        if (rc != 0) {
+            return rc;
+        }
     }
-    CHECK(s->proxy == NULL);
     s->proxy = proxy_client_new(
         &s->loop, &(struct proxy_client_options){
-                      .endpoints = &addr,
-                      .endpoint_count = 1,
+                      .endpoints = addrs,
+                      .endpoint_count = count,
                       .tls = s->tls,
                       .connections_max = s->proxy_connections != 0 ? s->proxy_connections : 1});
     return 0;
+}
+
+void session_drop_proxy(struct session *s)
+{
+    blocking_proxy_close(&s->loop, s->proxy);
+    s->proxy = NULL;
 }
 
 int session_proxy(struct session *s, const struct proxy_request *request, unsigned timeout_ms,

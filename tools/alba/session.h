@@ -68,6 +68,9 @@ const struct registry_osd *session_find_osd(struct session *s, struct cli *cli,
 
 /* Where proxies are: "tcp://…" or "unix://…". Call before session_proxy(). */
 int session_use_proxy(struct session *s, const char *uri);
+/* The first one that connects, then whichever does. At most PROXY_CLIENT_ENDPOINTS_MAX. */
+int session_use_proxies(struct session *s, const char *const *uris, unsigned count);
+void session_drop_proxy(struct session *s); /* others may be used from here on */
 /* One request to the proxy. *ret_reply borrows from the session until the next call; the caller
  * releases it. Fails with s->err and s->proxy_code. */
 int session_proxy(struct session *s, const struct proxy_request *request, unsigned timeout_ms,

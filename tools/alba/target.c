@@ -4,18 +4,30 @@
 #include <string.h>
 
 #include "alba/deployment.h"
+#include "alba/proxies.h"
 #include "alba/verb.h"
 #include "base/mem.h"
+
+static bool is_named(const struct cli *cli)
+{
+    return cli_flag(cli, "host") || cli_flag(cli, "port");
+}
+
+/* Is the registry asked for a proxy? */
+static bool looks_up(const struct cli *cli)
+{
+    return !is_named(cli) &&
+           (cli->config_given || (cli->config != NULL && getenv("ALBA_DIR") == NULL));
+}
 
 /* The proxy of --host and --port, else that of $ALBA_DIR, else the defaults. */
 static int proxy_uri(struct cli *cli, char **ret_uri)
 {
     const char *host = cli_option(cli, "host");
-    bool is_named = cli_flag(cli, "host") || cli_flag(cli, "port");
     int64_t port;
     int rc;
 
-    *ret_uri = is_named ? NULL : deployment_proxy_uri();
+    *ret_uri = is_named(cli) ? NULL : deployment_proxy_uri();
     if (*ret_uri != NULL) {
         return 0;
     }
@@ -34,7 +46,7 @@ int target_open(struct target *t, struct cli *cli)
 
 int target_open_wide(struct target *t, struct cli *cli, unsigned connections)
 {
-    char *uri;
+    char *uri = NULL;
     int rc;
 
     *t = (struct target){.is_private = cli->verb->wants_registry};
@@ -52,6 +64,13 @@ int target_open_wide(struct target *t, struct cli *cli, unsigned connections)
         }
         rc = private_proxy_start(&t->proxy, cli->config, t->s.tls, &cli->err);
         return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
+    }
+    rc = looks_up(cli) ? proxies_use(&t->s, cli->config) : 0;
+    if (rc != 0) {
+        return session_fail_proxy(&t->s, cli);
+    }
+    if (t->s.proxy != NULL) {
+        return 0;
     }
     rc = proxy_uri(cli, &uri);
     if (rc != 0) {

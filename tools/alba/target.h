@@ -1,5 +1,7 @@
-/* Through which proxy a verb works: the one that --host and --port name (the proxy-*
- * verbs), or a private one beside --config. One thread. */
+/* Through which proxy a verb works. The proxy-* verbs: the one that --host and --port name, else
+ * those that the registry of --config lists, else the one of $ALBA_DIR, else those of the registry
+ * of $ALBA_CONFIG; where it lists none, the default of --host and --port. All others: a
+ * private one beside --config. One thread. */
 #ifndef ALBA_TARGET_H
 #define ALBA_TARGET_H
 
@@ -22,7 +24,8 @@ struct target {
      .letter = 'h',                                                                                \
      .arg = "HOST",                                                                                \
      .value_default = "::1",                                                                       \
-     .help = "where the proxy listens; without --host and --port it is $ALBA_DIR's, if set"},      \
+     .help = "where the proxy listens; without --host and --port: a proxy that the registry of "   \
+             "--config lists, else $ALBA_DIR's, else one of the registry of $ALBA_CONFIG"},        \
     {                                                                                              \
         .name = "port", .letter = 'p', .arg = "PORT", .value_default = "10000", .help = "its port" \
     }

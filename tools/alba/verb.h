@@ -50,6 +50,7 @@ struct cli {
     const char *positionals[VERB_POSITIONALS_MAX];
     unsigned positional_count;
     const char *config; /* --config, or $ALBA_CONFIG, or NULL */
+    bool config_given;  /* --config */
     unsigned attempts;  /* to reach the metadata */
     const char *tls;    /* --tls, or $ALBA_CLI_TLS, or NULL: "CA,CERT,KEY" */
     bool to_json;
