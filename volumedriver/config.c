@@ -128,15 +128,28 @@ static int check_driver_id(const char *id, struct err *e)
     return 0;
 }
 
+static int check_proxies(const struct driver_config *c, struct err *e)
+{
+    if (c->proxies.count == 0) {
+        return err_say(e, ERR_CONFIG, "'proxies' is empty: the data has to go somewhere");
+    }
+    for (size_t i = 0; i < c->proxies.count && !c->tls.given; i++) {
+        if (strncmp(c->proxies.items[i], "tls://", 6) == 0) {
+            return err_say(e, ERR_CONFIG,
+                           "'proxies' has %s, but 'tls_client' is missing: name the CA, and a "
+                           "certificate and key for this driver",
+                           c->proxies.items[i]);
+        }
+    }
+    return 0;
+}
+
 int driver_config_check(const void *config, struct err *e)
 {
     const struct driver_config *c = config;
 
-    if (check_driver_id(c->driver_id, e) != 0) {
+    if (check_driver_id(c->driver_id, e) != 0 || check_proxies(c, e) != 0) {
         return e->code;
-    }
-    if (c->proxies.count == 0) {
-        return err_say(e, ERR_CONFIG, "'proxies' is empty: the data has to go somewhere");
     }
     if (c->nbd_port == CONFIG_NONE && c->nbd_socket == NULL) {
         return err_say(e, ERR_CONFIG, "neither 'nbd_port' nor 'nbd_socket': nobody could connect");
