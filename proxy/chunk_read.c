@@ -22,6 +22,8 @@ enum { ALL = UINT32_MAX };
 /* What a parity fragment costs more than a data fragment: decoding. Less than an OSD being
  * far or set aside (osd_read_cost). */
 static const double parity_cost = 2e6;
+/* And one that was found bad before, perhaps by mistake: more than all of those. */
+static const double avoid_cost = 1e12;
 
 static void step(struct chunk_read *r);
 
@@ -90,6 +92,7 @@ static void on_fetched(struct fetch *fetch, int rc)
     if (rc == 0) {
         part->state = CHUNK_PART_GOOD;
         r->good++;
+        r->came |= UINT32_C(1) << fetch->range.fragment;
     } else {
         part->state = CHUNK_PART_BAD;
         err_copy(&r->err, &fetch->err);
@@ -132,10 +135,11 @@ static int cheapest(const struct chunk_read *r)
         const struct osd *osd = osd_of(r, i);
         double cost;
 
-        if (state_of(r, i) != CHUNK_PART_IDLE || osd == NULL || (r->avoid >> i & 1) != 0) {
+        if (state_of(r, i) != CHUNK_PART_IDLE || osd == NULL) {
             continue;
         }
-        cost = osd_read_cost(osd) + (is_wanted(r, i) || r->readable->k == 1 ? 0 : parity_cost);
+        cost = osd_read_cost(osd) + (is_wanted(r, i) || r->readable->k == 1 ? 0 : parity_cost) +
+               ((r->avoid >> i & 1) != 0 ? avoid_cost : 0);
         if (best < 0 || cost < best_cost) {
             best = (int)i;
             best_cost = cost;
@@ -232,14 +236,34 @@ static bool is_satisfied(const struct chunk_read *r)
     return r->good >= r->readable->k;
 }
 
+/* " 0 2": the numbers of those in this state; empty: none. */
+static void list_fragments(const struct chunk_read *r, enum chunk_part_state state, char *ret_text,
+                           size_t bytes)
+{
+    size_t used = 0;
+
+    ret_text[0] = '\0';
+    for (uint32_t i = 0; i < r->readable->k + r->readable->m && used < bytes; i++) {
+        if (state_of(r, i) == state) {
+            used += (size_t)snprintf(ret_text + used, bytes - used, " %" PRIu32, i);
+        }
+    }
+}
+
+/* Each one has been asked, but those whose OSD is not known. */
 static void give_up(struct chunk_read *r)
 {
-    char why[160];
+    char failed[3 * PRESET_FRAGMENTS_MAX + 1], unasked[3 * PRESET_FRAGMENTS_MAX + 1];
+    struct err last = r->err;
 
-    snprintf(why, sizeof(why), "%.150s", r->err.msg);
-    finish(r, err_set(&r->err, ERR_NOT_ENOUGH,
-                      "chunk %" PRIu32 ": %" PRIu32 " of %" PRIu32 " fragments (%s)", r->chunk,
-                      r->good, r->readable->k, why));
+    list_fragments(r, CHUNK_PART_BAD, failed, sizeof(failed));
+    list_fragments(r, CHUNK_PART_IDLE, unasked, sizeof(unasked));
+    err_set(&r->err, ERR_NOT_ENOUGH,
+            "chunk %" PRIu32 ": %" PRIu32 " of %" PRIu32 " fragments%s%s%s%s%s%.120s", r->chunk,
+            r->good, r->readable->k, unasked[0] != '\0' ? "; on no known osd:" : "", unasked,
+            failed[0] != '\0' ? "; failed:" : "", failed, failed[0] != '\0' ? ", the last: " : "",
+            last.msg);
+    finish(r, ERR_NOT_ENOUGH);
 }
 
 /* Of a range: is its own fragment, alone, the first to be asked? Unless k others make it that can
@@ -331,6 +355,7 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
     r->reading = 0;
     r->good = 0;
     r->bad = 0;
+    r->came = 0;
     memset(r->parts, 0, sizeof(r->parts));
     memset(r->scratch, 0, sizeof(r->scratch));
     later_run(&engine->later, &r->later, on_start);

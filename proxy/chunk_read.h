@@ -25,16 +25,17 @@ struct chunk_part {
 
 /* Embedded or on the heap, left alone until the callback. */
 struct chunk_read {
-    struct err err; /* out: why, if rc != 0: that of the last fragment that failed */
+    struct err err; /* out: why, if rc != 0: which fragments failed, and why the last did */
     void *user;     /* the caller's */
     uint32_t bad;   /* out: bit i: fragment i is missing on its OSD, or damaged */
+    uint32_t came;  /* out: bit i: fragment i was read, and is good */
 
     struct engine *engine; /* private from here on */
     const struct readable *readable;
     uint32_t chunk;
     uint32_t offset; /* in every raw fragment */
     uint32_t bytes;
-    uint32_t avoid;  /* bit i: not fragment i */
+    uint32_t avoid;  /* bit i: fragment i last */
     uint32_t wanted; /* the one fragment; or all data fragments: ALL */
     uint8_t *dest;   /* borrowed, or: */
     uint8_t *blocks; /* owned; NULL: not for the cache */
@@ -53,7 +54,8 @@ struct chunk_read {
 /* The whole chunk into `dest`: k * fragment bytes, padding included; > 0. */
 void chunk_read_all(struct chunk_read *read, struct engine *engine, const struct readable *readable,
                     uint32_t chunk, uint8_t *dest, chunk_read_cb cb);
-/* The same, but fragments in `avoid` (bit i: fragment i) are not asked for. */
+/* The same, but fragments in `avoid` (bit i: fragment i), which were found bad before, are asked
+ * for only when the others do not suffice. */
 void chunk_read_rest(struct chunk_read *read, struct engine *engine,
                      const struct readable *readable, uint32_t chunk, uint32_t avoid, uint8_t *dest,
                      chunk_read_cb cb);

@@ -1,5 +1,7 @@
 /* MEMORY -> READ (k fragments, verified) -> ENCODE (a fresh salt for each) -> SEND -> done.
  *
+ * A fragment that was said to be lost is read when no k others are left: the reply that told so
+ * may have been bad, not the fragment. One that comes good is not made anew.
  * A fragment that an OSD does not take goes to another one that the policy allows; the OSD that
  * lost it comes last. One that finds its key taken, by a repair that was not entered, takes the
  * next version: a key is written once. */
@@ -322,10 +324,16 @@ static void on_read(struct chunk_read *read, int rc)
 
     c->is_reading = false;
     if (rc != 0) {
-        chunk_fail(c, rc, &read->err);
+        repair_note_error(c->repair, rc, &read->err); /* names the chunk */
+        chunk_end(c);
         return;
     }
     c->wanted |= read->bad; /* found on the way: their data is at hand */
+    c->wanted &= ~read->came;
+    if (c->wanted == 0) {
+        chunk_end(c);
+        return;
+    }
     start_encode(c);
 }
 

@@ -323,6 +323,35 @@ static void a_repairer_that_wakes_late_is_refused(void **state)
     fixture_free(f);
 }
 
+/* Two are lost, and a third was said to be, by a reply that was bad once. */
+static void what_was_only_said_to_be_lost_is_read_when_it_must_and_stays_where_it_is(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct ended ended = {0};
+    struct manifest before, after;
+
+    (void)state;
+    assert_true(world_manifest(f->w, "o", &before));
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_harm_everywhere(f->w, "o", 4, LOSE);
+    repair_start_repairs(f->w, "o", 1 << 0 | 1 << 2 | 1 << 4, &ended);
+    loop_fixture_run_until(&f->w->base, &ended.done);
+    assert_int_equal(ended.rc, 0);
+    assert_int_equal(ended.fragments, 2 * before.chunk_count);
+    assert_true(repair_is_strong(f->w, "o", data));
+    assert_true(world_manifest(f->w, "o", &after));
+    for (uint32_t c = 0; c < before.chunk_count; c++) {
+        assert_int_equal(manifest_fragment_at(&before, c, 2)->version,
+                         manifest_fragment_at(&after, c, 2)->version);
+    }
+    manifest_release(&before);
+    manifest_release(&after);
+    repair_expect_clean_in_the_end(f);
+    free(data);
+    fixture_free(f);
+}
+
 /* What no k fragments are left of stays as it is, for somebody to look at. */
 static void with_too_few_left_nothing_is_changed(void **state)
 {
@@ -338,6 +367,8 @@ static void with_too_few_left_nothing_is_changed(void **state)
     loop_fixture_run_until(&f->w->base, &ended.done);
     assert_int_equal(ended.rc, ERR_NOT_ENOUGH);
     assert_int_equal(ended.fragments, 0);
+    assert_non_null(
+        strstr(ended.err.msg, ": chunk 0: 3 of 4 fragments; failed: 0 1 2, the last: "));
     assert_int_equal(repair_version_of(f->w, "o"), 0);
     free(data);
     fixture_free(f);
@@ -473,6 +504,7 @@ int main(void)
         cmocka_unit_test(the_outcome_of_an_update_in_doubt_is_found_out),
         cmocka_unit_test(of_two_repairers_of_a_fragment_one_is_entered),
         cmocka_unit_test(a_repairer_that_wakes_late_is_refused),
+        cmocka_unit_test(what_was_only_said_to_be_lost_is_read_when_it_must_and_stays_where_it_is),
         cmocka_unit_test(with_too_few_left_nothing_is_changed),
         cmocka_unit_test(repairs_overwrites_and_an_agent_under_faults_lose_nothing),
     };

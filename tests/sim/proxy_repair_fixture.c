@@ -239,11 +239,11 @@ static void on_repaired(void *ctx, int rc, const struct repair_result *result)
     ended->done = true;
     ended->rc = rc;
     ended->fragments = result->fragments;
+    err_copy(&ended->err, &result->err);
 }
 
-/* Fragment i of every chunk, as the manifest has it now. */
-struct repair *repair_start_repair(struct world *w, const char *name, uint32_t i,
-                                   struct ended *ended)
+struct repair *repair_start_repairs(struct world *w, const char *name, uint32_t lost,
+                                    struct ended *ended)
 {
     struct repair_spot spots[REPAIR_SPOTS_MAX];
     struct repair_spec spec = {.ns_id = w->ns_id, .spots = spots};
@@ -252,11 +252,24 @@ struct repair *repair_start_repair(struct world *w, const char *name, uint32_t i
     assert_true(world_manifest(w, name, &m));
     memcpy(spec.object_id, m.object_id.data, sizeof(spec.object_id));
     for (uint32_t c = 0; c < m.chunk_count; c++) {
-        const struct manifest_fragment *f = manifest_fragment_at(&m, c, i);
+        for (uint32_t i = 0; i < manifest_fragments_per_chunk(&m); i++) {
+            const struct manifest_fragment *f = manifest_fragment_at(&m, c, i);
 
-        spots[spec.spot_count++] = (struct repair_spot){
-            .chunk = c, .fragment = i, .osd_id = f->has_osd ? f->osd_id : 0, .version = f->version};
+            if ((lost >> i & 1) != 0) {
+                spots[spec.spot_count++] =
+                    (struct repair_spot){.chunk = c,
+                                         .fragment = i,
+                                         .osd_id = f->has_osd ? f->osd_id : 0,
+                                         .version = f->version};
+            }
+        }
     }
     manifest_release(&m);
     return repair_start(w->engine, &spec, on_repaired, ended);
+}
+
+struct repair *repair_start_repair(struct world *w, const char *name, uint32_t i,
+                                   struct ended *ended)
+{
+    return repair_start_repairs(w, name, UINT32_C(1) << i, ended);
 }

@@ -49,9 +49,13 @@ struct ended {
     bool done;
     int rc;
     unsigned fragments;
+    struct err err;
 };
 
-/* Of fragment i of every chunk, as the manifest has it now. */
+/* Of the fragments in `lost` (bit i: fragment i) of every chunk, as the manifest has them now. */
+struct repair *repair_start_repairs(struct world *w, const char *name, uint32_t lost,
+                                    struct ended *ended);
+/* Of fragment i. */
 struct repair *repair_start_repair(struct world *w, const char *name, uint32_t i,
                                    struct ended *ended);
 
