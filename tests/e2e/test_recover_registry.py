@@ -160,6 +160,12 @@ def namespace_count(d):
 def a_backup_brings_manifests_back(d, before):
     """Over the recovered registry: objects can be read again. The copies are ahead then."""
     d.stop_users()
+    was = (d.root / "backup").read_bytes()
+    refused(lambda: d.alba("backup-metadata", f"--output={d.root / 'backup'}"), "--accept-lost")
+    assert (d.root / "backup").read_bytes() == was, "the only backup with the manifests"
+    new = d.alba("backup-metadata", f"--output={d.root / 'new'}")
+    assert "kept" in new["lost"], new
+    d.alba("backup-metadata", "--accept-lost", f"--output={d.root / 'new'}")
     d.alba("restore-metadata", "--force", d.root / "backup")
     assert "ahead" in states(d)
     refused(lambda: d.alba("registry-copies", "--write"), "alba registry-copies --supersede")

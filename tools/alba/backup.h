@@ -19,9 +19,10 @@ struct backup_counts {
     uint64_t damaged; /* values that could not be read: not in the stream */
 };
 
-/* Writes the stream of s->registry's deployment. Fails with s->err. */
+/* Writes the stream of s->registry's deployment; `lost` (an array) gets the names of namespaces
+ * whose manifests are lost: nothing of their objects is in it. Fails with s->err. */
 int backup_write(struct session *s, FILE *file, struct backup_head *ret_head,
-                 struct backup_counts *ret_counts);
+                 struct backup_counts *ret_counts, json_t *lost);
 
 struct restore_options {
     const char *hosts;        /* "a,b": further NSM hosts whose sections are restored; NULL: none */

@@ -321,7 +321,7 @@ static int put_namespace(struct writing *w, const struct registry_namespace *ns)
 }
 
 int backup_write(struct session *s, FILE *file, struct backup_head *ret_head,
-                 struct backup_counts *ret_counts)
+                 struct backup_counts *ret_counts, json_t *lost)
 {
     const struct registry_view *view = NULL;
     struct writing w = {.s = s};
@@ -330,7 +330,12 @@ int backup_write(struct session *s, FILE *file, struct backup_head *ret_head,
     progress_begin(&w.progress, "metadata", 0, true);
     rc = put_registry(&w, file, ret_head, &view);
     for (size_t i = 0; rc == 0 && i < registry_view_namespace_count(view); i++) {
-        rc = put_namespace(&w, registry_view_namespace(view, i));
+        const struct registry_namespace *ns = registry_view_namespace(view, i);
+
+        if (ns->state == REGISTRY_NS_LOST) {
+            json_array_append_new(lost, json_string(ns->name));
+        }
+        rc = put_namespace(&w, ns);
     }
     for (size_t i = 0; rc == 0 && i < registry_view_removed_count(view); i++) {
         rc = put_namespace(&w, registry_view_removed(view, i));

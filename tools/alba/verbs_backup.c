@@ -52,13 +52,29 @@ static int write_to(struct cli *cli, struct session *s, FILE *file)
 {
     struct backup_counts counts;
     struct backup_head head;
-    int rc = backup_write(s, file, &head, &counts);
+    json_t *lost = json_array();
+    int rc = backup_write(s, file, &head, &counts, lost);
 
-    if (rc != 0) {
-        return session_fail_mgr(s, cli, MGR_UNKNOWN);
+    if (rc == 0) {
+        cli->result = summary(&head, &counts);
+        json_object_set(cli->result, "lost", lost);
     }
-    cli->result = summary(&head, &counts);
-    return 0;
+    json_decref(lost);
+    return rc == 0 ? 0 : session_fail_mgr(s, cli, MGR_UNKNOWN);
+}
+
+/* The backup that is there may be the only one that has the manifests of what is lost now. */
+static int check_lost(struct cli *cli, const char *path)
+{
+    const json_t *lost = json_object_get(cli->result, "lost");
+
+    if (json_array_size(lost) == 0 || access(path, F_OK) != 0 || cli_flag(cli, "accept-lost")) {
+        return 0;
+    }
+    return err_say(&cli->err, ERR_EXISTS,
+                   "%.200s stays as it is: %zu namespaces are lost (the first: %.100s), of whose "
+                   "objects it may be the only record; --accept-lost replaces it",
+                   path, json_array_size(lost), json_string_value(json_array_get(lost, 0)));
 }
 
 static int write_file(struct cli *cli, struct session *s, const char *path)
@@ -74,6 +90,7 @@ static int write_file(struct cli *cli, struct session *s, const char *path)
         return rc;
     }
     rc = write_to(cli, s, file);
+    rc = rc != 0 ? rc : check_lost(cli, path);
     rc = rc != 0 ? rc : settle(cli, file, part, path);
     fclose(file);
     if (rc != 0) {
@@ -129,7 +146,16 @@ static void tell(const struct cli *cli, const char *what, FILE *out)
 
 static void show_backup(const struct cli *cli)
 {
+    const json_t *lost = json_object_get(cli->result, "lost");
+    size_t index;
+    json_t *name;
+
     tell(cli, "backed up", stderr);
+    json_array_foreach(lost, index, name)
+    {
+        fprintf(stderr, "namespace %s is lost: nothing of its objects is in it\n",
+                json_string_value(name));
+    }
 }
 
 /* ---- restore ---- */
@@ -224,7 +250,9 @@ const struct verb backup_verbs[] = {
      .details =
          "It holds no secrets and no objects. The registry is of one moment; every object that "
          "was\nthere all the time is in it. client/meta/BACKUP.md tells more.",
-     .options = {{.name = "output",
+     .options = {{.name = "accept-lost",
+                  .help = "replace FILE although namespaces are lost that it may have"},
+                 {.name = "output",
                   .arg = "FILE",
                   .help = "where to (default: standard output, unless that is a terminal)"}},
      .run = run_backup,
