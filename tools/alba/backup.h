@@ -34,7 +34,8 @@ struct restore_options {
 struct restore_result {
     struct backup_head head;
     struct backup_counts counts;
-    json_t *left_out; /* keys: NSM hosts whose sections were not restored; the caller's */
+    json_t *left_out;  /* keys: NSM hosts whose sections were not restored; the caller's */
+    json_t *kept_osds; /* claimed since the backup: long id -> OSD id; the caller's */
 };
 
 /* Checks the stream, then writes it to s->kv. Fails with s->err. */

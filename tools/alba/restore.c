@@ -7,6 +7,7 @@
 #include "alba/progress.h"
 #include "alba/restore_end.h"
 #include "alba/restore_lease.h"
+#include "alba/restore_target.h"
 #include "base/mem.h"
 #include "base/table.h"
 #include "meta/ns_keys.h"
@@ -14,9 +15,6 @@
 #include "meta/registry_record.h"
 
 enum { TXN_KEYS = 100, TXN_BYTES = 512 * 1024 };
-
-static const char root[] = "/alba/v1/";
-static const char lease_root[] = "/alba/v1/reg/lease/";
 
 /* An object that has a late record of deletion. */
 struct late {
@@ -34,13 +32,12 @@ struct restoring {
     json_t *hosts; /* NSM host id -> URL, of the registry in the stream */
 
     struct lease *lease;
-    struct restore_fence registry;      /* reg/version */
+    struct restore_target own;          /* s->kv */
     struct restore_fence there;         /* of the namespace on `other` that is written now */
     const struct restore_fence *target; /* where values go; NULL: nowhere, they are left out */
     struct kv *other;                   /* opened for a place; NULL: none */
     char *other_host;
     struct kv_txn txn;
-    json_t *ids; /* that the target has given out */
 };
 
 /* ---- a key of the stream ---- */
@@ -189,6 +186,7 @@ static int check_record(struct restoring *r, struct place *place,
     }
     if (!place->is_ns && record->type == BACKUP_VALUE) {
         note_host(r, record);
+        restore_target_note_osd(&r->own, record->key, record->value);
     }
     return check_value(r, place, record);
 }
@@ -203,96 +201,6 @@ static int flush(struct restoring *r)
 static void on_prepared(void *ctx, int rc, const struct kv_reply *reply)
 {
     session_done(ctx, rc, reply->err);
-}
-
-static int is_empty(struct restoring *r, struct slice low, struct slice high, bool *ret_empty)
-{
-    struct backup_page page = {0};
-    int rc = backup_range(r->s, r->s->kv, low, high, 1, true, &page);
-
-    *ret_empty = *ret_empty && page.count == 0;
-    backup_page_release(&page);
-    return rc;
-}
-
-/* Everything but leases, which agents take wherever they can. */
-static int check_empty(struct restoring *r)
-{
-    struct key all = {0}, all_end, leases = {0}, leases_end;
-    bool empty = true;
-    int rc;
-
-    key_put_text(&all, root);
-    all_end = all;
-    key_prefix_end(&all_end);
-    key_put_text(&leases, lease_root);
-    leases_end = leases;
-    key_prefix_end(&leases_end);
-    rc = is_empty(r, slice_key(&all), slice_key(&leases), &empty);
-    rc = rc != 0 ? rc : is_empty(r, slice_key(&leases_end), slice_key(&all_end), &empty);
-    if (rc == 0 && !empty && !r->options->force) {
-        rc = err_say(&r->s->err, ERR_EXISTS,
-                     "there is metadata in %s already; --force deletes it and restores",
-                     kv_url(r->s->kv));
-    }
-    return rc;
-}
-
-/* --force is for the alba of the stream. */
-static int check_alba(struct restoring *r)
-{
-    const struct restore_options *o = r->options;
-    struct backup_page page = {0};
-    json_t *json = NULL;
-    struct key key;
-    struct slice k = reg_key(&key, REG_ALBA, "");
-    int rc = backup_get(r->s, r->s->kv, &k, 1, &page);
-    struct err e;
-
-    if (rc == 0 && page.items[0].found && value_open_json(k, page.items[0].value, &json, &e) == 0) {
-        const char *there = json_text(json, "id", "");
-
-        if (strcmp(there, r->result->head.alba_id) != 0 &&
-            (o->replace_alba == NULL || strcmp(there, o->replace_alba) != 0)) {
-            rc = err_say(&r->s->err, ERR_EXISTS,
-                         "%s holds the metadata of alba %.40s, the backup is of alba %.40s; "
-                         "--replace-alba=%.40s deletes it all the same",
-                         kv_url(r->s->kv), there, r->result->head.alba_id, there);
-        }
-        json_decref(json);
-    }
-    backup_page_release(&page);
-    return rc;
-}
-
-/* What was there is read before it is deleted; a mark of another stage, so that a late copy of a
- * delete fails as well. */
-static int take(struct restoring *r)
-{
-    struct restore_fence *fence = &r->registry;
-    struct key all = {0}, end;
-    json_t *mark;
-    int rc;
-
-    fence->kv = r->s->kv;
-    reg_key(&fence->key, REG_VERSION, "");
-    rc = restore_fence_look(r->s, fence);
-    rc = rc != 0 ? rc : check_empty(r);
-    rc = rc != 0 ? rc : restore_ids_read(r->s, fence, &r->ids);
-    if (rc != 0) {
-        return rc;
-    }
-    mark = json_pack("{s:O}", "ids", r->ids);
-    rc = restore_fence_swap(r->s, fence, "restoring", mark, NULL);
-    if (rc == 0 && r->options->force) {
-        key_put_text(&all, root);
-        end = all;
-        key_prefix_end(&end);
-        rc = restore_fence_empty(r->s, fence, all, slice_key(&end));
-    }
-    rc = rc != 0 ? rc : restore_fence_swap(r->s, fence, "restoring", mark, NULL);
-    json_decref(mark);
-    return rc;
 }
 
 /* ---- the second reading ---- */
@@ -375,7 +283,7 @@ static int take_other(struct restoring *r, uint64_t ns_id)
     fence->kv = r->other;
     ns_key_restore(&fence->key, ns_id);
     rc = restore_fence_look(r->s, fence);
-    rc = rc != 0 ? rc : restore_fence_check(r->s, &r->registry);
+    rc = rc != 0 ? rc : restore_fence_check(r->s, &r->own.fence);
     if (rc == 0 && !r->options->force) {
         rc = check_nothing_there(r, low, slice_key(&high), ns_id);
     }
@@ -408,7 +316,7 @@ static int enter_place(struct restoring *r, const struct backup_record *record)
         return rc;
     }
     if (strcmp(url, "registry:") == 0) {
-        r->target = &r->registry;
+        r->target = &r->own.fence;
         return 0;
     }
     if (!is_wanted(r, record->host)) {
@@ -431,6 +339,9 @@ static int put_record(struct restoring *r, struct place *place, const struct bac
     if (record->type == BACKUP_DAMAGED || r->target == NULL) {
         return 0;
     }
+    if (!place->is_ns && restore_target_keeps(&r->own, record->key)) {
+        return 0;
+    }
     late = place->is_ns && r->late != NULL ? find_late(r, place, record->key) : NULL;
     if (late != NULL && kind_of(record->key) == 'o') {
         late->is_live = true;
@@ -449,18 +360,17 @@ static int write_all(struct restoring *r, FILE *file)
 
     kv_prepare(s->kv, on_prepared, s);
     rc = session_wait(s);
-    rc = rc != 0 ? rc : check_empty(r);
-    rc = rc != 0 ? rc : check_alba(r);
+    rc = rc != 0 ? rc : restore_target_check(s, &r->own);
     rc = rc != 0 ? rc : restore_lease_take(s, &r->lease);
-    rc = rc != 0 ? rc : take(r);
+    rc = rc != 0 ? rc : restore_target_take(s, &r->own);
     if (rc == 0) {
-        r->target = &r->registry;
+        r->target = &r->own.fence;
         progress_begin(&r->progress, "restoring", r->progress.total, true);
         rc = each_record(r, file, put_record);
         rc = rc != 0 ? rc : leave_place(r);
         progress_end(&r->progress);
     }
-    return rc != 0 ? rc : restore_end(s, &r->result->head, &r->registry, r->ids);
+    return rc != 0 ? rc : restore_end(s, &r->result->head, &r->own.fence, r->own.ids);
 }
 
 int restore_run(struct session *s, FILE *file, const struct restore_options *options,
@@ -472,6 +382,8 @@ int restore_run(struct session *s, FILE *file, const struct restore_options *opt
     int rc;
 
     ret_result->left_out = json_object();
+    ret_result->kept_osds = json_object();
+    restore_target_init(&r.own, options, ret_result);
     progress_begin(&r.progress, "checking", bytes > 0 ? (uint64_t)bytes : 0, true);
     rc = bytes < 0 ? err_say(&s->err, -ESPIPE, "want a file, which is read twice")
                    : each_record(&r, file, check_record);
@@ -486,9 +398,8 @@ int restore_run(struct session *s, FILE *file, const struct restore_options *opt
     close_other(&r);
     restore_lease_end(s, r.lease);
     kv_txn_release(&r.txn);
-    restore_fence_release(&r.registry);
+    restore_target_release(&r.own);
     restore_fence_release(&r.there);
-    json_decref(r.ids);
     json_decref(r.hosts);
     return rc;
 }

@@ -8,7 +8,12 @@
 #include "meta/kv_commit.h"
 #include "meta/registry_record.h"
 
-enum { LOOK_EVERY_MS = 200, WAIT_MS = 3 * LEASE_MAINTENANCE_MS, COMMIT_TIMEOUT_MS = 10000 };
+enum {
+    LOOK_FIRST_MS = 5,
+    LOOK_EVERY_MS = 200,
+    WAIT_MS = 3 * LEASE_MAINTENANCE_MS,
+    COMMIT_TIMEOUT_MS = 10000
+};
 
 #define OWNER_PREFIX "restore-metadata "
 
@@ -93,6 +98,7 @@ int restore_lease_take(struct session *s, struct lease **ret_lease)
                                     .renew_ms = LEASE_MAINTENANCE_MS / 20};
     char owner[sizeof(OWNER_PREFIX) + RND_UUID_TEXT_BYTES] = OWNER_PREFIX;
     uint64_t end_ms = clock_mono_ms() + WAIT_MS;
+    unsigned look_ms = LOOK_FIRST_MS;
     struct buf seen = {0};
     struct key key;
     struct slice k = reg_key(&key, REG_LEASE, LEASE_MAINTENANCE);
@@ -111,8 +117,9 @@ int restore_lease_take(struct session *s, struct lease **ret_lease)
             rc = err_say(&s->err, UV_ETIMEDOUT, "the lease of the maintenance agents");
         }
         if (rc == 0) {
-            kv_sleep(s->kv, LOOK_EVERY_MS, on_slept, s);
+            kv_sleep(s->kv, look_ms, on_slept, s);
             rc = session_wait(s);
+            look_ms = look_ms < LOOK_EVERY_MS / 2 ? 2 * look_ms : LOOK_EVERY_MS;
         }
     }
     buf_release(&seen);

@@ -217,8 +217,10 @@ static int run_restore(struct cli *cli)
     if (rc == 0) {
         cli->result = summary(&result.head, &result.counts);
         json_object_set_new(cli->result, "left_out", names_of(result.left_out));
+        json_object_set_new(cli->result, "kept_osds", names_of(result.kept_osds));
     }
     json_decref(result.left_out);
+    json_decref(result.kept_osds);
     session_close(&s);
     fclose(file);
     return rc;
@@ -228,7 +230,7 @@ static void show_restore(const struct cli *cli)
 {
     const json_t *left_out = json_object_get(cli->result, "left_out");
     size_t index;
-    json_t *host;
+    json_t *host, *osd;
 
     if (cli_flag(cli, "check")) {
         tell(cli, "whole", stdout);
@@ -239,6 +241,10 @@ static void show_restore(const struct cli *cli)
     {
         printf("namespaces of NSM host %s are as they are there; --host=%s would restore them\n",
                json_string_value(host), json_string_value(host));
+    }
+    json_array_foreach(json_object_get(cli->result, "kept_osds"), index, osd)
+    {
+        printf("OSD %s was claimed after the backup, and stays\n", json_string_value(osd));
     }
     puts("copies of the registry on OSDs may be of a later state: see alba registry-copies");
 }

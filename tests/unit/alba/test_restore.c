@@ -51,6 +51,16 @@ static void put_name(struct backup_file *b, unsigned i)
     buf_release(&value);
 }
 
+static json_t *osd(const char *long_id, unsigned osd_id)
+{
+    json_t *json = json_pack("{s:s, s:s}", "long_id", long_id, "node_id", "n");
+
+    if (osd_id != 0) {
+        json_object_set_new(json, "osd_id", json_integer(osd_id));
+    }
+    return json;
+}
+
 static FILE *make_stream(void)
 {
     struct backup_head head = {.version = VERSION, .time_us = 1700000000000000};
@@ -65,6 +75,9 @@ static FILE *make_stream(void)
     put_json(&b, REG_ALBA, "", json_pack("{s:s}", "id", head.alba_id));
     put_json(&b, REG_NEXT_ID, "",
              json_pack("{s:i, s:i, s:i}", "osd", 3, "namespace", NEXT_NAMESPACE, "work", 5));
+    put_json(&b, REG_OSD, "added", osd("added", 0));
+    put_json(&b, REG_OSD, "both", osd("both", 1));
+    put_json(&b, REG_OSD, "purged", osd("purged", 2));
     put_json(&b, REG_NSM_HOST, "registry",
              json_pack("{s:s, s:s}", "id", "registry", "url", "registry:"));
     assert_int_equal(backup_put_place(&b, NS_ID, "registry", &e), 0);
@@ -120,6 +133,7 @@ static int restore(struct fixture *f, struct kv *kv)
     f->s.kv = kv;
     rc = restore_run(&f->s, f->file, &options, &result);
     json_decref(result.left_out);
+    json_decref(result.kept_osds);
     return rc;
 }
 
@@ -294,6 +308,73 @@ static void force_does_not_delete_another_alba(void **state)
     assert_int_equal(restore(f, f->kv_a), 0); /* its own */
 }
 
+/* As the registry of this alba is some time after the backup. */
+static void claim_since(struct fixture *f)
+{
+    poke_json(f, REG_ALBA, json_pack("{s:s}", "id", "0b1c2d3e-4f50-4162-8374-95a6b7c8d9e0"));
+    poke_json(f, REG_OSD "added", osd("added", 8)); /* it was not claimed then */
+    poke_json(f, REG_OSD "both", osd("both", 1));
+    poke_json(f, REG_OSD "late", osd("late", 9));
+    poke_json(f, REG_OSD "late-unclaimed", osd("late-unclaimed", 0));
+    poke_json(f, REG_OSD "of another history", osd("of another history", 2));
+}
+
+static void assert_osds(const struct fixture *f, unsigned count)
+{
+    assert_int_equal(kv_mem_count_prefix(f->store, text("/alba/v1/reg/osd/")), count);
+    assert_int_equal(number(f, REG_OSD "added", "osd_id"), count == 4 ? 8 : 0);
+    assert_int_equal(number(f, REG_OSD "both", "osd_id"), 1);
+    assert_int_equal(number(f, REG_OSD "purged", "osd_id"), 2);
+    if (count == 4) {
+        assert_int_equal(number(f, REG_OSD "late", "osd_id"), 9);
+    }
+}
+
+/* Manifests of NSM hosts that are not restored name them. Not one whose id the backup gives to
+ * another; also when a restore was cut at any step, and another one went on. */
+static void osds_claimed_after_the_backup_keep_their_ids(void **state)
+{
+    struct fixture *f = *state;
+    unsigned steps;
+
+    claim_since(f);
+    kv_mem_set_fate(f->kv_a, fate_of_a, f);
+    assert_int_equal(restore(f, f->kv_a), 0);
+    assert_osds(f, 4);
+    steps = f->applies;
+    for (f->die_at = 1; f->die_at <= steps; f->die_at++) {
+        f->applies = 0;
+        claim_since(f);
+        assert_int_not_equal(restore(f, f->kv_a), 0);
+        assert_int_equal(restore(f, f->kv_b), 0);
+        assert_int_equal(kv_mem_run_late(f->store), 0);
+        assert_osds(f, 4);
+    }
+}
+
+/* Not those of another alba, which is replaced, also by the one that goes on after a cut. */
+static void osds_of_an_alba_that_is_replaced_go(void **state)
+{
+    struct fixture *f = *state;
+    unsigned steps;
+
+    f->replace_alba = "another";
+    claim_since(f);
+    poke_json(f, REG_ALBA, json_pack("{s:s}", "id", "another"));
+    kv_mem_set_fate(f->kv_a, fate_of_a, f);
+    assert_int_equal(restore(f, f->kv_a), 0);
+    assert_osds(f, 3);
+    steps = f->applies;
+    for (f->die_at = 1; f->die_at <= steps; f->die_at++) {
+        f->applies = 0;
+        claim_since(f);
+        poke_json(f, REG_ALBA, json_pack("{s:s}", "id", "another"));
+        assert_int_not_equal(restore(f, f->kv_a), 0);
+        assert_int_equal(restore(f, f->kv_b), 0);
+        assert_osds(f, 3);
+    }
+}
+
 /* Its renewals are seen, and nothing is touched; when it has ended, the restore goes on. */
 static void an_agent_that_works_is_not_restored_under(void **state)
 {
@@ -340,6 +421,8 @@ int main(void)
         TEST(an_agent_that_works_is_not_restored_under),
         TEST(the_lease_of_a_restore_that_was_cut_is_dropped),
         TEST(ids_go_on_above_those_of_the_target),
+        TEST(osds_claimed_after_the_backup_keep_their_ids),
+        TEST(osds_of_an_alba_that_is_replaced_go),
     };
 
     return cmocka_run_group_tests_name("restore", tests, NULL, NULL);
