@@ -22,6 +22,8 @@ int32_t rc_of(int err_code)
         return PROXY_RC_TOO_LARGE;
     case ERR_NOT_ENOUGH:
         return PROXY_RC_NOT_ENOUGH;
+    case ERR_LOST:
+        return PROXY_RC_LOST;
     case -EINVAL:
         return PROXY_RC_BAD_ARGUMENT;
     default:

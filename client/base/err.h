@@ -32,7 +32,8 @@
     X(ERR_CONFIG, -5021, "bad configuration")                                                      \
     X(ERR_STALE, -5022, "decided on a state that has ended")                                       \
     X(ERR_TLS, -5023, "TLS failed")                                                                \
-    X(ERR_KEY, -5024, "encryption key not available")
+    X(ERR_KEY, -5024, "encryption key not available")                                              \
+    X(ERR_LOST, -5025, "its metadata is lost")
 
 enum err_code {
 #define X(name, value, text) name = value,

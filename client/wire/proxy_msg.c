@@ -103,6 +103,8 @@ static int error_of(int32_t rc)
         return ERR_NOT_ENOUGH;
     case PROXY_RC_BAD_ARGUMENT:
         return -EINVAL;
+    case PROXY_RC_LOST:
+        return ERR_LOST;
     default:
         return ERR_REMOTE;
     }

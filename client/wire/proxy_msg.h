@@ -85,7 +85,8 @@ enum proxy_rc {
     PROXY_RC_TIMED_OUT = 67,  /* deadline passed, not executed */
     PROXY_RC_TOO_LARGE = 68,  /* over a limit, not executed; the message names it */
     PROXY_RC_NOT_ENOUGH = 69, /* too few fragments could be read */
-    PROXY_RC_BAD_ARGUMENT = 70
+    PROXY_RC_BAD_ARGUMENT = 70,
+    PROXY_RC_LOST = 71 /* the namespace's manifests went with the metadata */
 };
 
 /* ---- preamble and frames ---- */

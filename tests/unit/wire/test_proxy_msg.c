@@ -186,6 +186,7 @@ static void errors_have_their_bytes_and_meaning(void **state)
                  {PROXY_RC_IN_DOUBT, 1, ERR_IN_DOUBT},
                  {PROXY_RC_FULL, 15, ERR_FULL},
                  {PROXY_RC_BUSY, 1, ERR_BUSY},
+                 {PROXY_RC_LOST, 1, ERR_LOST},
                  {PROXY_RC_TIMED_OUT, 1, -ETIMEDOUT}};
     struct buf b = {0};
 
