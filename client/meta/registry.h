@@ -29,7 +29,7 @@ struct registry *registry_new(struct kv *kv);
 /* The latest snapshot: NULL before the first refresh. Hold it to keep it beyond this callback. */
 const struct registry_view *registry_view(const struct registry *registry);
 /* Bring the view up to date: one get when nothing changed. ERR_NOT_FOUND when the
- * store holds no registry (not initialised). */
+ * store holds no registry (not initialised); ERR_CONFIG: it is half restored (BACKUP.md). */
 void registry_refresh(struct registry *registry, registry_cb cb, void *ctx);
 /* Refresh by itself every `interval_ms`; `on_change` (may be NULL) runs after the view was
  * replaced, whatever replaced it. */

@@ -5,10 +5,12 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import stat
 import subprocess
+import threading
 import time
 
 import nbd_client as nbd
@@ -17,7 +19,6 @@ from harness import BIN, Deployment, Failed, refused, wait_for
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
 print(f"seed {SEED}")
 rng = random.Random(SEED)
-
 
 def put(d, ns, name, size):
     path = d.root / "in"
@@ -89,6 +90,41 @@ def interrupted_restore_is_refused_and_done_again(d, backup):
         except Failed as e:
             assert "half restored" in str(e) or "no registry" in str(e) or str(e), e
     d.alba("restore-metadata", "--force", backup)
+
+
+def is_half_restored(d):
+    code, _, err = d.run("list-namespaces", check=False)
+    return code != 0 and "half restored" in err
+
+
+def cut_a_restore(d, backup):
+    """As by a power cut, between its first transaction and its last."""
+    for ms in range(5, 500, 5):
+        process = subprocess.Popen([BIN / "alba", "restore-metadata", "--force", backup,
+                                    f"--config={d.dir / 'alba.url'}"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(ms / 1000)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if is_half_restored(d):
+            return
+    raise AssertionError("no restore was cut half way")
+
+
+def up_runs_the_metadata_until_it_is_restored(d, backup):
+    """It says with which command, which then works as it stands."""
+    log = d.root / "up.log"
+    said_before = log.stat().st_size
+    up = threading.Thread(target=d.up)
+    up.start()
+    command = wait_for("the command that ends it", lambda: re.search(
+        r"\n  alba (restore-metadata .*) BACKUP\n", log.read_text()[said_before:]))[1]
+    assert {x["name"] for x in d.info()["daemons"]} == {"meta"}, d.info()
+    subprocess.run([BIN / "alba", *command.split(), backup], check=True)
+    up.join()
+    assert d.info()["ready"] and "metadata is restored" in log.read_text()
 
 
 def writers_during_the_backup(d, sums):
@@ -172,7 +208,10 @@ with Deployment() as d:
     assert get(d, "after", "new") == fresh
     assert d.alba("get-disk-safety", "--namespace=large")[0]["safety"] == 2
 
-    d.down()  # `alba up` takes the restored registry as its own
-    d.up()
+    d.stop_users()
+    d.alba("backup-metadata", f"--output={backup}")
+    cut_a_restore(d, backup)
+    d.down()
+    up_runs_the_metadata_until_it_is_restored(d, backup)
     assert get(d, "large", "big") == sums["large", "big"]
 print("ok")

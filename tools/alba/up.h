@@ -64,6 +64,9 @@ int up_wait_asd(struct up *up, const struct supervised *d, char **ret_long_id);
 
 /* Before the metadata ASD is started: its folder must be there, or --recover-registry makes it. */
 int up_check_metadata(struct up *up);
+/* A restore of up->s.kv was cut: keeps the metadata ASD running, says what is to be done, and waits
+ * until somebody has done it. ERR_CANCELED after a signal. */
+int up_wait_restored(struct up *up);
 /* There is no registry in up->s.kv. 0: one is to be made; it never was, or it was recovered. */
 int up_recover_registry(struct up *up);
 

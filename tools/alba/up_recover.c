@@ -72,6 +72,32 @@ int up_check_metadata(struct up *up)
     return rc;
 }
 
+int up_wait_restored(struct up *up)
+{
+    enum { PAUSES = 10 }; /* between two looks */
+    int rc;
+
+    fprintf(stderr,
+            "a restore of the metadata was cut. Nothing but the metadata ASD runs until it is "
+            "done; from another shell:\n"
+            "  alba restore-metadata --force --config=%s/alba.url BACKUP\n",
+            up->d.dir);
+    do {
+        for (unsigned i = 0; i < PAUSES && up->stop_signals == 0; i++) {
+            up_pause(up);
+        }
+        if (up->stop_signals != 0) {
+            return err_set(&up->s.err, ERR_CANCELED, "start");
+        }
+        registry_refresh(up->s.registry, session_done, &up->s);
+        rc = session_wait(&up->s); /* the ASD may be started anew meanwhile */
+    } while (rc != 0 && rc != ERR_NOT_FOUND && rc != ERR_IDENTITY);
+    if (rc == 0) {
+        fprintf(stderr, "the metadata is restored\n");
+    }
+    return rc;
+}
+
 static void say_doubts(const struct recover *r)
 {
     size_t i;
@@ -81,6 +107,19 @@ static void say_doubts(const struct recover *r)
     {
         fprintf(stderr, "doubt: %s\n", json_string_value(text));
     }
+}
+
+static size_t count_lost(const json_t *report)
+{
+    size_t count = 0;
+    size_t i;
+    json_t *ns;
+
+    json_array_foreach(json_object_get(report, "namespaces"), i, ns)
+    {
+        count += strcmp(json_string_value(json_object_get(ns, "state")), "lost") == 0;
+    }
+    return count;
 }
 
 static void say_result(const struct recover *r)
@@ -93,8 +132,7 @@ static void say_result(const struct recover *r)
             "and volumes on them cannot be read, their fragments stay\n",
             r->sources[r->from].where, (unsigned long long)r->head.version,
             registry_view_osd_count(r->view), registry_view_preset_count(r->view),
-            (long long)json_integer_value(json_object_get(report, "volumes")),
-            json_array_size(json_object_get(report, "namespaces")));
+            (long long)json_integer_value(json_object_get(report, "volumes")), count_lost(report));
     json_decref(report);
 }
 

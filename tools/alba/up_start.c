@@ -135,6 +135,7 @@ static int start_registry(struct up *up)
         up->s.registry = registry_new(up->s.kv);
         registry_refresh(up->s.registry, session_done, &up->s);
         rc = session_wait(&up->s);
+        rc = rc == ERR_CONFIG ? up_wait_restored(up) : rc;
         rc = rc == ERR_NOT_FOUND || rc == ERR_IDENTITY ? up_recover_registry(up) : rc;
     }
     if (rc == 0) {
