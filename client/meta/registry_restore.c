@@ -135,12 +135,13 @@ static int put_found(struct restore_op *op, const struct registry_view *view, st
 
     for (size_t i = 0; rc == 0 && i < op->o->found_count; i++) {
         const struct restore_namespace *found = &op->o->found[i];
-        struct registry_namespace ns = {.id = found->id,
-                                        .name = found->name,
-                                        .preset = preset != NULL ? preset->name : "default",
-                                        .nsm_host = "registry",
-                                        .state = REGISTRY_NS_LOST,
-                                        .created_us = clock_wall_us()};
+        struct registry_namespace ns = {
+            .id = found->id,
+            .name = found->name,
+            .preset = preset != NULL ? preset->name : "default",
+            .nsm_host = found->nsm_host != NULL ? found->nsm_host : "registry",
+            .state = found->is_whole ? REGISTRY_NS_ACTIVE : REGISTRY_NS_LOST,
+            .created_us = clock_wall_us()};
         json_t *json = record_namespace_json(&ns);
 
         rc = put_json(&op->records, REG_NAMESPACE, found->name, json, e);

@@ -11,10 +11,12 @@
 
 enum { RESTORE_VERSIONS_APART = 1 << 20 }; /* beyond what was ever seen */
 
-/* A namespace that lies on OSDs, and that the copy does not know. */
+/* A namespace that lies on OSDs or on an NSM host, and that the copy does not know. */
 struct restore_namespace {
     uint64_t id;
     char name[REGISTRY_NAME_BYTES_MAX + 1];
+    const char *nsm_host; /* that has its manifests; borrowed; NULL: they are lost */
+    bool is_whole;        /* … and gc epochs: it is active; else it was being made, or deleted */
 };
 
 struct restore_options { /* borrowed until the callback */

@@ -265,10 +265,10 @@ class Deployment:
         self.start(name)
         wait_for(f"{name} to serve", lambda: log.read_text().count(" serving") > before)
 
-    USERS = "proxy", "maintenance", "volumedriver"  # of the metadata
+    USERS = "proxy", "maintenance", "volumedriver"  # of the metadata; the first serves them
 
     def stop_users(self):
-        for name in self.USERS:
+        for name in reversed(self.USERS):
             self.hold(name)
 
     def start_users(self, seconds=30):

@@ -20,6 +20,7 @@ SEED = int(os.environ.get("SEED", str(int(time.time()))))
 print(f"seed {SEED}")
 rng = random.Random(SEED)
 
+
 def put(d, ns, name, size):
     path = d.root / "in"
     path.write_bytes(rng.randbytes(size))

@@ -59,7 +59,8 @@ static json_t *describe_namespaces(const struct recover *r)
     }
     for (size_t i = 0; i < r->found_count; i++) {
         json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "name", r->found[i].name, "id",
-                                              (json_int_t)r->found[i].id, "state", "lost"));
+                                              (json_int_t)r->found[i].id, "state",
+                                              r->found[i].is_whole ? "active" : "lost"));
     }
     return list;
 }

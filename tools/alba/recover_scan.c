@@ -10,26 +10,26 @@
 #include "net/asd_client.h"
 #include "wire/osd_keys.h"
 
-static void note_namespace(struct recover *r, uint64_t id, struct slice name)
+struct restore_namespace *recover_note(struct recover *r, uint64_t id, struct slice name)
 {
     struct restore_namespace *found;
 
     if (id > IDS_MAX) { /* to count on from there would give out the ids of old again */
         if (!r->has_strange_id) {
-            recover_doubt(r, mem_printf("an OSD has data of namespace %" PRIu64
+            recover_doubt(r, mem_printf("there is data of namespace %" PRIu64
                                         ", an id that no registry gives out: not counted",
                                         id));
         }
         r->has_strange_id = true;
-        return;
+        return NULL;
     }
     r->namespace_id_seen = id > r->namespace_id_seen ? id : r->namespace_id_seen;
     if (registry_view_namespace_by_id(r->view, id) != NULL) {
-        return;
+        return NULL;
     }
     for (size_t i = 0; i < r->found_count; i++) {
         if (r->found[i].id == id) {
-            return;
+            return &r->found[i];
         }
     }
     r->found = mem_realloc(r->found, (r->found_count + 1) * sizeof(*r->found));
@@ -38,6 +38,7 @@ static void note_namespace(struct recover *r, uint64_t id, struct slice name)
     if (name.len > 0 && name.len < sizeof(found->name) && memchr(name.data, 0, name.len) == NULL) {
         memcpy(found->name, name.data, name.len);
     }
+    return found;
 }
 
 /* Names that are text and free; for the others one from the id. */
@@ -55,7 +56,8 @@ static void settle_names(struct recover *r)
             is_free = is_free && strcmp(r->found[j].name, found->name) != 0;
         }
         if (!is_free) {
-            snprintf(found->name, sizeof(found->name), "lost-%" PRIu64, found->id);
+            snprintf(found->name, sizeof(found->name), "%s-%" PRIu64,
+                     found->is_whole ? "found" : "lost", found->id);
         }
     }
 }
@@ -73,10 +75,10 @@ static int read_name(struct recover *r, struct asd_client *client, uint64_t id)
     rc = asd_call_with(&r->s->loop, client, &request, RECOVER_TIMEOUT_MS, &answer, &r->s->err);
     buf_release(&key);
     if (rc == 0) {
-        note_namespace(r, id,
-                       answer.reply.values.count == 1 && answer.reply.values.items[0].found
-                           ? answer.reply.values.items[0].value
-                           : slice_of(NULL, 0));
+        recover_note(r, id,
+                     answer.reply.values.count == 1 && answer.reply.values.items[0].found
+                         ? answer.reply.values.items[0].value
+                         : slice_of(NULL, 0));
         asd_answer_release(&answer);
     }
     return rc;
@@ -142,5 +144,6 @@ void recover_scan(struct recover *r)
         }
         blocking_asd_close(&r->s->loop, client);
     }
+    recover_hosts(r);
     settle_names(r);
 }

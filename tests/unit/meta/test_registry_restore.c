@@ -499,6 +499,36 @@ static void a_namespace_that_only_osds_know_gets_a_record(void **state)
     buf_release(&copy.snapshot);
 }
 
+/* What is on another host has its manifests there: it is active, unless it was being made or
+ * deleted, when it can be deleted there. */
+static void a_namespace_that_another_host_has_is_active(void **state)
+{
+    struct fixture *f = *state;
+    struct restore_namespace found[] = {
+        {.id = 900, .name = "whole", .nsm_host = "far", .is_whole = true},
+        {.id = 901, .name = "half", .nsm_host = "far"}};
+    const struct registry_view *view;
+    struct restore_options options;
+    struct target t;
+    struct copy copy;
+
+    fill(f);
+    copy = take_copy(f);
+    options = options_of(&copy);
+    options.found = found;
+    options.found_count = 2;
+    options.namespace_id_seen = 901;
+    target_new(f, &t);
+    assert_int_equal(restore(f, &t, &options), 0);
+    view = refreshed(f, t.registry);
+    assert_int_equal(ns_find(view, "whole")->state, REGISTRY_NS_ACTIVE);
+    assert_string_equal(ns_find(view, "whole")->nsm_host, "far");
+    assert_int_equal(ns_find(view, "half")->state, REGISTRY_NS_LOST);
+    assert_string_equal(ns_find(view, "half")->nsm_host, "far");
+    target_free(&t);
+    buf_release(&copy.snapshot);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +542,7 @@ int main(void)
         TEST(of_two_recoveries_the_later_one_wins),
         TEST(a_late_deletion_of_leftovers_deletes_nothing_that_was_restored),
         TEST(a_namespace_that_only_osds_know_gets_a_record),
+        TEST(a_namespace_that_another_host_has_is_active),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
