@@ -58,11 +58,9 @@ static void watch(struct proxy_route *route)
     }
 }
 
-static unsigned longer(unsigned backoff_ms)
+static unsigned backoff(unsigned ms)
 {
-    unsigned next = 2 * backoff_ms;
-
-    return next < PROXY_ROUTE_BACKOFF_MS_MAX ? next : PROXY_ROUTE_BACKOFF_MS_MAX;
+    return ms < PROXY_ROUTE_BACKOFF_MS_MAX ? ms : PROXY_ROUTE_BACKOFF_MS_MAX;
 }
 
 /* ---- peers ---- */
@@ -78,7 +76,7 @@ static void peer_down(struct proxy_route_peer *peer, const struct err *why)
     peer->down = true;
     peer->since_us = clock_wall_us();
     peer->ping_ms = clock_mono_ms() + peer->backoff_ms;
-    peer->backoff_ms = longer(peer->backoff_ms);
+    peer->backoff_ms = backoff(2 * peer->backoff_ms);
     if (log_limit_pass(&peer->log, LOG_EVERY_MS, &skipped)) {
         log_warn("net", "proxy set aside", "proxy=%s why=\"%s\" skipped=%lu", peer->addr.text,
                  why->msg, skipped);
@@ -135,8 +133,11 @@ static void on_ping(struct proxy_call *ping, int rc)
     if (peer->down) {
         err_copy(&peer->why, &ping->err);
         peer->ping_ms = now_ms + peer->backoff_ms;
-        peer->backoff_ms = longer(peer->backoff_ms);
+        peer->backoff_ms = backoff(2 * peer->backoff_ms);
         return;
+    }
+    if (rc == UV_EOF || rc == UV_ECONNRESET || rc == UV_EPIPE) {
+        peer->heard_ms = now_ms; /* who hangs up lives: it has all the connections that it may */
     }
     if (now_ms - peer->heard_ms < peer->route->silent_ms) {
         return; /* a call was answered meanwhile */
@@ -222,7 +223,7 @@ static void call_give_up(struct proxy_route_call *call)
 {
     struct proxy_route *route = call->route;
     uint64_t since_us;
-    bool canceled = call->canceled || route->end_ms <= call->deadline_ms;
+    bool canceled = !call->refused && (call->canceled || route->end_ms <= call->deadline_ms);
     int rc;
 
     call->proxy.proxy_code = 0;
@@ -235,7 +236,7 @@ static void call_give_up(struct proxy_route_call *call)
     call->proxy.err.code = rc;
     if (canceled) {
         err_wrap(&call->proxy.err, call->canceled ? "canceled" : "stopping");
-    } else {
+    } else if (!call->refused) {
         err_wrap(&call->proxy.err, "no success within %u ms", timeout_of(call));
     }
     call->cb(call, rc);
@@ -257,8 +258,11 @@ static bool call_start(struct proxy_route_call *call, uint64_t now_ms)
     call->taken_back = false;
     if (proxy_client_call(peer->calls, &call->proxy, call->request, (unsigned)left_ms,
                           on_attempt) != 0) {
-        err_copy(&call->err, &call->proxy.err);
-        route->full = true;
+        call->refused = err_copy(&call->err, &call->proxy.err) != ERR_BUSY;
+        if (call->refused) { /* for the next tick to end */
+            uv_timer_start(&route->tick, on_tick, 0, TICK_MS);
+        }
+        route->full = route->full || !call->refused;
         return false;
     }
     if (list_empty(&peer->flying)) {
@@ -276,9 +280,8 @@ static bool call_start(struct proxy_route_call *call, uint64_t now_ms)
 static uint64_t due_of(const struct proxy_route_call *call, uint64_t now_ms)
 {
     unsigned shift = call->tries < 7 ? call->tries : 7;
-    unsigned wait_ms = (unsigned)PROXY_ROUTE_BACKOFF_MS_MIN << shift;
 
-    return now_ms + (wait_ms < PROXY_ROUTE_BACKOFF_MS_MAX ? wait_ms : PROXY_ROUTE_BACKOFF_MS_MAX);
+    return now_ms + backoff((unsigned)PROXY_ROUTE_BACKOFF_MS_MIN << shift);
 }
 
 bool proxy_route_again(struct proxy_route_call *call, bool proxy_is_bad, const struct err *why)
@@ -365,7 +368,7 @@ void proxy_route_submit(struct proxy_route *route, struct proxy_route_call *call
     call->cb = cb;
     call->deadline_ms = now_ms + timeout_of(call);
     call->tries = 0;
-    call->canceled = false;
+    call->canceled = call->refused = false;
     call->err = (struct err){0};
     list_init(&call->link);
     if (route->full || now_ms >= deadline_of(call) || !call_start(call, now_ms)) {
@@ -397,7 +400,7 @@ static void serve_waiting(struct proxy_route *route, uint64_t now_ms)
     while ((link = list_pop(&now)) != NULL) {
         struct proxy_route_call *call = container_of(link, struct proxy_route_call, link);
 
-        if (call->canceled || now_ms >= deadline_of(call)) {
+        if (call->canceled || call->refused || now_ms >= deadline_of(call)) {
             call_give_up(call);
         } else if (now_ms < call->due_ms || !call_start(call, now_ms)) {
             list_push(&route->waiting, &call->link);

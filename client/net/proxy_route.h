@@ -46,6 +46,7 @@ struct proxy_route_call {
     uint64_t deadline_ms, due_ms;
     unsigned tries;
     bool taken_back; /* its peer does not answer */
+    bool refused;    /* no proxy will ever take it */
     bool canceled;
     struct err err; /* of the try before */
     struct list link;

@@ -1,6 +1,7 @@
 /* Which proxy a call goes to, and what becomes of it when that proxy is not what it should be. The
  * test plays the proxies. */
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -350,6 +351,53 @@ static void a_slow_call_is_left_alone_while_pings_are_answered(void **state)
     close(ping);
 }
 
+/* A proxy with all the connections that it may have closes the one for pings, again and again. */
+static void a_proxy_that_hangs_up_on_pings_keeps_its_calls(void **state)
+{
+    struct fixture *f = *state;
+    int fd;
+
+    start(f, 1, 10000);
+    submit(f, 0, false);
+    fd = accept_session(f, 0);
+    take_call(f, fd);
+    for (unsigned i = 0; i < 6; i++) {
+        close(raw_accept(&f->loop, f->listeners[0]));
+    }
+    assert_int_equal(f->answers[0].count, 0);
+    assert_false(is_down(f, ""));
+    reply(f, fd, 0, "slow", 4);
+    assert_answer(f, 0, "slow");
+    close(fd);
+}
+
+static void what_no_proxy_takes_ends_at_once_and_is_in_nobodys_way(void **state)
+{
+    enum { TOO_LARGE = PROXY_CLIENT_REQUEST_BYTES_MAX + 1 };
+    struct fixture *f = *state;
+    void *data =
+        mmap(NULL, TOO_LARGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int fd;
+
+    start(f, 1, 600000); /* longer than this test may take */
+    gather_borrow(&f->answers[0].request, slice_of(data, TOO_LARGE));
+    f->answers[0].call.request = &f->answers[0].request;
+    proxy_route_submit(f->route, &f->answers[0].call, on_call);
+    assert_int_equal(f->answers[0].count, 0);
+    submit(f, 1, true); /* goes before the other has ended */
+    assert_non_null(f->answers[1].call.peer);
+    wait_for(f, 0);
+    assert_int_equal(f->answers[0].rc, ERR_TOO_LARGE);
+    assert_false(f->answers[0].call.proxy.maybe_executed);
+    assert_null(strstr(f->answers[0].call.proxy.err.msg, "no success"));
+    fd = accept_session(f, 0);
+    take_call(f, fd);
+    reply(f, fd, 0, "!", 1);
+    assert_answer(f, 1, "!");
+    close(fd);
+    munmap(data, TOO_LARGE);
+}
+
 /* One waits for a proxy, one for an answer. */
 static void a_canceled_call_ends_wherever_it_is(void **state)
 {
@@ -523,6 +571,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_read_whose_proxy_dies_is_tried_again_and_a_write_is_in_doubt, setup, teardown),
         cmocka_unit_test_setup_teardown(a_proxy_that_falls_silent_loses_its_calls, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_proxy_that_hangs_up_on_pings_keeps_its_calls, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_no_proxy_takes_ends_at_once_and_is_in_nobodys_way,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_call_is_left_alone_while_pings_are_answered, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_crowd_is_served_in_order, setup, teardown),
