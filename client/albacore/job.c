@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/mem.h"
+#include "wire/llio.h"
+#include "wire/proxy_msg.h"
 
 /* ---- errors ---- */
 
@@ -164,6 +167,7 @@ struct request_job {
     const struct proxy_request *request;
     request_take take;
     void *ctx;
+    char **ret_failed_name; /* or NULL */
     struct object_call call;
 };
 
@@ -173,6 +177,12 @@ static void on_request(struct object_call *call, int rc)
 
     if (rc == 0 && r->take != NULL) {
         rc = r->take(r->ctx, &call->reply, &call->err);
+    }
+    if (call->proxy_code == PROXY_RC_ASSERT_FAILED && r->ret_failed_name != NULL) {
+        struct rd text = call->way.proxy.reply; /* the name, and nothing else */
+        struct slice name = llio_string(&text);
+
+        *r->ret_failed_name = mem_printf("%.*s", (int)name.len, (const char *)name.data);
     }
     job_done(&r->job, rc, &call->err, call->proxy_code);
 }
@@ -196,6 +206,16 @@ int request_run(struct albacore *client, const struct proxy_request *request, re
                             .request = request,
                             .take = take,
                             .ctx = ctx};
+
+    return job_run(client, &r.job, call, e);
+}
+
+int apply_run(struct albacore *client, const struct proxy_request *request, char **ret_failed_name,
+              const struct albacore_call *call, struct albacore_error *e)
+{
+    struct request_job r = {.job = {.start = request_start, .cancel = request_cancel},
+                            .request = request,
+                            .ret_failed_name = ret_failed_name};
 
     return job_run(client, &r.job, call, e);
 }

@@ -77,5 +77,9 @@ typedef int (*request_take)(void *ctx, const struct proxy_reply *reply, struct e
 
 int request_run(struct albacore *client, const struct proxy_request *request, request_take take,
                 void *ctx, const struct albacore_call *call, struct albacore_error *e);
+/* The same for a transaction: when an assert failed, *ret_failed_name is the name in its answer
+ * (the caller frees it). */
+int apply_run(struct albacore *client, const struct proxy_request *request, char **ret_failed_name,
+              const struct albacore_call *call, struct albacore_error *e);
 
 #endif

@@ -165,7 +165,7 @@ static int apply_loaded(struct albacore *client, struct proxy_request *request,
 
     if (rc == 0) {
         request->code = PROXY_APPLY;
-        rc = request_run(client, request, NULL, NULL, call, e);
+        rc = apply_run(client, request, &t->failed_name, call, e);
     }
     for (size_t i = 0; i < t->update_count; i++) {
         put_source_unload(&t->sources[i], &t->updates[i]);
@@ -188,7 +188,7 @@ static bool apply_given(struct albacore *client, struct proxy_request *request,
     }
     if (given) {
         request->code = PROXY_APPLY_FDS;
-        rc = request_run(client, request, NULL, NULL, call, e);
+        rc = apply_run(client, request, &t->failed_name, call, e);
         /* Another proxy stepped in, or one that does not know how. */
         given = rc == 0 || (e->proxy_code != PROXY_RC_FILE_NOT_FOUND &&
                             e->proxy_code != PROXY_RC_UNKNOWN_OPERATION);
@@ -200,18 +200,23 @@ static bool apply_given(struct albacore *client, struct proxy_request *request,
     return given;
 }
 
-/* The text of a failed assert ends with "object '<name>': assert failed". */
-static void note_failed(struct albacore_transaction *t, const char *text)
+/* Of what is given in memory; files have a bound of their own, and do not travel with the rest. */
+static int check_given(const struct albacore_transaction *t, struct albacore_error *e)
 {
-    for (size_t i = 0; i < t->assert_count && t->failed_name == NULL; i++) {
-        const struct slice *name = &t->asserts[i].name;
-        char *quoted = mem_printf("object '%.*s'", (int)name->len, (const char *)name->data);
+    size_t left = ALBACORE_BYTES_MAX;
 
-        if (strstr(text, quoted) != NULL) {
-            t->failed_name = mem_strdup((const char *)name->data);
-        }
-        free(quoted);
+    if (t->assert_count > LLIO_COUNT_MAX || t->update_count > LLIO_COUNT_MAX) {
+        return error_say(e, ALBACORE_TOO_LARGE, "more than %d asserts or changes",
+                         (int)LLIO_COUNT_MAX);
     }
+    for (size_t i = 0; i < t->update_count; i++) {
+        if (t->updates[i].data.len > left) {
+            return error_say(e, ALBACORE_TOO_LARGE, "more than %zu bytes in one transaction",
+                             ALBACORE_BYTES_MAX);
+        }
+        left -= t->updates[i].data.len;
+    }
+    return 0;
 }
 
 int albacore_apply(struct albacore *client, const char *ns, struct albacore_transaction *t,
@@ -226,21 +231,17 @@ int albacore_apply(struct albacore *client, const char *ns, struct albacore_tran
                                               .update_count = (uint32_t)t->update_count,
                                               .flags = low ? PROXY_APPLY_LOW_PRIORITY : 0}};
     struct albacore_error own = {0};
-    int rc;
+    int rc = check_given(t, e);
 
     free(t->failed_name);
     t->failed_name = NULL;
-    if (t->assert_count > LLIO_COUNT_MAX || t->update_count > LLIO_COUNT_MAX) {
-        return error_say(e, ALBACORE_TOO_LARGE, "more than %d asserts or changes",
-                         (int)LLIO_COUNT_MAX);
+    if (rc != 0) {
+        return rc;
     }
     if (!has_files(t)) {
         rc = apply_loaded(client, &request, t, call, &own);
     } else if (!apply_given(client, &request, t, call, &own, &rc)) {
         rc = apply_loaded(client, &request, t, call, &own);
-    }
-    if (rc == ALBACORE_ASSERT_FAILED) {
-        note_failed(t, own.text);
     }
     if (e != NULL) {
         *e = own;
@@ -288,7 +289,7 @@ int albacore_put_fd(struct albacore *client, const char *ns, const char *name, i
 int albacore_put_file(struct albacore *client, const char *ns, const char *name, const char *path,
                       const struct albacore_call *call, struct albacore_error *e)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a FIFO is refused */
     int rc;
 
     if (fd < 0) {

@@ -96,14 +96,13 @@ void proxy_client_replied(struct proxy_client *client, struct proxy_conn *conn, 
     call->conn = NULL;
     call->rc = 0;
     call->maybe_executed = true;
+    call->reply = payload;
     client->call_count--;
     if (code != PROXY_RC_OK) {
         call->proxy_code = code;
         call->rc = proxy_error_get(code, payload, &call->err);
         call->maybe_executed = !is_refusal(code, call->rc);
         err_wrap(&call->err, "proxy %s", addr);
-    } else {
-        call->reply = payload;
     }
     client->delivered = frame;
     call->cb(call, call->rc); /* may free call */

@@ -43,7 +43,7 @@ typedef void (*proxy_client_close_cb)(void *ctx);
 struct proxy_call {
     struct err err;      /* out: says why, if rc != 0; names the proxy */
     int32_t proxy_code;  /* out: the proxy's own code when it answered one, else 0 */
-    struct rd reply;     /* out: payload behind code 0; valid while the callback runs */
+    struct rd reply;     /* out: payload behind the code; valid while the callback runs */
     bool maybe_executed; /* out: the proxy may have seen the whole request; false after a
                           * reply that says it did nothing */
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "object/object_private.h"
+#include "wire/llio.h"
 
 static void finish(struct client_read *r, int rc)
 {
@@ -216,8 +217,14 @@ static bool overlap(const struct client_read_spec *spec)
     return found;
 }
 
+_Static_assert((int)OBJECT_READ_SLICES_MAX <= (int)LLIO_COUNT_MAX, "a proxy takes them all");
+
 static int check(struct client_read *r)
 {
+    if (r->spec.slice_count > OBJECT_READ_SLICES_MAX) {
+        return err_set(&r->err, ERR_TOO_LARGE, "more than %d slices in one read",
+                       (int)OBJECT_READ_SLICES_MAX);
+    }
     for (size_t i = 0; i < r->spec.slice_count; i++) {
         const struct object_slice *s = &r->spec.slices[i];
 

@@ -7,7 +7,10 @@
 #include "object/direct_read.h"
 #include "object/object_client.h"
 
-enum { OBJECT_READ_BYTES_MAX = (1 << 30) - (1 << 20) /* all slices of one read */ };
+enum {
+    OBJECT_READ_BYTES_MAX = (1 << 30) - (1 << 20), /* all slices of one read */
+    OBJECT_READ_SLICES_MAX = 1 << 18               /* of one read: what a list on the wire takes */
+};
 
 struct client_read_spec { /* all of it borrowed until the callback */
     struct slice ns;

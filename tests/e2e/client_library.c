@@ -5,6 +5,8 @@
  *   read NAME OFFSET BYTES SEED | delete NAME | exists NAME | list | counters | timeout MS
  *   hammer SECONDS THREADS      puts, reads and deletes of its own names; counts what went wrong
  *   cancel NAME                 a put that is canceled from another thread
+ *   file NAME PATH | failed BYTES          a put by path; the failed one of two asserts
+ *   slices COUNT | large BYTES PATH        more than a call takes
  */
 #include <albacore/albacore.h>
 #include <pthread.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -195,6 +198,65 @@ static void run_fd(const char *name, const char *path, const char *rest)
     fclose(file);
 }
 
+/* Of two asserts with names of `bytes`, one holds the other's name between quotes. */
+static void run_failed(size_t bytes)
+{
+    struct albacore_transaction *t = albacore_transaction_new();
+    char *sound = malloc(bytes + 1), *failing = malloc(bytes + 1);
+    struct albacore_error e;
+    int rc;
+
+    memset(failing, 'f', bytes);
+    failing[bytes] = '\0';
+    snprintf(failing, bytes + 1, "object 'x'");
+    failing[strlen(failing)] = 'f';
+    memset(sound, 's', bytes);
+    sound[bytes] = '\0';
+    albacore_assert_absent(t, "x");
+    albacore_assert_absent(t, sound);
+    albacore_assert_exists(t, failing);
+    albacore_add_put(t, sound, "", 0);
+    rc = albacore_apply(client, ns, t, &call, &e);
+    printf("failed %d %d\n", rc, strcmp(albacore_failed_name(t), failing));
+    albacore_transaction_free(t);
+    free(sound);
+    free(failing);
+}
+
+static void run_slices(size_t count)
+{
+    struct albacore_slice *slices = calloc(count, sizeof(*slices));
+    unsigned char *data = malloc(count);
+    struct albacore_error e;
+    int rc;
+
+    for (size_t i = 0; i < count; i++) {
+        slices[i] = (struct albacore_slice){.offset = i, .bytes = 1, .data = data + i};
+    }
+    rc = albacore_read(client, ns, "a", slices, count, &call, &e);
+    answer(rc, &e);
+    free(slices);
+    free(data);
+}
+
+/* A transaction of a file and `bytes` that no page stands behind. */
+static void run_large(size_t bytes, const char *path)
+{
+    struct albacore_transaction *t = albacore_transaction_new();
+    void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    FILE *file = fopen(path, "rb");
+    struct albacore_error e;
+    int rc;
+
+    albacore_add_put_fd(t, "file", fileno(file), NULL, 0);
+    albacore_add_put(t, "large", data, bytes);
+    rc = albacore_apply(client, ns, t, &call, &e);
+    answer(rc, &e);
+    albacore_transaction_free(t);
+    munmap(data, bytes);
+    fclose(file);
+}
+
 static void run_list(void)
 {
     struct albacore_names *names;
@@ -238,6 +300,15 @@ static void run(const char *line)
         run_put(name, a, b);
     } else if (sscanf(line, "fd %63s %511s%n", name, path, &used) == 2) {
         run_fd(name, path, line + used);
+    } else if (sscanf(line, "file %63s %511s", name, path) == 2) {
+        rc = albacore_put_file(client, ns, name, path, &call, &e);
+        answer(rc, &e);
+    } else if (sscanf(line, "failed %lu", &a) == 1) {
+        run_failed(a);
+    } else if (sscanf(line, "slices %lu", &a) == 1) {
+        run_slices(a);
+    } else if (sscanf(line, "large %lu %511s", &a, path) == 2) {
+        run_large(a, path);
     } else if (sscanf(line, "get %63s %lu %lu", name, &a, &b) == 3) {
         rc = read_back(name, b, 0, a, true, &e);
         answer(rc, &e);

@@ -162,6 +162,21 @@ def check_objects(d, p):
     assert p.ask(f"fd from-file {file} 4000 1001").startswith("error -9 ")
 
 
+def check_limits(d, p):
+    """What no call takes is refused before anything is sent; none of these ends the program."""
+    fifo = d.root / "fifo"
+    os.mkfifo(fifo)
+    assert p.ask(f"file from-fifo {fifo}") == "error -9 not a regular file"
+    p.ok("put a 300000 1")
+    p.ok("slices 200000")
+    assert p.ask("slices 262145").startswith("error -10 more than 262144 slices")
+    file = random_file(d.root / "small", 5000, 1)
+    for size in (1_200_000_000, 2_300_000_000):
+        assert "more than 1072693248 bytes" in p.ask(f"large {size} {file}")
+    for size in (20, 150, 300, 1000):
+        assert p.ask(f"failed {size}") == "failed -4 0"
+
+
 def bytes_read(pid):
     """By the process, from files and sockets."""
     io = pathlib.Path(f"/proc/{pid}/io").read_text()
@@ -285,6 +300,7 @@ def main():
         binary = installed.compile(HERE / "client_library.c", "-std=gnu11", "-O1")
         with Program(installed, binary, first) as p:
             check_objects(d, p)
+            check_limits(d, p)
             check_asd_down(d, p)
         check_files(d, installed, binary, first)
         check_own_writes_are_seen(d, installed, binary, first)
