@@ -5,9 +5,8 @@
  * - a chunk: the k cheapest fragments, data before parity as long as the OSDs are well.
  *
  * A fragment that fails is replaced by the next cheapest. With k good ones that are not all
- * data, the missing data is decoded. None left to ask: ERR_NOT_ENOUGH. */
-#include "proxy/chunk_read.h"
-
+ * data, the missing data is decoded. None left to ask: in stripes (chunk_stripes.c), if some were
+ * only damaged; else ERR_NOT_ENOUGH. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/chunk_read_private.h"
 
 enum { ALL = UINT32_MAX };
 
@@ -48,18 +48,23 @@ static void keep_blocks(struct chunk_read *r)
     memcpy(r->asked.dest, r->blocks + (r->asked.offset - r->offset), r->asked.bytes);
 }
 
-static void finish(struct chunk_read *r, int rc)
+static void release_parts(struct chunk_read *r)
 {
-    if (rc == 0 && r->blocks != NULL) {
-        keep_blocks(r);
-    }
-    free(r->blocks);
     for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
         free(r->parts[i]);
         bigmem_free(r->scratch[i]);
         r->parts[i] = NULL;
         r->scratch[i] = NULL;
     }
+}
+
+static void finish(struct chunk_read *r, int rc)
+{
+    if (rc == 0 && r->blocks != NULL) {
+        keep_blocks(r);
+    }
+    free(r->blocks);
+    release_parts(r);
     r->cb(r, rc);
 }
 
@@ -71,7 +76,7 @@ static uint8_t *place_of(struct chunk_read *r, uint32_t fragment)
         return r->dest; /* every replica is the data */
     }
     if (r->wanted == ALL && fragment < r->readable->k) {
-        return r->dest + (size_t)fragment * r->bytes;
+        return r->dest + (size_t)fragment * r->stride;
     }
     r->scratch[fragment] = bigmem_alloc(r->bytes);
     return r->scratch[fragment];
@@ -99,6 +104,9 @@ static void on_fetched(struct fetch *fetch, int rc)
         if (is_fragment_lost(rc)) {
             r->bad |= UINT32_C(1) << fetch->range.fragment;
         }
+        if (rc == ERR_CORRUPT) {
+            r->damaged |= UINT32_C(1) << fetch->range.fragment;
+        }
     }
     step(r);
 }
@@ -106,8 +114,11 @@ static void on_fetched(struct fetch *fetch, int rc)
 static void start_part(struct chunk_read *r, uint32_t fragment)
 {
     struct chunk_part *part = mem_alloc(sizeof(*part));
-    struct fetch_range range = {
-        .chunk = r->chunk, .fragment = fragment, .offset = r->offset, .bytes = r->bytes};
+    struct fetch_range range = {.chunk = r->chunk,
+                                .fragment = fragment,
+                                .offset = r->offset,
+                                .bytes = r->bytes,
+                                .exact = r->exact};
 
     part->read = r;
     part->state = CHUNK_PART_READING;
@@ -135,7 +146,7 @@ static int cheapest(const struct chunk_read *r)
         const struct osd *osd = osd_of(r, i);
         double cost;
 
-        if (state_of(r, i) != CHUNK_PART_IDLE || osd == NULL) {
+        if (state_of(r, i) != CHUNK_PART_IDLE || osd == NULL || (r->never >> i & 1) != 0) {
             continue;
         }
         cost = osd_read_cost(osd) + (is_wanted(r, i) || r->readable->k == 1 ? 0 : parity_cost) +
@@ -160,7 +171,7 @@ static void decode(struct chunk_read *r)
         have[i] = r->parts[r->decoder.have[i]]->bytes;
     }
     for (uint32_t i = 0; i < r->decoder.want_count; i++) {
-        want[i] = r->wanted == ALL ? r->dest + (size_t)r->decoder.want[i] * r->bytes : r->dest;
+        want[i] = r->wanted == ALL ? r->dest + (size_t)r->decoder.want[i] * r->stride : r->dest;
     }
     erasure_decode(&r->decoder, r->bytes, have, want);
 }
@@ -213,7 +224,7 @@ static void finish_good(struct chunk_read *r)
         finish(r, 0);
         return;
     }
-    r->engine->stats.totals.reconstructed++;
+    r->engine->stats.totals.reconstructed += !r->exact;
     if (r->bytes <= FETCH_INLINE_BYTES) {
         decode(r);
         finish(r, 0);
@@ -250,7 +261,7 @@ static void list_fragments(const struct chunk_read *r, enum chunk_part_state sta
     }
 }
 
-/* Each one has been asked, but those whose OSD is not known. */
+/* Each one has been asked, but those whose OSD is not known, or that failed before. */
 static void give_up(struct chunk_read *r)
 {
     char failed[3 * PRESET_FRAGMENTS_MAX + 1], unasked[3 * PRESET_FRAGMENTS_MAX + 1];
@@ -260,7 +271,7 @@ static void give_up(struct chunk_read *r)
     list_fragments(r, CHUNK_PART_IDLE, unasked, sizeof(unasked));
     err_set(&r->err, ERR_NOT_ENOUGH,
             "chunk %" PRIu32 ": %" PRIu32 " of %" PRIu32 " fragments%s%s%s%s%s%.120s", r->chunk,
-            r->good, r->readable->k, unasked[0] != '\0' ? "; on no known osd:" : "", unasked,
+            r->good, r->readable->k, unasked[0] != '\0' ? "; not to be had:" : "", unasked,
             failed[0] != '\0' ? "; failed:" : "", failed, failed[0] != '\0' ? ", the last: " : "",
             last.msg);
     finish(r, ERR_NOT_ENOUGH);
@@ -279,7 +290,7 @@ static bool goes_direct(const struct chunk_read *r)
         return false;
     }
     wanted = osd_of(r, r->wanted);
-    if (wanted == NULL) {
+    if (wanted == NULL || (r->never >> r->wanted & 1) != 0) {
         return false;
     }
     for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
@@ -332,7 +343,10 @@ static void step(struct chunk_read *r)
         }
         start_part(r, (uint32_t)next);
     }
-    if (r->reading == 0) {
+    if (r->reading == 0 && !r->exact && chunk_stripes_have_hope(r)) {
+        release_parts(r);
+        chunk_stripes_start(r, finish);
+    } else if (r->reading == 0) {
         give_up(r);
     }
 }
@@ -356,6 +370,8 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
     r->good = 0;
     r->bad = 0;
     r->came = 0;
+    r->damaged = 0;
+    r->stripes = NULL;
     memset(r->parts, 0, sizeof(r->parts));
     memset(r->scratch, 0, sizeof(r->scratch));
     later_run(&engine->later, &r->later, on_start);
@@ -373,8 +389,11 @@ void chunk_read_rest(struct chunk_read *r, struct engine *engine, const struct r
     r->wanted = ALL;
     r->blocks = NULL;
     r->avoid = avoid;
+    r->never = 0;
+    r->exact = false;
     r->offset = 0;
     r->bytes = layout_fragment_bytes(&readable->layout, chunk);
+    r->stride = r->bytes;
     CHECK(r->bytes > 0);
     start(r, engine, readable, chunk, dest, cb);
 }
@@ -388,6 +407,8 @@ void chunk_read_range(struct chunk_read *r, struct engine *engine, const struct 
     CHECK(range->bytes > 0 && range->fragment < readable->k);
     r->wanted = range->fragment;
     r->avoid = 0;
+    r->never = 0;
+    r->exact = false;
     r->asked = *range;
     r->blocks = NULL;
     if (readable_is_cached(readable, engine, range->bytes)) {
@@ -396,7 +417,22 @@ void chunk_read_range(struct chunk_read *r, struct engine *engine, const struct 
     }
     r->offset = part.offset;
     r->bytes = part.bytes;
+    r->stride = 0; /* there is but one */
     start(r, engine, readable, range->chunk, r->blocks != NULL ? r->blocks : range->dest, cb);
+}
+
+void chunk_read_stripe(struct chunk_read *r, const struct chunk_read *whole, uint32_t at,
+                       uint32_t bytes, uint32_t never, chunk_read_cb cb)
+{
+    r->wanted = whole->wanted;
+    r->blocks = NULL;
+    r->avoid = 0;
+    r->never = never;
+    r->exact = true;
+    r->offset = whole->offset + at;
+    r->bytes = bytes;
+    r->stride = whole->stride;
+    start(r, whole->engine, whole->readable, whole->chunk, whole->dest + at, cb);
 }
 
 void chunk_read_cancel(struct chunk_read *r)
@@ -405,5 +441,8 @@ void chunk_read_cancel(struct chunk_read *r)
         return;
     }
     r->canceled = true;
+    if (r->stripes != NULL) {
+        chunk_stripes_cancel(r->stripes);
+    }
     cancel_reading(r);
 }

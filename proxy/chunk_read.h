@@ -2,8 +2,9 @@
  *
  * Two kinds: the whole chunk (all k data fragments), or a range of one data fragment. What
  * cannot be had directly is computed from the same range of k other fragments: byte i of a
- * fragment depends only on byte i of those. Loop thread only; decoding of more than
- * FETCH_INLINE_BYTES runs in the pool. */
+ * fragment depends only on byte i of those. When no k are whole, but k or more good in parts
+ * (bad blocks), each part is read from those that are good there. Loop thread only; decoding of
+ * more than FETCH_INLINE_BYTES runs in the pool. */
 #ifndef PROXY_CHUNK_READ_H
 #define PROXY_CHUNK_READ_H
 
@@ -11,6 +12,7 @@
 #include "proxy/fetch.h"
 
 struct chunk_read;
+struct chunk_stripes;
 typedef void (*chunk_read_cb)(struct chunk_read *read, int rc);
 
 enum chunk_part_state { CHUNK_PART_IDLE, CHUNK_PART_READING, CHUNK_PART_GOOD, CHUNK_PART_BAD };
@@ -35,7 +37,10 @@ struct chunk_read {
     uint32_t chunk;
     uint32_t offset; /* in every raw fragment */
     uint32_t bytes;
+    uint32_t stride; /* from one data fragment to the next, in dest */
+    bool exact;      /* as of fetch_range */
     uint32_t avoid;  /* bit i: fragment i last */
+    uint32_t never;  /* bit i: not fragment i */
     uint32_t wanted; /* the one fragment; or all data fragments: ALL */
     uint8_t *dest;   /* borrowed, or: */
     uint8_t *blocks; /* owned; NULL: not for the cache */
@@ -44,6 +49,8 @@ struct chunk_read {
     bool canceled;
     uint32_t reading;
     uint32_t good;
+    uint32_t damaged;                               /* bit i: some of fragment i fails its checks */
+    struct chunk_stripes *stripes;                  /* under way, or NULL */
     struct chunk_part *parts[PRESET_FRAGMENTS_MAX]; /* NULL until used */
     uint8_t *scratch[PRESET_FRAGMENTS_MAX];         /* owned */
     struct erasure_decoder decoder;

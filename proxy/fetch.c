@@ -192,6 +192,7 @@ static void ask(struct fetch *f)
         .state = f->state,
         .raw_offset = f->range.offset,
         .raw_bytes = f->range.bytes,
+        .exact = f->range.exact,
         .low_priority = f->readable->low_priority};
     int rc;
 
@@ -384,8 +385,9 @@ static enum fetch_state first_state(struct fetch *f)
 {
     struct index_key key = key_of(f);
 
-    if (readable_is_format0(f->readable) || f->ref.stored_bytes <= FETCH_WHOLE_BYTES ||
-        f->range.bytes >= f->ref.shape.raw_bytes / 2) {
+    if (readable_is_format0(f->readable) ||
+        (!f->range.exact && (f->ref.stored_bytes <= FETCH_WHOLE_BYTES ||
+                             f->range.bytes >= f->ref.shape.raw_bytes / 2))) {
         return FETCH_ALL;
     }
     if (fragment_is_flat(&f->ref.shape)) {

@@ -51,6 +51,7 @@ struct fetch_range {
     uint32_t fragment;
     uint32_t offset; /* in the raw fragment */
     uint32_t bytes;  /* > 0, within it */
+    bool exact;      /* no other block is read with it, which may be a bad one */
     uint8_t *dest;   /* borrowed until the callback */
 };
 

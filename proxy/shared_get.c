@@ -74,6 +74,10 @@ static bool is_good_for(const struct shared_get *get, const struct shared_get_sp
     if (has->low_priority && !spec->low_priority) {
         return false;
     }
+    if (spec->exact) {
+        return has->state == spec->state && has->raw_offset == spec->raw_offset &&
+               has->raw_bytes == spec->raw_bytes;
+    }
     if (has->state == FETCH_ALL || has->state == FETCH_TRAILER) {
         return has->state == FETCH_ALL || spec->state == FETCH_TRAILER;
     }

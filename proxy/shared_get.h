@@ -36,6 +36,7 @@ struct shared_get_spec {
     uint32_t raw_bytes;
     struct fragment_range parts[SHARED_GET_PARTS_MAX]; /* of the stored value */
     uint32_t part_count;
+    bool exact; /* an answer that is good for more than this will not do: it may be bad elsewhere */
     bool low_priority;
 };
 
