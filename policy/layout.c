@@ -54,7 +54,8 @@ int layout_from_chunks(struct layout *ret_layout, uint32_t k, uint64_t object_by
     for (uint32_t i = 0; i < chunk_count; i++) {
         if (chunk_bytes[i] > LAYOUT_CHUNK_BYTES_MAX || chunk_bytes[i] % k != 0 ||
             chunk_bytes[i] / k > PRESET_FRAGMENT_BYTES_MAX ||
-            (i + 1 < chunk_count && (chunk_bytes[i] == 0 || chunk_bytes[i] != chunk_bytes[0]))) {
+            (i + 1 < chunk_count && (chunk_bytes[i] == 0 || chunk_bytes[i] != chunk_bytes[0])) ||
+            chunk_bytes[i] > chunk_bytes[0]) {
             return err_set(e, ERR_CORRUPT, "chunk %" PRIu32 " of %" PRIu32 " has %" PRIu32 " bytes",
                            i, chunk_count, chunk_bytes[i]);
         }

@@ -128,7 +128,8 @@ static int check_chunks(const struct manifest *m, struct err *e)
     uint64_t total = 0;
 
     for (uint32_t i = 0; i < m->chunk_count; i++) {
-        if (m->chunk_bytes[i] > INT32_MAX || m->chunk_bytes[i] % m->scheme.k != 0) {
+        if (m->chunk_bytes[i] > INT32_MAX || m->chunk_bytes[i] % m->scheme.k != 0 ||
+            m->chunk_bytes[i] > m->chunk_bytes[0]) {
             return err_set(e, -EINVAL, "chunk %" PRIu32 " of %" PRIu32 " bytes", i,
                            m->chunk_bytes[i]);
         }

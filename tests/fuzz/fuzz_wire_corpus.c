@@ -118,6 +118,39 @@ static void write_manifests(struct gen *g)
     }
 }
 
+/* A last chunk that is larger than the others, which no encoder of ours writes. */
+static void write_larger_last(struct gen *g)
+{
+    static const uint8_t places[] = {2, 3};
+    struct manifest m;
+    struct err e;
+
+    manifest_copy(&m, gen_manifest(g, true));
+    manifest_alloc_chunks(&m, 2);
+    m.chunk_bytes[0] = 4096 * m.scheme.k;
+    m.chunk_bytes[1] = 65536 * m.scheme.k;
+    m.size_bytes = m.chunk_bytes[0] + m.chunk_bytes[1];
+    for (uint32_t i = 0; i < 2; i++) {
+        struct buf seed = {0}, record = {0};
+        struct rd r;
+
+        buf_put_u8(&seed, places[i]);
+        if (places[i] == 2) {
+            manifest_v12_put(&seed, &m, MANIFEST_V2);
+        } else {
+            buf_put_u8(&record, MANIFEST_V3);
+            CHECK(manifest_v3_put(&record, &m, &e) == 0);
+            r = rd_of(record.data + 1, record.len - 1);
+            CHECK(manifest_seal_get(&r, MANIFEST_V3, MANIFEST_RAW_BYTES_MAX, &seed, &e) == 0);
+        }
+        write_seed("manifest", 6 + i, &seed);
+        buf_release(&record);
+        buf_release(&seed);
+    }
+    manifest_release(&m);
+    gen_release(g);
+}
+
 int main(int argc, char **argv)
 {
     struct gen g;
@@ -131,5 +164,6 @@ int main(int argc, char **argv)
     write_asd(&g);
     write_proxy(&g);
     write_manifests(&g);
+    write_larger_last(&g);
     return 0;
 }

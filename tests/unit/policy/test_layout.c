@@ -240,6 +240,7 @@ static void a_foreign_manifest_is_understood(void **state)
 static void impossible_chunk_sizes_are_refused(void **state)
 {
     const uint32_t uneven[] = {8192, 4096, 8192}, odd[] = {8192, 8191}, zero[] = {0, 0};
+    const uint32_t larger_last[] = {4096, 1 << 20};
     const uint32_t huge[] = {UINT32_MAX}, wide[] = {4 * (64u << 20) + 4}, good[] = {8192, 8192};
     struct layout l;
     struct err e;
@@ -253,6 +254,7 @@ static void impossible_chunk_sizes_are_refused(void **state)
     assert_int_equal(layout_from_chunks(&l, 2, UINT64_MAX, good, 2, &e), ERR_CORRUPT);
     assert_int_equal(layout_from_chunks(&l, 2, 20000, uneven, 3, &e), ERR_CORRUPT);
     assert_string_equal(e.msg, "chunk 1 of 3 has 4096 bytes: stored data fails its checks");
+    assert_int_equal(layout_from_chunks(&l, 1, 100000, larger_last, 2, &e), ERR_CORRUPT);
     assert_int_equal(layout_from_chunks(&l, 2, 16383, odd, 2, &e), ERR_CORRUPT);
     assert_int_equal(layout_from_chunks(&l, 2, 0, zero, 2, &e), ERR_CORRUPT);
     assert_int_equal(layout_from_chunks(&l, 1, 5, huge, 1, &e), ERR_CORRUPT);

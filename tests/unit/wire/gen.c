@@ -183,7 +183,8 @@ struct manifest *gen_manifest(struct gen *g, bool foreign)
     }
     manifest_alloc_chunks(m, below(g, 4));
     for (uint32_t i = 0; i < m->chunk_count; i++) {
-        m->chunk_bytes[i] = m->scheme.k * 16 * below(g, 1000);
+        m->chunk_bytes[i] = i == 0 ? m->scheme.k * 16 * below(g, 1000)
+                                   : m->scheme.k * below(g, m->chunk_bytes[0] / m->scheme.k + 1);
         m->size_bytes += m->chunk_bytes[i];
         for (uint32_t j = 0; j < manifest_fragments_per_chunk(m); j++) {
             fragment(g, manifest_fragment_at(m, i, j));

@@ -406,6 +406,9 @@ static void limits_are_checked_before_anything_is_written(void **state)
     m.chunk_bytes[0] = 65; /* odd, for k = 2 */
     expect_refused(&m);
     m.chunk_bytes[0] = 64;
+    m.chunk_bytes[1] = 66; /* larger than the first */
+    expect_refused(&m);
+    m.chunk_bytes[1] = 32;
     m.scheme.c = 4; /* of 3 */
     expect_refused(&m);
     m.scheme.c = 2;
@@ -458,6 +461,9 @@ static void malformed_foreign_manifests_are_refused(void **state)
     assert_int_equal(decode_hex(hex, MANIFEST_V2, &m), ERR_PROTOCOL);
     memcpy(hex, version_2, sizeof(hex));
     memcpy(strstr(hex, "0b5ad641"), "0b5af87f", 8); /* NaN seconds */
+    assert_int_equal(decode_hex(hex, MANIFEST_V2, &m), ERR_PROTOCOL);
+    memcpy(hex, version_2, sizeof(hex));
+    memcpy(strstr(hex, "20000000 40000000"), "40000000 20000000", 17); /* the last is larger */
     assert_int_equal(decode_hex(hex, MANIFEST_V2, &m), ERR_PROTOCOL);
     buf_release(&record);
 }
