@@ -189,6 +189,7 @@ static void ask(struct fetch *f)
                  .version =
                      readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version},
         .stored_bytes = f->ref.stored_bytes,
+        .shape = f->ref.shape,
         .state = f->state,
         .raw_offset = f->range.offset,
         .raw_bytes = f->range.bytes,
@@ -322,7 +323,9 @@ static struct index_key key_of(const struct fetch *f)
     return (struct index_key){
         .id = f->ref.id,
         .version = readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version,
-        .stored_bytes = f->ref.stored_bytes};
+        .stored_bytes = f->ref.stored_bytes,
+        .raw_bytes = f->ref.shape.raw_bytes,
+        .block_bytes = f->ref.shape.block_bytes};
 }
 
 static void on_trailer(struct fetch *f)

@@ -31,6 +31,7 @@ struct shared_get_spec {
     uint64_t ns_id;
     struct osd_fragment name; /* its object id has FRAGMENT_OBJECT_ID_BYTES; borrowed */
     uint32_t stored_bytes;
+    struct fragment_shape shape; /* as the manifest has it: another may contradict that */
     enum fetch_state state;
     uint32_t raw_offset; /* FLAT, BLOCKS: what the answer is good for */
     uint32_t raw_bytes;
