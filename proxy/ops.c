@@ -32,6 +32,10 @@ op_start op_find(uint32_t code)
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
         return op_apply;
+    case PROXY_APPLY_STREAM:
+        return op_apply_stream;
+    case PROXY_STREAM_PART:
+        return op_stream_part;
     case PROXY_READ_OBJECT_FS:
         return op_read_object_fs;
     case PROXY_READ_SLICES:

@@ -5,6 +5,8 @@
 
 #include "proxy/session.h"
 
+struct sequence;
+
 typedef void (*op_start)(struct session *session);
 
 /* NULL for a command that this proxy does not know. */
@@ -25,7 +27,16 @@ void op_get_object_info(struct session *session);
 /* ops_write.c */
 void op_delete_object(struct session *session);
 void op_write_object_fs(struct session *session); /* 11, 21 */
-void op_apply(struct session *session);           /* 24, 64 */
+void op_apply(struct session *session);           /* 24, 64, 65 */
+/* The usual reply to a transaction: manifests of its uploads. */
+void op_reply_manifests(struct session *session, struct sequence *sequence);
+
+/* ops_stream.c */
+void op_apply_stream(struct session *session);
+void op_stream_part(struct session *session);
+/* Now and then: one whose client is too slow while others wait is canceled. */
+void op_stream_check(struct session *session, uint64_t now_ms);
+void op_stream_leave(struct session *session); /* the session ends */
 
 /* ops_read.c */
 void op_read_object_fs(struct session *session);

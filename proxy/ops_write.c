@@ -19,7 +19,7 @@ static void on_cancel(struct session *s)
 }
 
 /* Manifests are copied into the reply while it is encoded. */
-static void reply_manifests(struct session *s, struct sequence *sequence)
+void op_reply_manifests(struct session *s, struct sequence *sequence)
 {
     size_t count = sequence_upload_count(sequence);
     struct proxy_object_info *items = mem_array(count + 1, sizeof(*items));
@@ -47,7 +47,7 @@ static void on_done(void *ctx, struct sequence *sequence, int rc)
     } else if (s->request.code == PROXY_DELETE_OBJECT || s->request.code == PROXY_WRITE_OBJECT_FS) {
         session_reply_unit(s);
     } else {
-        reply_manifests(s, sequence);
+        op_reply_manifests(s, sequence);
     }
     free(op);
 }

@@ -145,12 +145,14 @@ static void on_settled(void *ctx, struct upload *upload, int rc)
 static void start_upload(struct sequence *s, struct sequence_upload *up)
 {
     const struct proxy_update *update = up->update;
+    bool is_stream = update->kind == PROXY_UPDATE_UPLOAD_STREAM;
     struct upload_spec spec = {.ns = s->use.ns,
                                .preset = s->use.preset,
                                .name = update->name,
                                .gc_epoch = s->gc_epoch,
                                .data = up->fd < 0 ? update->data.data : NULL,
                                .fd = up->fd,
+                               .stream = is_stream ? s->spec.stream : NULL,
                                .extents = update->extents,
                                .extent_count = update->extent_count,
                                .size_bytes = up->size_bytes,
@@ -163,7 +165,7 @@ static void start_upload(struct sequence *s, struct sequence_upload *up)
                                .deadline_ms = s->deadline_ms};
     static const uint8_t nothing;
 
-    if (up->fd < 0 && spec.data == NULL) {
+    if (up->fd < 0 && !is_stream && spec.data == NULL) {
         spec.data = &nothing; /* an empty object: still not a file */
     }
     up->is_stored = false;
@@ -424,6 +426,16 @@ struct sequence *sequence_start(struct engine *engine, const struct sequence_spe
         .engine = engine, .name = spec->ns, .ret_use = &s->use, .cb = on_namespace, .ctx = s};
     ns_open(&s->open);
     return s;
+}
+
+void sequence_extend(struct sequence *s, uint64_t deadline_ms)
+{
+    s->deadline_ms = deadline_ms > s->deadline_ms ? deadline_ms : s->deadline_ms;
+    for (size_t i = 0; i < s->upload_count; i++) {
+        if (s->uploads[i].upload != NULL && !s->uploads[i].is_settled) {
+            upload_extend(s->uploads[i].upload, s->deadline_ms);
+        }
+    }
 }
 
 static void on_canceled(struct later_item *item)

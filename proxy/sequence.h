@@ -13,6 +13,7 @@
 #include "proxy/engine.h"
 #include "proxy/fds.h"
 #include "proxy/fs.h"
+#include "proxy/put_stream.h"
 #include "wire/proxy_request.h"
 
 enum {
@@ -30,11 +31,14 @@ struct sequence_spec {
     uint64_t deadline_ms;            /* monotonic; 0: that of `apply`, or the engine's default */
     const struct fs_rules *fs;       /* NULL: this client may not name files */
     const struct fds *fds;           /* NULL: nor hand them over */
+    struct put_stream *stream;       /* of its upload from a stream; NULL: it has none */
 };
 
 /* `cb` runs once, later; then *sequence may only be used until it returns. */
 struct sequence *sequence_start(struct engine *engine, const struct sequence_spec *spec,
                                 sequence_cb cb, void *ctx);
+/* It has until then, at least: for a client that sends more. Before the callback. */
+void sequence_extend(struct sequence *sequence, uint64_t deadline_ms);
 /* A wish, until the commit was sent; the callback still comes. */
 void sequence_cancel(struct sequence *sequence);
 

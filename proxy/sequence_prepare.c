@@ -42,7 +42,8 @@ static int check_update(struct sequence *s, const struct proxy_update *update)
         err_set(&s->err, ERR_TOO_LARGE, "object of %zu bytes in a request", update->data.len);
         return PROXY_RC_TOO_LARGE;
     }
-    if (is_too_large(s, update->data.len, &s->err)) {
+    if (is_too_large(s, update->data.len, &s->err) ||
+        (update->kind == PROXY_UPDATE_UPLOAD_STREAM && is_too_large(s, update->bytes, &s->err))) {
         return PROXY_RC_TOO_LARGE;
     }
     if (update->kind == PROXY_UPDATE_UPLOAD_FILE && s->spec.fs == NULL) {
@@ -121,6 +122,19 @@ static uint32_t widest_policy(const struct preset *preset)
     return most;
 }
 
+/* Files that clients name are measured later. */
+static uint64_t size_of(const struct proxy_update *update)
+{
+    switch (update->kind) {
+    case PROXY_UPDATE_UPLOAD_FD:
+        return source_bytes(update->extents, update->extent_count);
+    case PROXY_UPDATE_UPLOAD_STREAM:
+        return update->bytes;
+    default:
+        return update->data.len;
+    }
+}
+
 static void take_request(struct sequence *s)
 {
     const struct proxy_apply *apply = s->spec.apply;
@@ -144,12 +158,7 @@ static void take_request(struct sequence *s)
             s->deletes[s->delete_count++] = update->name;
         } else {
             s->uploads[s->upload_count++] = (struct sequence_upload){
-                .sequence = s,
-                .update = update,
-                .fd = -1,
-                .size_bytes = update->kind == PROXY_UPDATE_UPLOAD_FD
-                                  ? source_bytes(update->extents, update->extent_count)
-                                  : update->data.len};
+                .sequence = s, .update = update, .fd = -1, .size_bytes = size_of(update)};
         }
     }
 }

@@ -29,6 +29,7 @@ struct session *session_new(struct proxy_server *server, struct net_conn *conn)
 
 static void session_free(struct session *s)
 {
+    op_stream_leave(s);
     list_remove(&s->link);
     free(s);
 }
@@ -131,7 +132,8 @@ static void start_op(struct session *s)
         session_fail(s, PROXY_RC_UNKNOWN_OPERATION, "unknown operation");
         return;
     }
-    if ((s->request.code == PROXY_APPLY || s->request.code == PROXY_APPLY_FDS) &&
+    if ((s->request.code == PROXY_APPLY || s->request.code == PROXY_APPLY_FDS ||
+         s->request.code == PROXY_APPLY_STREAM) &&
         s->request.apply.deadline_ms != 0) {
         s->deadline_ms = s->start_ms + s->request.apply.deadline_ms;
     }
@@ -189,6 +191,7 @@ void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
     s->is_running = true;
     s->has_timed_out = false;
     s->frame = take_frame;
+    s->frame_bytes = bytes;
     s->start_ms = clock_mono_ms();
     s->deadline_ms = s->start_ms + server->options.request_timeout_ms;
     net_conn_hold(s->conn);
@@ -206,6 +209,25 @@ void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
         return;
     }
     start_op(s);
+}
+
+uint8_t *session_take_frame(struct session *s, struct proxy_request *ret_request)
+{
+    uint8_t *frame = s->frame;
+
+    *ret_request = s->request;
+    s->request = (struct proxy_request){.code = ret_request->code};
+    s->frame = NULL;
+    frame_room_give(&s->server->room, &s->share);
+    return frame;
+}
+
+void session_drop_frame(struct session *s)
+{
+    struct proxy_request request;
+
+    bigmem_free(session_take_frame(s, &request));
+    proxy_request_release(&request);
 }
 
 void session_cancel(struct session *s)
@@ -237,6 +259,7 @@ void session_check(struct session *s, uint64_t now_ms)
         }
         return;
     }
+    op_stream_check(s, now_ms);
     if (!s->is_running || s->cancel == NULL) {
         return;
     }

@@ -16,6 +16,7 @@
 #include "wire/proxy_request.h"
 
 struct session;
+struct stream_op;
 typedef void (*session_cancel_cb)(struct session *session);
 
 struct session {
@@ -29,11 +30,13 @@ struct session {
 
     void *op;                 /* state of the operation; its own */
     session_cancel_cb cancel; /* ask the operation to end soon; NULL: it will */
+    struct stream_op *stream; /* ops_stream.c: a put between two requests; NULL: none */
 
     bool is_running; /* private from here on */
     bool is_closed;
     bool has_timed_out;
     uint8_t *frame;
+    uint32_t frame_bytes;
     struct frame_share share; /* of the server's memory for frames */
     uint64_t wait_ms;         /* since when the share waits */
     uint64_t start_ms;
@@ -64,6 +67,11 @@ void session_reply_unit(struct session *session);
 void session_fail(struct session *session, int32_t rc, const char *text);
 /* With an object's name as the message, whatever bytes it has. */
 void session_fail_name(struct session *session, int32_t rc, struct slice name);
+
+/* The request and its frame become the operation's own, or are freed before it ends; the server's
+ * memory for frames is given back. Of session->request only the code stays. */
+uint8_t *session_take_frame(struct session *session, struct proxy_request *ret_request);
+void session_drop_frame(struct session *session);
 
 /* May this client name files, given fs_dirs? */
 const struct fs_rules *session_fs_rules(const struct session *session);

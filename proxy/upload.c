@@ -370,6 +370,11 @@ struct upload *upload_start(struct engine *engine, const struct upload_spec *spe
     return u;
 }
 
+void upload_extend(struct upload *u, uint64_t deadline_ms)
+{
+    u->spec.deadline_ms = deadline_ms; /* the timer looks at it */
+}
+
 void upload_cancel(struct upload *u)
 {
     if (u->canceled || u->state == UPLOAD_SETTLED) {

@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "meta/registry_view.h"
 #include "proxy/engine.h"
+#include "proxy/put_stream.h"
 #include "wire/manifest.h"
 
 enum {
@@ -36,7 +37,8 @@ struct upload_spec {
     const struct preset *preset;
     struct slice name; /* copied */
     uint64_t gc_epoch;
-    const uint8_t *data;                /* borrowed until settled; NULL: read from `fd` */
+    const uint8_t *data;                /* borrowed until settled; NULL: read from what follows */
+    struct put_stream *stream;          /* borrowed until stored; NULL: it is a file */
     int fd;                             /* borrowed until settled */
     const struct proxy_extent *extents; /* of the file, borrowed until stored; NULL: all of it */
     uint32_t extent_count;
@@ -54,6 +56,7 @@ struct upload_spec {
  * ERR_CANCELED, or what reading the file gave. */
 struct upload *upload_start(struct engine *engine, const struct upload_spec *spec,
                             upload_cb on_stored, upload_cb on_settled, void *ctx);
+void upload_extend(struct upload *upload, uint64_t deadline_ms); /* as the spec's; a later one */
 /* A wish; both callbacks still come. After on_stored it only stops the stragglers. */
 void upload_cancel(struct upload *upload);
 

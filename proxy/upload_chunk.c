@@ -1,4 +1,5 @@
-/* A chunk: read and encode in the pool -> all its fragments on their way -> closed.
+/* A chunk: (filled by its stream ->) read and encode in the pool -> all its fragments on their way
+ * -> closed.
  *
  * Jobs of one upload run one after another, so the object's checksum is made in order. */
 #include <inttypes.h>
@@ -35,7 +36,7 @@ static void chunk_run(struct pool_work *work)
     struct upload_chunk *chunk = container_of(work, struct upload_chunk, work);
     struct encode *x = &chunk->encode;
 
-    if (chunk->upload->spec.data == NULL) {
+    if (chunk->upload->spec.data == NULL && chunk->upload->spec.stream == NULL) {
         chunk->rc = read_file(chunk);
     }
     if (chunk->rc == 0) {
@@ -114,12 +115,57 @@ static void chunk_done(struct pool_work *work, int rc)
     upload_step(u);
 }
 
+static void encode_chunk(struct upload_chunk *chunk)
+{
+    struct upload *u = chunk->upload;
+    int rc = pool_submit(u->engine->pool, &chunk->work, u->spec.low_priority ? POOL_LOW : POOL_HIGH,
+                         chunk_run, chunk_done);
+
+    if (rc != 0) {
+        err_set(&u->err, rc, "encoding");
+        upload_fail_attempt(u, rc, true);
+        return;
+    }
+    u->is_encoding = true;
+    u->pending++;
+}
+
+static void end_filling(struct upload_chunk *chunk)
+{
+    chunk->is_filling = false;
+    chunk->upload->is_encoding = false;
+    chunk->upload->pending--;
+}
+
+static void on_filled(void *ctx)
+{
+    struct upload_chunk *chunk = ctx;
+    struct upload *u = chunk->upload;
+
+    end_filling(chunk);
+    encode_chunk(chunk);
+    upload_step(u);
+}
+
+static void fill_chunk(struct upload_chunk *chunk)
+{
+    struct upload *u = chunk->upload;
+    uint32_t bytes = layout_chunk_data_bytes(&u->layout, chunk->index);
+
+    chunk->raw = bigmem_alloc(bytes);
+    chunk->encode.data = chunk->raw;
+    chunk->is_filling = true;
+    u->is_encoding = true; /* one after another */
+    u->pending++;
+    put_stream_read(u->spec.stream, layout_chunk_offset(&u->layout, chunk->index), chunk->raw,
+                    bytes, on_filled, chunk);
+}
+
 void upload_chunk_start(struct upload *u)
 {
     struct upload_chunk *chunk = mem_zalloc(sizeof(*chunk));
     uint32_t index = u->next_chunk;
     struct encode *x = &chunk->encode;
-    int rc;
 
     chunk->upload = u;
     chunk->index = index;
@@ -144,15 +190,11 @@ void upload_chunk_start(struct upload *u)
     list_push(&u->chunks, &chunk->link);
     u->open_count++;
     u->next_chunk++;
-    rc = pool_submit(u->engine->pool, &chunk->work, u->spec.low_priority ? POOL_LOW : POOL_HIGH,
-                     chunk_run, chunk_done);
-    if (rc != 0) {
-        err_set(&u->err, rc, "encoding");
-        upload_fail_attempt(u, rc, true);
-        return;
+    if (u->spec.stream != NULL && x->data_bytes != 0) {
+        fill_chunk(chunk);
+    } else {
+        encode_chunk(chunk);
     }
-    u->is_encoding = true;
-    u->pending++;
 }
 
 /* ---- its fragments ---- */
@@ -193,6 +235,10 @@ bool upload_chunk_step(struct upload_chunk *chunk)
 
 void upload_chunk_cancel(struct upload_chunk *chunk)
 {
+    if (chunk->is_filling) {
+        put_stream_stop(chunk->upload->spec.stream);
+        end_filling(chunk);
+    }
     for (uint32_t i = 0; i < chunk->fragment_count && chunk->is_encoded; i++) {
         upload_fragment_cancel(&chunk->fragments[i]);
     }

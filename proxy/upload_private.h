@@ -31,11 +31,12 @@ struct upload_fragment {
 struct upload_chunk {
     struct upload *upload;
     uint32_t index;
+    bool is_filling; /* its data comes from a stream */
     bool is_encoded;
     int rc; /* of reading the file */
     struct err err;
     struct encode encode;
-    uint8_t *raw; /* owned; read from the file */
+    uint8_t *raw; /* owned; read from the file or the stream */
     struct buf recovery;
     uint64_t start_ms;
     uint64_t enough_ms; /* when it had the fragments its policy asks for; 0: not yet */

@@ -166,6 +166,8 @@ const char *proxy_code_name(uint32_t code)
         [PROXY_GET_FRAGMENT_KEY] = "GetFragmentEncryptionKey",
         [PROXY_APPLY] = "Apply",
         [PROXY_APPLY_FDS] = "ApplyFds",
+        [PROXY_APPLY_STREAM] = "ApplyStream",
+        [PROXY_STREAM_PART] = "StreamPart",
     };
     enum { NAME_COUNT = sizeof(names) / sizeof(names[0]) };
 
@@ -188,6 +190,7 @@ bool proxy_code_has_namespace(uint32_t code)
     case PROXY_HAS_LOCAL_FRAGMENT_CACHE:
     case PROXY_UPDATE_SESSION:
     case PROXY_GET_FRAGMENT_KEY:
+    case PROXY_STREAM_PART:
         return false;
     default:
         return true;

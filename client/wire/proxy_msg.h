@@ -20,7 +20,8 @@ enum {
     PROXY_VERSION = 1,
     PROXY_PREAMBLE_BYTES = 8,
     PROXY_HEAD_BYTES = 4,
-    PROXY_RANGE_MAX = 200 /* entries of one range reply */
+    PROXY_RANGE_MAX = 200, /* entries of one range reply */
+    PROXY_STREAM_PART_BYTES_MAX = 4 << 20
 };
 
 #define PROXY_SESSION_MANIFEST_SER "manifest_ser"
@@ -55,8 +56,10 @@ enum proxy_code {
     PROXY_HAS_LOCAL_FRAGMENT_CACHE = 31,
     PROXY_UPDATE_SESSION = 32,
     PROXY_GET_FRAGMENT_KEY = 33,
-    PROXY_APPLY = 64,    /* ours: a transaction with flags and a deadline */
-    PROXY_APPLY_FDS = 65 /* ours: the same, with uploads from files that were handed over */
+    PROXY_APPLY = 64,        /* ours: a transaction with flags and a deadline */
+    PROXY_APPLY_FDS = 65,    /* ours: the same, with uploads from files that were handed over */
+    PROXY_APPLY_STREAM = 66, /* ours: the same, with one upload whose data comes in parts */
+    PROXY_STREAM_PART = 67   /* ours: the part that was asked for */
 };
 
 /* Codes of an error reply; each is followed by a message. */

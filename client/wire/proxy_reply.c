@@ -231,9 +231,27 @@ static void put_plain(struct buf *b, const struct proxy_reply *reply)
     }
 }
 
+enum { STREAM_WANTS = 1, STREAM_DONE = 2 };
+
+static int put_stream(struct encoder *enc, const struct proxy_reply *reply)
+{
+    struct buf *b = &enc->g->own;
+
+    buf_put_u8(b, reply->wants_part ? STREAM_WANTS : STREAM_DONE);
+    if (!reply->wants_part) {
+        return put_objects(enc, reply);
+    }
+    buf_put_u64le(b, reply->want.offset);
+    buf_put_u32le(b, reply->want.bytes_max);
+    return 0;
+}
+
 static int put_payload(struct encoder *enc, const struct proxy_reply *reply)
 {
     switch (reply->code) {
+    case PROXY_APPLY_STREAM:
+    case PROXY_STREAM_PART:
+        return put_stream(enc, reply);
     case PROXY_READ_SLICES:
     case PROXY_READ_SLICES2:
     case PROXY_WRITE_OBJECT_FS2:

@@ -67,8 +67,13 @@ struct proxy_setting {
 };
 
 struct proxy_reply {
-    uint32_t code; /* of the request */
+    uint32_t code;   /* of the request */
+    bool wants_part; /* ApplyStream, StreamPart: `want` is what to send next; else `objects` */
     union {
+        struct {
+            uint64_t offset;
+            uint32_t bytes_max; /* at least 1 */
+        } want;
         struct { /* ListNamespaces, ListNamespaces2 */
             struct proxy_namespace *items;
             uint32_t count;
@@ -86,7 +91,7 @@ struct proxy_reply {
             uint64_t size_bytes;
             struct checksum checksum;
         } info;
-        struct { /* ReadSlices, ReadSlices2; WriteObjectFs2, ApplySequence, Apply */
+        struct { /* ReadSlices, ReadSlices2; WriteObjectFs2, ApplySequence, Apply… */
             const struct slice *parts; /* encoding: the data, in pieces */
             uint32_t part_count;
             struct slice data;               /* decoded: ReadSlices* */

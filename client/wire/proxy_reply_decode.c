@@ -259,9 +259,32 @@ static void get_plain(struct rd *r, struct proxy_reply *reply)
     }
 }
 
+static void get_stream(struct decoder *dec, struct proxy_reply *reply)
+{
+    switch (rd_u8(dec->r)) {
+    case 1:
+        reply->wants_part = true;
+        reply->want.offset = rd_u64le(dec->r);
+        reply->want.bytes_max = rd_u32le(dec->r);
+        if (reply->want.bytes_max == 0) {
+            rd_fail(dec->r);
+        }
+        break;
+    case 2:
+        get_objects(dec, reply);
+        break;
+    default:
+        rd_fail(dec->r);
+    }
+}
+
 static void get_payload(struct decoder *dec, struct proxy_reply *reply)
 {
     switch (reply->code) {
+    case PROXY_APPLY_STREAM:
+    case PROXY_STREAM_PART:
+        get_stream(dec, reply);
+        break;
     case PROXY_READ_SLICES:
     case PROXY_READ_SLICES2:
     case PROXY_WRITE_OBJECT_FS2:
@@ -319,6 +342,14 @@ static void release_view(struct proxy_reply *reply)
     free(reply->view.claims);
 }
 
+static void release_objects(struct proxy_reply *reply)
+{
+    for (uint32_t i = 0; i < reply->objects.count; i++) {
+        free_manifest(reply->objects.items[i].manifest);
+    }
+    free(reply->objects.items);
+}
+
 void proxy_reply_release(struct proxy_reply *reply)
 {
     switch (reply->code) {
@@ -334,10 +365,13 @@ void proxy_reply_release(struct proxy_reply *reply)
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
-        for (uint32_t i = 0; i < reply->objects.count; i++) {
-            free_manifest(reply->objects.items[i].manifest);
+        release_objects(reply);
+        break;
+    case PROXY_APPLY_STREAM:
+    case PROXY_STREAM_PART:
+        if (!reply->wants_part) {
+            release_objects(reply);
         }
-        free(reply->objects.items);
         break;
     case PROXY_READ_OBJECTS:
         for (uint32_t i = 0; i < reply->read.count; i++) {

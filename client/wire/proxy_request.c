@@ -48,6 +48,8 @@ static void put_update(struct gather *g, const struct proxy_update *u)
         gather_put_string(g, u->data);
     } else if (u->kind == PROXY_UPDATE_UPLOAD_FD) {
         put_extents(&g->own, u);
+    } else if (u->kind == PROXY_UPDATE_UPLOAD_STREAM) {
+        buf_put_u64le(&g->own, u->bytes);
     } else {
         llio_put_string(&g->own, u->file);
     }
@@ -162,9 +164,15 @@ static void put_arguments(const struct proxy_request *req, struct gather *g)
         break;
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
+    case PROXY_APPLY_STREAM:
         buf_put_u32le(b, req->apply.flags);
         buf_put_u32le(b, req->apply.deadline_ms);
         put_apply(g, &req->apply);
+        break;
+    case PROXY_STREAM_PART:
+        buf_put_u64le(b, req->part.offset);
+        buf_put_u32le(b, req->part.crc32c);
+        gather_put_string(g, req->part.data);
         break;
     case PROXY_READ_OBJECTS:
     case PROXY_MULTI_EXISTS:

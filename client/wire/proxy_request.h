@@ -87,7 +87,7 @@ struct proxy_request {
             bool clear;
         } statistics;
         double delay_s;           /* Ping */
-        struct proxy_apply apply; /* ApplySequence, Apply */
+        struct proxy_apply apply; /* ApplySequence, Apply, ApplyFds, ApplyStream */
         struct {                  /* ReadObjects, MultiExists */
             struct slice *items;
             uint32_t count;
@@ -96,6 +96,11 @@ struct proxy_request {
             struct proxy_session_entry *items;
             uint32_t count;
         } session;
+        struct { /* StreamPart */
+            uint64_t offset;
+            uint32_t crc32c;   /* of the data */
+            struct slice data; /* empty: the stream is given up */
+        } part;
         struct { /* GetFragmentEncryptionKey */
             struct slice alba_id;
             int64_t namespace_id;

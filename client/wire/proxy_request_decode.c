@@ -82,6 +82,12 @@ static void get_update(struct rd *r, uint32_t code, struct proxy_update *u)
         }
         get_extents(r, u);
         break;
+    case PROXY_UPDATE_UPLOAD_STREAM:
+        u->bytes = rd_u64le(r);
+        if (code != PROXY_APPLY_STREAM || u->bytes > INT64_MAX) {
+            rd_fail(r);
+        }
+        break;
     default:
         rd_fail(r);
     }
@@ -102,6 +108,10 @@ static void get_apply(struct rd *r, uint32_t code, struct proxy_apply *apply)
     apply->updates = count != 0 ? mem_array(count, sizeof(apply->updates[0])) : NULL;
     for (uint32_t i = count; i-- > 0;) {
         get_update(r, code, &apply->updates[i]);
+    }
+    if (code == PROXY_APPLY_STREAM &&
+        (count != 1 || apply->updates[0].kind != PROXY_UPDATE_UPLOAD_STREAM)) {
+        rd_fail(r);
     }
 }
 
@@ -219,8 +229,14 @@ static void get_arguments(struct rd *r, struct proxy_request *req)
         break;
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
+    case PROXY_APPLY_STREAM:
         get_apply_options(r, &req->apply);
         get_apply(r, req->code, &req->apply);
+        break;
+    case PROXY_STREAM_PART:
+        req->part.offset = rd_u64le(r);
+        req->part.crc32c = rd_u32le(r);
+        req->part.data = llio_string(r);
         break;
     case PROXY_READ_OBJECTS:
     case PROXY_MULTI_EXISTS:
@@ -276,6 +292,7 @@ void proxy_request_release(struct proxy_request *request)
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
+    case PROXY_APPLY_STREAM:
         for (uint32_t i = 0; i < request->apply.update_count; i++) {
             free(request->apply.updates[i].extents);
         }

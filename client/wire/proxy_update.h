@@ -26,8 +26,9 @@ struct proxy_assert {
 enum proxy_update_kind {
     PROXY_UPDATE_UPLOAD_FILE = 1,
     PROXY_UPDATE_UPLOAD = 2,
-    PROXY_UPDATE_DELETE = 3,   /* an absent name is fine */
-    PROXY_UPDATE_UPLOAD_FD = 4 /* ApplyFds only */
+    PROXY_UPDATE_DELETE = 3,       /* an absent name is fine */
+    PROXY_UPDATE_UPLOAD_FD = 4,    /* ApplyFds only */
+    PROXY_UPDATE_UPLOAD_STREAM = 5 /* ApplyStream only */
 };
 
 /* A part of a file that was handed over (net/fd_pass.h). */
@@ -44,6 +45,7 @@ struct proxy_update {
     struct slice token; /* UPLOAD_FD: what the proxy gave for the file */
     struct proxy_extent *extents;
     uint32_t extent_count;
+    uint64_t bytes; /* UPLOAD_STREAM: of the whole object */
     struct checksum checksum;
     bool has_checksum;
 };

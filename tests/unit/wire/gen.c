@@ -7,8 +7,9 @@
 
 const uint32_t gen_asd_codes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
 const size_t gen_asd_code_count = sizeof(gen_asd_codes) / sizeof(gen_asd_codes[0]);
-const uint32_t gen_proxy_codes[] = {1,  2,  3,  4,  5,  8,  9,  10, 11, 13, 14, 15, 16, 17, 18, 19,
-                                    20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31, 32, 33, 64, 65};
+const uint32_t gen_proxy_codes[] = {1,  2,  3,  4,  5,  8,  9,  10, 11, 13, 14,
+                                    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+                                    26, 28, 29, 30, 31, 32, 33, 64, 65, 66, 67};
 const size_t gen_proxy_code_count = sizeof(gen_proxy_codes) / sizeof(gen_proxy_codes[0]);
 
 void gen_init(struct gen *g, uint64_t seed)
@@ -451,17 +452,21 @@ static void proxy_apply(struct gen *g, struct proxy_request *req)
             a->checksum = gen_checksum(g);
         }
     }
-    apply->update_count = below(g, 4);
+    apply->update_count = req->code == PROXY_APPLY_STREAM ? 1 : below(g, 4);
     apply->updates = block(g, apply->update_count, sizeof(apply->updates[0]));
     for (uint32_t i = 0; i < apply->update_count; i++) {
         struct proxy_update *u = &apply->updates[i];
 
-        u->kind = (uint8_t)(1 + below(g, req->code == PROXY_APPLY_FDS ? 4 : 3));
+        u->kind = req->code == PROXY_APPLY_STREAM
+                      ? PROXY_UPDATE_UPLOAD_STREAM
+                      : (uint8_t)(1 + below(g, req->code == PROXY_APPLY_FDS ? 4 : 3));
         u->name = gen_bytes(g, 20);
         if (u->kind == PROXY_UPDATE_UPLOAD_FILE) {
             u->file = gen_bytes(g, 20);
         } else if (u->kind == PROXY_UPDATE_UPLOAD) {
             u->data = value(g);
+        } else if (u->kind == PROXY_UPDATE_UPLOAD_STREAM) {
+            u->bytes = rnd_next(&g->rnd) >> (1 + below(g, 40));
         } else if (u->kind == PROXY_UPDATE_UPLOAD_FD) {
             u->token = gen_bytes(g, 16);
             u->extent_count = below(g, 4);
@@ -476,7 +481,7 @@ static void proxy_apply(struct gen *g, struct proxy_request *req)
             u->checksum = u->has_checksum ? gen_checksum(g) : checksum_none();
         }
     }
-    if (req->code == PROXY_APPLY || req->code == PROXY_APPLY_FDS) {
+    if (req->code != PROXY_APPLY_SEQUENCE) {
         apply->flags = below(g, 4);
         apply->deadline_ms = below(g, 100000);
     } else {
@@ -598,7 +603,13 @@ void gen_proxy_request(struct gen *g, uint32_t code, struct proxy_request *ret_r
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
+    case PROXY_APPLY_STREAM:
         proxy_apply(g, ret_request);
+        break;
+    case PROXY_STREAM_PART:
+        ret_request->part.offset = rnd_next(&g->rnd);
+        ret_request->part.crc32c = (uint32_t)rnd_next(&g->rnd);
+        ret_request->part.data = value(g);
         break;
     default:
         proxy_small_request(g, ret_request);

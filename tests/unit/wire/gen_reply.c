@@ -305,6 +305,16 @@ void gen_proxy_reply(struct gen *g, uint32_t code, struct proxy_reply *ret_reply
     case PROXY_APPLY_FDS:
         objects(g, reply);
         break;
+    case PROXY_APPLY_STREAM:
+    case PROXY_STREAM_PART:
+        reply->wants_part = rnd_below(&g->rnd, 2) == 0;
+        if (reply->wants_part) {
+            reply->want.offset = rnd_next(&g->rnd);
+            reply->want.bytes_max = 1 + (uint32_t)rnd_below(&g->rnd, UINT32_MAX);
+        } else {
+            objects(g, reply);
+        }
+        break;
     case PROXY_READ_OBJECTS:
         read_objects(g, reply);
         break;

@@ -121,6 +121,40 @@ static void an_upload_from_a_file_is_encoded_by_its_bytes(void **state)
                          "0010000000000000 0002000000000000 01 03 07000000");
 }
 
+static void a_stream_is_encoded_by_its_bytes(void **state)
+{
+    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = slice_str("x")};
+    struct proxy_update update = {.kind = PROXY_UPDATE_UPLOAD_STREAM,
+                                  .name = slice_str("x"),
+                                  .bytes = 0x123456789a,
+                                  .has_checksum = true,
+                                  .checksum = checksum_crc32c(7)};
+    struct proxy_request req = {.code = PROXY_APPLY_STREAM, .ns = slice_str("n")};
+    struct gather g = {0};
+    struct buf all = {0};
+
+    (void)state;
+    req.apply = (struct proxy_apply){.asserts = &absent,
+                                     .assert_count = 1,
+                                     .updates = &update,
+                                     .update_count = 1,
+                                     .flags = PROXY_APPLY_RESERVE,
+                                     .deadline_ms = 1000};
+    expect_request(&req, "42000000 01000000 6e 01000000 e8030000 01000000 02 01000000 78"
+                         "01000000 05 01000000 78 9a78563412000000 01 03 07000000");
+    proxy_request_encode(&req, &g);
+    req = (struct proxy_request){.code = PROXY_STREAM_PART};
+    req.part.offset = 0x100000002;
+    req.part.crc32c = 9;
+    req.part.data = slice_str("data");
+    expect_request(&req, "43000000 0200000001000000 09000000 04000000 64617461");
+    proxy_request_encode(&req, &g);
+    gather_flatten(&g, &all);
+    bytes_expect_golden(&all, "proxy_stream_requests");
+    buf_release(&all);
+    gather_release(&g);
+}
+
 static int decode(const char *hex, struct proxy_request *ret_request)
 {
     struct buf body = {0};
@@ -148,6 +182,21 @@ static void requests_that_make_no_sense_are_refused(void **state)
                "00000000 00000000 00",
                &req),
         ERR_PROTOCOL);
+    /* A stream in Apply; none, and an upload beside it, in ApplyStream; one of 2^63 bytes. */
+    assert_int_equal(decode("40000000 01000000 6e 00000000 00000000 00000000 01000000"
+                            "05 01000000 78 0100000000000000 00",
+                            &req),
+                     ERR_PROTOCOL);
+    assert_int_equal(decode("42000000 01000000 6e 00000000 00000000 00000000 00000000", &req),
+                     ERR_PROTOCOL);
+    assert_int_equal(decode("42000000 01000000 6e 00000000 00000000 00000000 02000000"
+                            "03 01000000 79 05 01000000 78 0100000000000000 00",
+                            &req),
+                     ERR_PROTOCOL);
+    assert_int_equal(decode("42000000 01000000 6e 00000000 00000000 00000000 01000000"
+                            "05 01000000 78 0000000000000080 00",
+                            &req),
+                     ERR_PROTOCOL);
     assert_int_equal(
         decode("41000000 01000000 6e 00000000 00000000 00000000 01000000 04 01000000 78"
                "00000000 ffff0000 00",
@@ -256,6 +305,12 @@ static void replies_have_their_bytes(void **state)
     expect_reply(&reply, "05000000 00000000 01");
     reply = (struct proxy_reply){.code = PROXY_DELETE_NAMESPACE};
     expect_reply(&reply, "04000000 00000000");
+    reply = (struct proxy_reply){.code = PROXY_STREAM_PART, .wants_part = true};
+    reply.want.offset = 0x100000002;
+    reply.want.bytes_max = 4096;
+    expect_reply(&reply, "11000000 00000000 01 0200000001000000 00100000");
+    reply = (struct proxy_reply){.code = PROXY_APPLY_STREAM};
+    expect_reply(&reply, "09000000 00000000 02 00000000");
     osd.info = (struct osd_info){.kind = OSD_KIND_ASD,
                                  .hosts = &ip,
                                  .host_count = 1,
@@ -370,6 +425,7 @@ int main(void)
         cmocka_unit_test(requests_have_their_bytes),
         cmocka_unit_test(transactions_have_their_bytes),
         cmocka_unit_test(an_upload_from_a_file_is_encoded_by_its_bytes),
+        cmocka_unit_test(a_stream_is_encoded_by_its_bytes),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
         cmocka_unit_test(errors_have_their_bytes_and_meaning),
         cmocka_unit_test(a_session_gets_version_3_only_when_it_asks),
