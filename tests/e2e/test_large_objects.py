@@ -61,6 +61,10 @@ def one_that_is_larger_than_any_buffer(d):
     assert d.alba("show-object", "big", "big")["size"] == BIG_BYTES
     d.alba("download-object", "big", "big", d.root / "out")
     assert filecmp.cmp(source, d.root / "out", shallow=False)
+    d.alba("proxy-upload-object", "--host=127.0.0.1", f"--port={d.info()['proxy_port']}", "big", source,
+           "streamed")
+    d.alba("proxy-download-object", "big", "streamed", d.root / "out")
+    assert filecmp.cmp(source, d.root / "out", shallow=False)
     assert peak(d, "proxy") < RESIDENT_MAX, f"{peak(d, 'proxy') >> 20} MiB"
     print(f"an object of {BIG_BYTES / MIB:.0f} MiB, proxy at most {peak(d, 'proxy') >> 20} MiB")
 

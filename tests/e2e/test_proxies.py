@@ -1,5 +1,6 @@
 """Several proxies of one registry: each lists itself, who dies or is frozen disappears and comes back,
 and the verbs of the CLI that are given no proxy find one that answers."""
+import filecmp
 import json
 import os
 import signal
@@ -38,14 +39,20 @@ class Proxy:
             self.process.wait(60)
 
 
-def find(d, *args):
+def start(d, *args):
     """A verb that knows the registry and nothing else."""
     env = {k: v for k, v in os.environ.items() if k != "ALBA_DIR"}
     env["ALBA_CONFIG"] = str(d.dir / "alba.url")
-    done = subprocess.run([BIN / "alba", *map(str, args)], env=env, capture_output=True,
-                          timeout=120)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
+    return subprocess.Popen([BIN / "alba", *map(str, args)], env=env, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def find(d, *args):
+    """The same, to its end."""
+    done = start(d, *args)
+    out, error = done.communicate(timeout=120)
+    assert done.returncode == 0, error.decode()
+    return out.decode()
 
 
 def listed_by_where_they_listen(d, a, b):
@@ -72,6 +79,32 @@ def verbs_find_one(d, source):
     assert out.read_bytes() == source.read_bytes()
 
 
+def got(proxy):
+    """Bytes that it has read, sockets included."""
+    with open(f"/proc/{proxy.pid}/io") as io:
+        return int(io.readline().split()[1])
+
+
+def an_upload_goes_on_with_another(d, a, b):
+    """The one that takes it dies halfway: it begins again where it is taken."""
+    source = random_file(d.root / "large", 200 << 20, 2)
+    d.hold("proxy")
+    before = {proxy: got(proxy) for proxy in (a, b)}
+    upload = start(d, "proxy-upload-object", "ns", source, "large")
+    victim = wait_for("one to take a part", lambda: next(
+        (proxy for proxy in (a, b) if got(proxy) > before[proxy] + (20 << 20)), None))
+    assert upload.poll() is None, "it was over before anything was killed"
+    victim.end(signal.SIGKILL)
+    _, error = upload.communicate(timeout=120)
+    assert upload.returncode == 0, error.decode()
+    d.start("proxy")
+    d.wait_running("proxy")
+    out = d.root / "out"
+    find(d, "proxy-download-object", "ns", "large", out)
+    assert filecmp.cmp(source, out, shallow=False)
+    return victim
+
+
 def who_is_frozen_disappears_and_comes_back(d, a):
     with frozen(a.pid):
         wait_for("a frozen one to disappear", lambda: not a.is_listed(), 60)
@@ -96,14 +129,18 @@ with Deployment("--asds=3") as d:
     d.alba("create-namespace", "ns")
     a = Proxy(d, "a")
     b = Proxy(d, "b", announce=["tcp://192.0.2.7:10000", f"unix://{d.root}/b.sock"])
+    c = None
     try:
         listed_by_where_they_listen(d, a, b)
         a_private_proxy_is_not_listed(d, source)
         verbs_find_one(d, source)
         who_is_frozen_disappears_and_comes_back(d, a)
-        who_is_killed_is_passed_over_and_disappears(d, a, source)
-        who_ends_takes_its_record_along(d, b)
+        victim = an_upload_goes_on_with_another(d, a, b)
+        wait_for("a killed one to disappear", lambda: not victim.is_listed(), 60)
+        c = Proxy(d, "c")
+        who_is_killed_is_passed_over_and_disappears(d, c, source)
+        who_ends_takes_its_record_along(d, b if victim is a else a)
     finally:
-        a.end(signal.SIGKILL)
-        b.end(signal.SIGKILL)
+        for proxy in filter(None, (a, b, c)):
+            proxy.end(signal.SIGKILL)
     d.assert_no_restarts()

@@ -5,11 +5,16 @@
 #include <stdlib.h>
 
 #include "alba/progress.h"
+#include "alba/upload_stream.h"
 #include "alba/verb.h"
 #include "base/check.h"
 #include "loop/io.h"
 
-enum { BUFFER_BYTES_MAX = 1073741824 /* what travels in one message */, LOOK_MS = 200 };
+enum {
+    STREAM_BYTES_MIN = 16 * 1048576,
+    BUFFER_BYTES_MAX = 1073741824, /* what travels in one message */
+    LOOK_MS = 200
+};
 
 /* What happens while the private proxy works. */
 struct watch {
@@ -127,21 +132,35 @@ static int by_buffer(struct target *t, struct cli *cli, const struct upload *u)
     return rc;
 }
 
+/* A proxy that knows no streams. */
+static int as_before(struct target *t, struct cli *cli, const struct upload *u)
+{
+    int rc;
+
+    if (u->bytes <= BUFFER_BYTES_MAX) {
+        return by_buffer(t, cli, u);
+    }
+    rc = by_path(t, cli, u);
+    if (rc != 0 && (cli->exception_code == PROXY_RC_FILE_NOT_FOUND || /* on its machine, */
+                    cli->exception_code == PROXY_RC_UNKNOWN)) {       /* or it may not */
+        err_say(&cli->err, rc,
+                "%.150s is larger than 1 GiB, and this proxy, an older one, may not read it "
+                "itself; alba upload-object stores it",
+                u->path);
+    }
+    return rc;
+}
+
 int upload_object(struct target *t, struct cli *cli, const struct upload *u)
 {
     int rc;
 
-    if (!t->is_private && u->bytes <= BUFFER_BYTES_MAX) {
+    if (t->is_private) {
+        return by_path(t, cli, u);
+    }
+    if (u->bytes <= STREAM_BYTES_MIN) {
         return by_buffer(t, cli, u);
     }
-    rc = by_path(t, cli, u);
-    if (!t->is_private && rc != 0 &&
-        (cli->exception_code == PROXY_RC_FILE_NOT_FOUND || /* on its machine, or it may not */
-         cli->exception_code == PROXY_RC_UNKNOWN)) {
-        err_say(&cli->err, rc,
-                "%.150s is larger than 1 GiB, and this proxy may not read it itself; alba "
-                "upload-object stores it, or put it below fs_dirs of a proxy on this machine",
-                u->path);
-    }
-    return rc;
+    rc = upload_stream(t, cli, u);
+    return rc != 0 && cli->exception_code == PROXY_RC_UNKNOWN_OPERATION ? as_before(t, cli, u) : rc;
 }

@@ -17,9 +17,9 @@ struct upload {
     bool allow_overwrite;
 };
 
-/* A private proxy reads the file itself, of any size; so does a running one on this machine, if
- * the file is too large for a request and lies where the proxy may read. SIGINT and SIGTERM end
- * the upload through a private proxy. Fails with cli->err. */
+/* A private proxy reads the file itself. A running one gets it in one message, or, when it is over
+ * 16 MiB, part by part (upload_stream.h). SIGINT and SIGTERM end the upload. Fails with
+ * cli->err. */
 int upload_object(struct target *t, struct cli *cli, const struct upload *upload);
 
 #endif
