@@ -33,12 +33,12 @@ uint64_t get_ns_id(const struct get *g)
 
 struct object *get_object(const struct get *g, size_t index)
 {
-    return g->objects[index].object;
+    return g->results[index].object;
 }
 
 struct slice get_data(const struct get *g, size_t index)
 {
-    return slice_of(g->objects[index].data, g->objects[index].bytes);
+    return slice_of(g->results[index].data, g->results[index].bytes);
 }
 
 struct slice get_all_data(const struct get *g)
@@ -57,7 +57,7 @@ static void stop_waiting(struct get *g, struct budget_share *share)
 
 static void stop_reading(struct get *g)
 {
-    for (size_t i = 0; i < g->spec.count && g->state == GET_READ; i++) {
+    for (size_t i = 0; i < g->object_count && g->state == GET_READ; i++) {
         if (g->objects[i].is_reading) {
             object_read_cancel(&g->objects[i].read);
         }
@@ -106,48 +106,43 @@ static void on_memory(struct budget_share *share)
     g->data = bigmem_alloc(g->data_bytes);
     at = g->data;
     for (size_t i = 0; i < g->spec.count; i++) {
-        g->objects[i].data = at;
-        at += g->objects[i].bytes;
+        g->results[i].data = at;
+        at += g->results[i].bytes;
     }
+    g->object_count = g->spec.count < GET_OBJECTS_AT_ONCE ? g->spec.count : GET_OBJECTS_AT_ONCE;
+    g->objects = mem_array(g->object_count + 1, sizeof(*g->objects));
     g->state = GET_READ;
     get_step(g);
 }
 
 static int32_t check_all(struct get *g)
 {
-    for (size_t i = 0; i < g->spec.count; i++) {
-        struct get_object *o = &g->objects[i];
-        int32_t proxy_rc;
+    struct readable readable;
 
-        o->object = g->lookup.objects[i];
+    g->scratch_bytes = 0;
+    for (size_t i = 0; i < g->spec.count; i++) {
+        const struct get_item *item = &g->spec.items[i];
+        struct get_result *result = &g->results[i];
+        int32_t proxy_rc;
+        size_t scratch;
+
+        result->object = g->lookup.objects[i];
         g->lookup.objects[i] = NULL;
-        proxy_rc = get_object_check(g, o);
+        proxy_rc = get_object_check(g, item, result, &readable);
         if (proxy_rc != PROXY_RC_OK) {
             return proxy_rc;
         }
-        if (o->bytes > GET_BYTES_MAX - g->data_bytes) {
+        if (result->bytes > GET_BYTES_MAX - g->data_bytes) {
             err_set(&g->err, ERR_TOO_LARGE, "a reply of more than %d bytes", GET_BYTES_MAX);
             return PROXY_RC_TOO_LARGE;
         }
-        g->data_bytes += o->bytes;
+        g->data_bytes += result->bytes;
+        if (result->bytes > 0) {
+            scratch = object_read_scratch_bytes(&readable, result->bytes, item->slice_count);
+            g->scratch_bytes = scratch > g->scratch_bytes ? scratch : g->scratch_bytes;
+        }
     }
     return PROXY_RC_OK;
-}
-
-/* What its objects take at most, one after another. */
-static size_t scratch_bytes(const struct get *g)
-{
-    size_t scratch = 0;
-
-    for (size_t i = 0; i < g->spec.count; i++) {
-        const struct get_object *o = &g->objects[i];
-        size_t bytes =
-            o->bytes == 0 ? 0
-                          : object_read_scratch_bytes(&o->readable, o->bytes, o->item->slice_count);
-
-        scratch = bytes > scratch ? bytes : scratch;
-    }
-    return scratch;
 }
 
 /* A peer may take its time with the reply: what it holds up is other replies, not puts. */
@@ -155,7 +150,7 @@ static void on_reply_memory(struct budget_share *share)
 {
     struct get *g = container_of(share, struct get, reply);
 
-    budget_take(&g->engine->budget, &g->share, scratch_bytes(g), on_memory);
+    budget_take(&g->engine->budget, &g->share, g->scratch_bytes, on_memory);
 }
 
 static void on_looked_up(struct lookup *lookup, int rc)
@@ -244,24 +239,48 @@ static void count_end(struct get *g)
     }
 }
 
+static struct get_object *free_slot(struct get *g)
+{
+    for (size_t i = 0; i < g->object_count; i++) {
+        if (g->objects[i].item == NULL) {
+            return &g->objects[i];
+        }
+    }
+    return NULL;
+}
+
+static void clear_slot(struct get_object *o)
+{
+    free(o->ranges);
+    o->ranges = NULL;
+    o->item = NULL;
+}
+
+void get_object_done(struct get_object *o)
+{
+    struct get *g = o->get;
+
+    clear_slot(o);
+    g->done++;
+    get_step(g);
+}
+
 static void step_read(struct get *g)
 {
-    size_t done = 0, active = 0;
+    struct get_object *o;
 
-    for (size_t i = 0; i < g->spec.count && g->rc == 0; i++) {
-        struct get_object *o = &g->objects[i];
+    while (g->rc == 0 && g->next < g->spec.count && (o = free_slot(g)) != NULL) {
+        struct get_result *result = &g->results[g->next];
 
-        if (!o->is_started && active < GET_OBJECTS_AT_ONCE) {
-            o->is_started = true;
-            o->is_done = o->object == NULL || o->bytes == 0;
-            if (!o->is_done) {
-                get_object_read(o);
-            }
+        if (result->bytes == 0) {
+            g->done++;
+        } else {
+            *o = (struct get_object){.get = g, .item = &g->spec.items[g->next], .result = result};
+            get_object_start(o);
         }
-        done += o->is_done;
-        active += o->is_started && !o->is_done;
+        g->next++;
     }
-    if (done == g->spec.count) {
+    if (g->done == g->spec.count) {
         g->state = GET_END;
     }
 }
@@ -269,22 +288,25 @@ static void step_read(struct get *g)
 static void release_objects(struct get *g)
 {
     for (size_t i = 0; i < g->spec.count; i++) {
-        object_drop(g->objects[i].object);
-        free(g->objects[i].ranges);
+        object_drop(g->results[i].object);
     }
+    for (size_t i = 0; i < g->object_count; i++) {
+        clear_slot(&g->objects[i]);
+    }
+    free(g->objects);
     bigmem_free(g->data);
 }
 
 static void step_again(struct get *g)
 {
     release_objects(g);
+    g->objects = NULL;
+    g->object_count = g->next = g->done = 0;
     g->data = NULL;
     g->data_bytes = 0;
     budget_give(&g->share);
     budget_give(&g->reply);
-    for (size_t i = 0; i < g->spec.count; i++) {
-        g->objects[i] = (struct get_object){.get = g, .item = &g->spec.items[i]};
-    }
+    memset(g->results, 0, g->spec.count * sizeof(*g->results));
     start_lookup(g, true);
 }
 
@@ -315,11 +337,9 @@ struct get *get_start(struct engine *engine, const struct get_spec *spec, get_cb
     g->ctx = ctx;
     g->start_ns = clock_mono_ns();
     g->names = mem_array(spec->count + 1, sizeof(*g->names));
-    g->objects = mem_array(spec->count + 1, sizeof(*g->objects));
+    g->results = mem_array(spec->count + 1, sizeof(*g->results));
     for (size_t i = 0; i < spec->count; i++) {
         g->names[i] = spec->items[i].name;
-        g->objects[i].get = g;
-        g->objects[i].item = &spec->items[i];
     }
     engine_hold(engine);
     g->pending = 1;
@@ -360,7 +380,7 @@ void get_free(struct get *g)
     budget_give(&g->reply);
     ns_drop(&g->use);
     free(g->names);
-    free(g->objects);
+    free(g->results);
     free(g);
     engine_drop(engine);
 }

@@ -10,13 +10,24 @@
 #include "proxy/get_private.h"
 #include "proxy/rc.h"
 
-int32_t get_object_check(struct get *g, struct get_object *o)
+static int prepare(struct get *g, const struct get_item *item, const struct get_result *result,
+                   struct readable *ret_readable)
 {
-    const struct get_item *item = o->item;
+    int rc = readable_init(ret_readable, g->engine, result->object, &g->err);
+
+    if (rc == 0) {
+        ret_readable->use_cache = item->slices != NULL;
+    }
+    return rc;
+}
+
+int32_t get_object_check(struct get *g, const struct get_item *item, struct get_result *result,
+                         struct readable *ret_readable)
+{
     int32_t proxy_rc = PROXY_RC_OK;
 
-    o->bytes = 0;
-    if (o->object == NULL) {
+    result->bytes = 0;
+    if (result->object == NULL) {
         if (g->spec.missing_ok) {
             return PROXY_RC_OK;
         }
@@ -24,17 +35,16 @@ int32_t get_object_check(struct get *g, struct get_object *o)
                 item->name.len < 200 ? (int)item->name.len : 200, (const char *)item->name.data);
         return PROXY_RC_OBJECT_NOT_FOUND;
     }
-    if (readable_init(&o->readable, g->engine, o->object, &g->err) != 0) {
+    if (prepare(g, item, result, ret_readable) != 0) {
         return PROXY_RC_UNKNOWN;
     }
-    o->readable.use_cache = item->slices != NULL;
     if (item->slices == NULL) {
-        o->bytes = o->object->manifest.size_bytes;
+        result->bytes = result->object->manifest.size_bytes;
         return PROXY_RC_OK;
     }
-    proxy_rc = get_check_slices(item, o->object->manifest.size_bytes, &g->err);
+    proxy_rc = get_check_slices(item, result->object->manifest.size_bytes, &g->err);
     for (uint32_t i = 0; i < item->slice_count && proxy_rc == PROXY_RC_OK; i++) {
-        o->bytes += (uint64_t)item->slices[i].bytes;
+        result->bytes += (uint64_t)item->slices[i].bytes;
     }
     return proxy_rc;
 }
@@ -43,12 +53,12 @@ static void make_ranges(struct get_object *o)
 {
     const struct get_item *item = o->item;
     uint32_t count = item->slices == NULL ? 1 : item->slice_count;
-    uint8_t *at = o->data;
+    uint8_t *at = o->result->data;
 
     free(o->ranges);
     o->ranges = mem_array(count + 1, sizeof(*o->ranges));
     if (item->slices == NULL) {
-        o->ranges[0] = (struct object_read_range){.bytes = o->bytes, .dest = at};
+        o->ranges[0] = (struct object_read_range){.bytes = o->result->bytes, .dest = at};
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -57,12 +67,6 @@ static void make_ranges(struct get_object *o)
                                                   .dest = at};
         at += item->slices[i].bytes;
     }
-}
-
-static void object_done(struct get_object *o)
-{
-    o->is_done = true;
-    get_step(o->get);
 }
 
 static void object_failed(struct get_object *o, int rc, int32_t proxy_rc)
@@ -81,9 +85,9 @@ static void digest_run(struct pool_work *work)
     struct get_object *o = container_of(work, struct get_object, digest);
     struct digest digest;
 
-    digest_init(&digest, o->object->manifest.checksum.algo);
-    digest_add(&digest, o->data, o->bytes,
-               digest.algo == CHECKSUM_CRC32C ? crc32c(0, o->data, o->bytes) : 0);
+    digest_init(&digest, o->result->object->manifest.checksum.algo);
+    digest_add(&digest, o->result->data, o->result->bytes,
+               digest.algo == CHECKSUM_CRC32C ? crc32c(0, o->result->data, o->result->bytes) : 0);
     o->checksum = digest_result(&digest);
     digest_release(&digest);
 }
@@ -99,11 +103,11 @@ static void digest_done(struct pool_work *work, int rc)
     } else if (rc != 0) {
         err_set(&g->err, rc, "checksum");
         object_failed(o, rc, rc_of(rc));
-    } else if (!checksum_eq(&o->checksum, &o->object->manifest.checksum)) {
+    } else if (!checksum_eq(&o->checksum, &o->result->object->manifest.checksum)) {
         err_set(&g->err, ERR_CHECKSUM, "object checksum");
         object_failed(o, ERR_CHECKSUM, PROXY_RC_CHECKSUM_MISMATCH);
     } else {
-        object_done(o);
+        get_object_done(o);
     }
 }
 
@@ -112,8 +116,8 @@ static void start_digest(struct get_object *o)
     struct get *g = o->get;
     int rc;
 
-    if (o->item->slices != NULL || o->object->manifest.checksum.algo == CHECKSUM_NONE) {
-        object_done(o);
+    if (o->item->slices != NULL || o->result->object->manifest.checksum.algo == CHECKSUM_NONE) {
+        get_object_done(o);
         return;
     }
     rc = pool_submit(g->engine->pool, &o->digest, POOL_HIGH, digest_run, digest_done);
@@ -148,7 +152,7 @@ static void on_read(struct object_read *read, int rc)
     }
 }
 
-void get_object_read(struct get_object *o)
+static void read_now(struct get_object *o)
 {
     struct get *g = o->get;
     size_t count = o->item->slices == NULL ? 1 : o->item->slice_count;
@@ -159,11 +163,20 @@ void get_object_read(struct get_object *o)
     object_read_start(&o->read, g->engine, &o->readable, o->ranges, count, on_read);
 }
 
+void get_object_start(struct get_object *o)
+{
+    if (prepare(o->get, o->item, o->result, &o->readable) != 0) {
+        get_fail(o->get, o->get->err.code, PROXY_RC_UNKNOWN); /* its key went away, say */
+    } else {
+        read_now(o);
+    }
+}
+
 static void on_looked_again(struct lookup *lookup, int rc)
 {
     struct get_object *o = container_of(lookup, struct get_object, again);
     struct get *g = o->get;
-    uint64_t had = o->bytes;
+    uint64_t had = o->result->bytes;
     int32_t proxy_rc;
 
     g->pending--;
@@ -178,19 +191,19 @@ static void on_looked_again(struct lookup *lookup, int rc)
         object_failed(o, rc, rc_of(rc));
         return;
     }
-    object_drop(o->object);
-    o->object = lookup->objects[0];
+    object_drop(o->result->object);
+    o->result->object = lookup->objects[0];
     lookup->objects[0] = NULL;
     lookup_release(lookup);
-    proxy_rc = get_object_check(g, o);
+    proxy_rc = get_object_check(g, o->item, o->result, &o->readable);
     if (proxy_rc != PROXY_RC_OK) {
         object_failed(o, g->err.code, proxy_rc);
-    } else if (o->object == NULL) {
-        object_done(o);
-    } else if (o->bytes > had) {
+    } else if (o->result->object == NULL) {
+        get_object_done(o);
+    } else if (o->result->bytes > had) {
         get_again(g);
     } else {
-        get_object_read(o);
+        read_now(o);
     }
 }
 

@@ -8,18 +8,21 @@ enum { GET_AGAIN_MAX = 3 };
 
 enum get_state { GET_NAMESPACE, GET_LOOKUP, GET_MEMORY, GET_READ, GET_AGAIN, GET_END };
 
-/* One object. */
+/* What is known of each of a get's objects. */
+struct get_result {
+    struct object *object; /* a reference; NULL: none */
+    uint8_t *data;         /* in get->data */
+    uint64_t bytes;
+};
+
+/* One that is under way. */
 struct get_object {
     struct get *get;
-    const struct get_item *item;
-    struct object *object; /* a reference; NULL: none */
+    const struct get_item *item; /* NULL: a free slot */
+    struct get_result *result;
     struct readable readable;
     struct object_read_range *ranges; /* owned */
-    uint8_t *data;                    /* in get->data */
-    uint64_t bytes;
-    bool is_started;
     bool is_reading;
-    bool is_done;
     bool has_retried;
     struct object_read read;
     struct lookup again;
@@ -43,8 +46,13 @@ struct get {
     struct ns_use use;
     struct slice *names;
     struct lookup lookup;
-    struct get_object *objects;
-    uint32_t cache_hits; /* of the block cache */
+    struct get_result *results; /* one per item */
+    size_t next;                /* item, of those not started */
+    size_t done;                /* items */
+    struct get_object *objects; /* GET_OBJECTS_AT_ONCE or less */
+    size_t object_count;
+    size_t scratch_bytes; /* what reading takes besides, at most */
+    uint32_t cache_hits;  /* of the block cache */
     uint32_t cache_misses;
     struct budget_share reply; /* of the data, until the peer has taken it */
     struct budget_share share; /* of what reading takes besides */
@@ -61,10 +69,14 @@ void get_again(struct get *g);
 /* False: what still ends is of no use any more. */
 bool get_is_reading(const struct get *g);
 
+void get_object_done(struct get_object *o);
+
 /* get_object.c */
-/* Everything about it that can be refused before it is read. Sets o->bytes. */
-int32_t get_object_check(struct get *g, struct get_object *o);
-/* Into o->data; o->is_done when it is there, or the whole get fails. */
-void get_object_read(struct get_object *o);
+/* Everything about it that can be refused before it is read. Sets result->bytes, and *ret_readable
+ * if there are any. */
+int32_t get_object_check(struct get *g, const struct get_item *item, struct get_result *result,
+                         struct readable *ret_readable);
+/* Into result->data; get_object_done() when it is there, or the whole get fails. */
+void get_object_start(struct get_object *o);
 
 #endif

@@ -64,10 +64,68 @@ static void manifests_that_contradict_each_other_are_an_error(void **state)
     world_free(w);
 }
 
+struct answer {
+    bool done;
+    int rc;
+    int32_t proxy_rc;
+    struct get *get;
+};
+
+static void on_answer(void *ctx, struct get *get, int rc)
+{
+    struct answer *answer = ctx;
+
+    answer->rc = rc;
+    answer->proxy_rc = get_proxy_rc(get);
+    answer->get = get;
+    answer->done = true;
+}
+
+static struct get_spec spec_of(const struct get_item *items, size_t count)
+{
+    return (struct get_spec){
+        .ns = slice_str("ns"), .items = items, .count = count, .missing_ok = true};
+}
+
+/* As many as one request may have: no work for each that grows with their number (this took 28
+ * seconds of the loop), and no memory of a read but for those under way. */
+static void the_same_byte_of_ever_so_many_objects_is_read(void **state)
+{
+    static uint8_t data[65536];
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct get_item *items = mem_array(GET_OBJECTS_MAX, sizeof(*items));
+    struct proxy_slice slice = {.offset = 4097, .bytes = 1};
+    struct get_spec spec = spec_of(items, GET_OBJECTS_MAX);
+    struct answer answer = {.done = false};
+
+    (void)state;
+    block_cache_init(&w->engine->blocks, 1 << 20);
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
+    for (size_t i = 0; i < GET_OBJECTS_MAX; i++) {
+        items[i] = (struct get_item){
+            .name = slice_str(i % 5 == 4 ? "absent" : "o"), .slices = &slice, .slice_count = 1};
+    }
+    spec.is_partial = true;
+    get_start(w->engine, &spec, on_answer, &answer);
+    loop_fixture_run_until(&w->base, &answer.done);
+    assert_int_equal(answer.rc, 0);
+    for (size_t i = 0; i < GET_OBJECTS_MAX; i++) {
+        struct slice got = get_data(answer.get, i);
+
+        assert_int_equal(got.len, i % 5 == 4 ? 0 : 1);
+        assert_true(got.len == 0 || got.data[0] == data[4097]);
+    }
+    get_free(answer.get);
+    free(items);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(manifests_that_contradict_each_other_are_an_error),
+        cmocka_unit_test(the_same_byte_of_ever_so_many_objects_is_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
