@@ -38,7 +38,7 @@ void repair_work_add(struct registry *registry, const struct repair_spec *spec, 
                      (json_int_t)spec->ns_id, "object", object, "fragments", fragments_json(spec),
                      "added_us", (json_int_t)clock_wall_us());
     CHECK(item != NULL);
-    registry_work_add_once(registry, key, item, REPAIR_WORK_SPAN_MAX, cb, ctx);
+    registry_work_add_once(registry, key, item, REPAIR_WORK_ITEMS_MAX, cb, ctx);
     json_decref(item);
 }
 

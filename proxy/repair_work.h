@@ -10,7 +10,7 @@
 
 #define REPAIR_WORK_KIND "repair-object"
 
-enum { REPAIR_WORK_SPAN_MAX = 10000 }; /* items that may wait, about */
+enum { REPAIR_WORK_ITEMS_MAX = 10000 }; /* that may wait */
 
 /* Adds the item, one for an object at most. `cb` as registry_work_add_once(). */
 void repair_work_add(struct registry *registry, const struct repair_spec *spec, registry_cb cb,

@@ -79,17 +79,53 @@ void change_assert_value(struct change *change, const char *prefix, const char *
     change->refusal = refusal;
 }
 
+struct next_ids {
+    uint64_t ids[NEXT_WORK + 1];
+};
+
+static struct next_ids next_of(const struct registry_view *view)
+{
+    return (struct next_ids){.ids = {[NEXT_OSD] = view->next_osd_id,
+                                     [NEXT_NAMESPACE] = view->next_namespace_id,
+                                     [NEXT_WORK] = view->next_work_id}};
+}
+
+static void put_next(struct change *change, const struct next_ids *next, uint64_t work_items)
+{
+    json_t *json =
+        json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)next->ids[NEXT_OSD], "namespace",
+                  (json_int_t)next->ids[NEXT_NAMESPACE], "work", (json_int_t)next->ids[NEXT_WORK]);
+
+    if (work_items != WORK_ITEMS_UNKNOWN) {
+        json_object_set_new(json, "work_items", json_integer((json_int_t)work_items));
+    }
+    change_put_new(change, REG_NEXT_ID, "", json);
+}
+
 uint64_t change_take_id(struct change *change, const struct registry_view *view, enum next_id kind)
 {
-    uint64_t ids[] = {[NEXT_OSD] = view->next_osd_id,
-                      [NEXT_NAMESPACE] = view->next_namespace_id,
-                      [NEXT_WORK] = view->next_work_id};
-    uint64_t taken = ids[kind]++;
+    struct next_ids next = next_of(view);
+    uint64_t taken = next.ids[kind]++;
 
-    change_put_new(change, REG_NEXT_ID, "",
-                   json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)ids[NEXT_OSD], "namespace",
-                             (json_int_t)ids[NEXT_NAMESPACE], "work", (json_int_t)ids[NEXT_WORK]));
+    put_next(change, &next, view->work_items);
     return taken;
+}
+
+uint64_t change_take_work_id(struct change *change, const struct registry_view *view,
+                             uint64_t items)
+{
+    struct next_ids next = next_of(view);
+    uint64_t taken = next.ids[NEXT_WORK]++;
+
+    put_next(change, &next, items);
+    return taken;
+}
+
+void change_put_work_items(struct change *change, const struct registry_view *view, uint64_t items)
+{
+    struct next_ids next = next_of(view);
+
+    put_next(change, &next, items);
 }
 
 static void put_version(struct change *c)

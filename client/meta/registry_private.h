@@ -41,7 +41,8 @@ struct registry {
     void (*on_change)(void *ctx);
     void *on_change_ctx;
 
-    unsigned external; /* calls that no engine of ours answers */
+    uint64_t work_counted_ms; /* when work items were counted at their limit; 0: never */
+    unsigned external;        /* calls that no engine of ours answers */
     unsigned closing_parts;
     bool closing;
     registry_close_cb close_cb;
@@ -95,6 +96,10 @@ void change_assert_value(struct change *change, const char *prefix, const char *
 /* Next id of a kind in the view, written as taken. */
 enum next_id { NEXT_OSD, NEXT_NAMESPACE, NEXT_WORK };
 uint64_t change_take_id(struct change *change, const struct registry_view *view, enum next_id kind);
+/* The same of a work item, of which there are `items` then (WORK_ITEMS_UNKNOWN); or one goes. */
+uint64_t change_take_work_id(struct change *change, const struct registry_view *view,
+                             uint64_t items);
+void change_put_work_items(struct change *change, const struct registry_view *view, uint64_t items);
 
 /* The transaction's version keys, for v -> v + 1 (v = 0: there is no registry yet). */
 void change_seal(struct change *change, const struct registry_view *view);

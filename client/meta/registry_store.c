@@ -131,15 +131,22 @@ void registry_config_set(struct registry *registry, const char *key, json_t *jso
 
 /* ---- work items ---- */
 
-static int build_add(struct change *c, const struct registry_view *view)
+/* `items`: how many there are. */
+static uint64_t put_item(struct change *c, const struct registry_view *view, uint64_t items)
 {
     struct reg_op *op = container_of(c, struct reg_op, change);
-    uint64_t number = change_take_id(c, view, NEXT_WORK);
+    uint64_t number = change_take_work_id(c, view, items == WORK_ITEMS_UNKNOWN ? items : items + 1);
     char id[RECORD_ID_TEXT_BYTES];
 
     record_id_text(number, id);
     json_object_set_new(op->json, "id", json_integer((json_int_t)number));
     change_put(c, REG_WORK, id, op->json);
+    return number;
+}
+
+static int build_add(struct change *c, const struct registry_view *view)
+{
+    put_item(c, view, view->work_items);
     return 0;
 }
 
@@ -169,25 +176,43 @@ void registry_work_list(struct registry *registry, uint64_t after, size_t limit,
 
 /* ---- one work item of a key at most ---- */
 
+/* How many there are is in next-id. Where it is not (older programs leave it out), they are
+ * counted: what was counted after the view was read is exact if the change goes through, which
+ * asserts that nothing has changed since. An older program takes items away without telling: so at
+ * the limit they are counted, too, now and then. */
 struct once_op {
     struct reg_op op;
-    uint64_t oldest; /* id of the oldest item; 0: there is none */
-    uint64_t span_max;
+    uint64_t items_max;
+    uint64_t counted, counted_version; /* so many at that version; 0: not counted */
+    bool wants_count;                  /* the view does not know */
+    unsigned tries;
 };
+
+enum { COUNT_TRIES_MAX = 5, COUNT_AGAIN_MS = 60000 };
 
 static int build_add_once(struct change *c, const struct registry_view *view)
 {
     struct reg_op *op = container_of(c, struct reg_op, change);
     struct once_op *once = container_of(op, struct once_op, op);
+    uint64_t *counted_ms = &c->registry->work_counted_ms;
+    uint64_t items = view->work_items;
     uint64_t number;
 
-    if (once->oldest != 0 && view->next_work_id - once->oldest >= once->span_max) {
+    if (once->counted_version == view->version) {
+        items = once->counted;
+    } else if (items == WORK_ITEMS_UNKNOWN ||
+               (items >= once->items_max &&
+                (*counted_ms == 0 || clock_mono_ms() - *counted_ms >= COUNT_AGAIN_MS))) {
+        once->wants_count = true;
+        once->counted_version = view->version;
+        return err_say(&c->err, ERR_BUSY, "work items are to be counted");
+    }
+    if (items >= once->items_max) {
         return err_say(&c->err, ERR_BUSY, "too many work items");
     }
     change_assert_absent(c, REG_WORK_KEY, op->name, ERR_EXISTS);
     json_object_set_new(op->json, "key", json_string(op->name));
-    build_add(c, view);
-    number = (uint64_t)json_integer_value(json_object_get(op->json, "id"));
+    number = put_item(c, view, items);
     change_put_new(c, REG_WORK_KEY, op->name, json_pack("{s:I}", "id", (json_int_t)number));
     return 0;
 }
@@ -195,46 +220,108 @@ static int build_add_once(struct change *c, const struct registry_view *view)
 /* reg_op_done() frees the first member, which is where the whole was allocated. */
 _Static_assert(offsetof(struct once_op, op) == 0, "freed through its first member");
 
-static void on_oldest(void *ctx, int rc, const struct err *e, json_t *json)
+static void once_done(struct change *change, int rc);
+
+static void on_counted(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct once_op *once = ctx;
+    struct change *c = &once->op.change;
 
     if (rc != 0) {
-        err_copy(&once->op.change.err, e);
-        reg_op_done(&once->op.change, rc);
+        err_copy(&c->err, reply->err);
+        reg_op_done(c, rc);
         return;
     }
-    once->oldest = json_u64(json_array_get(json, 0), "id", 0);
-    change_start(once->op.change.registry, &once->op.change, build_add_once, reg_op_done);
+    once->counted = reply->count;
+    c->registry->work_counted_ms = clock_mono_ms();
+    change_start(c->registry, c, build_add_once, once_done);
+}
+
+static void once_done(struct change *change, int rc)
+{
+    struct reg_op *op = container_of(change, struct reg_op, change);
+    struct once_op *once = container_of(op, struct once_op, op);
+    struct key low, high;
+
+    if (rc == 0 || !once->wants_count || ++once->tries > COUNT_TRIES_MAX) {
+        reg_op_done(change, rc);
+        return;
+    }
+    once->wants_count = false;
+    reg_key(&low, REG_WORK, "");
+    high = low;
+    key_prefix_end(&high);
+    kv_range(change->registry->kv,
+             &(struct kv_range){.low = slice_key(&low),
+                                .high = slice_key(&high),
+                                .limit = once->items_max,
+                                .keys_only = true},
+             0, on_counted, once);
 }
 
 void registry_work_add_once(struct registry *registry, const char *key, json_t *item,
-                            uint64_t span_max, registry_cb cb, void *ctx)
+                            uint64_t items_max, registry_cb cb, void *ctx)
 {
     struct once_op *once = mem_zalloc(sizeof(*once));
 
     CHECK(json_is_object(item) && strlen(key) <= REGISTRY_ID_BYTES_MAX);
     once->op = (struct reg_op){
         .name = mem_strdup(key), .json = json_deep_copy(item), .cb = cb, .ctx = ctx};
-    once->op.change.registry = registry;
-    once->span_max = span_max;
-    registry_work_list(registry, 0, 1, on_oldest, once);
+    once->items_max = items_max;
+    change_start(registry, &once->op.change, build_add_once, once_done);
 }
 
 /* ---- remove ---- */
 
+/* The item as it was read is asserted, so that one that is gone is not counted twice. Of one that
+ * is damaged nobody can tell: then it is not known any more how many there are. */
+struct remove_op {
+    struct reg_op op;
+    struct buf raw; /* empty: damaged */
+};
+_Static_assert(offsetof(struct remove_op, op) == 0, "freed through its first member");
+
+static struct remove_op *remove_of(struct reg_op *op)
+{
+    return container_of(op, struct remove_op, op);
+}
+
 static int build_remove(struct change *c, const struct registry_view *view)
 {
     struct reg_op *op = container_of(c, struct reg_op, change);
+    const struct buf *raw = &remove_of(op)->raw;
+    uint64_t items = view->work_items;
     char id[RECORD_ID_TEXT_BYTES];
 
-    (void)view;
     record_id_text(op->number, id);
+    if (raw->len == 0) {
+        items = WORK_ITEMS_UNKNOWN;
+    } else {
+        change_assert_value(c, REG_WORK, id, slice_buf(raw), ERR_STALE);
+        items -= items != WORK_ITEMS_UNKNOWN && items > 0;
+    }
+    change_put_work_items(c, view, items);
     change_delete(c, REG_WORK, id);
     if (op->name != NULL) {
         change_delete(c, REG_WORK_KEY, op->name);
     }
     return 0;
+}
+
+static void read_item(struct reg_op *op);
+
+static void remove_done(struct change *change, int rc)
+{
+    struct reg_op *op = container_of(change, struct reg_op, change);
+
+    buf_release(&remove_of(op)->raw);
+    if (rc == ERR_STALE) { /* gone, or its failure was noted meanwhile */
+        free(op->name);
+        op->name = NULL;
+        read_item(op);
+    } else {
+        reg_op_done(change, rc);
+    }
 }
 
 /* The item is damaged: which key is its? */
@@ -261,7 +348,7 @@ static void on_work_keys(void *ctx, int rc, const struct kv_reply *reply)
             json_decref(json);
         }
     }
-    change_start(op->change.registry, &op->change, build_remove, reg_op_done);
+    change_start(op->change.registry, &op->change, build_remove, remove_done);
 }
 
 static void find_work_key(struct reg_op *op)
@@ -293,22 +380,83 @@ static void on_item(void *ctx, int rc, const struct kv_reply *reply)
         find_work_key(op);
         return;
     }
+    buf_put(&remove_of(op)->raw, reply->items[0].value.data, reply->items[0].value.len);
     key = json_string_value(json_object_get(json, "key"));
     op->name = key != NULL ? mem_strdup(key) : NULL;
     json_decref(json);
-    change_start(op->change.registry, &op->change, build_remove, reg_op_done);
+    change_start(op->change.registry, &op->change, build_remove, remove_done);
 }
 
-void registry_work_remove(struct registry *registry, uint64_t id, registry_cb cb, void *ctx)
+static void read_item(struct reg_op *op)
 {
-    struct reg_op *op = reg_op_new(NULL, NULL, cb, ctx);
     char text[RECORD_ID_TEXT_BYTES];
     struct key full;
     struct slice k;
 
-    op->number = id;
+    record_id_text(op->number, text);
+    k = reg_key(&full, REG_WORK, text);
+    kv_get(op->change.registry->kv, &k, 1, 0, on_item, op);
+}
+
+void registry_work_remove(struct registry *registry, uint64_t id, registry_cb cb, void *ctx)
+{
+    struct remove_op *remove = mem_zalloc(sizeof(*remove));
+
+    remove->op = (struct reg_op){.number = id, .cb = cb, .ctx = ctx};
+    remove->op.change.registry = registry;
+    read_item(&remove->op);
+}
+
+/* ---- failures ---- */
+
+static void on_noted(void *ctx, int rc, const struct kv_commit_result *result)
+{
+    struct reg_op *op = ctx;
+
+    err_copy(&op->change.err, result->err);
+    kv_txn_release(&op->change.txn);
+    reg_op_done(&op->change, rc == ERR_ASSERT_FAILED ? 0 : rc);
+}
+
+static void on_item_to_note(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct reg_op *op = ctx;
+    struct change *c = &op->change;
+    const struct kv_item *item = reply->items;
+    struct buf value = {0};
+    json_t *json = NULL;
+    json_t *why;
+
+    if (rc != 0 || !item->found || value_open_json(item->key, item->value, &json, &c->err) != 0) {
+        err_copy(&c->err, reply->err);
+        reg_op_done(c, rc);
+        return;
+    }
+    why = json_string(op->name);
+    why = why != NULL ? why : json_string("a reason that is no UTF-8");
+    json_object_set_new(
+        json, "failed",
+        json_pack("{s:I, s:I, s:o}", "times",
+                  (json_int_t)json_u64(json_object_get(json, "failed"), "times", 0) + 1, "at_us",
+                  (json_int_t)clock_wall_us(), "why", why));
+    value_make_json(&value, item->key, json);
+    kv_txn_assert_equal(&c->txn, item->key, item->value);
+    kv_txn_put(&c->txn, item->key, slice_buf(&value));
+    buf_release(&value);
+    json_decref(json);
+    kv_commit(c->registry->kv, &c->txn, clock_mono_ms() + KV_TIMEOUT_DEFAULT_MS, on_noted, op);
+}
+
+void registry_work_note(struct registry *registry, uint64_t id, const char *why, registry_cb cb,
+                        void *ctx)
+{
+    struct reg_op *op = reg_op_new(why, NULL, cb, ctx);
+    char text[RECORD_ID_TEXT_BYTES];
+    struct key full;
+    struct slice k;
+
     op->change.registry = registry;
     record_id_text(id, text);
     k = reg_key(&full, REG_WORK, text);
-    kv_get(registry->kv, &k, 1, 0, on_item, op);
+    kv_get(registry->kv, &k, 1, 0, on_item_to_note, op);
 }

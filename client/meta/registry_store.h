@@ -17,10 +17,10 @@ void registry_config_set(struct registry *registry, const char *key, json_t *jso
 
 /* Work items: a JSON object each; the store adds "id", ascending. */
 void registry_work_add(struct registry *registry, json_t *item, registry_cb cb, void *ctx);
-/* The same unless there is one of this key (REGISTRY_ID_BYTES_MAX): ERR_EXISTS. ERR_BUSY: so many
- * ids have been given out since the oldest item there is. */
+/* The same unless there is one of this key (REGISTRY_ID_BYTES_MAX): ERR_EXISTS. ERR_BUSY: there are
+ * so many. */
 void registry_work_add_once(struct registry *registry, const char *key, json_t *item,
-                            uint64_t span_max, registry_cb cb, void *ctx);
+                            uint64_t items_max, registry_cb cb, void *ctx);
 /* Array of at most `limit` items with id > `after`. One whose value is damaged has its id and the
  * kind REGISTRY_WORK_DAMAGED; one of a form that this program does not know only its id. */
 #define REGISTRY_WORK_DAMAGED "damaged-item"
@@ -28,5 +28,8 @@ void registry_work_list(struct registry *registry, uint64_t after, size_t limit,
                         registry_json_cb cb, void *ctx);
 /* Done: 0 also when it was gone. */
 void registry_work_remove(struct registry *registry, uint64_t id, registry_cb cb, void *ctx);
+/* It was tried in vain: "failed" {times, at_us, why} of the item; 0 also when it is gone. */
+void registry_work_note(struct registry *registry, uint64_t id, const char *why, registry_cb cb,
+                        void *ctx);
 
 #endif

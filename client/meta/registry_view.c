@@ -15,6 +15,7 @@ struct registry_view *registry_view_new(void)
     atomic_init(&view->refs, 1);
     view->default_preset = mem_strdup("");
     view->next_osd_id = view->next_namespace_id = view->next_work_id = 1;
+    view->work_items = WORK_ITEMS_UNKNOWN;
     return view;
 }
 
@@ -29,6 +30,7 @@ struct registry_view *registry_view_clone(const struct registry_view *from)
     view->next_osd_id = from->next_osd_id;
     view->next_namespace_id = from->next_namespace_id;
     view->next_work_id = from->next_work_id;
+    view->work_items = from->work_items;
     view->unsure_from = from->unsure_from;
     view->unsure_to = from->unsure_to;
     view->recovered = json_deep_copy(from->recovered); /* NULL stays NULL */
@@ -157,6 +159,7 @@ static int apply_single(struct registry_view *view, struct slice tail, struct sl
         view->next_osd_id = json_u64(json, "osd", 1);
         view->next_namespace_id = json_u64(json, "namespace", 1);
         view->next_work_id = json_u64(json, "work", 1);
+        view->work_items = json_u64(json, "work_items", WORK_ITEMS_UNKNOWN);
     } else if (slice_eq(tail, slice_str(REG_RECOVERED))) {
         view->unsure_from = json_u64(json, "unsure_from", 0);
         view->unsure_to = json_u64(json, "unsure_to", 0);

@@ -20,6 +20,7 @@ struct registry_view {
     char alba_id[REGISTRY_ALBA_ID_BYTES];
     char *default_preset; /* owned; "" when there is none */
     uint64_t next_osd_id, next_namespace_id, next_work_id;
+    uint64_t work_items;             /* how many there are; WORK_ITEMS_UNKNOWN */
     uint64_t unsure_from, unsure_to; /* namespace ids: from <= id < to */
     json_t *recovered;               /* the record; NULL: none. Of this view alone */
     struct record_list lists[RECORD_KINDS];
@@ -29,6 +30,8 @@ struct registry_view {
     struct record **namespaces_by_id; /* live and removed */
     size_t namespace_by_id_count;
 };
+
+#define WORK_ITEMS_UNKNOWN UINT64_MAX
 
 struct registry_view *registry_view_new(void);
 /* A copy that may be changed. */

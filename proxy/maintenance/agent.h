@@ -86,6 +86,7 @@ struct agent {
     struct agent_work_note *work_notes; /* items that have failed */
     size_t work_note_count;
     uint64_t work_pass_left;
+    uint64_t work_after; /* where the pass over work items goes on */
     bool has_more;
     bool had_trouble; /* in this round */
     uv_mutex_t lock;  /* of what follows */

@@ -1,9 +1,11 @@
 /* Work items of the registry: what a proxy could not do and left.
  *
  * Each is done with the same code as the proxy has, and taken away when it is done or there is
- * nothing left to do. One that fails waits, twice as long each time; after a restart it is tried at
- * once. Done twice, or by two agents, it finds the second time that nothing is to be done. Items of
- * a kind that this program does not know stay: a newer one put them there. */
+ * nothing left to do. One that fails waits, twice as long each time, and says in the registry how
+ * often it failed and why; after a restart it is tried at once, and then waits as long as before.
+ * A pass goes on where its time was over, so that those that fail do not keep the agent from the
+ * others. Done twice, or by two agents, an item finds the second time that nothing is to be done.
+ * Items of a kind that this program does not know stay: a newer one put them there. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,16 +14,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "meta/registry_record.h"
 #include "proxy/maintenance/agent_private.h"
 #include "proxy/repair_work.h"
 
-enum { ITEMS_AT_ONCE = 64, WAIT_FIRST_MS = 2000, WAIT_MAX_MS = 120000 };
+enum { ITEMS_AT_ONCE = 64, WAIT_FIRST_MS = 2000, WAIT_MAX_MS = 1800000 };
 
 /* An item that has failed. */
 struct agent_work_note {
     uint64_t id;
     uint64_t due_ms;
-    unsigned wait_ms;
     bool is_seen; /* in this pass */
 };
 
@@ -35,18 +37,36 @@ static struct agent_work_note *note_of(struct agent *agent, uint64_t id)
     return NULL;
 }
 
-static void note_failure(struct agent *agent, uint64_t id)
+static unsigned wait_ms(uint64_t times)
 {
+    unsigned doublings = times < 10 ? (unsigned)times : 10;
+    unsigned ms = WAIT_FIRST_MS << doublings;
+
+    return ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
+}
+
+/* In the registry as well, where people see it, and the agent after this one. */
+static void note_failure(struct agent *agent, const json_t *item, const struct err *why)
+{
+    uint64_t id = json_u64(item, "id", 0);
     struct agent_work_note *note = note_of(agent, id);
+    struct agent_registry_wait wait = {0};
+    struct err e;
 
     if (note == NULL) {
         agent->work_notes = mem_realloc(agent->work_notes,
                                         (agent->work_note_count + 1) * sizeof(*agent->work_notes));
         note = &agent->work_notes[agent->work_note_count++];
-        *note = (struct agent_work_note){.id = id, .wait_ms = WAIT_FIRST_MS / 2, .is_seen = true};
+        *note = (struct agent_work_note){.id = id, .is_seen = true};
     }
-    note->wait_ms = note->wait_ms < WAIT_MAX_MS / 2 ? 2 * note->wait_ms : WAIT_MAX_MS;
-    note->due_ms = clock_mono_ms() + note->wait_ms;
+    note->due_ms = clock_mono_ms() + wait_ms(json_u64(json_object_get(item, "failed"), "times", 0));
+    if (!agent_may_act(agent)) {
+        return;
+    }
+    registry_work_note(agent->registry, id, why->msg, agent_registry_done, &wait);
+    if (agent_registry_wait(agent, &wait, &e) != 0) {
+        agent_trouble(agent, &e);
+    }
 }
 
 /* Those of items that are gone. */
@@ -167,8 +187,8 @@ static void do_item(struct agent *agent, json_t *item)
     }
     if (rc != 0) {
         agent_count(agent, &agent->status.counts.repairs_failed, 1);
-        note_failure(agent, id);
         agent_trouble(agent, &e);
+        note_failure(agent, item, &e);
     }
 }
 
@@ -217,18 +237,20 @@ static int do_some(struct agent *agent, uint64_t *after, bool *ret_more, struct 
 void agent_do_work(struct agent *agent)
 {
     uint64_t end_ms = agent_slice_end_ms(agent);
-    uint64_t after = 0;
     bool more = true;
     struct err e;
     int rc = 0;
 
-    agent->work_pass_left = 0;
+    if (agent->work_after == 0) {
+        agent->work_pass_left = 0;
+    }
     while (rc == 0 && more && agent_may_act(agent) && !agent_slice_is_over(agent, end_ms)) {
-        rc = do_some(agent, &after, &more, &e);
+        rc = do_some(agent, &agent->work_after, &more, &e);
     }
     if (rc != 0) {
         agent_trouble(agent, &e);
     } else if (!more) {
+        agent->work_after = 0;
         drop_notes(agent);
         uv_mutex_lock(&agent->lock);
         agent->status.work_left = agent->work_pass_left;

@@ -39,7 +39,9 @@ SHAPES = {
     "list-proxies": [{"id": str, "host": str, "version": str, "started": float,
                       "endpoints": [str]}],
     "get-osd-claimed-by": (str, None),
-    "list-work": {"count": int},
+    "list-work": {"count": int, "failed_count": int, "failed": [{
+        "id": int, "kind": str, "namespace": int, "object": str, "times": int, "last": NUMBER,
+        "why": str}]},
     "list-jobs": [str],
     "get-disk-safety": [{"namespace": str, "safety": (int, None), "safety_count": (int, None),
                          "bucket_safety": [{"bucket": [int], "count": int,

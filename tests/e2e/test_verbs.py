@@ -312,7 +312,8 @@ def maintenance(c):
     assert c.json("get-maintenance-config")["auto_repair_disabled_nodes"] == []
     for option in "--eviction-type-random", "--enable-auto-cleanup-deleted-namespaces-days=3":
         refused(lambda: c.json("update-maintenance-config", option), option.split("=")[0])
-    assert c.both("list-work") == ({"count": 0}, "0 items of work wait\n")
+    assert c.both("list-work") == ({"count": 0, "failed_count": 0, "failed": []},
+                                   "0 items of work wait\n")
     assert c.both("list-jobs")[0] == []
     agents, text = c.both("list-participants")
     assert len(agents) == 1 and agents[0]["id"] in text

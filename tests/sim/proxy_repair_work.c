@@ -6,18 +6,25 @@
 #include "proxy/repair_work.h"
 #include "sim/proxy_repair_fixture.h"
 
+enum { STAYING = 150 }; /* items that stay */
+
 struct items {
     bool done;
     size_t count;
+    uint64_t failed; /* times, of the first */
+    bool too_few;    /* … for that reason */
 };
 
 static void on_items(void *ctx, int rc, const struct err *e, json_t *list)
 {
     struct items *items = ctx;
+    const json_t *failed = json_object_get(json_array_get(list, 0), "failed");
 
     (void)e;
     assert_int_equal(rc, 0);
     items->count = json_array_size(list);
+    items->failed = json_u64(failed, "times", 0);
+    items->too_few = strstr(json_text(failed, "why", ""), "fragment") != NULL;
     items->done = true;
 }
 
@@ -25,7 +32,7 @@ static size_t count_items(struct world *w)
 {
     struct items items = {0};
 
-    registry_work_list(w->registry, 0, 100, on_items, &items);
+    registry_work_list(w->registry, 0, 1000, on_items, &items);
     loop_fixture_run_until(&w->base, &items.done);
     return items.count;
 }
@@ -82,6 +89,7 @@ static void an_item_that_fails_stays_and_goes_with_its_object(void **state)
     struct fixture *f = fixture_new(8);
     uint8_t *data = fixture_put(f, "o", 20000), *got;
     json_t *other = json_pack("{s:s}", "kind", "of-a-newer-program");
+    struct items items = {0};
     bool added = false;
     size_t bytes;
 
@@ -97,12 +105,54 @@ static void an_item_that_fails_stays_and_goes_with_its_object(void **state)
     fixture_agent(f, FIXTURE_GRACE_LONG_MS);
     fixture_rounds(f, 20);
     assert_int_equal(f->agent.status.counts.repairs_failed, 1); /* the next is 2 s later */
+    registry_work_list(f->w->registry, 0, 1, on_items, &items);
+    loop_fixture_run_until(&f->w->base, &items.done);
+    assert_int_equal(items.failed, 1);
+    assert_true(items.too_few);
     assert_int_equal(f->agent.status.work_left, 2);
     assert_int_equal(world_delete(f->w, "o"), 0);
     fixture_agent(f, FIXTURE_GRACE_LONG_MS); /* a fresh one tries at once */
     fixture_rounds(f, 1);
     assert_int_equal(f->agent.status.work_left, 1);
     assert_int_equal(count_items(f->w), 1);
+    free(data);
+    fixture_free(f);
+}
+
+/* More of them than one look lists, and the time of a round is over with that: the round after
+ * goes on behind them. */
+static void items_that_nobody_can_do_do_not_keep_the_agent_from_the_others(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_FULL};
+    json_t *other = json_pack("{s:s}", "kind", "of-a-newer-program");
+
+    (void)state;
+    for (unsigned i = 0; i < STAYING; i++) {
+        bool added = false;
+
+        registry_work_add(f->w->registry, other, world_registry_done, &added);
+        loop_fixture_run_until(&f->w->base, &added);
+    }
+    json_decref(other);
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    for (unsigned ms = 0; ms < WAIT_MS && count_items(f->w) == STAYING; ms += 50) {
+        loop_fixture_run_ms(&f->w->base, 50);
+        repair_queue_tick(&f->w->engine->repairs);
+    }
+    assert_int_equal(count_items(f->w), STAYING + 1);
+    t.left = 0;
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    f->agent.options.slice_ms = 1;
+    f->agent.options.rate_per_s = 100; /* a look takes longer than that */
+    fixture_rounds(f, 4);
+    assert_int_equal(f->agent.status.counts.work_done, 1);
+    assert_int_equal(count_items(f->w), STAYING);
+    assert_true(repair_is_strong(f->w, "o", data));
     free(data);
     fixture_free(f);
 }
@@ -152,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_repair_that_fails_is_left_to_maintenance_once),
         cmocka_unit_test(an_item_that_fails_stays_and_goes_with_its_object),
+        cmocka_unit_test(items_that_nobody_can_do_do_not_keep_the_agent_from_the_others),
         cmocka_unit_test(a_damaged_item_is_taken_away_and_the_others_are_done),
     };
 

@@ -10,16 +10,36 @@
 #include "meta/registry_record.h"
 #include "meta/registry_store.h"
 
-enum { PAGE_ITEMS = 1000 };
+enum { PAGE_ITEMS = 1000, FAILED_SHOWN_MAX = 100 };
 
 /* ---- work ---- */
 
 struct counting {
     struct session *s;
     json_int_t count;
+    json_int_t failed_count;
+    json_t *failed; /* the first of them */
     uint64_t last;
     bool more;
 };
+
+/* An item that was tried in vain, and why. */
+static void note_failed(struct counting *c, const json_t *item)
+{
+    const json_t *failed = json_object_get(item, "failed");
+
+    if (failed == NULL || ++c->failed_count > FAILED_SHOWN_MAX) {
+        return;
+    }
+    json_array_append_new(c->failed, json_pack("{s:I, s:s, s:I, s:s, s:I, s:f, s:s}", "id",
+                                               (json_int_t)json_u64(item, "id", 0), "kind",
+                                               json_text(item, "kind", ""), "namespace",
+                                               (json_int_t)json_u64(item, "namespace", 0), "object",
+                                               json_text(item, "object", ""), "times",
+                                               (json_int_t)json_u64(failed, "times", 0), "last",
+                                               (double)json_u64(failed, "at_us", 0) / 1e6, "why",
+                                               json_text(failed, "why", "")));
+}
 
 static void on_work(void *ctx, int rc, const struct err *e, json_t *items)
 {
@@ -29,6 +49,9 @@ static void on_work(void *ctx, int rc, const struct err *e, json_t *items)
     if (rc == 0 && count != 0) {
         c->last = json_u64(json_array_get(items, count - 1), "id", UINT64_MAX);
         c->count += (json_int_t)count;
+        for (size_t i = 0; i < count; i++) {
+            note_failed(c, json_array_get(items, i));
+        }
     }
     c->more = rc == 0 && count == PAGE_ITEMS && c->last != UINT64_MAX;
     session_done(c->s, rc, e);
@@ -37,7 +60,7 @@ static void on_work(void *ctx, int rc, const struct err *e, json_t *items)
 static int run_work(struct cli *cli)
 {
     struct session s;
-    struct counting c = {.s = &s};
+    struct counting c = {.s = &s, .failed = json_array()};
     int rc = session_open(&s, cli);
 
     if (rc == 0) {
@@ -48,14 +71,23 @@ static int run_work(struct cli *cli)
         rc = rc == 0 ? 0 : session_fail_mgr(&s, cli, MGR_UNKNOWN);
     }
     session_close(&s);
-    cli->result = json_pack("{s:I}", "count", c.count);
+    cli->result = json_pack("{s:I, s:I, s:o}", "count", c.count, "failed_count", c.failed_count,
+                            "failed", c.failed);
     return rc;
 }
 
 static void show_work(const struct cli *cli)
 {
+    long long failed = json_integer_value(json_object_get(cli->result, "failed_count"));
+
     printf("%lld items of work wait\n",
            (long long)json_integer_value(json_object_get(cli->result, "count")));
+    if (failed > 0) {
+        printf("%lld were tried in vain, and will be again%s:\n\n", failed,
+               failed > FAILED_SHOWN_MAX ? "; the first of them" : "");
+        output_table(json_object_get(cli->result, "failed"),
+                     "id=id kind=kind namespace=namespace object=object tries=times why=why");
+    }
 }
 
 static int run_jobs(struct cli *cli)
@@ -328,7 +360,7 @@ const struct verb maintenance_verbs[] = {
      .wants_registry = true},
     {.name = "list-work",
      .group = "Maintenance",
-     .summary = "count the items of work that wait for an agent",
+     .summary = "count the items of work that wait for an agent, and show why some failed",
      .run = run_work,
      .show = show_work,
      .wants_registry = true},

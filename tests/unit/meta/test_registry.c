@@ -561,12 +561,12 @@ static void configuration_and_work_items_are_kept(void **state)
     json_decref(item);
 }
 
-static int add_once(struct fixture *f, struct registry *r, const char *key, uint64_t span_max)
+static int add_once(struct fixture *f, struct registry *r, const char *key, uint64_t items_max)
 {
     json_t *item = json_pack("{s:s}", "kind", "test");
     struct reg_wait w = {0};
 
-    registry_work_add_once(r, key, item, span_max, reg_wait_cb, &w);
+    registry_work_add_once(r, key, item, items_max, reg_wait_cb, &w);
     json_decref(item);
     run_until(&f->loop, &w.done);
     return w.rc;
@@ -595,6 +595,121 @@ static void of_work_items_with_a_key_there_is_one(void **state)
     assert_int_equal(w.rc, 0);
     assert_int_equal(add_once(f, f->a, "x", 10), 0);
     assert_int_equal(add_once(f, f->a, "y", 10), ERR_EXISTS);
+}
+
+static void remove_work(struct fixture *f, struct registry *r, uint64_t id)
+{
+    struct reg_wait w = {0};
+
+    registry_work_remove(r, id, reg_wait_cb, &w);
+    run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+}
+
+static json_t *next_ids(struct fixture *f)
+{
+    struct slice value;
+    struct key key;
+    struct err e;
+    json_t *json;
+
+    reg_key(&key, REG_NEXT_ID, "");
+    assert_true(kv_mem_peek(f->store, slice_key(&key), &value));
+    assert_int_equal(value_open_json(slice_key(&key), value, &json, &e), 0);
+    return json;
+}
+
+static void poke_next_ids(struct fixture *f, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+
+    reg_key(&key, REG_NEXT_ID, "");
+    value_make_json(&value, slice_key(&key), take_json);
+    kv_mem_poke(f->store, slice_key(&key), slice_buf(&value));
+    buf_release(&value);
+    json_decref(take_json);
+}
+
+/* One stays for ever, thousands of others come and go. */
+static void items_that_wait_are_limited_not_how_many_came(void **state)
+{
+    struct fixture *f = *state;
+    json_t *ids;
+
+    assert_int_equal(add_once(f, f->a, "stays", 3), 0);
+    for (uint64_t id = 2; id < 22; id++) {
+        assert_int_equal(add_once(f, id % 2 == 0 ? f->a : f->b, "goes", 3), 0);
+        remove_work(f, f->b, id);
+        remove_work(f, f->a, id); /* by another agent, too: it is counted once */
+    }
+    ids = next_ids(f);
+    assert_int_equal(json_u64(ids, "work_items", 99), 1);
+    json_decref(ids);
+    assert_int_equal(add_once(f, f->a, "x", 3), 0);
+    assert_int_equal(add_once(f, f->b, "y", 3), 0);
+    assert_int_equal(add_once(f, f->b, "z", 3), ERR_BUSY);
+    remove_work(f, f->a, 1);
+    assert_int_equal(add_once(f, f->b, "z", 3), 0);
+}
+
+static void reopen_b(struct fixture *f)
+{
+    close_registry(f->b);
+    f->b = registry_new(kv_mem_open(&f->loop, f->store));
+}
+
+/* Older programs leave the number out when they take an id, and do not lower it when they take an
+ * item away. */
+static void a_number_of_work_items_that_is_missing_or_wrong_is_counted(void **state)
+{
+    struct fixture *f = *state;
+    json_t *ids;
+
+    assert_int_equal(add_once(f, f->a, "x", 3), 0);
+    assert_int_equal(add_once(f, f->a, "y", 3), 0);
+    ids = next_ids(f);
+    json_object_del(ids, "work_items");
+    poke_next_ids(f, ids);
+    reopen_b(f);
+    assert_int_equal(add_once(f, f->b, "z", 3), 0);
+    ids = next_ids(f);
+    assert_int_equal(json_u64(ids, "work_items", 99), 3);
+    json_object_set_new(ids, "work_items", json_integer(70));
+    poke_next_ids(f, ids);
+    reopen_b(f);
+    assert_int_equal(add_once(f, f->b, "w", 3), ERR_BUSY);
+    remove_work(f, f->b, 1);
+    reopen_b(f);
+    assert_int_equal(add_once(f, f->b, "w", 3), 0);
+    ids = next_ids(f);
+    assert_int_equal(json_u64(ids, "work_items", 99), 3);
+    json_decref(ids);
+}
+
+static void why_a_work_item_failed_is_kept_with_it(void **state)
+{
+    struct fixture *f = *state;
+    const json_t *failed;
+    struct json_wait j = {0};
+
+    assert_int_equal(add_once(f, f->a, "x", 3), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        struct reg_wait w = {0};
+
+        registry_work_note(f->b, i < 3 ? 1 : 77, "too few fragments", reg_wait_cb, &w);
+        run_until(&f->loop, &w.done);
+        assert_int_equal(w.rc, 0); /* also of one that is gone */
+    }
+    registry_work_list(f->a, 0, 10, on_json, &j);
+    run_until(&f->loop, &j.done);
+    failed = json_object_get(json_array_get(j.json, 0), "failed");
+    assert_int_equal(json_array_size(j.json), 1);
+    assert_int_equal(json_u64(failed, "times", 0), 3);
+    assert_string_equal(json_text(failed, "why", ""), "too few fragments");
+    json_decref(j.json);
+    remove_work(f, f->a, 1);
+    assert_int_equal(add_once(f, f->a, "x", 1), 0); /* with its key */
 }
 
 static void a_damaged_work_item_hides_no_other_and_goes_with_its_key(void **state)
@@ -673,6 +788,9 @@ int main(void)
         TEST(configuration_and_work_items_are_kept),
         TEST(of_work_items_with_a_key_there_is_one),
         TEST(a_damaged_work_item_hides_no_other_and_goes_with_its_key),
+        TEST(items_that_wait_are_limited_not_how_many_came),
+        TEST(a_number_of_work_items_that_is_missing_or_wrong_is_counted),
+        TEST(why_a_work_item_failed_is_kept_with_it),
         TEST(closing_answers_everything),
     };
 
