@@ -224,6 +224,7 @@ static void finish_good(struct chunk_read *r)
         finish(r, 0);
         return;
     }
+    r->computed = true;
     r->engine->stats.totals.reconstructed += !r->exact;
     if (r->bytes <= FETCH_INLINE_BYTES) {
         decode(r);
@@ -370,6 +371,7 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
     r->good = 0;
     r->bad = 0;
     r->came = 0;
+    r->computed = false;
     r->damaged = 0;
     r->stripes = NULL;
     memset(r->parts, 0, sizeof(r->parts));

@@ -31,6 +31,7 @@ struct chunk_read {
     void *user;     /* the caller's */
     uint32_t bad;   /* out: bit i: fragment i is missing on its OSD, or damaged */
     uint32_t came;  /* out: bit i: fragment i was read, and is good */
+    bool computed;  /* out: some of it, from other fragments */
 
     struct engine *engine; /* private from here on */
     const struct readable *readable;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/table.h"
@@ -28,6 +29,7 @@ struct object *object_new(uint64_t ns_id, struct manifest *take_manifest)
     object->ns_id = ns_id;
     object->manifest = *take_manifest;
     object->refs = 1;
+    object->born_ms = clock_mono_ms();
     *take_manifest = (struct manifest){0};
     return object;
 }
@@ -165,6 +167,16 @@ void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct 
 
     cache->stamps[stamp_index(ns_id, name)]++;
     if (entry != NULL) {
+        drop_entry(cache, entry);
+    }
+}
+
+void manifest_cache_doubt(struct manifest_cache *cache, const struct object *object)
+{
+    struct manifest_cache_entry *entry = find(cache, object->ns_id, object->manifest.name);
+
+    if (entry != NULL && entry->object == object &&
+        clock_mono_ms() - object->born_ms >= MANIFEST_CACHE_DOUBT_MS) {
         drop_entry(cache, entry);
     }
 }

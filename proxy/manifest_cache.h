@@ -16,6 +16,7 @@ struct object {
     uint64_t ns_id;
     struct manifest manifest;
     unsigned refs; /* private */
+    uint64_t born_ms;
 };
 
 /* Takes over *manifest, which becomes {0}. One reference, the caller's. */
@@ -25,7 +26,7 @@ void object_drop(struct object *object); /* accepts NULL */
 
 struct manifest_cache_entry;
 
-enum { MANIFEST_CACHE_STAMPS = 4096 };
+enum { MANIFEST_CACHE_STAMPS = 4096, MANIFEST_CACHE_DOUBT_MS = 1000 };
 
 struct manifest_cache {
     struct fifo_cache items;
@@ -48,6 +49,10 @@ void manifest_cache_offer(struct manifest_cache *cache, struct object *object, u
 /* Replaces what the name had. The cache takes its own reference. */
 void manifest_cache_put(struct manifest_cache *cache, struct object *object);
 void manifest_cache_remove(struct manifest_cache *cache, uint64_t ns_id, struct slice name);
+/* A fragment is not where this says, and others may have made it anew elsewhere: whoever is next
+ * asks the namespace manager. Nothing happens unless it is what its name has, and older than
+ * MANIFEST_CACHE_DOUBT_MS: what cannot be mended soon is not asked about by every read. */
+void manifest_cache_doubt(struct manifest_cache *cache, const struct object *object);
 void manifest_cache_remove_namespace(struct manifest_cache *cache, uint64_t ns_id);
 void manifest_cache_release(struct manifest_cache *cache);
 

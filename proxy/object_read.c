@@ -38,6 +38,31 @@ size_t object_read_scratch_bytes(const struct readable *readable, uint64_t bytes
     return (bytes < chunk ? (size_t)bytes : chunk) + (readable->use_cache ? blocks : 0);
 }
 
+/* Not: that a near fragment was preferred to a far one. */
+static bool lacks_data(const struct object_read *r, uint32_t chunk)
+{
+    for (uint32_t i = 0; i < r->readable->k; i++) {
+        const struct manifest_fragment *f = readable_fragment(r->readable, chunk, i);
+        const struct osd *osd = f->has_osd ? osds_find(r->engine->osds, f->osd_id) : NULL;
+
+        if (osd == NULL || osd->gone || osd->aside) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is lost, or was computed, may have been made anew by others. */
+static void look_at_fragments(struct object_read *r, const struct chunk_read *read)
+{
+    if (read->bad != 0) {
+        repair_queue_note(&r->engine->repairs, r->readable->object, read->chunk, read->bad);
+    }
+    if (read->bad != 0 || (read->computed && lacks_data(r, read->chunk))) {
+        manifest_cache_doubt(&r->engine->manifests, r->readable->object);
+    }
+}
+
 static void on_unit(struct chunk_read *read, int rc)
 {
     struct unit *unit = container_of(read, struct unit, read);
@@ -49,9 +74,7 @@ static void on_unit(struct chunk_read *read, int rc)
     } else {
         r->pieces--;
     }
-    if (read->bad != 0) {
-        repair_queue_note(&r->engine->repairs, r->readable->object, read->chunk, read->bad);
-    }
+    look_at_fragments(r, read);
     if (rc == 0 && unit->padded != NULL) {
         memcpy(unit->dest, unit->padded, unit->bytes);
     }

@@ -374,6 +374,47 @@ static void with_too_few_left_nothing_is_changed(void **state)
     fixture_free(f);
 }
 
+/* Fragment 0 of chunk 0 is lost, or its OSD is down; another proxy makes it anew, and this one
+ * still has the manifest from before. */
+static void another_has_repaired_it(bool is_down)
+{
+    struct fixture *f = fixture_new(8);
+    struct world *w = f->w;
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct object *old = manifest_cache_get(&w->engine->manifests, w->ns_id, slice_str("o"));
+    const uint64_t *computed = &w->engine->stats.totals.reconstructed;
+    struct ended ended = {0};
+    unsigned ms = 0;
+
+    assert_non_null(old);
+    if (is_down) {
+        fake_asd_down(repair_asd_of(w, &old->manifest, 0, 0));
+    } else {
+        repair_harm(w, &old->manifest, 0, 0, LOSE);
+    }
+    repair_start_repair(w, "o", 0, &ended);
+    loop_fixture_run_until(&w->base, &ended.done);
+    assert_int_equal(ended.rc, 0);
+    manifest_cache_put(&w->engine->manifests, old);
+    object_drop(old);
+    for (uint64_t before = UINT64_MAX; ms < WAIT_MS && *computed != before; ms += 50) {
+        before = *computed;
+        repair_read_slice(w, data, 100);
+        assert_int_not_equal(*computed, 0); /* by the first one */
+        loop_fixture_run_ms(&w->base, 50);
+    }
+    assert_true(ms < WAIT_MS);
+    free(data);
+    fixture_free(f);
+}
+
+static void what_another_has_repaired_is_not_computed_for_ever(void **state)
+{
+    (void)state;
+    another_has_repaired_it(false);
+    another_has_repaired_it(true);
+}
+
 /* ---- everything at once ---- */
 
 static enum fake_fate sometimes(void *ctx, struct fake_asd *asd, const struct asd_request *request)
@@ -506,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_repairer_that_wakes_late_is_refused),
         cmocka_unit_test(what_was_only_said_to_be_lost_is_read_when_it_must_and_stays_where_it_is),
         cmocka_unit_test(with_too_few_left_nothing_is_changed),
+        cmocka_unit_test(what_another_has_repaired_is_not_computed_for_ever),
         cmocka_unit_test(repairs_overwrites_and_an_agent_under_faults_lose_nothing),
     };
 

@@ -146,6 +146,28 @@ static void a_reader_keeps_its_manifest_when_the_cache_lets_go(void **state)
     object_drop(held);
 }
 
+static void one_in_doubt_goes_unless_it_is_fresh_or_was_replaced(void **state)
+{
+    struct manifest_cache cache;
+    struct object *old;
+
+    (void)state;
+    manifest_cache_init(&cache, 1 << 20);
+    put(&cache, 1, "a", 1);
+    old = manifest_cache_get(&cache, 1, slice_str("a"));
+    manifest_cache_doubt(&cache, old); /* fresh */
+    assert_int_not_equal(peek(&cache, 1, "a"), 0);
+    old->born_ms -= MANIFEST_CACHE_DOUBT_MS;
+    put(&cache, 1, "a", 2);
+    manifest_cache_doubt(&cache, old); /* replaced */
+    assert_int_not_equal(peek(&cache, 1, "a"), 0);
+    manifest_cache_put(&cache, old);
+    manifest_cache_doubt(&cache, old);
+    assert_int_equal(peek(&cache, 1, "a"), 0);
+    object_drop(old);
+    manifest_cache_release(&cache);
+}
+
 static void trailers_are_kept_by_what_they_describe(void **state)
 {
     struct index_cache cache;
@@ -206,6 +228,7 @@ int main(void)
         cmocka_unit_test(bytes_are_bounded_and_what_is_used_stays),
         cmocka_unit_test(a_namespace_is_dropped_whole),
         cmocka_unit_test(a_reader_keeps_its_manifest_when_the_cache_lets_go),
+        cmocka_unit_test(one_in_doubt_goes_unless_it_is_fresh_or_was_replaced),
         cmocka_unit_test(trailers_are_kept_by_what_they_describe),
         cmocka_unit_test(epochs_are_remembered_and_forgotten),
     };
