@@ -127,22 +127,27 @@ static uint32_t compress(struct fragment_packer *p, uint8_t *to, const uint8_t *
 /* Checksums of runs are put together from those of their blocks, so that every byte is summed
  * once; twice, when what is stored is not what came. A block may be encrypted over its raw bytes:
  * those are summed before. */
-static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
+static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes,
+                       bool may_shrink)
 {
     uint8_t *to = p->payload != NULL ? p->payload + p->payload_bytes : NULL;
     uint8_t *entry = p->trailer + (size_t)p->block_index * fragment_entry_bytes(&p->shape);
-    uint32_t compressed = compress(p, to, raw, bytes);
+    uint32_t compressed = may_shrink ? compress(p, to, raw, bytes) : 0;
     uint32_t length = compressed != 0 ? compressed : bytes, crc, raw_crc;
     struct fragment_place place = {
         .block = p->block_index, .offset = p->payload_bytes, .is_raw = compressed == 0};
     const uint8_t *stored = compressed != 0 ? to : raw;
     bool is_plain = p->shape.cipher == CIPHER_NONE;
 
+    if (compressed != 0 && p->whole != NULL) { /* so much for borrowing */
+        memcpy(p->payload, p->whole, p->payload_bytes);
+        p->whole = NULL;
+    }
     raw_crc = is_plain && place.is_raw ? 0 : crc32c(0, raw, bytes);
     if (!is_plain) {
         fragment_cipher_seal(&p->cipher, &place, slice_of(stored, length), to, entry + 4);
         stored = to;
-    } else if (place.is_raw && to != NULL && to != raw) {
+    } else if (place.is_raw && to != NULL && to != raw && p->whole == NULL) {
         memcpy(to, raw, bytes);
         stored = to;
     }
@@ -160,7 +165,7 @@ static void pack_block(struct fragment_packer *p, const uint8_t *raw, uint32_t b
     p->block_index++;
 }
 
-void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
+static void pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes, bool may_shrink)
 {
     CHECK(bytes <= p->shape.raw_bytes - p->raw_done);
 
@@ -168,10 +173,31 @@ void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t b
         uint32_t n = fragment_block_bytes(&p->shape, p->block_index);
 
         CHECK(bytes >= n);
-        pack_block(p, raw, n);
+        pack_block(p, raw, n, may_shrink);
         raw += n;
         bytes -= n;
     }
+}
+
+void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
+{
+    pack_add(p, raw, bytes, true);
+}
+
+void fragment_pack_add_raw(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes)
+{
+    pack_add(p, raw, bytes, false);
+}
+
+void fragment_pack_borrow(struct fragment_packer *p, const uint8_t *whole)
+{
+    CHECK(p->shape.cipher == CIPHER_NONE && p->payload != NULL && p->raw_done == 0);
+    p->whole = whole;
+}
+
+bool fragment_pack_is_borrowed(const struct fragment_packer *p)
+{
+    return p->whole != NULL;
 }
 
 void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc)

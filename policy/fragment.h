@@ -76,8 +76,9 @@ struct fragment_packer {
     struct fragment_id id; /* private from here */
     struct fragment_shape shape;
     uint8_t salt[FRAGMENT_SALT_BYTES];
-    uint8_t *payload; /* borrowed, or NULL */
-    uint8_t *trailer; /* borrowed */
+    uint8_t *payload;     /* borrowed, or NULL */
+    const uint8_t *whole; /* borrowed: is the payload so far; NULL: `payload` is */
+    uint8_t *trailer;     /* borrowed */
     uint32_t raw_done;
     uint32_t payload_bytes;
     uint32_t block_index;
@@ -104,6 +105,14 @@ void fragment_pack_start(struct fragment_packer *p, const struct fragment_id *id
  * row that do not shrink, only one in FRAGMENT_TRY_EVERY is tried until one does. For COMPRESS_NONE
  * they may stand in `payload` already, and with a cipher are then no longer raw. */
 void fragment_pack_add(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes);
+/* The same, of blocks that are known not to shrink, as parity of such: they are not tried, and may
+ * stand where they belong in `payload` already. */
+void fragment_pack_add_raw(struct fragment_packer *p, const uint8_t *raw, uint32_t bytes);
+/* After the start, without a cipher: all raw bytes stand at `whole`, and stay. As long as no block
+ * shrinks none is copied. */
+void fragment_pack_borrow(struct fragment_packer *p, const uint8_t *whole);
+/* After the end: was none copied? Then the payload is what was borrowed, not `payload`. */
+bool fragment_pack_is_borrowed(const struct fragment_packer *p);
 /* All raw bytes were added. *ret_crc = CRC32C of payload and trailer. */
 void fragment_pack_end(struct fragment_packer *p, uint32_t *ret_payload_bytes, uint32_t *ret_crc);
 

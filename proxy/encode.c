@@ -46,6 +46,13 @@ size_t encode_memory_bytes(uint32_t k, uint32_t m, uint32_t fragment_bytes,
     return images * ((size_t)fragment_stored_max(&shape) + SLICE_BYTES_MIN);
 }
 
+/* A whole data fragment whose bytes are stored as they are, unless they shrink. */
+static bool may_borrow(const struct encode *x, uint32_t i)
+{
+    return x->data_stays && !x->with_sha1 && x->cipher == CIPHER_NONE && i < x->k &&
+           x->data_bytes >= (uint64_t)(i + 1) * x->fragment_bytes;
+}
+
 static void start(struct work *w)
 {
     struct encode *x = w->x;
@@ -68,6 +75,9 @@ static void start(struct work *w)
         memcpy(crypto.ctr, x->ctrs[i], CIPHER_CTR_BYTES);
         fragment_pack_start(&w->packers[i], &id, &shape, &crypto, salts[i], x->images[i],
                             w->trailers[i]);
+        if (may_borrow(x, i)) {
+            fragment_pack_borrow(&w->packers[i], x->data + (size_t)i * x->fragment_bytes);
+        }
     }
 }
 
@@ -93,27 +103,42 @@ static const uint8_t *data_slice(struct work *w, uint32_t i, uint32_t offset, ui
     return slice;
 }
 
+/* Of data that does not shrink: neither does it. It is made where it will be stored, if all before
+ * it was. */
+static bool is_parity_raw(const struct work *w, uint32_t j, bool is_data_raw)
+{
+    const struct fragment_packer *p = &w->packers[w->x->k + j];
+
+    return is_data_raw && is_wanted(w->x, w->x->k + j) && p->payload_bytes == p->raw_done;
+}
+
 static void encode_slice(struct work *w, uint32_t offset, uint32_t bytes)
 {
     struct encode *x = w->x;
     const uint8_t *data[PRESET_K_MAX];
     uint8_t *parity[PRESET_M_MAX];
+    bool is_data_raw = true;
 
     for (uint32_t i = 0; i < x->k; i++) {
         data[i] = data_slice(w, i, offset, bytes);
         if (is_wanted(x, i)) {
             fragment_pack_add(&w->packers[i], data[i], bytes);
         }
+        is_data_raw = is_data_raw && w->packers[i].raw_misses > 0;
     }
     if (image_count(x) == x->k || (x->wanted != 0 && x->wanted >> x->k == 0)) {
         return;
     }
     for (uint32_t j = 0; j < x->m; j++) {
-        parity[j] = w->scratch + (size_t)(x->k + j) * w->slice_bytes;
+        parity[j] = is_parity_raw(w, j, is_data_raw)
+                        ? x->images[x->k + j] + offset
+                        : w->scratch + (size_t)(x->k + j) * w->slice_bytes;
     }
     erasure_encode(w->erasure, bytes, data, parity);
     for (uint32_t j = 0; j < x->m; j++) {
-        if (is_wanted(x, x->k + j)) {
+        if (is_parity_raw(w, j, is_data_raw)) {
+            fragment_pack_add_raw(&w->packers[x->k + j], parity[j], bytes);
+        } else if (is_wanted(x, x->k + j)) {
             fragment_pack_add(&w->packers[x->k + j], parity[j], bytes);
         }
     }
@@ -133,10 +158,14 @@ static void finish(struct work *w)
         trailer_bytes = fragment_trailer_bytes(&w->packers[i].shape);
         fragment_pack_end(&w->packers[i], &payload_bytes, &x->crcs[i]);
         memmove(x->images[i] + payload_bytes, w->trailers[i], trailer_bytes);
+        if (fragment_pack_is_borrowed(&w->packers[i])) {
+            x->payloads[i] = x->data + (size_t)i * x->fragment_bytes;
+        }
         x->stored_bytes[i] = payload_bytes + trailer_bytes;
     }
     for (uint32_t i = image_count(x); i < x->k + x->m; i++) {
         x->images[i] = x->images[0];
+        x->payloads[i] = x->payloads[0];
         memcpy(x->ctrs[i], x->ctrs[0], CIPHER_CTR_BYTES);
         x->stored_bytes[i] = x->stored_bytes[0];
         x->crcs[i] = x->crcs[0];
@@ -234,6 +263,15 @@ struct checksum encode_sum(const struct encode *x, uint32_t i)
     }
     memcpy(sum.sha1, x->sha1s[i], CHECKSUM_SHA1_BYTES);
     return sum;
+}
+
+void encode_value(const struct encode *x, uint32_t i, struct slice *ret_payload,
+                  struct slice *ret_image)
+{
+    uint32_t payload_bytes = x->payloads[i] != NULL ? x->fragment_bytes : 0;
+
+    *ret_payload = slice_of(x->payloads[i], payload_bytes);
+    *ret_image = slice_of(x->images[i] + payload_bytes, x->stored_bytes[i] - payload_bytes);
 }
 
 void encode_note(const struct encode *x, uint32_t i, struct manifest_fragment *ret_fragment)

@@ -115,7 +115,8 @@ static void on_compared(struct osd_call *call, int rc)
 static void compare(struct fragment_put *p)
 {
     uint32_t bytes = p->spec.tail_bytes;
-    struct asd_part part = {.offset = (uint32_t)p->spec.image.len - bytes, .bytes = bytes};
+    struct asd_part part = {.offset = (uint32_t)(p->spec.payload.len + p->spec.image.len) - bytes,
+                            .bytes = bytes};
     struct buf keys = {0};
     struct asd_request request = {
         .code = ASD_PARTIAL_GET, .prio = prio_of(p), .partial = {.parts = &part}};
@@ -252,8 +253,8 @@ static void send_apply(struct fragment_put *p)
     asserts[0] = (struct asd_assert){
         .key = put_key(&keys, p, STATUS), .value = slice_of(&status_active, 1), .has_value = true};
     asserts[1] = (struct asd_assert){.key = put_key(&keys, p, FRAGMENT)};
-    updates[0] =
-        (struct asd_update){.key = asserts[1].key, .value = spec->image, .checksum = spec->sum};
+    updates[0] = (struct asd_update){
+        .key = asserts[1].key, .value = spec->payload, .rest = spec->image, .checksum = spec->sum};
     updates[1] = (struct asd_update){.key = put_key(&keys, p, RECOVERY),
                                      .value = spec->recovery,
                                      .checksum = checksum_none(),

@@ -29,8 +29,10 @@ struct fragment_put_spec {
     const struct registry_namespace *ns;
     uint64_t gc_epoch; /* of the tag */
     struct osd_fragment name;
+    struct slice payload; /* of the value, before `image`; may be empty */
     struct slice image;
-    struct checksum sum; /* of it, as the manifest has it: the OSD refuses other bytes, and tells it
+    struct checksum
+        sum; /* of both, as the manifest has it: the OSD refuses other bytes, and tells it
                           * to whoever asks */
     uint32_t tail_bytes; /* of the image: no other encoding has the same; 0: another may be all the
                           * same, so that what is there already is never ours */

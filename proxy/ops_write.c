@@ -6,8 +6,9 @@
 #include "proxy/sequence.h"
 
 struct write_op {
-    struct session *session;
-    struct proxy_apply apply; /* made from the simpler commands */
+    struct session *session;    /* until the reply */
+    struct session_frame frame; /* until the last fragment is sent */
+    struct proxy_apply apply;   /* made from the simpler commands */
     struct proxy_assert assert;
     struct proxy_update update;
     int32_t assert_rc; /* what a failed assert means in this command */
@@ -49,6 +50,13 @@ static void on_done(void *ctx, struct sequence *sequence, int rc)
     } else {
         op_reply_manifests(s, sequence);
     }
+}
+
+static void on_release(void *ctx)
+{
+    struct write_op *op = ctx;
+
+    session_frame_release(&op->frame);
     free(op);
 }
 
@@ -58,9 +66,11 @@ static void start(struct session *s, struct write_op *op, const struct proxy_app
                                  .apply = apply,
                                  .deadline_ms = s->deadline_ms,
                                  .fs = session_fs_rules(s),
-                                 .fds = session_fds(s)};
+                                 .fds = session_fds(s),
+                                 .release = on_release};
 
     op->session = s;
+    session_keep_frame(s, &op->frame);
     s->cancel = on_cancel;
     s->op = sequence_start(s->server->engine, &spec, on_done, op);
 }

@@ -151,6 +151,7 @@ static void start_upload(struct sequence *s, struct sequence_upload *up)
                                .name = update->name,
                                .gc_epoch = s->gc_epoch,
                                .data = up->fd < 0 ? update->data.data : NULL,
+                               .data_stays = s->spec.release != NULL,
                                .fd = up->fd,
                                .stream = is_stream ? s->spec.stream : NULL,
                                .extents = update->extents,
@@ -329,11 +330,23 @@ static void step_fail(struct sequence *s)
     s->state = SEQUENCE_END;
 }
 
+/* Nothing is sent any more. */
+static void release_data(struct sequence *s)
+{
+    void (*release)(void *ctx) = s->spec.release;
+
+    s->spec.release = NULL;
+    if (release != NULL) {
+        release(s->ctx);
+    }
+}
+
 static void sequence_free(struct sequence *s)
 {
     struct engine *engine = s->engine;
 
     sequence_free_uploads(s);
+    release_data(s);
     for (size_t i = 0; i < s->upload_count; i++) {
         if (s->uploads[i].fd >= 0) {
             close(s->uploads[i].fd);
@@ -380,6 +393,7 @@ static void step_once(struct sequence *s)
         break;
     case SEQUENCE_SETTLE:
         if (all_settled(s)) {
+            release_data(s);
             s->state = SEQUENCE_EPILOGUE;
         }
         break;

@@ -32,6 +32,9 @@ struct sequence_spec {
     const struct fs_rules *fs;       /* NULL: this client may not name files */
     const struct fds *fds;           /* NULL: nor hand them over */
     struct put_stream *stream;       /* of its upload from a stream; NULL: it has none */
+    /* Not NULL: what `apply` points at stays until this runs, once, after the callback: stragglers
+     * are sent from it, too. NULL: fragments are copies. */
+    void (*release)(void *ctx);
 };
 
 /* `cb` runs once, later; then *sequence may only be used until it returns. */

@@ -76,6 +76,23 @@ static void finish(struct session *s)
     }
 }
 
+/* The connection, if no more, keeps the server. */
+void session_keep_frame(struct session *s, struct session_frame *ret_frame)
+{
+    CHECK(s->is_running);
+    *ret_frame = (struct session_frame){.conn = s->conn, .server = s->server, .data = s->frame};
+    s->frame = NULL;
+    frame_share_move(&s->server->room, &ret_frame->share, &s->share);
+    net_conn_hold(s->conn);
+}
+
+void session_frame_release(struct session_frame *frame)
+{
+    bigmem_free(frame->data);
+    frame_room_give(&frame->server->room, &frame->share);
+    net_conn_drop(frame->conn);
+}
+
 void session_reply(struct session *s, const struct proxy_reply *reply, void (*sent)(void *ctx),
                    void *ctx)
 {

@@ -57,6 +57,18 @@ void session_cancel(struct session *session);
 
 /* ---- for operations ---- */
 
+/* The bytes of a request, kept beyond its end. */
+struct session_frame {
+    struct net_conn *conn; /* private */
+    struct proxy_server *server;
+    uint8_t *data;
+    struct frame_share share;
+};
+
+/* Those of the request that runs: what it was decoded to points into them. */
+void session_keep_frame(struct session *session, struct session_frame *ret_frame);
+void session_frame_release(struct session_frame *frame);
+
 /* Encode and send. Borrowed bytes of the reply must stay until `sent` runs, once, later
  * (NULL: nothing is borrowed beyond this call). */
 void session_reply(struct session *session, const struct proxy_reply *reply,

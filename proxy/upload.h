@@ -37,7 +37,8 @@ struct upload_spec {
     const struct preset *preset;
     struct slice name; /* copied */
     uint64_t gc_epoch;
-    const uint8_t *data;                /* borrowed until settled; NULL: read from what follows */
+    const uint8_t *data;                /* borrowed until stored; NULL: read from what follows */
+    bool data_stays;                    /* until settled: it is sent from where it lies */
     struct put_stream *stream;          /* borrowed until stored; NULL: it is a file */
     int fd;                             /* borrowed until settled */
     const struct proxy_extent *extents; /* of the file, borrowed until stored; NULL: all of it */

@@ -31,6 +31,16 @@ static int read_file(struct upload_chunk *chunk)
                : source_read(u->spec.fd, offset, chunk->raw, bytes, &chunk->err);
 }
 
+static bool is_borrowed(const struct encode *x)
+{
+    bool is = false;
+
+    for (uint32_t i = 0; i < x->k; i++) {
+        is = is || x->payloads[i] != NULL;
+    }
+    return is;
+}
+
 static void chunk_run(struct pool_work *work)
 {
     struct upload_chunk *chunk = container_of(work, struct upload_chunk, work);
@@ -43,8 +53,10 @@ static void chunk_run(struct pool_work *work)
         encode_run(x);
         digest_add(&chunk->upload->digest, x->data, x->data_bytes, x->data_crc);
     }
-    bigmem_free(chunk->raw);
-    chunk->raw = NULL;
+    if (!is_borrowed(x)) {
+        bigmem_free(chunk->raw);
+        chunk->raw = NULL;
+    }
 }
 
 /* ---- on the loop, after encoding ---- */
@@ -180,6 +192,7 @@ void upload_chunk_start(struct upload *u)
     x->key = u->key;
     x->fragment_bytes = layout_fragment_bytes(&u->layout, index);
     x->data_bytes = layout_chunk_data_bytes(&u->layout, index);
+    x->data_stays = u->spec.data == NULL || u->spec.data_stays;
     if (u->spec.data != NULL) {
         x->data = u->spec.data + layout_chunk_offset(&u->layout, index);
     }

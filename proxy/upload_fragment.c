@@ -102,14 +102,13 @@ static void start_put(struct upload_fragment *f)
                                      .name = {.object_id = u->manifest.object_id,
                                               .chunk = f->chunk->index,
                                               .fragment = f->index},
-                                     .image =
-                                         slice_of(x->images[f->index], x->stored_bytes[f->index]),
                                      .sum = encode_sum(x, f->index),
                                      .tail_bytes = encode_tail_bytes(x, f->index),
                                      .recovery = slice_buf(&f->chunk->recovery),
                                      .reserve = u->spec.reserve,
                                      .low_priority = u->spec.low_priority};
 
+    encode_value(x, f->index, &spec.payload, &spec.image);
     f->state = UPLOAD_FRAGMENT_SENDING;
     u->pending++;
     fragment_put_start(&f->put, u->engine, f->osd, &spec, on_put);

@@ -47,7 +47,10 @@ static void put_update(struct gather *g, const struct asd_update *u)
     llio_put_string(&g->own, u->key);
     llio_put_bool(&g->own, !u->is_delete);
     if (!u->is_delete) {
-        gather_put_string(g, u->value);
+        CHECK(u->value.len <= LLIO_STRING_BYTES_MAX - u->rest.len);
+        buf_put_u32le(&g->own, (uint32_t)(u->value.len + u->rest.len));
+        gather_put(g, u->value);
+        gather_put(g, u->rest);
         checksum_put(&g->own, &u->checksum);
         llio_put_bool(&g->own, u->assertable);
     }

@@ -38,6 +38,7 @@ struct asd_assert {
 struct asd_update {
     struct slice key;
     struct slice value; /* unless is_delete */
+    struct slice rest;  /* of the value, when it lies in two places; encoding only */
     struct checksum checksum;
     bool is_delete;
     bool assertable; /* may be used in an assert later; false for fragments */

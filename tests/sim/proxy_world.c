@@ -217,30 +217,80 @@ void world_fill(struct world *world, uint8_t *ret_data, size_t bytes)
 
 /* ---- objects ---- */
 
+/* What is put is a copy, which is gone as soon as the engine says it needs it no more. */
+struct put_wait {
+    struct wait w;
+    unsigned holders; /* who waits, and the engine */
+    struct proxy_update *updates;
+    struct proxy_apply apply;
+};
+
+static void put_wait_drop(struct put_wait *p)
+{
+    if (--p->holders == 0) {
+        free(p);
+    }
+}
+
 static void on_sequence(void *ctx, struct sequence *sequence, int rc)
 {
-    struct wait *w = ctx;
+    struct put_wait *p = ctx;
 
-    w->rc = rc;
-    w->proxy_rc = sequence_proxy_rc(sequence);
-    w->err = *sequence_err(sequence);
-    w->done = true;
+    p->w.rc = rc;
+    p->w.proxy_rc = sequence_proxy_rc(sequence);
+    p->w.err = *sequence_err(sequence);
+    p->w.done = true;
+}
+
+static void on_released(void *ctx)
+{
+    struct put_wait *p = ctx;
+
+    assert_true(p->w.done);
+    for (uint32_t i = 0; i < p->apply.update_count; i++) {
+        struct slice data = p->updates[i].data;
+
+        if (data.len != 0) {
+            memset((void *)(uintptr_t)data.data, 0xee, data.len);
+        }
+        free((void *)(uintptr_t)data.data);
+    }
+    free(p->updates);
+    put_wait_drop(p);
+}
+
+static struct put_wait *put_wait_new(const struct proxy_apply *apply)
+{
+    struct put_wait *p = mem_zalloc(sizeof(*p));
+
+    p->holders = 2;
+    p->apply = *apply;
+    p->updates = mem_array(apply->update_count + 1, sizeof(*p->updates));
+    p->apply.updates = p->updates;
+    for (uint32_t i = 0; i < apply->update_count; i++) {
+        p->updates[i] = apply->updates[i];
+        p->updates[i].data.data = mem_dup(apply->updates[i].data.data, apply->updates[i].data.len);
+    }
+    return p;
 }
 
 int world_apply(struct world *world, const struct proxy_apply *apply, int32_t *ret_rc)
 {
-    struct sequence_spec spec = {.ns = slice_str("ns"), .apply = apply};
-    struct wait w = {0};
+    struct put_wait *p = put_wait_new(apply);
+    struct sequence_spec spec = {.ns = slice_str("ns"), .apply = &p->apply, .release = on_released};
+    int rc;
 
-    sequence_start(world->engine, &spec, on_sequence, &w);
-    loop_fixture_run_until(&world->base, &w.done);
+    sequence_start(world->engine, &spec, on_sequence, p);
+    loop_fixture_run_until(&world->base, &p->w.done);
+    rc = p->w.rc;
     if (ret_rc != NULL) {
-        *ret_rc = w.proxy_rc;
+        *ret_rc = p->w.proxy_rc;
     }
-    if (w.rc != 0) {
-        log_debug("world", "sequence failed", "why=\"%s\"", w.err.msg);
+    if (rc != 0) {
+        log_debug("world", "sequence failed", "why=\"%s\"", p->w.err.msg);
     }
-    return w.rc;
+    put_wait_drop(p);
+    return rc;
 }
 
 int world_put(struct world *world, const char *name, const void *data, size_t bytes)

@@ -255,6 +255,48 @@ static void late_fragments_are_entered_by_the_epilogue(void **state)
     world_free(w);
 }
 
+static enum fake_fate busy_at_first(void *ctx, struct fake_asd *asd,
+                                    const struct asd_request *request)
+{
+    unsigned *left = ctx;
+
+    (void)asd;
+    if (is_fragment_apply(request) && *left > 0) {
+        (*left)--;
+        return FAKE_BUSY;
+    }
+    return FAKE_NORMAL;
+}
+
+/* Data that does not shrink is sent from where it lies, the second time, too, though the put was
+ * answered by then: the world keeps it until it is released, and not longer. */
+static void a_straggler_that_is_sent_again_has_the_bytes_that_were_put(void **state)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET("[[4,2,4,2]]", 16384, "lz4"));
+    enum fake_fate fail = FAKE_ERROR;
+    unsigned busy[2] = {5, 5};
+    uint8_t data[4 * 16384];
+    struct manifest m;
+
+    (void)state;
+    rnd_bytes(data, sizeof(data));
+    assert_int_equal(world_put(w, "warm", data, sizeof(data)), 0);
+    rnd_bytes(data, sizeof(data));
+    for (unsigned i = 0; i < 2; i++) {
+        fake_asd_set_fate(w->asds[i], busy_at_first, &busy[i]);
+    }
+    assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
+    world_settle(w);
+    assert_true(world_manifest(w, "o", &m));
+    assert_int_equal(fragments_named(&m), 6);
+    manifest_release(&m);
+    for (unsigned i = 2; i < 4; i++) {
+        fake_asd_set_fate(w->asds[i], always, &fail);
+    }
+    world_expect(w, "o", data, sizeof(data)); /* from the stragglers, among others */
+    world_free(w);
+}
+
 /* ---- a lost reply to a fragment's Apply ---- */
 
 static enum fake_fate drop_after_first(void *ctx, struct fake_asd *asd,
@@ -718,6 +760,7 @@ int main(void)
         cmocka_unit_test(a_put_without_enough_osds_is_refused_by_code_and_works_when_they_are_back),
         cmocka_unit_test(a_failed_osd_is_replaced_by_a_spare_one),
         cmocka_unit_test(late_fragments_are_entered_by_the_epilogue),
+        cmocka_unit_test(a_straggler_that_is_sent_again_has_the_bytes_that_were_put),
         cmocka_unit_test(a_fragment_whose_reply_was_lost_is_recognised),
         cmocka_unit_test(as_many_overwrites_as_fit_are_stored_though_an_osd_fails_in_the_middle),
         cmocka_unit_test(an_osd_that_forgot_the_namespace_is_told_again),

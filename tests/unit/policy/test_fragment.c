@@ -113,6 +113,68 @@ static void after_a_run_that_does_not_shrink_compression_soon_starts_again(void 
     free(image);
 }
 
+/* All blocks raw, or the last few not: the value is the same as that of a copy. */
+static void borrowed_bytes_are_copied_when_one_block_shrinks(void **state)
+{
+    enum { BLOCK = 32768, BLOCKS = 12, BYTES = BLOCKS * BLOCK };
+    struct rnd rnd = seed_start("borrowed");
+    struct fragment_shape shape = fragment_shape_of(BYTES, COMPRESS_LZ4, CIPHER_NONE);
+    uint32_t trailer_bytes = fragment_trailer_bytes(&shape);
+    uint8_t *raw = mem_zalloc(BYTES), *trailer = mem_alloc(trailer_bytes);
+    uint8_t *value = mem_alloc(fragment_stored_max(&shape)), *payload = mem_alloc(BYTES);
+    uint8_t salt[FRAGMENT_SALT_BYTES] = {1};
+    struct fragment_id id = {.chunk = 1};
+
+    (void)state;
+    for (uint32_t random = 0; random <= BLOCKS; random += 3) {
+        uint32_t value_crc, crc, payload_bytes;
+        struct fragment_packer p;
+        uint32_t bytes;
+
+        seed_fill(&rnd, raw, (size_t)random * BLOCK);
+        bytes = fragment_pack(&id, &shape, NULL, salt, raw, value, &value_crc);
+        fragment_pack_start(&p, &id, &shape, NULL, salt, payload, trailer);
+        fragment_pack_borrow(&p, raw);
+        fragment_pack_add(&p, raw, BYTES);
+        fragment_pack_end(&p, &payload_bytes, &crc);
+        assert_int_equal(fragment_pack_is_borrowed(&p), payload_bytes == BYTES);
+        assert_true((payload_bytes == BYTES) == (random + FRAGMENT_TRY_EVERY > BLOCKS));
+        assert_int_equal(payload_bytes + trailer_bytes, bytes);
+        assert_int_equal(crc, value_crc);
+        assert_memory_equal(payload_bytes == BYTES ? raw : payload, value, payload_bytes);
+        assert_memory_equal(trailer, value + payload_bytes, trailer_bytes);
+    }
+    free(raw);
+    free(trailer);
+    free(value);
+    free(payload);
+}
+
+/* They would shrink, but are not tried; in place, they are not moved, either. */
+static void blocks_that_are_added_raw_are_stored_raw(void **state)
+{
+    enum { BYTES = 5 * 32768 + 77 };
+    struct fragment_shape shape = fragment_shape_of(BYTES, COMPRESS_LZ4, CIPHER_NONE);
+    struct fragment_ref ref = {.id = {.chunk = 1}, .shape = shape};
+    uint8_t *image = mem_zalloc(fragment_stored_max(&shape)), *back = mem_alloc(BYTES);
+    uint8_t salt[FRAGMENT_SALT_BYTES] = {2};
+    struct fragment_packer p;
+    uint32_t payload_bytes, crc;
+    struct err e;
+
+    (void)state;
+    fragment_pack_start(&p, &ref.id, &shape, NULL, salt, image, image + BYTES);
+    fragment_pack_add_raw(&p, image, BYTES);
+    fragment_pack_end(&p, &payload_bytes, &crc);
+    assert_int_equal(payload_bytes, BYTES);
+    ref.stored_bytes = fragment_stored_max(&shape);
+    assert_int_equal(crc, crc32c(0, image, ref.stored_bytes));
+    assert_int_equal(fragment_unpack(&ref, image, ref.stored_bytes, back, &e), 0);
+    assert_memory_equal(image, back, BYTES);
+    free(image);
+    free(back);
+}
+
 static void streaming_in_slices_gives_the_same_value(void **state)
 {
     struct rnd rnd = seed_start("streaming");
@@ -450,6 +512,8 @@ int main(void)
         cmocka_unit_test(plain_payload_bytes_are_the_raw_bytes),
         cmocka_unit_test(blocks_that_do_not_shrink_are_stored_raw_and_others_compressed),
         cmocka_unit_test(after_a_run_that_does_not_shrink_compression_soon_starts_again),
+        cmocka_unit_test(borrowed_bytes_are_copied_when_one_block_shrinks),
+        cmocka_unit_test(blocks_that_are_added_raw_are_stored_raw),
         cmocka_unit_test(streaming_in_slices_gives_the_same_value),
         cmocka_unit_test(every_flipped_bit_is_detected),
         cmocka_unit_test(every_truncation_is_detected),

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rnd.h"
@@ -227,6 +228,75 @@ static void every_encoding_has_a_salt_of_its_own(void **state)
     encode_release(&b);
 }
 
+/* Of each fragment: all random, or compressible at its end. */
+static void fill_mixed(struct rnd *rnd, uint8_t *data, uint32_t fragment_bytes, unsigned shrinking)
+{
+    for (uint32_t i = 0; i < 4 * fragment_bytes; i++) {
+        bool is_even = i % fragment_bytes > fragment_bytes / 2;
+
+        data[i] =
+            is_even && (shrinking >> i / fragment_bytes & 1) != 0 ? 7 : (uint8_t)rnd_next(rnd);
+    }
+}
+
+static void check_borrowed(struct rnd *rnd, enum compress_codec codec, unsigned shrinking,
+                           uint32_t lacking)
+{
+    enum { FRAGMENT = 65536 * 3 };
+    uint8_t *data = mem_alloc(4 * FRAGMENT);
+    struct encode x = {.chunk = 3,
+                       .cipher = CIPHER_NONE,
+                       .k = 4,
+                       .m = 2,
+                       .codec = codec,
+                       .fragment_bytes = FRAGMENT,
+                       .data = data,
+                       .data_stays = true,
+                       .data_bytes = 4 * FRAGMENT - lacking};
+
+    fill_mixed(rnd, data, FRAGMENT, shrinking);
+    encode_run(&x);
+    assert_int_equal(x.data_crc, crc32c(0, data, x.data_bytes));
+    for (uint32_t i = 0; i < 6; i++) {
+        bool is_raw = codec == COMPRESS_NONE || (shrinking >> i & 1) == 0;
+        bool is_borrowed = i < 4 && is_raw && (i < 3 || lacking == 0);
+        struct slice payload, image;
+        struct buf value = {0};
+        uint8_t *own = x.images[i];
+        uint8_t *raw;
+
+        encode_value(&x, i, &payload, &image);
+        assert_true(x.payloads[i] == (is_borrowed ? data + (size_t)i * FRAGMENT : NULL));
+        assert_int_equal(payload.len, is_borrowed ? FRAGMENT : 0);
+        buf_put(&value, payload.data, payload.len);
+        buf_put(&value, image.data, image.len);
+        assert_int_equal(value.len, x.stored_bytes[i]);
+        x.images[i] = value.data;
+        raw = unpack(&x, i);
+        x.images[i] = own;
+        if (i < 4) {
+            memset(data + x.data_bytes, 0, lacking);
+            assert_memory_equal(raw, data + (size_t)i * FRAGMENT, FRAGMENT);
+        }
+        free(raw);
+        buf_release(&value);
+    }
+    encode_release(&x);
+    free(data);
+}
+
+static void whole_fragments_that_do_not_shrink_stay_where_the_data_is(void **state)
+{
+    struct rnd rnd = rnd_seed(12);
+
+    (void)state;
+    for (unsigned shrinking = 0; shrinking < 16; shrinking += 5) {
+        check_borrowed(&rnd, COMPRESS_LZ4, shrinking, 0);
+        check_borrowed(&rnd, COMPRESS_LZ4, shrinking, 1000);
+        check_borrowed(&rnd, COMPRESS_NONE, shrinking, shrinking == 5 ? 0 : 1000);
+    }
+}
+
 static void replicas_are_encoded_once(void **state)
 {
     uint8_t data[10000] = {1};
@@ -248,6 +318,7 @@ int main(void)
         cmocka_unit_test(every_image_of_format_0_unpacks_to_its_part_or_to_the_parity),
         cmocka_unit_test(only_the_wanted_fragments_are_made),
         cmocka_unit_test(every_encoding_has_a_salt_of_its_own),
+        cmocka_unit_test(whole_fragments_that_do_not_shrink_stay_where_the_data_is),
         cmocka_unit_test(replicas_are_encoded_once),
     };
 
