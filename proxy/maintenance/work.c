@@ -40,7 +40,7 @@ static struct agent_work_note *note_of(struct agent *agent, uint64_t id)
 static unsigned wait_ms(uint64_t times)
 {
     unsigned doublings = times < 10 ? (unsigned)times : 10;
-    unsigned ms = WAIT_FIRST_MS << doublings;
+    unsigned ms = (unsigned)WAIT_FIRST_MS << doublings;
 
     return ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
 }
