@@ -1,6 +1,7 @@
 #include "policy/choose.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,11 +100,36 @@ uint32_t choose_capacity(const struct preset *preset, uint32_t max_per_node,
     return fits;
 }
 
+/* Of the policy that asks for the fewest fragments: what is in its way. */
+static int fail_policy(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
+                       struct err *e)
+{
+    const struct preset_policy *least = &preset->policies[0];
+    uint32_t usable = 0;
+    char dc[40] = "";
+
+    for (uint32_t i = 0; i < count; i++) {
+        usable += is_candidate(preset, &osds[i]);
+    }
+    for (uint32_t i = 1; i < preset->policy_count; i++) {
+        const struct preset_policy *policy = &preset->policies[i];
+
+        least = policy->min_fragments < least->min_fragments ? policy : least;
+    }
+    if (preset->max_per_datacenter != 0) {
+        snprintf(dc, sizeof(dc), ", %" PRIu32 " in a datacenter", preset->max_per_datacenter);
+    }
+    return err_set(e, ERR_NO_POLICY,
+                   "preset '%s': %" PRIu32 " of %" PRIu32 " OSDs usable, %" PRIu32
+                   " fragments needed, %" PRIu32 " fit (at most %" PRIu32 " on a node%s)",
+                   preset->name, usable, count, least->min_fragments,
+                   choose_capacity(preset, least->max_per_node, osds, count), least->max_per_node,
+                   dc);
+}
+
 static int find_policy(const struct preset *preset, const struct choose_osd *osds, uint32_t count,
                        uint32_t *ret_policy_index, struct err *e)
 {
-    uint32_t usable = 0;
-
     for (uint32_t i = 0; i < preset->policy_count; i++) {
         const struct preset_policy *policy = &preset->policies[i];
 
@@ -112,11 +138,7 @@ static int find_policy(const struct preset *preset, const struct choose_osd *osd
             return 0;
         }
     }
-    for (uint32_t i = 0; i < count; i++) {
-        usable += is_candidate(preset, &osds[i]);
-    }
-    return err_set(e, ERR_NO_POLICY, "preset '%s': %" PRIu32 " of %" PRIu32 " OSDs usable",
-                   preset->name, usable, count);
+    return fail_policy(preset, osds, count, e);
 }
 
 /* Any order of picks ends with the same number of them, because the limits nest

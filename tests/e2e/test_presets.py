@@ -2,7 +2,7 @@
 a proxy that runs meanwhile uses each change."""
 import json
 
-from harness import Deployment, random_file, refused, wait_for
+from harness import Deployment, Failed, random_file, refused, wait_for
 
 
 def answer(d, verb, *args, stdin=None):
@@ -183,6 +183,54 @@ def interchange(d):
                     "SHA1" if "fragment_checksum" in more else "Crc32c"}
 
 
+def put_fails(d, ns, *texts):
+    """What a person is told; the proxy may not have seen yet what changed."""
+    def said():
+        try:
+            d.alba("upload-object", ns, d.root / "in", "x", "--allow-overwrite")
+        except Failed as e:
+            return str(e)
+        return None
+
+    message = wait_for("a refusal", said)
+    for text in texts:
+        assert text in message, f"{message!r} does not say {text!r}"
+
+
+def datacenters(d):
+    """Two nodes west, one east: the limit holds in every chunk, and who cannot keep it says so."""
+    where = {}
+    for osd in d.alba("list-osds"):
+        where[osd["id"]] = "east" if osd["node_id"].endswith("1") else "west"
+        d.run("update-osd", f"--long-id={osd['long_id']}", f"--datacenter={where[osd['id']]}")
+    assert sorted(where.values()) == ["east"] * 2 + ["west"] * 4
+    assert {o["id"]: o["datacenter"] for o in d.alba("list-osds")} == where
+    create(d, "apart", policies=[[2, 2, 4, 4]], fragment_size=16384, max_per_datacenter=2)
+    assert preset(d, "apart")["max_per_datacenter"] == 2
+    x = d.alba("preset-explain", "apart")
+    assert x["usable"]["datacenters"] == 2
+    assert x["policies"][0]["survives"]["datacenters"] == 1, x["policies"][0]
+    d.alba("create-namespace", "apart", "apart")
+    d.alba("upload-object", "apart", d.root / "in", "o")
+    chunks = d.alba("show-object", "apart", "o")["fragments"]
+    assert len(chunks) > 20
+    for chunk in chunks:
+        places = sorted(where[f["osd"]] for f in map(lambda f: f[0] if isinstance(f, list) else f,
+                                                     chunk))
+        assert places == ["east"] * 2 + ["west"] * 2, places
+    d.run("update-preset", "apart", stdin='{"max_per_datacenter": 1}')
+    put_fails(d, "apart", "'apart'", "4 fragments needed, 2 fit", "1 in a datacenter")
+    why = d.alba("preset-explain", "apart")["policies"][0]
+    assert why["possible"] is False and "2 fit" in why["why"], why
+    d.run("update-preset", "apart", stdin='{"max_per_datacenter": 2}')
+    d.hold("asd1")  # one of the two in the east
+    put_fails(d, "apart", "4 fragments needed, 3 fit", "2 in a datacenter", "not answering")
+    d.alba("download-object", "apart", "o", d.root / "out")
+    assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+    d.start("asd1")
+    d.wait_running("asd1")
+
+
 with Deployment("--asds=6", "--nodes=3") as d:
     random_file(d.root / "in", 1000003, 7)
     life(d)
@@ -191,3 +239,4 @@ with Deployment("--asds=6", "--nodes=3") as d:
     changes_reach_a_running_proxy(d)
     explained(d)
     interchange(d)
+    datacenters(d)

@@ -60,8 +60,22 @@ static int take_ips(struct cli *cli, char *text, struct registry_osd *osd)
     return 0;
 }
 
+/* false: not one of them was given. */
+static bool is_change(const struct cli *cli)
+{
+    static const char *const options[] = {"ip", "port", "node-id", "datacenter"};
+    bool given = false;
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+        given = given || cli_option(cli, options[i]) != NULL;
+    }
+    return given;
+}
+
 static int run_update(struct cli *cli)
 {
+    const char *node_id = cli_option(cli, "node-id");
+    const char *datacenter = cli_option(cli, "datacenter");
     char *ips = NULL;
     const struct registry_osd *old;
     struct registry_osd osd;
@@ -69,9 +83,9 @@ static int run_update(struct cli *cli)
     int64_t port;
     int rc = open_osd(&s, cli, &old);
 
-    if (rc == 0 && cli_option(cli, "ip") == NULL && cli_option(cli, "port") == NULL &&
-        cli_option(cli, "node-id") == NULL) {
-        rc = err_say(&cli->err, -EINVAL, "nothing to change: give --ip, --port or --node-id");
+    if (rc == 0 && !is_change(cli)) {
+        rc = err_say(&cli->err, -EINVAL,
+                     "nothing to change: give --ip, --port, --node-id or --datacenter");
     }
     if (rc == 0) {
         osd = *old;
@@ -83,7 +97,8 @@ static int run_update(struct cli *cli)
             rc = cli_number(cli, "port", 1, UINT16_MAX, &port);
             osd.port = rc == 0 ? (uint16_t)port : osd.port;
         }
-        osd.node_id = cli_option(cli, "node-id") != NULL ? cli_option(cli, "node-id") : osd.node_id;
+        osd.node_id = node_id != NULL ? node_id : osd.node_id;
+        osd.datacenter = datacenter != NULL ? datacenter : osd.datacenter;
         rc = rc != 0 ? rc : store(&s, cli, &osd);
     }
     session_close(&s);
@@ -223,7 +238,8 @@ const struct verb osd_change_verbs[] = {
                   .help = "its addresses, instead of the old ones",
                   .is_list = true},
                  {.name = "port", .arg = "PORT", .help = "its port"},
-                 {.name = "node-id", .arg = "ID", .help = "the machine it is in"}},
+                 {.name = "node-id", .arg = "ID", .help = "the machine it is in"},
+                 {.name = "datacenter", .arg = "ID", .help = "where that machine is"}},
      .run = run_update,
      .wants_registry = true},
     {.name = "decommission-osd",

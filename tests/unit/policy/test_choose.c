@@ -372,7 +372,16 @@ static void no_policy_names_the_preset_and_the_count(void **state)
     make_grid(osds, 3, 2);
     osds[0].usable = osds[1].usable = osds[2].usable = false;
     assert_int_equal(choose_place(&p, osds, 6, &rnd, &r, &e), ERR_NO_POLICY);
-    assert_string_equal(e.msg, "preset 'gold': 3 of 6 OSDs usable: no policy can be satisfied");
+    assert_string_equal(e.msg, "preset 'gold': 3 of 6 OSDs usable, 4 fragments needed, 3 fit (at "
+                               "most 2 on a node): no policy can be satisfied");
+    osds[0].usable = osds[1].usable = true;
+    p.max_per_datacenter = 2;
+    assert_int_equal(choose_place(&p, osds, 6, &rnd, &r, &e), ERR_NO_POLICY);
+    assert_string_equal(e.msg,
+                        "preset 'gold': 5 of 6 OSDs usable, 4 fragments needed, 2 fit (at most 2 "
+                        "on a node, 2 in a datacenter): no policy can be satisfied");
+    p.max_per_datacenter = 0;
+    osds[0].usable = osds[1].usable = false;
     assert_int_equal(choose_place(&p, NULL, 0, &rnd, &r, &e), ERR_NO_POLICY);
     osds[2].usable = true; /* four on two nodes: the third policy */
     assert_int_equal(choose_place(&p, osds, 6, &rnd, &r, &e), 0);
