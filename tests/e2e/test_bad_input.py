@@ -141,6 +141,59 @@ def cli(d):
     assert code != 0 and "NAME" in err
 
 
+def what_to_do_next(d):
+    """A message names its object and the cause, and where to look, in one line."""
+    (d.root / "empty.json").write_text("")
+    (d.root / "array.json").write_text("[]")
+    asd0 = json.loads((d.dir / "etc/asd0.json").read_text())
+    asd = ["--host=127.0.0.1", f"--port={asd0['port']}"]
+    proxy = ["--host=127.0.0.1", f"--port={d.info()['proxy_port']}"]
+    nobody = ["--host=127.0.0.1", "--port=1"]
+    nowhere = d.root / "no-such-folder"
+    for words, *texts in (
+            (["upload-object", "ns", d.root / "in", ""], "NAME is empty"),
+            (["upload-object", "none", d.root / "in", "o"], "none", "alba list-namespaces"),
+            (["list-objects", "none"], "none", "alba list-namespaces"),
+            (["download-object", "ns", "kept", nowhere / "file"], str(nowhere / "file"), "folder"),
+            (["create-namespace", "n", "none"], "'none'", "alba list-presets"),
+            (["delete-namespace", "none"], "'none'", "alba list-namespaces"),
+            (["delete-preset", "none"], "'none'", "alba list-presets"),
+            (["preset-explain", "none"], "'none'", "alba list-presets"),
+            (["create-preset", "p", f"--input-url={d.root / 'empty.json'}"], "empty.json is empty",
+             "--help"),
+            (["create-preset", "p", f"--input-url={d.root / 'array.json'}"], "array.json",
+             "not a JSON object"),
+            (["create-preset", "p"], "standard input is empty"),
+            (["add-osds-to-preset", "volumes"], "--osd-id", "alba list-osds"),
+            (["get-disk-safety", "--long-id=none"], "none", "alba list-all-osds"),
+            (["claim-osd", "--long-id=none"], "none", "alba list-all-osds"),
+            (["purge-osd", "--long-id=none"], "none", "alba list-all-osds"),
+            (["add-osd", "--node-id=n", *nobody], "127.0.0.1:1", "is the address right?"),
+            (["add-osd", "--node-id=n", *proxy], proxy[1][7:], "is it an ASD"),
+            (["get-osd-claimed-by", *proxy], proxy[1][7:], "is it an ASD"),
+            (["proxy-list-namespaces", *nobody], "127.0.0.1:1", "no proxy listens there"),
+            (["proxy-get-version", *asd], asd[1][7:], "does this port speak TLS?"),
+            (["proxy-create-namespace", *proxy, "n", "none"], "'none'", "alba list-presets"),
+            (["proxy-delete-namespace", *proxy, "none"], "'none'", "alba list-namespaces"),
+            (["proxy-bench", *proxy, "none"], "none", "alba list-namespaces")):
+        code, out, err = d.run(*words, check=False, stdin="")
+        assert code == 2 and out == "" and len(err.splitlines()) == 1, (words, code, err)
+        assert all(text in err for text in texts), f"{words}: {err!r} does not say {texts}"
+    for words, text in ((["upload-object"], "NAMESPACE is missing"),
+                        (["upload-object", "ns", "file"], "NAME is missing"),
+                        (["download-object", "ns", "o"], "FILE is missing"),
+                        (["create-namespace"], "NAME is missing")):
+        code, _, err = d.run(*words, check=False)
+        assert code == 1 and text in err and "usage: alba" in err, err
+        assert len(err.splitlines()) == 1, err
+    for name in "ALBA_CONFIG", "ALBA_DIR":  # empty is as good as not set
+        env = dict(os.environ, ALBA_CONFIG=str(d.dir / "alba.url"), ALBA_DIR=str(d.dir)) | {name: ""}
+        verb, want = (("list-osds", "--config") if name == "ALBA_CONFIG" else
+                      ("proxy-get-version", "tcp://[::1]:10000"))
+        done = subprocess.run([BIN / "alba", verb], env=env, capture_output=True, text=True)
+        assert done.returncode != 0 and want in done.stderr, done.stderr
+
+
 def usage(pid):
     """(open descriptors, resident KiB)"""
     with open(f"/proc/{pid}/status") as status:
@@ -222,6 +275,7 @@ with Deployment() as d:
     other_home(d)
     unmounted_home(d)
     cli(d)
+    what_to_do_next(d)
     ports(d)
     too_few_osds(d)
     d.alba("download-object", "ns", "kept", d.root / "out")

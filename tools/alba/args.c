@@ -106,6 +106,13 @@ static int option_index(const struct cli *cli, const char *name)
     return i;
 }
 
+const char *cli_env(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
 const char *cli_option(const struct cli *cli, const char *name)
 {
     return cli->option_values[option_index(cli, name)];
@@ -271,6 +278,19 @@ static unsigned count_positionals(const char *text, unsigned *ret_max)
     return needed;
 }
 
+/* The first that lacks, of "A B [C]". */
+static int too_few_words(struct cli *cli, const char *wanted)
+{
+    const char *word = wanted;
+
+    for (unsigned i = 0; i < cli->positional_count; i++) {
+        word += strcspn(word, " ");
+        word += strspn(word, " ");
+    }
+    return err_say(&cli->err, -EINVAL, "%.*s is missing; usage: alba %s %s",
+                   (int)strcspn(word, " "), word, cli->verb->name, wanted);
+}
+
 static int too_many_words(struct cli *cli, const char *word, unsigned max)
 {
     if (max == VERB_POSITIONALS_MAX) {
@@ -288,8 +308,8 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     unsigned min = count_positionals(wanted, &max);
 
     cli->attempts = 1;
-    cli->config = getenv("ALBA_CONFIG");
-    cli->tls = getenv("ALBA_CLI_TLS");
+    cli->config = cli_env("ALBA_CONFIG");
+    cli->tls = cli_env("ALBA_CLI_TLS");
     for (int i = 0; cli->verb->options[i].name != NULL; i++) {
         cli->option_values[i] = cli->verb->options[i].value_default;
     }
@@ -310,7 +330,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
         }
     }
     if (cli->positional_count < min) {
-        return err_say(&cli->err, -EINVAL, "usage: alba %s %s", cli->verb->name, wanted);
+        return too_few_words(cli, wanted);
     }
     return 0;
 }

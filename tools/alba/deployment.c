@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "alba/verb.h"
 #include "base/mem.h"
 #include "loop/io.h"
 
@@ -29,14 +30,14 @@ struct deployment_port_hold {
 
 const char *deployment_dir(const char *option)
 {
-    const char *dir = option != NULL ? option : getenv("ALBA_DIR");
+    const char *dir = option != NULL ? option : cli_env("ALBA_DIR");
 
     return dir != NULL ? dir : "albacore";
 }
 
 char *deployment_proxy_uri(void)
 {
-    const char *dir = getenv("ALBA_DIR");
+    const char *dir = cli_env("ALBA_DIR");
     char *absolute = dir != NULL ? realpath(dir, NULL) : NULL;
     char *uri = dir != NULL
                     ? mem_printf("unix://%s/run/proxy.sock", absolute != NULL ? absolute : dir)

@@ -242,7 +242,9 @@ int download_object(struct target *t, struct cli *cli, const char *ns, const cha
 
     d.fd = part != NULL ? open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
     if (part != NULL && d.fd < 0) {
-        rc = err_set(&cli->err, -errno, "file %.200s", part);
+        rc = errno == ENOENT || errno == ENOTDIR
+                 ? err_say(&cli->err, -errno, "file %.200s: its folder does not exist", path)
+                 : err_set(&cli->err, -errno, "a file beside %.200s", path);
     }
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alba/advice.h"
 #include "alba/verb.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -88,6 +89,9 @@ static void succeed_json(struct cli *cli)
 
 int output_finish(struct cli *cli, int rc)
 {
+    if (rc != 0) {
+        advice_add(cli);
+    }
     if (rc != 0 && cli->to_json) {
         return fail_json(cli);
     }

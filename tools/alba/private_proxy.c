@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "alba/daemons.h"
+#include "alba/verb.h"
 #include "base/mem.h"
 #include "net/tls.h"
 
@@ -41,7 +42,7 @@ static json_t *tls_json(const struct net_tls_files *files)
 /* $ALBA_KEY_FILES, paths with colons between, else the keys of the deployment $ALBA_DIR. */
 static json_t *key_files(void)
 {
-    const char *listed = getenv("ALBA_KEY_FILES"), *dir = getenv("ALBA_DIR");
+    const char *listed = cli_env("ALBA_KEY_FILES"), *dir = cli_env("ALBA_DIR");
     char *paths = listed != NULL ? mem_strdup(listed)
                   : dir != NULL  ? mem_printf("%s/keys", dir)
                                  : mem_strdup("");

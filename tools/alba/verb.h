@@ -71,6 +71,7 @@ void verb_common_options(const struct verb *verb, struct verb_option ret_options
 
 /* Value of an option of this verb, or NULL. CHECKs that the verb has the option. */
 const char *cli_option(const struct cli *cli, const char *name);
+const char *cli_env(const char *name); /* NULL: not set, or empty */
 bool cli_flag(const struct cli *cli, const char *name);
 /* -EINVAL with the option named when it is no whole number in [min, max]. */
 int cli_number(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t *ret_value);

@@ -7,14 +7,6 @@
 #include "alba/target.h"
 #include "alba/verb.h"
 
-static int fail_namespace(const struct session *s, struct cli *cli, int rc)
-{
-    return session_fail_mgr(s, cli,
-                            rc == ERR_EXISTS      ? MGR_NAMESPACE_EXISTS
-                            : rc == ERR_NOT_FOUND ? MGR_NAMESPACE_NOT_FOUND
-                                                  : MGR_UNKNOWN);
-}
-
 static int run_create(struct cli *cli)
 {
     struct session s;
@@ -24,7 +16,10 @@ static int run_create(struct cli *cli)
         registry_namespace_create(s.registry, cli_arg(cli, 0), cli_arg(cli, 1), session_done, &s);
         rc = session_wait(&s);
         if (rc != 0) {
-            fail_namespace(&s, cli, rc);
+            session_fail_mgr(&s, cli,
+                             rc == ERR_EXISTS      ? MGR_NAMESPACE_EXISTS
+                             : rc == ERR_NOT_FOUND ? MGR_PRESET_NOT_FOUND
+                                                   : MGR_UNKNOWN);
         }
     }
     session_close(&s);
@@ -40,7 +35,7 @@ static int run_delete(struct cli *cli)
         registry_namespace_delete(s.registry, cli_arg(cli, 0), session_done, &s);
         rc = session_wait(&s);
         if (rc != 0) {
-            fail_namespace(&s, cli, rc);
+            session_fail_mgr(&s, cli, rc == ERR_NOT_FOUND ? MGR_NAMESPACE_NOT_FOUND : MGR_UNKNOWN);
         }
     }
     session_close(&s);

@@ -44,6 +44,10 @@ static int run_upload(struct cli *cli)
     struct stat st;
     int rc;
 
+    if (cli_arg(cli, 2)[0] == '\0') {
+        free(path);
+        return err_say(&cli->err, -EINVAL, "NAME is empty: what shall the object be called?");
+    }
     if (path == NULL || stat(path, &st) != 0) {
         rc = err_set(&cli->err, -errno, "file %s", cli_arg(cli, 1));
         free(path);

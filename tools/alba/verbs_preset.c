@@ -74,7 +74,11 @@ static int load_json(struct cli *cli, json_t **ret_json, const char **ret_name)
             err_set(&cli->err, rc, "preset file %s", path);
         }
     }
-    if (rc == 0) {
+    if (rc == 0 && text.len == 0) {
+        rc = err_say(&cli->err, -EINVAL,
+                     "%s is empty: want the JSON of a preset; see alba %s --help", *ret_name,
+                     cli->verb->name);
+    } else if (rc == 0) {
         rc = preset_load_text(ret_json, (const char *)text.data, text.len, &cli->err);
         if (rc == 0) {
             rc = replace_key(*ret_json, &cli->err);
@@ -168,7 +172,7 @@ static int read_ids(struct cli *cli, uint64_t **ret_ids, unsigned *ret_count)
     unsigned count = 0;
 
     if (text == NULL) {
-        return err_say(&cli->err, -EINVAL, "--osd-id is needed");
+        return err_say(&cli->err, -EINVAL, "--osd-id is needed; see alba list-osds");
     }
     ids = mem_array(strlen(text) + 1, sizeof(ids[0]));
     for (const char *at = text;; at++) {
