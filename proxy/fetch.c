@@ -295,10 +295,26 @@ static void unpack_run(struct pool_work *work)
     f->rc = unpack(f, f->state);
 }
 
+static void unpack_in_pool(struct fetch *f);
+
 static void unpack_done(struct pool_work *work, int rc)
 {
     struct fetch *f = container_of(work, struct fetch, work);
+    struct list others, *link;
 
+    list_init(&others);
+    fetch0_give(f, rc != 0 ? rc : f->rc, &others);
+    while ((link = list_pop(&others)) != NULL) {
+        struct fetch *other = container_of(link, struct fetch, link);
+
+        if (rc != 0) {
+            finish(other, err_set(&other->err, rc, "unpacking"));
+        } else if (f->rc != 0) {
+            unpack_in_pool(other); /* to find out itself what is wrong */
+        } else {
+            finish_checked(other, 0);
+        }
+    }
     if (rc != 0) {
         finish(f, err_set(&f->err, rc, "unpacking"));
     } else {
@@ -308,11 +324,18 @@ static void unpack_done(struct pool_work *work, int rc)
 
 static void unpack_in_pool(struct fetch *f)
 {
-    int rc = pool_submit(f->engine->pool, &f->work,
-                         f->readable->low_priority ? POOL_LOW : POOL_HIGH, unpack_run, unpack_done);
+    int rc;
 
+    if (fetch0_join(f)) {
+        return;
+    }
+    rc = pool_submit(f->engine->pool, &f->work, f->readable->low_priority ? POOL_LOW : POOL_HIGH,
+                     unpack_run, unpack_done);
     if (rc != 0) {
         finish(f, err_set(&f->err, rc, "unpacking"));
+    } else if (readable_is_format0(f->readable) && f->wait.get->unpacker == NULL &&
+               !f->readable->low_priority) {
+        f->wait.get->unpacker = f;
     }
 }
 

@@ -75,7 +75,8 @@ struct fetch {
     struct fragment_crypto crypto;
     struct fragment_ref ref;
     struct shared_index *index;
-    uint8_t *raw; /* owned; all of a fragment of format 0, of which a part was wanted */
+    uint8_t *raw;     /* owned; all of a fragment of format 0, of which a part was wanted */
+    struct list link; /* in shared_get.unpack_waits */
     struct shared_wait wait;
     struct pool_work work;
     struct later_item later;

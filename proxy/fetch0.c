@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/bigmem.h"
+#include "base/check.h"
 #include "policy/fragment0.h"
 
 static struct fragment0_ref ref_of(const struct fetch *f)
@@ -46,6 +47,49 @@ int fetch0_unpack(struct fetch *f)
     memcpy(f->range.dest, raw + f->range.offset, f->range.bytes);
     f->raw = raw;
     return 0;
+}
+
+/* Does the manifest of the other say the same about these bytes? */
+static bool is_alike(const struct fetch *f, const struct fetch *other)
+{
+    struct fragment0_ref a = ref_of(f), b = ref_of(other);
+
+    return a.raw_bytes == b.raw_bytes && a.codec == b.codec && a.stored_bytes == b.stored_bytes &&
+           a.sum.algo == b.sum.algo && a.sum.crc32c == b.sum.crc32c &&
+           memcmp(a.sum.sha1, b.sum.sha1, sizeof(a.sum.sha1)) == 0 &&
+           f->readable->key == other->readable->key && f->crypto.cipher == other->crypto.cipher &&
+           memcmp(f->crypto.ctr, other->crypto.ctr, sizeof(f->crypto.ctr)) == 0;
+}
+
+bool fetch0_join(struct fetch *f)
+{
+    struct shared_get *get = f->wait.get;
+
+    if (!readable_is_format0(f->readable) || get->unpacker == NULL || !is_alike(f, get->unpacker)) {
+        return false;
+    }
+    list_push(&get->unpack_waits, &f->link);
+    f->engine->stats.totals.unpacks_shared++;
+    return true;
+}
+
+void fetch0_give(struct fetch *f, int rc, struct list *ret_others)
+{
+    struct shared_get *get = f->wait.get;
+    const uint8_t *raw = f->raw != NULL ? f->raw : f->range.dest;
+
+    if (get->unpacker != f) {
+        return;
+    }
+    get->unpacker = NULL;
+    list_splice(ret_others, &get->unpack_waits);
+    LIST_FOR_EACH (it, ret_others) {
+        struct fetch *other = container_of(it, struct fetch, link);
+
+        if (rc == 0) {
+            memcpy(other->range.dest, raw + other->range.offset, other->range.bytes);
+        }
+    }
 }
 
 void fetch0_keep(struct fetch *f)

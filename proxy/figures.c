@@ -67,6 +67,8 @@ static void print_fragments(const struct engine *engine, struct buf *out)
          "Manifests updated with late fragments."},
         {"proxy_fragment_reads_total", METRIC_COUNTER, t->fragment_reads,
          "Requests to OSDs for a fragment or a part of one."},
+        {"proxy_unpacks_shared_total", METRIC_COUNTER, t->unpacks_shared,
+         "Fragments of format 0 that another reader was unpacking at the moment."},
         {"proxy_fragment_reads_shared_total", METRIC_COUNTER, t->fragment_reads_shared,
          "Reads of fragments that waited for such a request of another read."},
         {"proxy_near_reads_total", METRIC_COUNTER, t->near_reads,

@@ -210,6 +210,7 @@ static struct shared_get *get_new(struct engine *engine, const struct shared_get
     get->fragment = fragment;
     get->refs = 1;
     list_init(&get->waits);
+    list_init(&get->unpack_waits);
     list_push(&fragment->gets, &get->link);
     engine_hold(engine);
     return get;

@@ -41,6 +41,7 @@ struct shared_get_spec {
     bool low_priority;
 };
 
+struct fetch;
 struct shared_fragment;
 struct shared_wait;
 typedef void (*shared_wait_cb)(struct shared_wait *wait, int rc);
@@ -51,6 +52,8 @@ struct shared_get {
     struct err err;              /* why, if rc != 0 */
     struct slice data;           /* the parts, one behind the other, as they came */
     bool is_known_bad;           /* it came, and somebody has found it so */
+    struct fetch *unpacker;      /* who unpacks it in the pool, for `unpack_waits`, too: fetch0.h */
+    struct list unpack_waits;
 
     struct engine *engine; /* private from here on */
     struct shared_fragment *fragment;

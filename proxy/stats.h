@@ -24,6 +24,7 @@ struct stats_totals {
     uint64_t epilogues;
     uint64_t fragment_reads;        /* requests to OSDs */
     uint64_t fragment_reads_shared; /* that were not made: the same was under way */
+    uint64_t unpacks_shared;        /* of format 0, that were not made: likewise */
     uint64_t near_reads, far_reads; /* requests to OSDs for readers, by read preference */
     uint64_t reconstructed;         /* reads that needed parity */
     uint64_t corrupt_fragments;

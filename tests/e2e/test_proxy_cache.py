@@ -1,8 +1,11 @@
 """The block cache of a proxy: slices that were read before ask no ASD, its size is what the
 configuration says and what the process takes, and 0 turns it off."""
+import concurrent.futures
 import json
 import os
+import random
 import re
+import threading
 import urllib.request
 
 from foreign_proxy import ForeignProxy, upload
@@ -12,6 +15,7 @@ MIB = 1 << 20
 OBJECTS = 6
 OBJECT_BYTES = 8 * MIB
 LIMIT = 16 * MIB
+READERS = 6
 
 
 def figure(d, name):
@@ -65,6 +69,33 @@ def off_is_off(d, p, data):
     assert figure(d, "proxy_block_cache_bytes") == 0
 
 
+def snappy_slices(d, ns):
+    """Fragments that are unpacked whole: readers at once, of an object that is overwritten between."""
+    d.run("create-preset", ns, stdin=json.dumps(
+        {"policies": [[4, 2, 6, 2]], "fragment_size": 1 << 20, "compression": "snappy"}))
+    d.alba("create-namespace", ns, ns)
+    where = ("127.0.0.1", d.info()["proxy_port"])
+    start = threading.Barrier(READERS)
+
+    def reads(seed, data):
+        cut = random.Random(seed)
+        with ForeignProxy(where) as p:
+            for _ in range(20):
+                offset = cut.randrange(len(data) - 70_000)
+                length = cut.randrange(1, 70_000)
+                start.wait(60)
+                got = p.read_slices(ns, [("o", [(offset, length)])])
+                assert got == data[offset:offset + length], (seed, offset, length)
+
+    with ForeignProxy(where) as p, concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+        for size in 3 * MIB + 5, 2 * MIB, 5 * MIB + 1:
+            data = (b"%07d " % size * (size // 8 + 1))[:size // 2] + os.urandom(size - size // 2)
+            p.apply(ns, updates=[upload("o", data)])
+            for one in [pool.submit(reads, seed, data) for seed in range(READERS)]:
+                one.result(120)
+            assert p.read_slices(ns, [("o", [(0, size)])]) == data
+
+
 def main():
     data = os.urandom(OBJECT_BYTES)
     with Deployment("--asds=6", "--nodes=3") as d:
@@ -78,6 +109,10 @@ def main():
         d.reconfigured("proxy", block_cache_size=0)
         with ForeignProxy(("127.0.0.1", d.info()["proxy_port"])) as p:
             off_is_off(d, p, data)
+        snappy_slices(d, "snappy")
+        print(f"without a cache {figure(d, 'proxy_unpacks_shared_total')} unpacks were shared")
+        d.reconfigured("proxy", block_cache_size=LIMIT)
+        snappy_slices(d, "cached-snappy")
 
 
 main()

@@ -133,6 +133,59 @@ static void a_herd_asks_the_osds_as_often_as_one_does(void **state)
     }
 }
 
+/* A fragment of format 0 is unpacked whole; of those that read it at once one does so. */
+static void a_herd_unpacks_a_whole_fragment_once(void **state)
+{
+    static const char *const of_format_0[] = {
+        WORLD_PRESET("[[2,1,3,1]]", 262144, "snappy"),
+        "{\"policies\":[[2,1,3,1]],\"fragment_size\":262144,\"compression\":\"bz2\","
+        " \"fragment_checksum\":[\"sha-1\"]}"};
+    static uint8_t data[BYTES];
+
+    (void)state;
+    for (size_t p = 0; p < 2; p++) {
+        struct world *w = world_of_slow_asds(of_format_0[p], 0, data);
+        struct reader readers[READERS];
+        unsigned before = world_osd_reads(w);
+
+        for (unsigned i = 0; i < READERS; i++) { /* of the first fragment */
+            start(&readers[i], w, data, 1000 * i, 3000 + (int32_t)i);
+        }
+        wait_for_all(readers, READERS);
+        for (unsigned i = 0; i < READERS; i++) {
+            assert_int_equal(readers[i].rc, 0);
+        }
+        assert_int_equal(world_osd_reads(w), before + 1);
+        assert_int_equal(w->engine->stats.totals.unpacks_shared, READERS - 1);
+        calls_of(w, data, READERS, 0, 0); /* whole objects */
+        calls_of(w, data, READERS, 100, BYTES - 200);
+        assert_null(w->engine->shared_gets);
+        world_free(w);
+    }
+}
+
+/* The bytes are bad: each finds it out, and each gets the object from the other fragments. */
+static void a_herd_at_a_bad_fragment_of_format_0_gets_the_object(void **state)
+{
+    struct world *w;
+    static uint8_t data[BYTES];
+    struct manifest m;
+    struct buf key;
+
+    (void)state;
+    w = world_of_slow_asds(WORLD_PRESET("[[2,1,3,1]]", 262144, "snappy"), 0, data);
+    assert_true(world_manifest(w, "o", &m));
+    key = world_fragment_key(w, &m, 0, 0);
+    assert_true(fake_asd_flip(world_asd_of(w, manifest_fragment_at(&m, 0, 0)->osd_id),
+                              slice_buf(&key), 99));
+    calls_of(w, data, READERS, 5000, 3000);
+    assert_true(w->engine->stats.totals.corrupt_fragments >= 1);
+    world_settle(w);
+    buf_release(&key);
+    manifest_release(&m);
+    world_free(w);
+}
+
 static void a_range_inside_another_waits_for_that_one(void **state)
 {
     static uint8_t data[BYTES];
@@ -440,6 +493,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_herd_asks_the_osds_as_often_as_one_does),
+        cmocka_unit_test(a_herd_unpacks_a_whole_fragment_once),
+        cmocka_unit_test(a_herd_at_a_bad_fragment_of_format_0_gets_the_object),
         cmocka_unit_test(a_range_inside_another_waits_for_that_one),
         cmocka_unit_test(who_gives_up_leaves_the_others_their_answer),
         cmocka_unit_test(when_all_give_up_the_question_ends),
