@@ -327,12 +327,12 @@ static void osds_that_are_unequally_full_draw_level(void **state)
         osds[i].used_bytes = i % 4 * 20000; /* on each node: empty, 20, 40, 60 % */
     }
     before = fill_spread(osds, count);
-    for (double used = 0.5; used < 0.96; used += 0.15) {
+    for (unsigned percent = 50; percent <= 95; percent += 15) {
         double after;
 
-        fill_up(&p, osds, count, used, &rnd);
+        fill_up(&p, osds, count, percent / 100.0, &rnd);
         after = fill_spread(osds, count);
-        print_message("%.0f %% used: spread %.3f, was %.3f\n", 100 * used, after, before);
+        print_message("%u %% used: spread %.3f, was %.3f\n", percent, after, before);
         assert_true(after < before);
         before = after;
     }
