@@ -1,7 +1,8 @@
 /* proceed() asks for the next batch of names, until none is left and nobody else's question is
- * awaited. A name that is or will be asked for has an entry in engine->asked_names until its answer
- * is there; who joined gets it, too. That there is no such object is not passed on: who joined asks
- * for himself, as the object may have been put, through another proxy, after that question. */
+ * awaited. A name that is being asked for has an entry in engine->asked_names until its answer is
+ * there; who joined gets it, too. That there is no such object is not passed on: who joined asks
+ * for himself, as the object may have been put, through another proxy, after that question. Nor is
+ * a failure, which may be that of another name. A name that no object can have is absent. */
 #include "proxy/lookup.h"
 
 #include <stdlib.h>
@@ -20,6 +21,12 @@ struct asked_name {
     struct list waits;
     UT_hash_handle hh;
     uint8_t key[];
+};
+
+struct lookup_missing {
+    size_t index;   /* of the name */
+    uint32_t stamp; /* before asking */
+    bool may_join;  /* once: who did that in vain asks for himself */
 };
 
 struct lookup_wait {
@@ -63,15 +70,16 @@ static void set_object(struct lookup *lookup, size_t index, struct object *take_
 
 /* ---- questions that others may join ---- */
 
-/* 0: no object can have this name. */
+static bool is_possible(struct slice name)
+{
+    return name.len > 0 && name.len <= MANIFEST_NAME_BYTES_MAX;
+}
+
 static size_t make_key(uint8_t key[NAME_KEY_BYTES_MAX], const struct lookup *lookup, size_t index)
 {
     uint64_t ns_id = lookup->spec.use->ns->id;
     struct slice name = lookup->spec.names[index];
 
-    if (name.len == 0 || name.len > MANIFEST_NAME_BYTES_MAX) {
-        return 0;
-    }
     memcpy(key, &ns_id, sizeof(ns_id));
     memcpy(key + sizeof(ns_id), name.data, name.len);
     return sizeof(ns_id) + name.len;
@@ -79,13 +87,11 @@ static size_t make_key(uint8_t key[NAME_KEY_BYTES_MAX], const struct lookup *loo
 
 static struct asked_name *find_asked(const struct lookup *lookup, size_t index)
 {
-    struct asked_name *asked = NULL;
+    struct asked_name *asked;
     uint8_t key[NAME_KEY_BYTES_MAX];
     size_t bytes = make_key(key, lookup, index);
 
-    if (bytes != 0) {
-        HASH_FIND(hh, lookup->engine->asked_names, key, bytes, asked);
-    }
+    HASH_FIND(hh, lookup->engine->asked_names, key, bytes, asked);
     return asked;
 }
 
@@ -109,42 +115,37 @@ static bool join(struct lookup *lookup, size_t index)
     return true;
 }
 
-static void announce(struct lookup *lookup, size_t at)
+static void announce(struct lookup *lookup, const struct lookup_missing *missing)
 {
     uint8_t key[NAME_KEY_BYTES_MAX];
-    size_t bytes = make_key(key, lookup, lookup->missing[at]);
+    size_t bytes = make_key(key, lookup, missing->index);
     struct asked_name *asked;
 
-    if (bytes == 0 || find_asked(lookup, lookup->missing[at]) != NULL) {
+    if (find_asked(lookup, missing->index) != NULL) {
         return;
     }
     asked = mem_zalloc(sizeof(*asked) + bytes);
     asked->owner = lookup;
-    asked->stamp = lookup->stamps[at];
+    asked->stamp = missing->stamp;
     list_init(&asked->waits);
     memcpy(asked->key, key, bytes);
     HASH_ADD(hh, lookup->engine->asked_names, key, bytes, asked);
 }
 
-static void add_missing(struct lookup *lookup, size_t index)
+static void add_missing(struct lookup *lookup, size_t index, bool may_join)
 {
-    size_t count = lookup->spec.count;
-
     if (lookup->missing == NULL) {
-        lookup->missing = mem_array(count, sizeof(*lookup->missing));
-        lookup->stamps = mem_array(count, sizeof(*lookup->stamps));
+        lookup->missing = mem_array(lookup->spec.count, sizeof(*lookup->missing));
     }
-    lookup->stamps[lookup->missing_count] = manifest_cache_stamp(
-        &lookup->engine->manifests, lookup->spec.use->ns->id, lookup->spec.names[index]);
-    lookup->missing[lookup->missing_count] = index;
-    announce(lookup, lookup->missing_count++);
+    lookup->missing[lookup->missing_count++] =
+        (struct lookup_missing){.index = index, .may_join = may_join};
 }
 
-/* `object` NULL and rc 0: there is none. Returns whether anybody had joined. */
-static bool answer(struct lookup *owner, size_t at, struct object *object, int rc,
-                   const struct err *why)
+/* What the owner found, or why it could not be read; neither: who joined asks for himself. Returns
+ * whether anybody had joined. */
+static bool answer(struct lookup *owner, size_t at, struct object *object, const struct err *why)
 {
-    struct asked_name *asked = find_asked(owner, owner->missing[at]);
+    struct asked_name *asked = find_asked(owner, owner->missing[at].index);
     struct list *link;
     bool any = false;
 
@@ -156,12 +157,12 @@ static bool answer(struct lookup *owner, size_t at, struct object *object, int r
         struct lookup_wait *wait = container_of(link, struct lookup_wait, link);
 
         wait->lookup->waiting--;
-        if (rc != 0) {
-            fail(wait->lookup, rc, why);
+        if (why != NULL) {
+            fail(wait->lookup, why->code, why);
         } else if (object != NULL) {
             set_object(wait->lookup, wait->index, object_hold(object));
-        } else {
-            add_missing(wait->lookup, wait->index);
+        } else if (wait->lookup != owner) {
+            add_missing(wait->lookup, wait->index, false);
         }
         schedule(wait->lookup);
         any = true;
@@ -177,34 +178,35 @@ static bool answer(struct lookup *owner, size_t at, struct object *object, int r
 static void take(struct lookup *lookup, size_t at, struct nsm_object *found)
 {
     struct engine *engine = lookup->engine;
-    size_t index = lookup->missing[at];
+    size_t index = lookup->missing[at].index;
     bool keep = lookup->spec.should_cache || !lookup->spec.consistent;
 
     if (!found->found) {
         manifest_cache_remove(&engine->manifests, lookup->spec.use->ns->id,
                               lookup->spec.names[index]);
-        answer(lookup, at, NULL, 0, NULL);
+        answer(lookup, at, NULL, NULL);
         return;
     }
     set_object(lookup, index, object_new(lookup->spec.use->ns->id, &found->manifest));
-    keep = answer(lookup, at, lookup->objects[index], 0, NULL) || keep;
+    keep = answer(lookup, at, lookup->objects[index], NULL) || keep;
     if (keep) {
-        manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->stamps[at]);
+        manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->missing[at].stamp);
     }
 }
 
 /* The protocol has no answer for one object of several: the message names it, so that the
  * caller can do without. */
-static void fail_damaged(struct lookup *lookup, size_t at)
+static void fail_damaged(struct lookup *lookup, size_t at, int rc)
 {
-    struct slice name = lookup->spec.names[lookup->missing[at]];
+    struct slice name = lookup->spec.names[lookup->missing[at].index];
     char text[KEY_TEXT_BYTES];
     struct err e;
 
     key_text(name, text);
-    err_set(&e, ERR_CORRUPT, "object '%s': its metadata is damaged", text);
-    fail(lookup, ERR_CORRUPT, &e);
-    answer(lookup, at, NULL, ERR_CORRUPT, &e);
+    err_set(&e, rc, "object '%s': its metadata is %s", text,
+            rc == ERR_VERSION ? "of a newer version" : "damaged");
+    fail(lookup, rc, &e);
+    answer(lookup, at, NULL, &e);
 }
 
 static void on_got(void *ctx, int rc, struct nsm_reply *reply)
@@ -218,9 +220,9 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
         size_t at = lookup->asked + i;
 
         if (rc != 0) {
-            answer(lookup, at, NULL, rc, &reply->err);
+            answer(lookup, at, NULL, NULL);
         } else if (reply->objects[i].is_damaged) {
-            fail_damaged(lookup, at);
+            fail_damaged(lookup, at, reply->objects[i].damage);
         } else {
             take(lookup, at, &reply->objects[i]);
         }
@@ -232,15 +234,31 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
 
 /* ---- drive ---- */
 
+/* Those of the next that somebody is asking for by now are joined. */
+static void make_batch(struct lookup *lookup)
+{
+    lookup->batch = 0;
+    while (lookup->batch < BATCH_MAX && lookup->asked + lookup->batch < lookup->missing_count) {
+        struct lookup_missing *next = &lookup->missing[lookup->asked + lookup->batch];
+
+        if (next->may_join && join(lookup, next->index)) {
+            *next = lookup->missing[--lookup->missing_count];
+        } else {
+            next->stamp = manifest_cache_stamp(&lookup->engine->manifests, lookup->spec.use->ns->id,
+                                               lookup->spec.names[next->index]);
+            announce(lookup, next);
+            lookup->batch++;
+        }
+    }
+}
+
 static void ask_next(struct lookup *lookup)
 {
     struct slice names[BATCH_MAX];
-    size_t left = lookup->missing_count - lookup->asked;
 
     lookup->is_asking = true;
-    lookup->batch = left < BATCH_MAX ? left : BATCH_MAX;
     for (size_t i = 0; i < lookup->batch; i++) {
-        names[i] = lookup->spec.names[lookup->missing[lookup->asked + i]];
+        names[i] = lookup->spec.names[lookup->missing[lookup->asked + i].index];
     }
     nsm_get(lookup->spec.use->nsm, lookup->spec.use->ns->id, names, lookup->batch, on_got, lookup);
 }
@@ -252,9 +270,6 @@ static void finish(struct lookup *lookup)
 
     for (size_t i = 0; i < lookup->wait_count; i++) {
         list_remove(&lookup->waits[i].link);
-    }
-    for (size_t at = lookup->asked; at < lookup->missing_count; at++) {
-        answer(lookup, at, NULL, 0, NULL); /* never asked: who joined does it himself */
     }
     if (lookup->is_scheduled) {
         later_cancel(&lookup->later);
@@ -274,7 +289,11 @@ static void proceed(struct lookup *lookup)
             err_set(&lookup->err, ERR_TOO_LARGE, "more than %zu bytes of manifests in one request",
                     lookup->engine->lookup_bytes_max);
     }
-    if (lookup->rc == 0 && lookup->asked < lookup->missing_count) {
+    lookup->batch = 0;
+    if (lookup->rc == 0) {
+        make_batch(lookup);
+    }
+    if (lookup->batch > 0) {
         ask_next(lookup);
     } else if (lookup->rc != 0 || lookup->waiting == 0) {
         finish(lookup);
@@ -289,11 +308,14 @@ void lookup_start(struct lookup *lookup, struct engine *engine, const struct loo
     *lookup = (struct lookup){.engine = engine, .spec = *spec, .cb = cb};
     lookup->objects = mem_array(spec->count + 1, sizeof(*lookup->objects));
     for (size_t i = 0; i < spec->count; i++) {
+        if (!is_possible(spec->names[i])) {
+            continue;
+        }
         if (!spec->consistent) {
             lookup->objects[i] = manifest_cache_get(&engine->manifests, ns_id, spec->names[i]);
         }
-        if (lookup->objects[i] == NULL && (spec->consistent || !join(lookup, i))) {
-            add_missing(lookup, i);
+        if (lookup->objects[i] == NULL) {
+            add_missing(lookup, i, !spec->consistent);
         }
     }
     schedule(lookup);
@@ -306,11 +328,9 @@ void lookup_release(struct lookup *lookup)
     }
     free(lookup->objects);
     free(lookup->missing);
-    free(lookup->stamps);
     free(lookup->waits);
     lookup->objects = NULL;
     lookup->missing = NULL;
-    lookup->stamps = NULL;
     lookup->waits = NULL;
     lookup->spec.count = 0;
 }

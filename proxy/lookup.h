@@ -22,6 +22,7 @@ struct lookup_spec {
 
 struct lookup;
 struct lookup_wait;
+struct lookup_missing;
 typedef void (*lookup_cb)(struct lookup *lookup, int rc);
 
 /* Embedded by the caller, left alone until the callback. */
@@ -31,8 +32,7 @@ struct lookup {
 
     struct engine *engine; /* private from here on */
     struct lookup_spec spec;
-    size_t *missing;  /* indexes of names to ask for; NULL: none yet */
-    uint32_t *stamps; /* of those, before asking */
+    struct lookup_missing *missing; /* names to ask for; NULL: none yet */
     size_t missing_count;
     size_t asked;
     size_t bytes; /* decoded */

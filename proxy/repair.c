@@ -222,7 +222,7 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
         return;
     }
     if (reply->objects[0].is_damaged) {
-        fail(r, err_set(&e, ERR_CORRUPT, "its metadata is damaged"), &e);
+        fail(r, err_set(&e, reply->objects[0].damage, "its metadata cannot be read"), &e);
         return;
     }
     if (!reply->objects[0].found) { /* deleted or overwritten: nothing to repair */

@@ -29,6 +29,7 @@ struct nsm;
 struct nsm_object {
     bool found;
     bool is_damaged;          /* it is there, but its manifest cannot be read; not `found` */
+    int damage;               /* then: ERR_CORRUPT, ERR_VERSION */
     struct manifest manifest; /* owned by the reply */
 };
 

@@ -1,9 +1,11 @@
 /* Reads that a client or a metadata store makes as hard as it can. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "meta/ns_keys.h"
 #include "proxy/object_read.h"
 #include "sim/proxy_world.h"
 
@@ -121,11 +123,83 @@ static void the_same_byte_of_ever_so_many_objects_is_read(void **state)
     world_free(w);
 }
 
+/* A name that no object can have is absent, whatever else is asked with it, and costs nobody else
+ * his answer. */
+static void impossible_names_are_absent(void **state)
+{
+    static uint8_t data[65536], long_name[2000];
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct get_item items[] = {{.name = slice_str("o")},
+                               {.name = slice_of(long_name, sizeof(long_name))},
+                               {.name = slice_str("")}};
+    struct get_spec many = spec_of(items, 3), one = spec_of(items, 1);
+    struct answer a = {.done = false}, b = {.done = false};
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
+    manifest_cache_remove_namespace(&w->engine->manifests, w->ns_id);
+    get_start(w->engine, &many, on_answer, &a);
+    get_start(w->engine, &one, on_answer, &b); /* joins */
+    loop_fixture_run_until(&w->base, &a.done);
+    loop_fixture_run_until(&w->base, &b.done);
+    assert_int_equal(a.rc, 0);
+    assert_int_equal(b.rc, 0);
+    assert_int_equal(get_data(a.get, 0).len, sizeof(data));
+    assert_null(get_object(a.get, 1));
+    assert_null(get_object(a.get, 2));
+    get_free(a.get);
+    get_free(b.get);
+    world_free(w);
+}
+
+/* What is only going to be asked keeps nobody waiting. */
+static void a_read_does_not_wait_for_a_giant_lookup(void **state)
+{
+    enum { COUNT = 2000 };
+    static uint8_t data[65536];
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct get_item *items = mem_array(COUNT, sizeof(*items));
+    struct get_spec giant = spec_of(items, COUNT), small = spec_of(&items[COUNT - 1], 1);
+    struct answer a = {.done = false}, b = {.done = false};
+    char names[COUNT][16];
+    struct key prefix;
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
+    manifest_cache_remove_namespace(&w->engine->manifests, w->ns_id);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof(names[i]), "absent-%d", i);
+        items[i].name = slice_str(i == COUNT - 1 ? "o" : names[i]);
+    }
+    ns_key_root(&prefix, w->ns_id, 'n');
+    kv_mem_hold_answer(w->kv, slice_key(&prefix));
+    get_start(w->engine, &giant, on_answer, &a);
+    while (!kv_mem_has_held_answer(w->kv)) {
+        loop_fixture_run_ms(&w->base, 1);
+    }
+    get_start(w->engine, &small, on_answer, &b);
+    loop_fixture_run_until(&w->base, &b.done);
+    assert_false(a.done);
+    kv_mem_answer_held(w->kv);
+    loop_fixture_run_until(&w->base, &a.done);
+    assert_int_equal(a.rc, 0);
+    assert_int_equal(b.rc, 0);
+    assert_int_equal(get_data(a.get, COUNT - 1).len, sizeof(data));
+    get_free(a.get);
+    get_free(b.get);
+    free(items);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(manifests_that_contradict_each_other_are_an_error),
         cmocka_unit_test(the_same_byte_of_ever_so_many_objects_is_read),
+        cmocka_unit_test(impossible_names_are_absent),
+        cmocka_unit_test(a_read_does_not_wait_for_a_giant_lookup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

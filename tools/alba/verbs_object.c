@@ -207,8 +207,8 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
     struct cli *cli = ((void **)ctx)[0];
 
     if (rc == 0 && reply->objects[0].is_damaged) {
-        rc = err_say(&reply->err, ERR_CORRUPT, "the metadata of object '%s' is damaged",
-                     cli_arg(cli, 1));
+        rc = err_say(&reply->err, reply->objects[0].damage,
+                     "the metadata of object '%s' cannot be read", cli_arg(cli, 1));
     } else if (rc == 0 && !reply->objects[0].found) {
         rc = err_say(&reply->err, ERR_NOT_FOUND, "object '%s' does not exist", cli_arg(cli, 1));
     }

@@ -721,10 +721,12 @@ static void a_checksum_is_not_asserted_of_a_damaged_manifest(void **state)
     unmake(m);
 }
 
+/* It is the trouble of nobody else, and unlike one that is damaged it is not deleted. */
 static void a_manifest_of_a_newer_form_is_not_taken_for_damaged(void **state)
 {
     struct fixture *f = *state;
     struct manifest *m = make("x", 10);
+    struct manifest *other = make("y", 30);
     struct nsm_wait w = {0};
     struct slice name = text("x");
     struct slice value;
@@ -732,16 +734,22 @@ static void a_manifest_of_a_newer_form_is_not_taken_for_damaged(void **state)
     struct buf newer = {0};
 
     assert_int_equal(put(f->a, m), 0);
+    assert_int_equal(put(f->a, other), 0);
     assert_true(kv_mem_peek(f->store, ns_key_object(&key, NS, m->object_id), &value));
     buf_put(&newer, value.data, value.len);
     newer.data[0] = 2;
     value_end(&newer, slice_key(&key));
     kv_mem_poke(f->store, slice_key(&key), slice_buf(&newer));
     nsm_get(f->a, NS, &name, 1, nsm_wait_cb, &w);
-    assert_int_equal(await_rc(f->a, &w), ERR_VERSION);
+    await(f->a, &w);
+    assert_int_equal(w.rc, 0);
+    assert_int_equal(w.reply->objects[0].damage, ERR_VERSION);
+    nsm_wait_release(&w);
+    expect_damaged_beside_a_good_one(f, name, text("y"));
     assert_int_equal(delete (f->a, "x"), ERR_VERSION);
     buf_release(&newer);
     unmake(m);
+    unmake(other);
 }
 
 int main(void)
