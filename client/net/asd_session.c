@@ -206,7 +206,7 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     int32_t rc;
 
     if (asd_reply_head(&r, session->version, &id, &rc) != 0) {
-        free(frame);
+        bigmem_free(frame);
         session_fail(session, ERR_PROTOCOL, "reply too short");
         return;
     }
@@ -217,7 +217,7 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     }
     if (session->version == ASD_VERSION_1) {
         if (list_empty(&session->calls)) {
-            free(frame);
+            bigmem_free(frame);
             session_fail(session, ERR_PROTOCOL, "reply that nobody asked for");
             return;
         }

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "base/bigmem.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -118,21 +119,21 @@ static void on_frame(void *ctx, uint8_t *frame, uint32_t bytes)
     int32_t code;
 
     if (proxy_reply_head(&r, &code) != 0) {
-        free(frame);
+        bigmem_free(frame);
         conn_fail(conn, ERR_PROTOCOL, "reply too short");
         return;
     }
     switch (conn->state) {
     case PROXY_CONN_CONNECTING:
         hello_replied(conn, code, r);
-        free(frame);
+        bigmem_free(frame);
         break;
     case PROXY_CONN_BUSY:
         proxy_client_replied(conn->client, conn, code, r, frame);
         break;
     case PROXY_CONN_IDLE:
     case PROXY_CONN_DROPPED:
-        free(frame);
+        bigmem_free(frame);
         conn_fail(conn, ERR_PROTOCOL, "reply that nobody asked for");
         break;
     }
