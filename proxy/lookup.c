@@ -62,10 +62,10 @@ static void fail(struct lookup *lookup, int rc, const struct err *why)
     }
 }
 
-static void set_object(struct lookup *lookup, size_t index, struct object *take_object)
+/* It takes memory once, however many of the names it has. */
+static void count_object(struct lookup *lookup, const struct object *object)
 {
-    lookup->objects[index] = take_object;
-    lookup->bytes += manifest_memory_bytes(&take_object->manifest);
+    lookup->bytes += manifest_memory_bytes(&object->manifest);
 }
 
 /* ---- questions that others may join ---- */
@@ -146,6 +146,7 @@ static void add_missing(struct lookup *lookup, size_t index, bool may_join)
 static bool answer(struct lookup *owner, size_t at, struct object *object, const struct err *why)
 {
     struct asked_name *asked = find_asked(owner, owner->missing[at].index);
+    const struct lookup *counted = owner;
     struct list *link;
     bool any = false;
 
@@ -160,7 +161,11 @@ static bool answer(struct lookup *owner, size_t at, struct object *object, const
         if (why != NULL) {
             fail(wait->lookup, why->code, why);
         } else if (object != NULL) {
-            set_object(wait->lookup, wait->index, object_hold(object));
+            wait->lookup->objects[wait->index] = object_hold(object);
+            if (wait->lookup != counted) { /* those of one lookup mostly follow each other */
+                count_object(wait->lookup, object);
+                counted = wait->lookup;
+            }
         } else if (wait->lookup != owner) {
             add_missing(wait->lookup, wait->index, false);
         }
@@ -187,7 +192,8 @@ static void take(struct lookup *lookup, size_t at, struct nsm_object *found)
         answer(lookup, at, NULL, NULL);
         return;
     }
-    set_object(lookup, index, object_new(lookup->spec.use->ns->id, &found->manifest));
+    lookup->objects[index] = object_new(lookup->spec.use->ns->id, &found->manifest);
+    count_object(lookup, lookup->objects[index]);
     keep = answer(lookup, at, lookup->objects[index], NULL) || keep;
     if (keep) {
         manifest_cache_offer(&engine->manifests, lookup->objects[index], lookup->missing[at].stamp);
@@ -221,7 +227,7 @@ static void on_got(void *ctx, int rc, struct nsm_reply *reply)
 
         if (rc != 0) {
             answer(lookup, at, NULL, NULL);
-        } else if (reply->objects[i].is_damaged) {
+        } else if (reply->objects[i].damage != 0) {
             fail_damaged(lookup, at, reply->objects[i].damage);
         } else {
             take(lookup, at, &reply->objects[i]);

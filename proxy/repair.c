@@ -221,7 +221,7 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
         fail(r, rc, &reply->err);
         return;
     }
-    if (reply->objects[0].is_damaged) {
+    if (reply->objects[0].damage != 0) {
         fail(r, err_set(&e, reply->objects[0].damage, "its metadata cannot be read"), &e);
         return;
     }

@@ -28,8 +28,7 @@ struct nsm;
 /* One object as it is now. The manifest may be moved out (copy the struct, zero it). */
 struct nsm_object {
     bool found;
-    bool is_damaged;          /* it is there, but its manifest cannot be read; not `found` */
-    int damage;               /* then: ERR_CORRUPT, ERR_VERSION */
+    int damage; /* ERR_CORRUPT, ERR_VERSION: there, but cannot be read; then not `found` */
     struct manifest manifest; /* owned by the reply */
 };
 

@@ -13,13 +13,13 @@
 
 enum { GET_ROUNDS_MAX = 8 };
 
-/* Damage, or a newer version, is the trouble of its object only. Returns 0, or why the whole call fails. */
+/* Damage, or a newer version, is the trouble of its object only. Returns 0, or why the whole call
+ * fails. */
 static int note_damage(struct nsm_object *object, int rc, const struct err *e)
 {
     if (rc != ERR_CORRUPT && rc != ERR_VERSION) {
         return rc;
     }
-    object->is_damaged = true;
     object->damage = rc;
     log_error("nsm", "metadata of an object cannot be read", "why=\"%s\"", e->msg);
     return 0;

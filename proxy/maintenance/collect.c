@@ -86,7 +86,7 @@ static int judge_ids(const struct collection *c, const struct slice *ids, size_t
         mf = named(object, &tag->parsed.fragment);
         tag->is_named = mf != NULL && mf->osd_id == c->osd->id;
         tag->is_left |= mf != NULL && registry_view_osd_by_id(ns->view, mf->osd_id) == NULL;
-        if (object->is_damaged) {
+        if (object->damage != 0) {
             rc = err_set(e, ERR_CORRUPT, "manifest of an object in %s", ns->record->name);
         }
     }

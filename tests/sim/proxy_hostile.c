@@ -153,6 +153,34 @@ static void impossible_names_are_absent(void **state)
     world_free(w);
 }
 
+static void an_object_takes_memory_once_however_often_it_is_named(void **state)
+{
+    enum { COUNT = 100 };
+    static uint8_t data[65536];
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct get_item items[COUNT];
+    struct get_spec spec = spec_of(items, COUNT);
+    struct answer answer = {.done = false};
+    struct manifest m;
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
+    assert_true(world_manifest(w, "o", &m));
+    w->engine->lookup_bytes_max = manifest_memory_bytes(&m);
+    manifest_cache_remove_namespace(&w->engine->manifests, w->ns_id);
+    for (int i = 0; i < COUNT; i++) {
+        items[i] = (struct get_item){.name = slice_str("o")};
+    }
+    get_start(w->engine, &spec, on_answer, &answer);
+    loop_fixture_run_until(&w->base, &answer.done);
+    assert_int_equal(answer.rc, 0);
+    assert_memory_equal(get_data(answer.get, COUNT - 1).data, data, sizeof(data));
+    get_free(answer.get);
+    manifest_release(&m);
+    world_free(w);
+}
+
 /* What is only going to be asked keeps nobody waiting. */
 static void a_read_does_not_wait_for_a_giant_lookup(void **state)
 {
@@ -199,6 +227,7 @@ int main(void)
         cmocka_unit_test(manifests_that_contradict_each_other_are_an_error),
         cmocka_unit_test(the_same_byte_of_ever_so_many_objects_is_read),
         cmocka_unit_test(impossible_names_are_absent),
+        cmocka_unit_test(an_object_takes_memory_once_however_often_it_is_named),
         cmocka_unit_test(a_read_does_not_wait_for_a_giant_lookup),
     };
 

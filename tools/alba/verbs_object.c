@@ -206,7 +206,7 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
 {
     struct cli *cli = ((void **)ctx)[0];
 
-    if (rc == 0 && reply->objects[0].is_damaged) {
+    if (rc == 0 && reply->objects[0].damage != 0) {
         rc = err_say(&reply->err, reply->objects[0].damage,
                      "the metadata of object '%s' cannot be read", cli_arg(cli, 1));
     } else if (rc == 0 && !reply->objects[0].found) {

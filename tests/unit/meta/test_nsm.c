@@ -641,8 +641,8 @@ static void expect_damaged_beside_a_good_one(struct fixture *f, struct slice bad
     nsm_get(f->b, NS, names, 2, nsm_wait_cb, &w);
     await(f->b, &w);
     assert_int_equal(w.rc, 0);
-    assert_true(w.reply->objects[0].is_damaged && !w.reply->objects[0].found);
-    assert_true(w.reply->objects[1].found && !w.reply->objects[1].is_damaged);
+    assert_true(w.reply->objects[0].damage != 0 && !w.reply->objects[0].found);
+    assert_true(w.reply->objects[1].found && w.reply->objects[1].damage == 0);
     nsm_wait_release(&w);
     nsm_list_objects(f->b, NS, slice_of(NULL, 0), 10, nsm_wait_cb, &w);
     await(f->b, &w);
