@@ -378,7 +378,7 @@ static void with_too_few_left_nothing_is_changed(void **state)
  * still has the manifest from before. */
 static void another_has_repaired_it(bool is_down)
 {
-    struct fixture *f = fixture_new(8);
+    struct fixture *f = fixture_new(9); /* one to spare on each node */
     struct world *w = f->w;
     uint8_t *data = fixture_put(f, "o", BYTES);
     struct object *old = manifest_cache_get(&w->engine->manifests, w->ns_id, slice_str("o"));
