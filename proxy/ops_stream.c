@@ -133,6 +133,13 @@ static void on_done(void *ctx, struct sequence *sequence, int rc)
     }
 }
 
+static bool is_wanted(void *ctx)
+{
+    const struct stream_op *op = ctx;
+
+    return op->session != NULL && session_is_wanted(op->session);
+}
+
 /* ---- requests ---- */
 
 void op_apply_stream(struct session *s)
@@ -157,13 +164,14 @@ void op_apply_stream(struct session *s)
     op->data.on_ask = on_ask;
     op->data.on_ask_ctx = op;
     op->is_asked = true;
-    op->step_ms = (unsigned)(s->deadline_ms - s->start_ms);
+    op->step_ms = s->deadline_ms > s->start_ms ? (unsigned)(s->deadline_ms - s->start_ms) : 1;
     op->frame = session_take_frame(s, &op->request);
     s->stream = op;
     s->cancel = on_cancel;
     spec.ns = op->request.ns;
     spec.apply = &op->request.apply;
     spec.stream = &op->data;
+    spec.is_wanted = is_wanted;
     op->sequence = sequence_start(s->server->engine, &spec, on_done, op);
 }
 

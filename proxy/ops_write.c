@@ -60,6 +60,13 @@ static void on_release(void *ctx)
     free(op);
 }
 
+static bool is_wanted(void *ctx)
+{
+    const struct write_op *op = ctx;
+
+    return session_is_wanted(op->session);
+}
+
 static void start(struct session *s, struct write_op *op, const struct proxy_apply *apply)
 {
     struct sequence_spec spec = {.ns = s->request.ns,
@@ -67,7 +74,8 @@ static void start(struct session *s, struct write_op *op, const struct proxy_app
                                  .deadline_ms = s->deadline_ms,
                                  .fs = session_fs_rules(s),
                                  .fds = session_fds(s),
-                                 .release = on_release};
+                                 .release = on_release,
+                                 .is_wanted = is_wanted};
 
     op->session = s;
     session_keep_frame(s, &op->frame);

@@ -210,6 +210,13 @@ static void step_upload(struct sequence *s)
 
 static void on_commit(void *ctx, int rc, struct nsm_reply *reply);
 
+static bool is_wanted(void *ctx)
+{
+    const struct sequence *s = ctx;
+
+    return !s->canceled && (s->spec.is_wanted == NULL || s->spec.is_wanted(s->ctx));
+}
+
 static void start_commit(struct sequence *s)
 {
     uint64_t now = clock_mono_ms();
@@ -223,7 +230,8 @@ static void start_commit(struct sequence *s)
         .gc_epoch = s->gc_epoch,
         .reserve = (s->spec.apply->flags & PROXY_APPLY_RESERVE) != 0,
         .low_priority = (s->spec.apply->flags & PROXY_APPLY_LOW_PRIORITY) != 0,
-        .timeout_ms = now < s->deadline_ms ? (unsigned)(s->deadline_ms - now) : 1};
+        .timeout_ms = now < s->deadline_ms ? (unsigned)(s->deadline_ms - now) : 1,
+        .is_wanted = is_wanted};
 
     for (size_t i = 0; i < s->upload_count; i++) {
         s->manifests[i] = upload_manifest(s->uploads[i].upload);
@@ -272,10 +280,16 @@ static void on_commit_failed(struct sequence *s, int rc, struct nsm_reply *reply
     }
     s->was_in_doubt = rc == ERR_IN_DOUBT || rc == ERR_CANCELED;
     if (s->was_in_doubt) {
+        if (rc == ERR_CANCELED) {
+            err_wrap(&s->err, "%s", err_text(ERR_IN_DOUBT));
+        }
         rc = ERR_IN_DOUBT;
         s->engine->stats.totals.in_doubt++;
         log_warn("sequence", "outcome unknown", "ns=%s why=\"%s\"", s->use.ns->name,
                  reply->err.msg);
+    }
+    if (rc == UV_ECANCELED) {
+        rc = ERR_CANCELED; /* not the engine's, which leaves it open what happened */
     }
     if (rc == ERR_ASSERT_FAILED) {
         buf_put(&s->failed_name, reply->failed_name.data, reply->failed_name.len);
@@ -467,7 +481,7 @@ void sequence_cancel(struct sequence *s)
     }
     s->canceled = true;
     if (s->state == SEQUENCE_COMMIT) {
-        return; /* its answer counts, but nothing is uploaded again */
+        return; /* its answer counts, but it is_wanted() no more */
     }
     err_set(&s->err, ERR_CANCELED, "put");
     sequence_fail(s, ERR_CANCELED, PROXY_RC_UNKNOWN);

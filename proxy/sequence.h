@@ -35,6 +35,8 @@ struct sequence_spec {
     /* Not NULL: what `apply` points at stays until this runs, once, after the callback: stragglers
      * are sent from it, too. NULL: fragments are copies. */
     void (*release)(void *ctx);
+    /* NULL, or asked with the callback's ctx before a commit is sent: is the client still there? */
+    bool (*is_wanted)(void *ctx);
 };
 
 /* `cb` runs once, later; then *sequence may only be used until it returns. */
@@ -42,7 +44,8 @@ struct sequence *sequence_start(struct engine *engine, const struct sequence_spe
                                 sequence_cb cb, void *ctx);
 /* It has until then, at least: for a client that sends more. Before the callback. */
 void sequence_extend(struct sequence *sequence, uint64_t deadline_ms);
-/* A wish, until the commit was sent; the callback still comes. */
+/* A wish; the callback still comes. A commit that was sent is not taken back, and its answer
+ * counts, but it is not sent again, nor decided anew when another one was faster. */
 void sequence_cancel(struct sequence *sequence);
 
 /* ---- in the callback ---- */

@@ -63,6 +63,7 @@ static void finish(struct session *s)
     bigmem_free(s->frame);
     s->frame = NULL;
     s->is_running = false;
+    s->head_ms = 0;
     s->op = NULL;
     s->cancel = NULL;
     server->running--;
@@ -152,7 +153,11 @@ static void start_op(struct session *s)
     if ((s->request.code == PROXY_APPLY || s->request.code == PROXY_APPLY_FDS ||
          s->request.code == PROXY_APPLY_STREAM) &&
         s->request.apply.deadline_ms != 0) {
-        s->deadline_ms = s->start_ms + s->request.apply.deadline_ms;
+        uint64_t from_ms = s->head_ms != 0 ? s->head_ms : s->start_ms; /* the client's clock runs */
+        uint64_t until_ms = from_ms + s->request.apply.deadline_ms;
+        bool is_stream = s->request.code == PROXY_APPLY_STREAM; /* of each step, and the client's */
+
+        s->deadline_ms = is_stream || until_ms < s->deadline_ms ? until_ms : s->deadline_ms;
     }
     start(s);
 }
@@ -177,6 +182,9 @@ static bool has_waited_in_vain(const struct session *s, uint64_t now_ms)
 
 void session_on_frame_window(struct session *s, uint32_t frame_bytes, uint32_t window)
 {
+    if (s->head_ms == 0) {
+        s->head_ms = clock_mono_ms();
+    }
     if (!frame_room_take(&s->server->room, &s->share, frame_bytes, window, on_room)) {
         s->wait_ms = clock_mono_ms();
         net_conn_pause(s->conn, true);
@@ -191,6 +199,7 @@ static void give_up_frame(struct session *s)
     log_debug("session", "no room for a frame", "peer=%s", net_conn_peer(s->conn)->text);
     frame_room_give(&s->server->room, &s->share);
     net_conn_skip_frame(s->conn);
+    s->head_ms = 0;
     proxy_error_put(&b, s->manifest_version, PROXY_RC_BUSY,
                     slice_str("no memory for requests, try again later"));
     net_conn_write(s->conn, b.data, b.len);
@@ -286,6 +295,11 @@ void session_check(struct session *s, uint64_t now_ms)
     } else if (net_conn_peer_left(s->conn)) {
         session_cancel(s);
     }
+}
+
+bool session_is_wanted(const struct session *s)
+{
+    return clock_mono_ms() < s->deadline_ms && !net_conn_peer_left(s->conn);
 }
 
 const struct fs_rules *session_fs_rules(const struct session *s)

@@ -39,6 +39,7 @@ struct session {
     uint32_t frame_bytes;
     struct frame_share share; /* of the server's memory for frames */
     uint64_t wait_ms;         /* since when the share waits */
+    uint64_t head_ms;         /* when the head of a large frame came; 0: it is small */
     uint64_t start_ms;
     uint64_t deadline_ms;
     struct list link;
@@ -84,6 +85,10 @@ void session_fail_name(struct session *session, int32_t rc, struct slice name);
  * memory for frames is given back. Of session->request only the code stays. */
 uint8_t *session_take_frame(struct session *session, struct proxy_request *ret_request);
 void session_drop_frame(struct session *session);
+
+/* Within its deadline, and the client still there? Asked right before a change is made: a proxy
+ * that was stopped finds requests whose clients were told "outcome unknown" long ago. */
+bool session_is_wanted(const struct session *session);
 
 /* May this client name files, given fs_dirs? */
 const struct fs_rules *session_fs_rules(const struct session *session);

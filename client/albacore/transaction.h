@@ -2,8 +2,14 @@
  * <albacore/albacore.h>.
  *
  * A struct albacore_transaction is filled by one thread, applied, and freed; it may be applied
- * again. Names and checksums are copied; data and files are borrowed until it is freed. When an
- * apply is ALBACORE_IN_DOUBT, reading what it would have made tells whether it happened. */
+ * again. Names and checksums are copied; data and files are borrowed until it is freed.
+ *
+ * ALBACORE_IN_DOUBT: it happened, or never will, but for one case. The proxy is told the time-out,
+ * and neither begins nor repeats a commit behind it, or when its client has gone; nor does a commit
+ * win over an object that was written since. A commit that is still on its way to the metadata
+ * then (the store or the network stands still) may happen when that goes on, if the names are as
+ * they were when it was sent. So assert, in the next transaction, on what a read showed (absent,
+ * exists, CRC), and read again before relying on an absence. */
 #ifndef ALBACORE_TRANSACTION_H
 #define ALBACORE_TRANSACTION_H
 

@@ -71,10 +71,9 @@ void nsm_exists(struct nsm *nsm, uint64_t ns_id, const struct slice *names, size
 /* Names between two ends. Not proxy_range or asd_range: there a limit may be missing. */
 struct nsm_range {
     struct slice first; /* the upper end when `reverse` */
-    bool first_included;
+    bool first_included, last_included;
     bool has_last;
     struct slice last;
-    bool last_included;
     bool reverse;
     size_t limit; /* > 0 */
 };
@@ -115,9 +114,9 @@ struct nsm_sequence {
     /* One that is alive, asserted with the rest: a namespace that was deleted has none, so nothing
      * is acknowledged there. 0: that of the uploads, and without uploads nothing is asserted. */
     uint64_t gc_epoch;
-    bool reserve;
-    bool low_priority;
-    unsigned timeout_ms; /* of the whole; 0: default */
+    bool reserve, low_priority;
+    unsigned timeout_ms;          /* of the whole; 0: default */
+    bool (*is_wanted)(void *ctx); /* NULL, or asked with the callback's ctx before each commit */
 };
 
 struct nsm_sequence_size {
@@ -132,8 +131,8 @@ int nsm_sequence_check(const struct nsm_sequence_size *size, unsigned *ret_osds_
 int nsm_manifest_check(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
                        unsigned fragments_per_chunk, struct err *e);
 
-/* ERR_ASSERT_FAILED: failed_name; nothing was changed. ERR_IN_DOUBT: outcome unknown, delete no
- * fragment. ERR_STALE: gc_epoch_ended. Of other failures too: nothing was changed. */
+/* ERR_ASSERT_FAILED: failed_name. ERR_STALE: gc_epoch_ended. UV_ECANCELED: not wanted any more.
+ * ERR_IN_DOUBT: outcome unknown, delete no fragment. Else nothing was changed, nor will be. */
 void nsm_apply(struct nsm *nsm, uint64_t ns_id, const struct nsm_sequence *sequence, nsm_cb cb,
                void *ctx);
 

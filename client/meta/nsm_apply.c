@@ -4,7 +4,9 @@
  *
  * - an assert fails for what was read: ERR_ASSERT_FAILED; for what was guessed: read everything,
  *   judge again;
- * - the commit's assert fails (another writer came first): from the start, without guesses;
+ * - the commit's assert fails (another writer came first): from the start, without guesses, unless
+ *   whoever asked has its answer or is gone: then what came first was acknowledged after that, and
+ *   is not to be lost;
  * - a manifest that cannot be read, of an object that goes: its name must not be blocked by it.
  *   The object is retired without it;
  * - the commit was in doubt and sent again, and that failed: look for the trace only this commit
@@ -144,7 +146,14 @@ static void on_slept(void *ctx, int rc, const struct kv_reply *reply)
     seq_start(ctx);
 }
 
-/* Something came between: read everything and decide again. */
+static bool is_wanted(void *ctx)
+{
+    const struct seq_op *s = ctx;
+
+    return s->is_wanted == NULL || s->is_wanted(s->op.ctx);
+}
+
+/* Something came between, so this attempt never happens: read everything and decide again. */
 static void start_over(struct seq_op *s)
 {
     uint8_t jitter;
@@ -155,7 +164,17 @@ static void start_over(struct seq_op *s)
             nsm_hint_forget(s->op.nsm, s->op.ns_id, s->names[i].name);
         }
     }
-    if (++s->tries >= NSM_TRIES_MAX || clock_mono_ms() >= s->op.deadline_ms) {
+    if (clock_mono_ms() >= s->op.deadline_ms) {
+        err_set(&s->err, UV_ETIMEDOUT, "others write these names");
+        fail(s, &s->err);
+        return;
+    }
+    if (!is_wanted(s)) {
+        err_say(&s->err, UV_ECANCELED, "others came first, and nobody waits any more");
+        fail(s, &s->err);
+        return;
+    }
+    if (++s->tries >= NSM_TRIES_MAX) {
         err_set(&s->err, ERR_BUSY, "others write these names all the time");
         fail(s, &s->err);
         return;
@@ -290,7 +309,7 @@ static void commit(struct seq_op *s)
         kv_sleep(s->op.nsm->kv, 0, on_nothing, s);
         return;
     }
-    kv_commit(s->op.nsm->kv, &s->txn, s->op.deadline_ms, on_commit, s);
+    kv_commit_while(s->op.nsm->kv, &s->txn, s->op.deadline_ms, is_wanted, on_commit, s);
 }
 
 /* ---- traces ---- */

@@ -84,6 +84,7 @@ int seq_take(struct seq_op *s, const struct nsm_sequence *sequence, struct err *
     s->gc_epoch = sequence->gc_epoch;
     s->reserve = sequence->reserve;
     s->low_priority = sequence->low_priority;
+    s->is_wanted = sequence->is_wanted;
     rnd_bytes(s->commit_id, sizeof(s->commit_id));
     if (take_asserts(s, sequence, e) != 0) {
         return e->code;

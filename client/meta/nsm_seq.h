@@ -39,6 +39,7 @@ struct seq_op {
     struct manifest **uploads; /* the array is owned, the manifests are borrowed */
     size_t upload_count;
     bool reserve, low_priority;
+    bool (*is_wanted)(void *ctx);
     uint64_t gc_epoch;
     uint8_t commit_id[NS_COMMIT_ID_BYTES];
 

@@ -36,8 +36,7 @@ struct proxy_route_peer {
 
 struct proxy_route {
     uv_timer_t tick;
-    unsigned timeout_ms, silent_ms, ping_ms;
-    unsigned peer_count, flying_count;
+    unsigned timeout_ms, silent_ms, ping_ms, peer_count, flying_count;
     struct list waiting;
     bool full;       /* a proxy's client took no more: new calls go behind those that wait */
     uint64_t end_ms; /* UINT64_MAX: not stopping */
@@ -256,6 +255,7 @@ static bool call_start(struct proxy_route_call *call, uint64_t now_ms)
         left_ms = call->attempt_ms;
     }
     call->taken_back = false;
+    proxy_request_set_deadline(call->deadline_at, left_ms);
     if (proxy_client_call(peer->calls, &call->proxy, call->request, (unsigned)left_ms,
                           on_attempt) != 0) {
         call->refused = err_copy(&call->err, &call->proxy.err) != ERR_BUSY;

@@ -38,6 +38,7 @@ struct proxy_route_call {
     unsigned timeout_ms;    /* 0: the route's */
     unsigned attempt_ms;    /* for one try, once sent; 0: what is left until the deadline */
     bool repeatable;        /* executed twice is as good as once */
+    uint8_t *deadline_at; /* u32 of the request: how long the proxy may take; NULL: none, or set */
 
     struct proxy_call proxy; /* out: the last try; its err says why, if rc != 0 */
 

@@ -185,6 +185,9 @@ static int judge_error(struct object_call *c, int rc)
 
     err_copy(&c->err, &p->err);
     c->proxy_code = p->proxy_code;
+    if (in_doubt && rc != ERR_IN_DOUBT) { /* else the proxy says so */
+        err_wrap(&c->err, "%s", err_text(ERR_IN_DOUBT));
+    }
     return in_doubt ? (c->err.code = ERR_IN_DOUBT) : rc;
 }
 
@@ -246,6 +249,7 @@ void object_client_call(struct object_client *client, struct object_call *c,
     c->way.request = &c->request;
     c->way.spread = client->options.spread;
     c->way.repeatable = is_repeatable(request->code);
+    c->way.deadline_at = proxy_request_deadline_at(request, &c->request);
     c->way.timeout_ms = timeout_ms;
     client->busy++;
     list_push(&client->calls, &c->link);

@@ -3,6 +3,8 @@
 #include "base/check.h"
 #include "wire/llio.h"
 
+enum { ANSWER_MS_MAX = 1000 }; /* how long an answer may be on its way */
+
 static void put_range(struct buf *b, const struct proxy_range *range)
 {
     llio_put_string(b, range->first);
@@ -198,4 +200,25 @@ void proxy_request_encode(const struct proxy_request *request, struct gather *g)
         llio_put_string(&g->own, request->ns);
     }
     put_arguments(request, g);
+}
+
+void proxy_request_set_deadline(uint8_t *deadline_at, uint64_t left_ms)
+{
+    uint64_t slack_ms = left_ms / 8 < ANSWER_MS_MAX ? left_ms / 8 : ANSWER_MS_MAX;
+
+    if (deadline_at == NULL) {
+        return;
+    }
+    put_u32le(deadline_at, (uint32_t)(left_ms - slack_ms));
+}
+
+uint8_t *proxy_request_deadline_at(const struct proxy_request *request, struct gather *g)
+{
+    bool has_deadline = request->code == PROXY_APPLY || request->code == PROXY_APPLY_FDS;
+
+    if (!has_deadline || request->apply.deadline_ms != 0) {
+        return NULL;
+    }
+    /* behind u command, S namespace, u flags */
+    return g->own.data + 4 + 4 + request->ns.len + 4;
 }

@@ -110,6 +110,11 @@ struct proxy_request {
 
 /* Append command code and arguments. */
 void proxy_request_encode(const struct proxy_request *request, struct gather *g);
+/* Where the deadline of an Apply that names none lies, in what was encoded into the empty `g`, so
+ * that it can be said when the request is sent. NULL: it has one, or is another command. */
+uint8_t *proxy_request_deadline_at(const struct proxy_request *request, struct gather *g);
+/* A bit less than `left_ms`: the answer that nothing happened is to find its client. NULL: none. */
+void proxy_request_set_deadline(uint8_t *deadline_at, uint64_t left_ms);
 /* `frame` starts behind its length. On success *ret_request is to be released.
  * ERR_UNKNOWN_OPERATION, or ERR_PROTOCOL with what is wrong; then nothing to release.
  * Bytes behind the arguments are ignored. */

@@ -98,6 +98,17 @@ static uint64_t next_end(const struct search *s, const struct point *p)
     return end;
 }
 
+/* Is something behind us that was called when op may not happen any more? */
+static bool is_too_late(const struct search *s, const struct point *p, const struct linear_op *op)
+{
+    for (size_t i = s->count; op->until != 0 && i-- > 0 && s->ops[i].called > op->until;) {
+        if (is_behind(p, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void note_blocked(struct search *s, const struct point *p, size_t done, uint64_t end)
 {
     if (done < s->farthest || (done == s->farthest && s->blocked_count > 0)) {
@@ -125,7 +136,7 @@ static bool search_from(struct search *s, const struct point *p, size_t done)
     for (size_t i = 0; i < s->count && s->ops[i].called < end; i++) {
         struct point next = *p;
 
-        if (is_behind(p, i) || !step(&s->ops[i], &next)) {
+        if (is_behind(p, i) || is_too_late(s, p, &s->ops[i]) || !step(&s->ops[i], &next)) {
             continue;
         }
         next.behind[i / 64] |= (uint64_t)1 << (i % 64);

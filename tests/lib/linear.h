@@ -32,6 +32,7 @@ enum linear_outcome {
 struct linear_op {
     uint64_t called; /* all times of a history are different */
     uint64_t returned;
+    uint64_t until; /* not 0: if it happens, then before whatever is called after this */
     enum linear_outcome outcome;
     unsigned refused_name;
     struct linear_assert asserts[LINEAR_NAMES];

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "sim/object_world.h"
 #include "wire/osd_keys.h"
@@ -233,6 +234,72 @@ static void another_replica_is_read_when_one_is_ill(void **state)
     scene_free(&s);
 }
 
+/* ---- commits in doubt ---- */
+
+static enum kv_mem_fate always_lost(void *ctx, const struct kv_txn *txn)
+{
+    (void)ctx;
+    (void)txn;
+    return KV_MEM_LOST_REQUEST;
+}
+
+struct hasty {
+    struct object_call call;
+    bool done;
+    int rc;
+};
+
+static void on_hasty(struct object_call *call, int rc)
+{
+    struct hasty *h = container_of(call, struct hasty, call);
+
+    h->rc = rc;
+    h->done = true;
+}
+
+/* So that the proxy has given up, too, when the client does. */
+static void a_proxy_is_told_how_long_a_transaction_may_take(void **state)
+{
+    struct scene s = scene_new(PLAIN);
+    struct proxy_update update = {.kind = PROXY_UPDATE_DELETE, .name = slice_str("o")};
+    struct proxy_request request = {.code = PROXY_APPLY,
+                                    .ns = slice_str("ns"),
+                                    .apply = {.updates = &update, .update_count = 1}};
+    struct hasty h = {0};
+
+    (void)state;
+    kv_mem_set_fate(s.o->w->kv, always_lost, NULL);
+    object_client_call(s.o->client, &h.call, &request, 8000, on_hasty);
+    loop_fixture_run_until(&s.o->w->base, &h.done);
+    kv_mem_set_fate(s.o->w->kv, NULL, NULL);
+    assert_int_equal(h.rc, ERR_IN_DOUBT);
+    assert_int_equal(h.call.proxy_code, PROXY_RC_IN_DOUBT); /* it answered in time */
+    assert_non_null(strstr(h.call.err.msg, err_text(ERR_IN_DOUBT)));
+    scene_free(&s);
+}
+
+/* A proxy that says nothing at all. */
+static void an_error_that_leaves_it_open_what_happened_says_so(void **state)
+{
+    struct scene s = scene_new(PLAIN);
+    struct proxy_update update = {.kind = PROXY_UPDATE_DELETE, .name = slice_str("o")};
+    struct proxy_request request = {.code = PROXY_APPLY,
+                                    .ns = slice_str("ns"),
+                                    .apply = {.updates = &update, .update_count = 1}};
+    struct hasty h = {0};
+
+    (void)state;
+    kv_mem_freeze(s.o->w->kv, true);
+    object_client_call(s.o->client, &h.call, &request, 300, on_hasty);
+    loop_fixture_run_until(&s.o->w->base, &h.done);
+    kv_mem_freeze(s.o->w->kv, false);
+    assert_int_equal(h.rc, ERR_IN_DOUBT);
+    assert_int_equal(h.call.proxy_code, 0);
+    assert_non_null(strstr(h.call.err.msg, err_text(ERR_IN_DOUBT)));
+    assert_non_null(strstr(h.call.err.msg, err_text(UV_ETIMEDOUT)));
+    scene_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +311,8 @@ int main(void)
         cmocka_unit_test(an_asd_without_our_claim_is_not_read),
         cmocka_unit_test(damaged_fragments_are_noticed_and_read_by_a_proxy),
         cmocka_unit_test(another_replica_is_read_when_one_is_ill),
+        cmocka_unit_test(a_proxy_is_told_how_long_a_transaction_may_take),
+        cmocka_unit_test(an_error_that_leaves_it_open_what_happened_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "lib/linear.h"
@@ -58,6 +59,23 @@ static void what_is_unknown_may_happen_late_or_never_but_only_once(void **state)
     assert_int_not_equal(blocked(ops, 5), 0); /* what a blind retry does */
 }
 
+static void what_is_unknown_does_not_happen_behind_its_deadline(void **state)
+{
+    struct linear_op ops[] = {write_of(1, 20, 7), read_of(3, 4, 0), write_of(6, 7, 9),
+                              read_of(8, 9, 9), read_of(10, 11, 7)};
+
+    (void)state;
+    ops[0].outcome = LINEAR_UNKNOWN;
+    assert_int_equal(blocked(ops, 5), 0);
+    ops[0].until = 5;
+    assert_int_equal(blocked(ops, 4), 0);
+    assert_int_not_equal(blocked(ops, 5), 0);
+    ops[0].outcome = LINEAR_DONE; /* nor when somebody is told so, later */
+    assert_int_not_equal(blocked(ops, 5), 0);
+    ops[4] = read_of(10, 11, 9);
+    assert_int_equal(blocked(ops, 5), 0);
+}
+
 static void two_compare_and_swaps_of_one_value_do_not_both_succeed(void **state)
 {
     struct linear_op ops[] = {write_of(1, 2, 7), write_of(3, 5, 8), write_of(4, 6, 9)};
@@ -80,7 +98,10 @@ enum {
     HISTORIES = 40,
     VALUES_MAX = 3 * OPS,
     OBJECT_BYTES_MAX = 12000,
-    DEADLINE_MS = 1500
+    DEADLINE_MS = 1500,
+    FROZEN_HISTORIES = 16,
+    FROZEN_DEADLINE_MS = 120, /* of transactions where proxies are stopped now and then */
+    FROZEN_MS = 3 * FROZEN_DEADLINE_MS
 };
 
 static const char *const names[LINEAR_NAMES] = {"a", "b", "c"};
@@ -89,6 +110,7 @@ struct proxy {
     struct kv *kv;
     struct registry *registry;
     struct engine *engine;
+    uint64_t frozen_until_ms; /* 0: it is not */
 };
 
 struct race;
@@ -97,6 +119,7 @@ struct client {
     struct race *race;
     struct proxy *proxy; /* of the transaction under way */
     bool is_busy;
+    bool is_waiting; /* takes its time while a proxy is stopped */
     bool is_read;
     struct linear_op *op;
     uint32_t seen[LINEAR_NAMES]; /* by its last read of that name */
@@ -113,8 +136,12 @@ struct race {
     struct proxy proxies[PROXIES];
     struct client clients[CLIENTS];
     uint64_t clock;
-    unsigned started, running;
+    unsigned started, running, waiting;
     bool is_over;
+    bool freezes; /* proxies are stopped now and then; nothing stays in the store's queue */
+    unsigned frozen;
+    struct proxy *by[OPS];     /* who was asked */
+    uint64_t deadline_ms[OPS]; /* of transactions; 0: none */
     struct linear_op ops[OPS]; /* as started; without those that changed nothing for certain */
     bool is_void[OPS];
     uint32_t next_value;
@@ -164,7 +191,7 @@ static void client_end(struct client *c, enum linear_outcome outcome)
     c->is_busy = false;
     race->running--;
     client_next(c);
-    race->is_over = race->running == 0;
+    race->is_over = race->running + race->waiting == 0;
 }
 
 static void void_op(struct client *c)
@@ -291,9 +318,10 @@ static void start_transaction(struct client *c)
 {
     struct rnd *rnd = &c->race->w->rnd;
     struct sequence_spec spec = {.ns = slice_str("ns"), .apply = &c->apply};
+    uint32_t deadline_ms = c->race->freezes ? FROZEN_DEADLINE_MS : DEADLINE_MS;
 
     c->apply = (struct proxy_apply){
-        .asserts = c->asserts, .updates = c->updates, .deadline_ms = DEADLINE_MS};
+        .asserts = c->asserts, .updates = c->updates, .deadline_ms = deadline_ms};
     for (unsigned n = 0; n < LINEAR_NAMES; n++) {
         if (rnd_below(rnd, 4) == 0) {
             add_assert(c, n);
@@ -303,27 +331,109 @@ static void start_transaction(struct client *c)
         }
     }
     sequence_start(c->proxy->engine, &spec, on_sequence, c);
+    c->race->deadline_ms[c->op - c->race->ops] = clock_mono_ms() + deadline_ms;
 }
 
 /* ---- the race ---- */
 
-static void client_next(struct client *c)
+/* What is called from now on comes behind transactions whose deadline is over, but for those that
+ * are in the store's queue. */
+static void note_deadlines(struct race *race)
+{
+    uint64_t now_ms = clock_mono_ms();
+
+    for (unsigned i = 0; i < race->started && race->freezes; i++) {
+        if (race->ops[i].until == 0 && race->deadline_ms[i] != 0 && now_ms > race->deadline_ms[i] &&
+            kv_mem_unexecuted(race->by[i]->kv) == 0) {
+            race->ops[i].until = race->clock;
+        }
+    }
+}
+
+static struct proxy *pick_proxy(struct race *race)
+{
+    unsigned first = (unsigned)rnd_below(&race->w->rnd, PROXIES);
+    struct proxy *proxy = &race->proxies[first];
+
+    return proxy->frozen_until_ms == 0 ? proxy : &race->proxies[(first + 1) % PROXIES];
+}
+
+static bool is_any_frozen(const struct race *race)
+{
+    for (unsigned i = 0; i < PROXIES; i++) {
+        if (race->proxies[i].frozen_until_ms != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* At most one of them is stopped. */
+static void freeze_or_thaw(struct race *race)
+{
+    struct proxy *proxy = &race->proxies[rnd_below(&race->w->rnd, PROXIES)];
+
+    for (unsigned i = 0; i < PROXIES; i++) {
+        struct proxy *p = &race->proxies[i];
+
+        if (p->frozen_until_ms != 0 && clock_mono_ms() >= p->frozen_until_ms) {
+            p->frozen_until_ms = 0;
+            kv_mem_freeze(p->kv, false);
+        }
+    }
+    if (!is_any_frozen(race) && rnd_below(&race->w->rnd, 4) == 0) {
+        race->frozen++;
+        proxy->frozen_until_ms = clock_mono_ms() + FROZEN_MS;
+        kv_mem_freeze(proxy->kv, true);
+    }
+}
+
+static void client_start(struct client *c)
 {
     struct race *race = c->race;
 
-    if (race->started == OPS) {
-        return;
-    }
     c->op = &race->ops[race->started++];
+    note_deadlines(race);
     *c->op = (struct linear_op){.called = ++race->clock};
-    c->proxy = &race->proxies[rnd_below(&race->w->rnd, PROXIES)];
+    c->proxy = pick_proxy(race);
+    race->by[c->op - race->ops] = c->proxy;
     c->is_busy = true;
     race->running++;
-    if (rnd_below(&race->w->rnd, 5) < 2) {
+    /* While a proxy is stopped the others read: it goes on and finds the names as they were. */
+    if (rnd_below(&race->w->rnd, 5) < (is_any_frozen(race) ? 5 : 2)) {
         start_read(c);
     } else {
         start_transaction(c);
     }
+}
+
+static void client_next(struct client *c)
+{
+    if (c->race->started == OPS) {
+        return;
+    }
+    c->is_waiting = is_any_frozen(c->race);
+    if (c->is_waiting) {
+        c->race->waiting++;
+    } else {
+        client_start(c);
+    }
+}
+
+static void wake_some(struct race *race)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct client *c = &race->clients[i];
+
+        if (c->is_waiting && rnd_below(&race->w->rnd, 4) == 0) {
+            c->is_waiting = false;
+            race->waiting--;
+            if (race->started < OPS) {
+                client_start(c);
+            }
+        }
+    }
+    race->is_over = race->running + race->waiting == 0;
 }
 
 static enum kv_mem_fate commit_fate(void *ctx, const struct kv_txn *txn)
@@ -334,7 +444,7 @@ static enum kv_mem_fate commit_fate(void *ctx, const struct kv_txn *txn)
     if (txn->update_count == 0 || rnd_below(&race->w->rnd, 6) != 0) {
         return KV_MEM_NORMAL;
     }
-    return fates[rnd_below(&race->w->rnd, 3)];
+    return fates[rnd_below(&race->w->rnd, race->freezes ? 2 : 3)];
 }
 
 static enum fake_fate asd_fate(void *ctx, struct fake_asd *asd, const struct asd_request *request)
@@ -370,6 +480,7 @@ static void proxy_close(struct race *race, struct proxy *p)
     bool engine = false, registry = false;
 
     kv_mem_set_fate(p->kv, NULL, NULL);
+    kv_mem_freeze(p->kv, false);
     engine_close(p->engine, loop_set_true, &engine);
     loop_fixture_run_until(&race->w->base, &engine);
     registry_close(p->registry, loop_set_true, &registry);
@@ -392,6 +503,10 @@ static void run(struct race *race)
         loop_fixture_run_ms(&w->base, 1 + rnd_below(&w->rnd, 20));
         if (rnd_below(&w->rnd, 4) == 0) {
             kv_mem_run_late(w->store);
+        }
+        if (race->freezes) {
+            freeze_or_thaw(race);
+            wake_some(race);
         }
     }
 }
@@ -434,13 +549,14 @@ static void judge(struct race *race)
     }
 }
 
-static void one_history(uint64_t seed, unsigned totals[4])
+static void one_history(uint64_t seed, bool freezes, unsigned totals[5])
 {
     struct race *race = mem_zalloc(sizeof(*race));
 
     race->w = world_new_of(seed, 8, 4, WORLD_PRESET("[[4,2,5,2],[4,2,4,2]]", 4096, "lz4"));
     kv_mem_store_jitter(race->w->store, 6);
     race->next_value = 1;
+    race->freezes = freezes;
     for (unsigned i = 0; i < PROXIES; i++) {
         proxy_open(race, &race->proxies[i]);
     }
@@ -450,6 +566,7 @@ static void one_history(uint64_t seed, unsigned totals[4])
     totals[1] += race->refused;
     totals[2] += race->unknown;
     totals[3] += race->failed;
+    totals[4] += race->frozen;
     for (unsigned i = 0; i < PROXIES; i++) {
         proxy_close(race, &race->proxies[i]);
     }
@@ -463,11 +580,11 @@ static void one_history(uint64_t seed, unsigned totals[4])
 static void what_racing_clients_see_is_the_history_of_one_transaction_after_the_other(void **state)
 {
     uint64_t seed = world_seed();
-    unsigned totals[4] = {0};
+    unsigned totals[5] = {0};
 
     (void)state;
     for (unsigned i = 0; i < HISTORIES; i++) {
-        one_history(seed + i, totals);
+        one_history(seed + i, false, totals);
     }
     print_message("%u transactions done, %u refused, %u unknown; %u of all failed\n", totals[0],
                   totals[1], totals[2], totals[3]);
@@ -475,13 +592,31 @@ static void what_racing_clients_see_is_the_history_of_one_transaction_after_the_
     assert_true(totals[1] > 0 && totals[2] > 0);
 }
 
+/* A proxy that was stopped goes on where it was, when others have long done something else. */
+static void what_a_stopped_proxy_had_begun_does_not_happen_behind_its_deadline(void **state)
+{
+    uint64_t seed = world_seed();
+    unsigned totals[5] = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < FROZEN_HISTORIES; i++) {
+        one_history(seed + i, true, totals);
+    }
+    print_message("%u transactions done, %u refused, %u unknown; %u of all failed; %u stops\n",
+                  totals[0], totals[1], totals[2], totals[3], totals[4]);
+    assert_true(totals[0] > FROZEN_HISTORIES * OPS / 10);
+    assert_true(totals[4] >= FROZEN_HISTORIES / 2);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(overlapping_reads_may_see_either_value_but_never_go_back),
         cmocka_unit_test(what_is_unknown_may_happen_late_or_never_but_only_once),
+        cmocka_unit_test(what_is_unknown_does_not_happen_behind_its_deadline),
         cmocka_unit_test(two_compare_and_swaps_of_one_value_do_not_both_succeed),
         cmocka_unit_test(what_racing_clients_see_is_the_history_of_one_transaction_after_the_other),
+        cmocka_unit_test(what_a_stopped_proxy_had_begun_does_not_happen_behind_its_deadline),
     };
 
     return cmocka_run_group_tests_name("linear", tests, NULL, NULL);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "loop/run.h"
 #include "sim/proxy_fixture.h"
 
 /* ---- raw sockets ---- */
@@ -244,6 +245,34 @@ static void a_client_that_goes_away_takes_its_request_along(void **state)
         fake_asd_set_fate(f->w->asds[i], NULL, NULL);
     }
     assert_false(world_manifest(f->w, "o", &m));
+    fixture_free(f);
+}
+
+static bool has_server_seen_it(void *ctx)
+{
+    const struct fixture *f = ctx;
+
+    return f->w->engine->stats.totals.requests > 0 && f->server->running == 0;
+}
+
+/* As a proxy finds it that was stopped meanwhile: sent, and its client is long gone. */
+static void a_put_whose_client_left_before_it_was_read_is_not_executed(void **state)
+{
+    struct fixture *f = fixture_new(0);
+    struct raw raw = raw_connect(f);
+    struct proxy_update update = {
+        .kind = PROXY_UPDATE_UPLOAD, .name = slice_str("o"), .data = slice_str("late")};
+    uint8_t *data;
+    size_t bytes;
+
+    (void)state;
+    raw_hello(&raw);
+    raw_request(&raw, &(struct proxy_request){.code = PROXY_APPLY,
+                                              .ns = fixture_ns(),
+                                              .apply = {.updates = &update, .update_count = 1}});
+    close(raw.fd);
+    loop_run_until_true(&f->w->base.loop, has_server_seen_it, f);
+    assert_int_equal(world_get(f->w, "o", &data, &bytes), ERR_NOT_FOUND);
     fixture_free(f);
 }
 
@@ -535,6 +564,7 @@ int main(void)
         cmocka_unit_test(garbage_on_the_port_harms_nobody),
         cmocka_unit_test(requests_sent_ahead_are_answered_in_order),
         cmocka_unit_test(a_client_that_goes_away_takes_its_request_along),
+        cmocka_unit_test(a_put_whose_client_left_before_it_was_read_is_not_executed),
         cmocka_unit_test(a_request_past_its_deadline_is_told_so),
         cmocka_unit_test(connections_over_the_limit_are_closed_and_the_others_served),
         cmocka_unit_test(a_reader_that_does_not_read_holds_up_no_put),

@@ -36,6 +36,7 @@ struct kv_mem {
     unsigned failing_reads;
     struct slice hold_prefix; /* borrowed; empty: hold nothing */
     struct mem_op *held_answer;
+    bool is_frozen;
 };
 
 struct mem_op {
@@ -315,11 +316,11 @@ static void on_turn(uv_idle_t *idle)
         if (!m->executed && m->fate == KV_MEM_HELD) {
             continue;
         }
-        busy = true;
+        busy = busy || !m->executed || !mem->is_frozen;
         if (!m->executed && mem->now >= m->execute_at) {
             run(mem, m);
         }
-        if (m->executed && mem->now >= m->answer_at && m != mem->held_answer) {
+        if (m->executed && !mem->is_frozen && mem->now >= m->answer_at && m != mem->held_answer) {
             list_remove(&m->link);
             list_push(&done, &m->link);
         }
@@ -493,6 +494,27 @@ bool kv_mem_has_held_answer(const struct kv *kv)
 void kv_mem_answer_held(struct kv *kv)
 {
     container_of(kv, struct kv_mem, kv)->held_answer = NULL;
+}
+
+void kv_mem_freeze(struct kv *kv, bool is_frozen)
+{
+    struct kv_mem *mem = container_of(kv, struct kv_mem, kv);
+
+    mem->is_frozen = is_frozen;
+    uv_idle_start(&mem->idle, on_turn);
+}
+
+unsigned kv_mem_unexecuted(const struct kv *kv)
+{
+    const struct kv_mem *mem = container_of(kv, const struct kv_mem, kv);
+    unsigned count = 0;
+
+    LIST_FOR_EACH (it, &mem->ops) {
+        const struct mem_op *m = container_of(it, struct mem_op, link);
+
+        count += m->op.kind == KV_OP_APPLY && !m->executed;
+    }
+    return count;
 }
 
 void kv_mem_fail_reads(struct kv *kv, unsigned count)

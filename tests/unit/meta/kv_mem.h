@@ -51,6 +51,11 @@ void kv_mem_hold_answer(struct kv *kv, struct slice prefix);
 bool kv_mem_has_held_answer(const struct kv *kv);
 void kv_mem_answer_held(struct kv *kv);
 
+/* As of a process that is stopped: what it had asked for is executed, no answer reaches it. */
+void kv_mem_freeze(struct kv *kv, bool is_frozen);
+/* Transactions of this handle that are not executed yet. */
+unsigned kv_mem_unexecuted(const struct kv *kv);
+
 /* Execute, now, what was delayed; returns how many of them passed their asserts. */
 unsigned kv_mem_run_late(struct kv_mem_store *store);
 unsigned kv_mem_run_held(struct kv_mem_store *store);
