@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log_scale.h"
 #include "daemon/process.h"
-
-enum { SUB_BITS = 2, SUB_COUNT = 1 << SUB_BITS };
 
 static void metric_register(struct metrics *m, struct metric *metric, enum metric_type type,
                             const char *name, const char *labels, const char *help)
@@ -88,31 +87,6 @@ void metrics_remove(struct metric *metric)
 
 /* ---- histograms ---- */
 
-/* Buckets 0 … 3 hold the values 0 … 3; then four for each power of two from 4 on: bucket i
- * holds values up to and including bucket_upper(i). */
-static unsigned bucket_of(uint64_t value)
-{
-    unsigned octave;
-
-    if (value < SUB_COUNT) {
-        return (unsigned)value;
-    }
-    octave = 63 - (unsigned)__builtin_clzll(value);
-    return (octave - SUB_BITS + 1) * SUB_COUNT +
-           (unsigned)(value >> (octave - SUB_BITS) & (SUB_COUNT - 1));
-}
-
-static uint64_t bucket_upper(unsigned index)
-{
-    unsigned shift;
-
-    if (index < SUB_COUNT) {
-        return index;
-    }
-    shift = index / SUB_COUNT - 1;
-    return (((uint64_t)(index % SUB_COUNT) + SUB_COUNT + 1) << shift) - 1;
-}
-
 static uint64_t bucket_count(const struct metric_histogram *h, unsigned index)
 {
     uint64_t count = 0;
@@ -135,7 +109,7 @@ static uint64_t sum_of(const struct metric_histogram *h)
 
 void metric_observe(struct metric_histogram *h, uint64_t value)
 {
-    unsigned i = bucket_of(value);
+    unsigned i = log_scale_index(value);
     uint64_t count = atomic_load_explicit(&h->buckets[i], memory_order_relaxed);
     uint64_t sum = atomic_load_explicit(&h->sum, memory_order_relaxed);
 
@@ -161,7 +135,7 @@ uint64_t metric_quantile(const struct metric_histogram *h, double quantile)
     for (unsigned i = 0; i < METRIC_BUCKETS; i++) {
         seen += bucket_count(h, i);
         if (seen != 0 && (double)seen >= rank) {
-            return bucket_upper(i);
+            return log_scale_upper(i);
         }
     }
     return 0;
@@ -246,7 +220,7 @@ static void print_histogram(struct buf *out, const struct metric_histogram *h)
     unsigned i = 0;
 
     for (uint64_t bound = h->first; bound != 0 && bound <= h->last; bound *= 2) {
-        for (; i < METRIC_BUCKETS && bucket_upper(i) < bound; i++) {
+        for (; i < METRIC_BUCKETS && log_scale_upper(i) < bound; i++) {
             seen += bucket_count(h, i);
         }
         buf_printf(out, "%s_bucket{%s%sle=\"%.9g\"}", metric->name, labels, comma,
