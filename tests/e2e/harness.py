@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 import cli_shapes
 
@@ -224,6 +226,15 @@ class Deployment:
         config = json.loads(path.read_text())
         config.update(keys)
         path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+    def proxy_page(self, page):
+        port = json.loads((self.dir / "etc/proxy.json").read_text())["http_port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=10) as answer:
+            return answer.read().decode()
+
+    def proxy_figure(self, name):
+        text = self.proxy_page("metrics")
+        return int(float(re.search(rf"^{name} (\S+)$", text, re.M)[1]))
 
     # ---- volumes ----
 

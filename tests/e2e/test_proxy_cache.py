@@ -6,7 +6,6 @@ import os
 import random
 import re
 import threading
-import urllib.request
 
 from foreign_proxy import ForeignProxy, upload
 from harness import Deployment
@@ -16,12 +15,6 @@ OBJECTS = 6
 OBJECT_BYTES = 8 * MIB
 LIMIT = 16 * MIB
 READERS = 6
-
-
-def figure(d, name):
-    port = json.loads((d.dir / "etc/proxy.json").read_text())["http_port"]
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-    return int(float(re.search(rf"^{name} (\S+)$", text, re.M)[1]))
 
 
 def rss(d):
@@ -36,15 +29,16 @@ def read(p, data, name, offset, length=4096):
 
 def read_twice_asked_once(d, p, data):
     read(p, data, "o0", 100_000)
-    asked, hits = figure(d, "proxy_fragment_reads_total"), figure(d, "proxy_block_cache_hits_total")
+    asked = d.proxy_figure("proxy_fragment_reads_total")
+    hits = d.proxy_figure("proxy_block_cache_hits_total")
     for _ in range(10):
         read(p, data, "o0", 100_000)
-    assert figure(d, "proxy_fragment_reads_total") == asked
-    assert figure(d, "proxy_block_cache_hits_total") == hits + 10
+    assert d.proxy_figure("proxy_fragment_reads_total") == asked
+    assert d.proxy_figure("proxy_block_cache_hits_total") == hits + 10
     p.drop_cache("ns")
-    assert figure(d, "proxy_block_cache_bytes") < 100_000
+    assert d.proxy_figure("proxy_block_cache_bytes") < 100_000
     read(p, data, "o0", 100_000)
-    assert figure(d, "proxy_fragment_reads_total") > asked
+    assert d.proxy_figure("proxy_fragment_reads_total") > asked
 
 
 def memory_is_what_was_said(d, p, data):
@@ -54,9 +48,9 @@ def memory_is_what_was_said(d, p, data):
     for o in range(OBJECTS):
         for offset in range(0, OBJECT_BYTES, 32768):
             read(p, data, f"o{o}", offset)
-    used = figure(d, "proxy_block_cache_bytes")
+    used = d.proxy_figure("proxy_block_cache_bytes")
     assert 0.8 * LIMIT < used <= LIMIT, used
-    assert figure(d, "proxy_block_cache_evictions_total") > 0
+    assert d.proxy_figure("proxy_block_cache_evictions_total") > 0
     grown = rss(d) - before
     print(f"cache of {LIMIT >> 20} MiB: RSS grew by {grown / MIB:.1f} MiB")
     assert grown < 1.5 * LIMIT + 8 * MIB, grown
@@ -65,8 +59,8 @@ def memory_is_what_was_said(d, p, data):
 def off_is_off(d, p, data):
     for _ in range(3):
         read(p, data, "o1", 100_000)
-    assert figure(d, "proxy_fragment_reads_total") >= 3
-    assert figure(d, "proxy_block_cache_bytes") == 0
+    assert d.proxy_figure("proxy_fragment_reads_total") >= 3
+    assert d.proxy_figure("proxy_block_cache_bytes") == 0
 
 
 def snappy_slices(d, ns):
@@ -110,7 +104,7 @@ def main():
         with ForeignProxy(("127.0.0.1", d.info()["proxy_port"])) as p:
             off_is_off(d, p, data)
         snappy_slices(d, "snappy")
-        print(f"without a cache {figure(d, 'proxy_unpacks_shared_total')} unpacks were shared")
+        print(f"without a cache {d.proxy_figure('proxy_unpacks_shared_total')} unpacks were shared")
         d.reconfigured("proxy", block_cache_size=LIMIT)
         snappy_slices(d, "cached-snappy")
 

@@ -1,20 +1,11 @@
 """Fragments that vanish or rot behind an ASD's back: a read through the proxy gives the right bytes
 all the same, and soon the object has all its fragments again, each of them sound."""
-import json
 import os
-import re
-import urllib.request
 
 from foreign_proxy import ForeignProxy, upload
 from harness import Deployment, wait_for
 
 MIB = 1 << 20
-
-
-def figure(d, name):
-    port = json.loads((d.dir / "etc/proxy.json").read_text())["http_port"]
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-    return int(float(re.search(rf"^{name} (\S+)$", text, re.M)[1]))
 
 
 def key_of(ns_id, manifest, chunk, fragment):
@@ -99,7 +90,7 @@ def main():
 
             def repaired():  # an ASD that was too slow under load is not asked, and then is
                 p.drop_cache("ns")
-                return whole() == data and figure(d, "proxy_repaired_fragments_total") == 2
+                return whole() == data and d.proxy_figure("proxy_repaired_fragments_total") == 2
 
             wait_for("two fragments to be made anew", repaired, seconds=60)
             now = d.alba("show-object", "ns", "o")
@@ -109,16 +100,16 @@ def main():
             for chunk, fragment in now_at:
                 assert now["fragments"][chunk][fragment]["ver"] == 1
                 assert is_there(d, osds, ns_id, now, chunk, fragment)
-            assert figure(d, "proxy_repairs_failed_total") == 0
-            reconstructed = figure(d, "proxy_reconstructed_total")
+            assert d.proxy_figure("proxy_repairs_failed_total") == 0
+            reconstructed = d.proxy_figure("proxy_reconstructed_total")
             p.drop_cache("ns")
             assert whole() == data
-            assert figure(d, "proxy_repaired_fragments_total") == 2  # nothing was found any more
+            assert d.proxy_figure("proxy_repaired_fragments_total") == 2  # nothing was found any more
             for fragment in [i for i in range(len(now["fragments"][0])) if (0, i) not in now_at][:1]:
                 delete_fragment(d, osds, ns_id, now, 0, fragment)  # the new ones carry the object
             assert whole() == data
             print(f"computed from parity: {reconstructed} reads before, "
-                  f"{figure(d, 'proxy_reconstructed_total')} after")
+                  f"{d.proxy_figure('proxy_reconstructed_total')} after")
 
 
 main()
