@@ -1,10 +1,5 @@
-/* Read what costs least, at first exactly as much as is needed:
- *
- * - a range: its own fragment, unless k others can be had from better OSDs. When that fails, the k
- *   cheapest others;
- * - a chunk: the k cheapest fragments, data before parity as long as the OSDs are well.
- *
- * A fragment that fails is replaced by the next cheapest. With k good ones that are not all
+/* What chunk_choose.c says is asked for, and what is late (chunk_hedge.c) is awaited, but others
+ * are asked besides. What makes it enough first ends the read. With k good ones that are not all
  * data, the missing data is decoded. None left to ask: in stripes (chunk_stripes.c), if some were
  * only damaged; else ERR_NOT_ENOUGH. */
 #include <inttypes.h>
@@ -14,28 +9,11 @@
 
 #include "base/bigmem.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/chunk_read_private.h"
 
-enum { ALL = UINT32_MAX };
-
-/* What a parity fragment costs more than a data fragment: decoding. Less than an OSD being
- * far or set aside (osd_read_cost). */
-static const double parity_cost = 2e6;
-/* And one that was found bad before, perhaps by mistake: more than all of those. */
-static const double avoid_cost = 1e12;
-
 static void step(struct chunk_read *r);
-
-static bool is_wanted(const struct chunk_read *r, uint32_t fragment)
-{
-    return r->wanted == ALL ? fragment < r->readable->k : fragment == r->wanted;
-}
-
-static enum chunk_part_state state_of(const struct chunk_read *r, uint32_t fragment)
-{
-    return r->parts[fragment] == NULL ? CHUNK_PART_IDLE : r->parts[fragment]->state;
-}
 
 /* ---- end ---- */
 
@@ -60,6 +38,7 @@ static void release_parts(struct chunk_read *r)
 
 static void finish(struct chunk_read *r, int rc)
 {
+    hedge_end(&r->hedge);
     if (rc == 0 && r->blocks != NULL) {
         keep_blocks(r);
     }
@@ -70,12 +49,24 @@ static void finish(struct chunk_read *r, int rc)
 
 /* ---- fragments ---- */
 
+/* Every replica is the data, but what one of them brings must not lie where another, which may yet
+ * turn out bad, is being unpacked. */
+static bool is_dest_taken(const struct chunk_read *r)
+{
+    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+        if (chunk_state_of(r, i) == CHUNK_PART_READING && r->parts[i]->bytes == r->dest) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static uint8_t *place_of(struct chunk_read *r, uint32_t fragment)
 {
-    if (r->readable->k == 1 || fragment == r->wanted) {
-        return r->dest; /* every replica is the data */
+    if (r->readable->k == 1 ? !is_dest_taken(r) : fragment == r->wanted) {
+        return r->dest;
     }
-    if (r->wanted == ALL && fragment < r->readable->k) {
+    if (r->readable->k > 1 && r->wanted == CHUNK_ALL && fragment < r->readable->k) {
         return r->dest + (size_t)fragment * r->stride;
     }
     r->scratch[fragment] = bigmem_alloc(r->bytes);
@@ -98,6 +89,7 @@ static void on_fetched(struct fetch *fetch, int rc)
         part->state = CHUNK_PART_GOOD;
         r->good++;
         r->came |= UINT32_C(1) << fetch->range.fragment;
+        chunk_hedge_came(r, part);
     } else {
         part->state = CHUNK_PART_BAD;
         err_copy(&r->err, &fetch->err);
@@ -111,7 +103,7 @@ static void on_fetched(struct fetch *fetch, int rc)
     step(r);
 }
 
-static void start_part(struct chunk_read *r, uint32_t fragment)
+static void start_part(struct chunk_read *r, uint32_t fragment, bool is_hedge)
 {
     struct chunk_part *part = mem_alloc(sizeof(*part));
     struct fetch_range range = {.chunk = r->chunk,
@@ -122,41 +114,14 @@ static void start_part(struct chunk_read *r, uint32_t fragment)
 
     part->read = r;
     part->state = CHUNK_PART_READING;
+    part->late = false;
+    part->is_hedge = is_hedge;
+    part->osd = chunk_choose_osd(r, fragment);
+    part->start_ns = clock_mono_ns();
     part->bytes = range.dest = place_of(r, fragment);
     r->parts[fragment] = part;
     r->reading++;
     fetch_start(&part->fetch, r->engine, r->readable, &range, on_fetched);
-}
-
-/* NULL: nowhere, or with an OSD that is not known. */
-static const struct osd *osd_of(const struct chunk_read *r, uint32_t fragment)
-{
-    const struct manifest_fragment *f = readable_fragment(r->readable, r->chunk, fragment);
-
-    return f->has_osd ? osds_find(r->engine->osds, f->osd_id) : NULL;
-}
-
-/* Of those not yet asked; -1: none left. */
-static int cheapest(const struct chunk_read *r)
-{
-    double best_cost = 0;
-    int best = -1;
-
-    for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
-        const struct osd *osd = osd_of(r, i);
-        double cost;
-
-        if (state_of(r, i) != CHUNK_PART_IDLE || osd == NULL || (r->never >> i & 1) != 0) {
-            continue;
-        }
-        cost = osd_read_cost(osd) + (is_wanted(r, i) || r->readable->k == 1 ? 0 : parity_cost) +
-               ((r->avoid >> i & 1) != 0 ? avoid_cost : 0);
-        if (best < 0 || cost < best_cost) {
-            best = (int)i;
-            best_cost = cost;
-        }
-    }
-    return best;
 }
 
 /* ---- decoding ---- */
@@ -171,7 +136,8 @@ static void decode(struct chunk_read *r)
         have[i] = r->parts[r->decoder.have[i]]->bytes;
     }
     for (uint32_t i = 0; i < r->decoder.want_count; i++) {
-        want[i] = r->wanted == ALL ? r->dest + (size_t)r->decoder.want[i] * r->stride : r->dest;
+        want[i] =
+            r->wanted == CHUNK_ALL ? r->dest + (size_t)r->decoder.want[i] * r->stride : r->dest;
     }
     erasure_decode(&r->decoder, r->bytes, have, want);
 }
@@ -199,12 +165,12 @@ static bool prepare_decoder(struct chunk_read *r)
         return false;
     }
     for (uint32_t i = 0; i < k + r->readable->m; i++) {
-        bool good = state_of(r, i) == CHUNK_PART_GOOD;
+        bool good = chunk_state_of(r, i) == CHUNK_PART_GOOD;
 
         if (good && have_count < k) {
             have[have_count++] = (uint8_t)i;
         }
-        if (!good && is_wanted(r, i)) {
+        if (!good && chunk_is_wanted(r, i)) {
             want[want_count++] = (uint8_t)i;
         }
     }
@@ -216,11 +182,27 @@ static bool prepare_decoder(struct chunk_read *r)
     return true;
 }
 
+/* Of replicas: a good one lies where it is wanted, or is copied there. */
+static void place_replica(struct chunk_read *r)
+{
+    const uint8_t *good = NULL;
+
+    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX && good != r->dest; i++) {
+        good = chunk_state_of(r, i) == CHUNK_PART_GOOD ? r->parts[i]->bytes : good;
+    }
+    if (good != r->dest) {
+        memcpy(r->dest, good, r->bytes);
+    }
+}
+
 static void finish_good(struct chunk_read *r)
 {
     int rc;
 
     if (!prepare_decoder(r)) {
+        if (r->readable->k == 1) {
+            place_replica(r);
+        }
         finish(r, 0);
         return;
     }
@@ -242,7 +224,7 @@ static void finish_good(struct chunk_read *r)
 
 static bool is_satisfied(const struct chunk_read *r)
 {
-    if (r->wanted != ALL && state_of(r, r->wanted) == CHUNK_PART_GOOD) {
+    if (r->wanted != CHUNK_ALL && chunk_state_of(r, r->wanted) == CHUNK_PART_GOOD) {
         return true;
     }
     return r->good >= r->readable->k;
@@ -256,7 +238,7 @@ static void list_fragments(const struct chunk_read *r, enum chunk_part_state sta
 
     ret_text[0] = '\0';
     for (uint32_t i = 0; i < r->readable->k + r->readable->m && used < bytes; i++) {
-        if (state_of(r, i) == state) {
+        if (chunk_state_of(r, i) == state) {
             used += (size_t)snprintf(ret_text + used, bytes - used, " %" PRIu32, i);
         }
     }
@@ -278,47 +260,22 @@ static void give_up(struct chunk_read *r)
     finish(r, ERR_NOT_ENOUGH);
 }
 
-/* Of a range: is its own fragment, alone, the first to be asked? Unless k others make it that can
- * be had from better OSDs: well ones if that of the fragment is set aside, near ones if it is
- * far. */
-static bool goes_direct(const struct chunk_read *r)
+static void ask(struct chunk_read *r)
 {
-    const struct osd *wanted;
-    uint32_t better = 0;
+    bool is_hedge;
+    int next;
 
-    if (r->wanted == ALL || r->readable->k == 1 || state_of(r, r->wanted) != CHUNK_PART_IDLE ||
-        r->good + r->reading > 0) {
-        return false;
+    while ((next = chunk_choose_next(r, &is_hedge)) >= 0) {
+        start_part(r, (uint32_t)next, is_hedge);
     }
-    wanted = osd_of(r, r->wanted);
-    if (wanted == NULL || (r->never >> r->wanted & 1) != 0) {
-        return false;
-    }
-    for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
-        const struct osd *osd = i != r->wanted ? osd_of(r, i) : NULL;
-
-        better += osd != NULL && !osd->aside && !osd->gone && state_of(r, i) == CHUNK_PART_IDLE &&
-                  (wanted->aside || wanted->gone || (osd_is_far(wanted) && !osd_is_far(osd)));
-    }
-    return better < r->readable->k;
-}
-
-/* How many must be under way: k, or just the one as long as it has not failed. */
-static uint32_t needed(const struct chunk_read *r)
-{
-    bool is_asked = r->wanted != ALL && r->good == 0 &&
-                    state_of(r, r->wanted) == CHUNK_PART_READING && r->reading == 1;
-
-    return is_asked || goes_direct(r) ? 1 : r->readable->k;
 }
 
 /* What is under way borrows our memory: it is awaited, but need not take its time. */
-static void cancel_reading(struct chunk_read *r)
+static void end_reading(struct chunk_read *r)
 {
-    for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
-        if (state_of(r, i) == CHUNK_PART_READING) {
-            fetch_cancel(&r->parts[i]->fetch);
-        }
+    if (!r->is_over) {
+        r->is_over = true;
+        chunk_hedge_end_reading(r);
     }
 }
 
@@ -326,7 +283,7 @@ static void step(struct chunk_read *r)
 {
     if (is_satisfied(r) || r->canceled) {
         if (r->reading > 0) {
-            cancel_reading(r);
+            end_reading(r);
             return;
         }
         if (r->canceled) {
@@ -336,15 +293,9 @@ static void step(struct chunk_read *r)
         }
         return;
     }
-    while (r->good + r->reading < needed(r)) {
-        int next = goes_direct(r) ? (int)r->wanted : cheapest(r);
-
-        if (next < 0) {
-            break;
-        }
-        start_part(r, (uint32_t)next);
-    }
+    ask(r);
     if (r->reading == 0 && !r->exact && chunk_stripes_have_hope(r)) {
+        hedge_end(&r->hedge); /* each stripe has its own */
         release_parts(r);
         chunk_stripes_start(r, finish);
     } else if (r->reading == 0) {
@@ -354,7 +305,21 @@ static void step(struct chunk_read *r)
 
 static void on_start(struct later_item *item)
 {
-    step(container_of(item, struct chunk_read, later));
+    struct chunk_read *r = container_of(item, struct chunk_read, later);
+
+    if (r->canceled) {
+        step(r);
+        return;
+    }
+    if (!r->readable->low_priority) {
+        chunk_choose_tried(r);
+    }
+    ask(r);
+    if (r->reading == 0) {
+        give_up(r);
+        return;
+    }
+    chunk_hedge_begin(r, step);
 }
 
 static void start(struct chunk_read *r, struct engine *engine, const struct readable *readable,
@@ -367,6 +332,12 @@ static void start(struct chunk_read *r, struct engine *engine, const struct read
     r->dest = dest;
     r->cb = cb;
     r->canceled = false;
+    r->is_over = false;
+    r->is_hedged = false;
+    r->was_refused = false;
+    r->was_saturated = false;
+    r->hedge = (struct hedge_wait){0};
+    r->tried = NULL;
     r->reading = 0;
     r->good = 0;
     r->bad = 0;
@@ -388,7 +359,7 @@ void chunk_read_all(struct chunk_read *r, struct engine *engine, const struct re
 void chunk_read_rest(struct chunk_read *r, struct engine *engine, const struct readable *readable,
                      uint32_t chunk, uint32_t avoid, uint8_t *dest, chunk_read_cb cb)
 {
-    r->wanted = ALL;
+    r->wanted = CHUNK_ALL;
     r->blocks = NULL;
     r->avoid = avoid;
     r->never = 0;
@@ -446,5 +417,5 @@ void chunk_read_cancel(struct chunk_read *r)
     if (r->stripes != NULL) {
         chunk_stripes_cancel(r->stripes);
     }
-    cancel_reading(r);
+    end_reading(r);
 }

@@ -21,6 +21,10 @@ enum chunk_part_state { CHUNK_PART_IDLE, CHUNK_PART_READING, CHUNK_PART_GOOD, CH
 struct chunk_part {
     struct chunk_read *read;
     enum chunk_part_state state;
+    bool late;       /* another is asked for besides */
+    bool is_hedge;   /* this is such another */
+    struct osd *osd; /* borrowed; not NULL */
+    uint64_t start_ns;
     uint8_t *bytes; /* where it goes: in dest, or scratch */
     struct fetch fetch;
 };
@@ -48,10 +52,17 @@ struct chunk_read {
     struct fetch_range asked;
     chunk_read_cb cb;
     bool canceled;
+    bool is_over;   /* enough is there; what is under way is awaited */
+    bool is_hedged; /* some part was late */
+    bool was_refused;
+    bool was_saturated;
     uint32_t reading;
     uint32_t good;
-    uint32_t damaged;                               /* bit i: some of fragment i fails its checks */
-    struct chunk_stripes *stripes;                  /* under way, or NULL */
+    uint32_t damaged;              /* bit i: some of fragment i fails its checks */
+    struct chunk_stripes *stripes; /* under way, or NULL */
+    struct hedge_wait hedge;
+    void (*late_cb)(struct chunk_read *read);
+    const struct osd *tried; /* the suspect one that is asked all the same; NULL: none */
     struct chunk_part *parts[PRESET_FRAGMENTS_MAX]; /* NULL until used */
     uint8_t *scratch[PRESET_FRAGMENTS_MAX];         /* owned */
     struct erasure_decoder decoder;

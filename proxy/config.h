@@ -26,6 +26,7 @@ struct proxy_config {
     double request_timeout_s;
     int64_t slow_request_ms; /* 0: none is logged */
     double osd_timeout_s;
+    bool hedge_reads;
     double upload_slack;
     double refresh_s;
     struct config_strings near_nodes;

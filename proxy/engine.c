@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/shared_get.h"
 
 enum {
     MEMORY_BYTES_DEFAULT = 384 << 20,
@@ -95,6 +96,11 @@ void engine_set_puts(struct engine *engine, double upload_slack, uint64_t object
     engine->options.object_bytes_max = object_bytes_max;
 }
 
+void engine_set_hedging(struct engine *engine, bool hedge_reads)
+{
+    engine->options.hedge_reads = hedge_reads;
+}
+
 struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
                           const struct engine_options *options)
 {
@@ -119,6 +125,8 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     index_cache_init(&engine->indexes, engine->options.index_cache_bytes);
     block_cache_init(&engine->blocks, engine->options.block_cache_bytes);
     stats_init(&engine->stats);
+    list_init(&engine->overtaken_gets);
+    hedge_init(&engine->hedge, engine);
     engine->usage = usage_new(registry, 0);
     tags_init(&engine->tags, engine);
     repair_queue_init(&engine->repairs, engine);
@@ -173,7 +181,8 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void close_parts(struct engine *engine)
 {
-    engine->open = 4;
+    engine->open = 5;
+    hedge_close(&engine->hedge, on_part_closed);
     usage_close(engine->usage, on_part_closed, engine);
     osds_close(engine->osds, on_part_closed, engine);
     pool_close(engine->pool, on_part_closed, engine);
@@ -199,5 +208,6 @@ void engine_close(struct engine *engine, void (*cb)(void *ctx), void *ctx)
     engine_hold(engine);
     engine->closing = true;
     repair_queue_close(&engine->repairs);
+    shared_gets_end_overtaken(engine);
     engine_drop(engine);
 }

@@ -21,6 +21,7 @@
 #include "proxy/block_cache.h"
 #include "proxy/budget.h"
 #include "proxy/epochs.h"
+#include "proxy/hedge.h"
 #include "proxy/index_cache.h"
 #include "proxy/key_files.h"
 #include "proxy/manifest_cache.h"
@@ -43,6 +44,7 @@ struct engine_options {
     size_t index_cache_bytes; /* fragment trailers */
     size_t block_cache_bytes;
     unsigned osd_timeout_ms;   /* 0: 10 s */
+    bool hedge_reads;          /* reads that take too long go another way as well */
     double upload_slack;       /* share of the time so far to wait for stragglers */
     uint64_t object_bytes_max; /* of new objects; 0: no limit of ours */
     unsigned threads;          /* of the pool; 0: 4 */
@@ -67,7 +69,9 @@ struct engine {
     struct index_cache indexes;
     struct block_cache blocks;
     struct shared_fragment *shared_gets; /* questions to OSDs that others may join */
-    struct asked_name *asked_names;      /* and to the namespace manager; proxy/lookup.c */
+    struct list overtaken_gets;          /* whose answer nobody needs any more */
+    struct hedge hedge;
+    struct asked_name *asked_names; /* and to the namespace manager; proxy/lookup.c */
     struct epochs epochs;
     struct stats stats;
     struct usage *usage; /* puts add; maintenance subtracts what it deletes */
@@ -88,6 +92,8 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
                           const struct engine_options *options);
 /* For puts that begin from now on. */
 void engine_set_puts(struct engine *engine, double upload_slack, uint64_t object_bytes_max);
+/* Of reads that begin from now on. */
+void engine_set_hedging(struct engine *engine, bool hedge_reads);
 /* The on_change callback of registry_poll(); `engine` is a struct engine. */
 void engine_registry_changed(void *engine);
 /* What must end before the engine does: everything that holds a call, a timer or a buffer. */

@@ -458,7 +458,7 @@ void fetch_start(struct fetch *f, struct engine *engine, const struct readable *
     ask(f);
 }
 
-void fetch_cancel(struct fetch *f)
+static void end(struct fetch *f, void (*leave)(struct shared_wait *wait))
 {
     if (f->canceled) {
         return;
@@ -466,7 +466,17 @@ void fetch_cancel(struct fetch *f)
     f->canceled = true;
     if (f->is_waiting) {
         f->is_waiting = false;
-        shared_get_leave(&f->wait);
+        leave(&f->wait);
         finish_later(f, err_set(&f->err, ERR_CANCELED, "read"));
     }
+}
+
+void fetch_cancel(struct fetch *f)
+{
+    end(f, shared_get_leave);
+}
+
+void fetch_overtake(struct fetch *f)
+{
+    end(f, shared_get_overtake);
 }

@@ -87,5 +87,7 @@ struct fetch {
 void fetch_start(struct fetch *fetch, struct engine *engine, const struct readable *readable,
                  const struct fetch_range *range, fetch_cb cb);
 void fetch_cancel(struct fetch *fetch); /* a wish */
+/* The same when the bytes came another way: shared_get_overtake(). */
+void fetch_overtake(struct fetch *fetch);
 
 #endif

@@ -76,6 +76,16 @@ static void print_fragments(const struct engine *engine, struct buf *out)
         {"proxy_far_reads_total", METRIC_COUNTER, t->far_reads, "The same from other nodes."},
         {"proxy_reconstructed_total", METRIC_COUNTER, t->reconstructed,
          "Reads that had to compute data from parity."},
+        {"proxy_hedges_total", METRIC_COUNTER, t->hedges,
+         "Reads that took too long and went another way as well, within 2 % of all."},
+        {"proxy_hedges_away_total", METRIC_COUNTER, t->hedges_away,
+         "The same beyond the 2 %: they waited for an OSD that was found not to answer."},
+        {"proxy_hedges_won_total", METRIC_COUNTER, t->hedges_won,
+         "Of both, those for which the other way was faster."},
+        {"proxy_hedges_refused_total", METRIC_COUNTER, t->hedges_refused,
+         "Reads that took too long when 2 % had gone another way already."},
+        {"proxy_hedges_saturated_total", METRIC_COUNTER, t->hedges_saturated,
+         "Reads that took too long while the proxy had too much to do."},
         {"proxy_corrupt_fragments_total", METRIC_COUNTER, t->corrupt_fragments,
          "Fragments that failed a check."},
         {"proxy_repaired_fragments_total", METRIC_COUNTER, t->fragments_repaired,
@@ -148,13 +158,14 @@ static json_t *list_osds(const struct engine *engine)
 
         json_array_append_new(
             list,
-            json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:I, s:s}", "id",
+            json_pack("{s:I, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:f, s:I, s:I, s:I, s:s}", "id",
                       (json_int_t)osd->id, "long_id", osd->long_id, "node_id", osd->node_id,
-                      "address", osd->addr.text, "state", state_of(osd), "used_bytes",
-                      (json_int_t)osd->used_bytes, "total_bytes", (json_int_t)osd->total_bytes,
-                      "latency_ms", osd->latency_ms, "calls", (json_int_t)osd->calls,
-                      "failed_calls", (json_int_t)osd->failed_calls, "checksum_errors",
-                      (json_int_t)osd->checksum_errors, "last_failure", osd->failures[0].text));
+                      "address", osd->addr.text, "state", state_of(osd), "suspect", osd->suspect.is,
+                      "used_bytes", (json_int_t)osd->used_bytes, "total_bytes",
+                      (json_int_t)osd->total_bytes, "latency_ms", osd->latency_ms, "calls",
+                      (json_int_t)osd->calls, "failed_calls", (json_int_t)osd->failed_calls,
+                      "checksum_errors", (json_int_t)osd->checksum_errors, "last_failure",
+                      osd->failures[0].text));
     }
     return list;
 }

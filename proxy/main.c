@@ -171,6 +171,7 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
                                      .index_cache_bytes = (size_t)config->index_cache_bytes,
                                      .block_cache_bytes = (size_t)config->block_cache_bytes,
                                      .osd_timeout_ms = (unsigned)(config->osd_timeout_s * 1000),
+                                     .hedge_reads = config->hedge_reads,
                                      .upload_slack = config->upload_slack,
                                      .object_bytes_max = object_bytes_max(config),
                                      .keys = &p->keys,
@@ -339,6 +340,7 @@ static void reload(struct daemon *d, const void *old)
     (void)old;
     if (p->engine != NULL) {
         engine_set_puts(p->engine, config->upload_slack, object_bytes_max(config));
+        engine_set_hedging(p->engine, config->hedge_reads);
     }
     if (p->server != NULL) {
         proxy_server_set_slow_ms(p->server, (unsigned)config->slow_request_ms);

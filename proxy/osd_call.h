@@ -34,5 +34,10 @@ struct osd_call {
 int osd_call_start(struct osd *osd, struct osd_call *call, struct gather *request,
                    enum osd_call_kind kind, unsigned timeout_ms, osd_call_cb cb);
 void osd_call_cancel(struct osd_call *call); /* a wish; the callback still comes, later */
+/* It does not wait behind other calls any more. */
+static inline bool osd_call_is_sent(const struct osd_call *call)
+{
+    return call->submitted;
+}
 
 #endif

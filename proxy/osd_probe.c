@@ -107,6 +107,7 @@ static void take_back(struct osd *osd, bool full)
     osd->aside = false;
     osd->full = full;
     osd->latency_ms = 0;
+    osd->suspect = (struct osd_suspect){0};
 }
 
 /* Everybody waited for this probe too. A callback may make another one forget its wait. */

@@ -19,6 +19,7 @@
 #include "net/addr.h"
 #include "net/asd_client.h"
 #include "policy/choose.h"
+#include "proxy/osd_suspect.h"
 
 enum {
     OSD_CALLS_MAX = 128,    /* in flight to one OSD */
@@ -64,6 +65,7 @@ struct osd {
     int aside_rc; /* why, if so: ERR_IDENTITY is another store than the one that was claimed */
     bool full;    /* no new fragments; reads are fine */
     bool near;    /* on a preferred node */
+    struct osd_suspect suspect; /* of not answering: not preferred for reads */
 
     double read_s[OSD_EVENTS_MAX]; /* Unix times, newest first, 0 = none */
     double write_s[OSD_EVENTS_MAX];

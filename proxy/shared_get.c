@@ -6,6 +6,7 @@
 
 #include "base/bigmem.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/table.h"
 #include "wire/asd_reply.h"
@@ -150,6 +151,16 @@ static int decode(struct shared_get *get)
     return rc;
 }
 
+/* What it says, if it came, nobody has looked at. */
+static void on_overtaken_reply(struct shared_get *get, int rc)
+{
+    list_remove(&get->overtaken_link);
+    if (rc == 0) {
+        osd_suspect_answered(&get->spec.osd->suspect, false, clock_mono_ns());
+    }
+    shared_get_drop(get);
+}
+
 static void on_reply(struct osd_call *call, int rc)
 {
     struct shared_get *get = container_of(call, struct shared_get, call);
@@ -157,6 +168,10 @@ static void on_reply(struct osd_call *call, int rc)
 
     withdraw(get);
     buf_release(&call->asd.failed_key);
+    if (!list_empty(&get->overtaken_link)) {
+        on_overtaken_reply(get, rc);
+        return;
+    }
     if (rc != 0) {
         err_copy(&get->err, &call->asd.err);
     } else {
@@ -211,6 +226,7 @@ static struct shared_get *get_new(struct engine *engine, const struct shared_get
     get->refs = 1;
     list_init(&get->waits);
     list_init(&get->unpack_waits);
+    list_init(&get->overtaken_link);
     list_push(&fragment->gets, &get->link);
     engine_hold(engine);
     return get;
@@ -243,15 +259,47 @@ int shared_get_join(struct engine *engine, const struct shared_get_spec *spec,
     return 0;
 }
 
-void shared_get_leave(struct shared_wait *wait)
+/* True: nobody waits for it any more, its answer has not come, and nobody joins it now. */
+static bool leave(struct shared_wait *wait)
 {
     struct shared_get *get = wait->get;
 
     list_remove(&wait->link);
     wait->get = NULL;
-    if (list_empty(&get->waits) && get->fragment != NULL) {
-        withdraw(get);
+    if (!list_empty(&get->waits) || get->fragment == NULL) {
+        return false;
+    }
+    withdraw(get);
+    return true;
+}
+
+void shared_get_leave(struct shared_wait *wait)
+{
+    struct shared_get *get = wait->get;
+
+    if (leave(wait)) {
         osd_call_cancel(&get->call);
     }
     shared_get_drop(get);
+}
+
+void shared_get_overtake(struct shared_wait *wait)
+{
+    struct shared_get *get = wait->get;
+
+    if (leave(wait)) {
+        if (osd_call_is_sent(&get->call) && !get->engine->closing) {
+            list_push(&get->engine->overtaken_gets, &get->overtaken_link);
+        } else {
+            osd_call_cancel(&get->call);
+        }
+    }
+    shared_get_drop(get);
+}
+
+void shared_gets_end_overtaken(struct engine *engine)
+{
+    LIST_FOR_EACH (it, &engine->overtaken_gets) {
+        osd_call_cancel(&container_of(it, struct shared_get, overtaken_link)->call);
+    }
 }

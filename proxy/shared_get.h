@@ -62,6 +62,7 @@ struct shared_get {
     struct osd_call call;
     struct gather request;
     uint8_t *frame;
+    struct list overtaken_link; /* in engine->overtaken_gets */
     unsigned refs;
 };
 
@@ -79,6 +80,10 @@ int shared_get_join(struct engine *engine, const struct shared_get_spec *spec,
                     struct shared_wait *wait, shared_wait_cb cb);
 /* No callback comes any more, and the reference is given back. */
 void shared_get_leave(struct shared_wait *wait);
-void shared_get_drop(struct shared_get *get); /* accepts NULL */
+/* The same for an answer that came another way meanwhile: when nobody else waits, and the OSD has
+ * the question, it goes on alone, so that we learn whether the OSD answers at all. */
+void shared_get_overtake(struct shared_wait *wait);
+void shared_gets_end_overtaken(struct engine *engine); /* those that go on alone */
+void shared_get_drop(struct shared_get *get);          /* accepts NULL */
 
 #endif

@@ -13,6 +13,7 @@ static struct world *world_with_cache(const char *preset, size_t cache_bytes, ui
 {
     struct world *w = world_new(6, 6, preset);
 
+    engine_set_hedging(w->engine, false); /* what is asked is counted */
     block_cache_init(&w->engine->blocks, cache_bytes);
     world_fill(w, ret_data, BYTES);
     assert_int_equal(world_put(w, "o", ret_data, BYTES), 0);

@@ -77,6 +77,7 @@ static struct world *world_of_slow_asds(const char *preset, size_t cache_bytes, 
 {
     struct world *w = world_new(6, 6, preset);
 
+    engine_set_hedging(w->engine, false); /* what is asked is counted */
     block_cache_init(&w->engine->blocks, cache_bytes);
     world_fill(w, ret_data, BYTES);
     assert_int_equal(world_put(w, "o", ret_data, BYTES), 0);

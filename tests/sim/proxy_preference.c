@@ -18,6 +18,7 @@ static struct world *near_world(unsigned asds, unsigned nodes, const char *prese
     w->near_nodes = near_nodes;
     w->near_node_count = 1;
     world_new_engine(w);
+    engine_set_hedging(w->engine, false); /* what is asked is counted */
     return w;
 }
 

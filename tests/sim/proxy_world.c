@@ -90,7 +90,8 @@ static void make_engine(struct world *world)
 {
     struct engine_options options = {.manifest_cache_bytes = 1 << 20,
                                      .index_cache_bytes = 1 << 20,
-                                     .osd_timeout_ms = WORLD_OSD_TIMEOUT_MS,
+                                     .osd_timeout_ms = world->osd_timeout_ms,
+                                     .hedge_reads = true,
                                      .upload_slack = 0.2,
                                      .threads = 2,
                                      .near_nodes = world->near_nodes,
@@ -138,6 +139,7 @@ struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const c
     struct err e;
 
     world->seed = seed;
+    world->osd_timeout_ms = WORLD_OSD_TIMEOUT_MS;
     world->rnd = rnd_seed(seed);
     log_set_level(getenv("SIM_LOG") != NULL ? LOG_DEBUG : LOG_NONE);
     signal(SIGPIPE, SIG_IGN); /* as the daemons do; connections break here */

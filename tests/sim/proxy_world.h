@@ -29,8 +29,9 @@ struct world {
     struct fake_asd *asds[WORLD_ASDS_MAX];
     unsigned asd_count;
     struct engine *engine;
-    const char *const *near_nodes; /* of the next engine */
+    const char *const *near_nodes; /* this and the next two: of the next engine */
     unsigned near_node_count;
+    unsigned osd_timeout_ms;
     uint64_t ns_id; /* of namespace "ns" */
 };
 
