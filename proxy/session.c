@@ -207,6 +207,18 @@ static void give_up_frame(struct session *s)
     net_conn_pause(s->conn, false);
 }
 
+static int32_t rc_of_malformed(int decode_rc)
+{
+    switch (decode_rc) {
+    case ERR_UNKNOWN_OPERATION:
+        return PROXY_RC_UNKNOWN_OPERATION;
+    case ERR_TOO_LARGE:
+        return PROXY_RC_TOO_LARGE;
+    default:
+        return PROXY_RC_BAD_ARGUMENT;
+    }
+}
+
 void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
 {
     struct proxy_server *server = s->server;
@@ -229,9 +241,7 @@ void session_on_frame(struct session *s, uint8_t *take_frame, uint32_t bytes)
     rc = proxy_request_decode(rd_of(take_frame, bytes), &s->request, &e);
     if (rc != 0) {
         s->request = (struct proxy_request){0};
-        session_fail(
-            s, rc == ERR_UNKNOWN_OPERATION ? PROXY_RC_UNKNOWN_OPERATION : PROXY_RC_BAD_ARGUMENT,
-            e.msg);
+        session_fail(s, rc_of_malformed(rc), e.msg);
         return;
     }
     start_op(s);

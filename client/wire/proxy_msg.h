@@ -20,7 +20,8 @@ enum {
     PROXY_VERSION = 1,
     PROXY_PREAMBLE_BYTES = 8,
     PROXY_HEAD_BYTES = 4,
-    PROXY_RANGE_MAX = 200, /* entries of one range reply */
+    PROXY_RANGE_MAX = 200,        /* entries of one range reply */
+    PROXY_APPLY_COUNT_MAX = 1024, /* asserts, and updates, of one transaction */
     PROXY_STREAM_PART_BYTES_MAX = 4 << 20
 };
 

@@ -116,7 +116,8 @@ uint8_t *proxy_request_deadline_at(const struct proxy_request *request, struct g
 /* A bit less than `left_ms`: the answer that nothing happened is to find its client. NULL: none. */
 void proxy_request_set_deadline(uint8_t *deadline_at, uint64_t left_ms);
 /* `frame` starts behind its length. On success *ret_request is to be released.
- * ERR_UNKNOWN_OPERATION, or ERR_PROTOCOL with what is wrong; then nothing to release.
+ * ERR_UNKNOWN_OPERATION; ERR_PROTOCOL, or ERR_TOO_LARGE (PROXY_APPLY_COUNT_MAX), with what is
+ * wrong; then nothing to release.
  * Bytes behind the arguments are ignored. */
 int proxy_request_decode(struct rd frame, struct proxy_request *ret_request, struct err *e);
 void proxy_request_release(struct proxy_request *request);

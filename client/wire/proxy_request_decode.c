@@ -94,16 +94,23 @@ static void get_update(struct rd *r, uint32_t code, struct proxy_update *u)
     u->checksum = checksum_get_opt(r, &u->has_checksum);
 }
 
-static void get_apply(struct rd *r, uint32_t code, struct proxy_apply *apply)
+/* 0, or ERR_TOO_LARGE, with nothing allocated for what is over the limit. */
+static int get_apply(struct rd *r, uint32_t code, struct proxy_apply *apply)
 {
     uint32_t count = llio_count(r, ASSERT_BYTES_MIN);
 
+    if (count > PROXY_APPLY_COUNT_MAX) {
+        return ERR_TOO_LARGE;
+    }
     apply->assert_count = count;
     apply->asserts = count != 0 ? mem_array(count, sizeof(apply->asserts[0])) : NULL;
     for (uint32_t i = count; i-- > 0;) {
         get_assert(r, &apply->asserts[i]);
     }
     count = llio_count(r, UPDATE_BYTES_MIN);
+    if (count > PROXY_APPLY_COUNT_MAX) {
+        return ERR_TOO_LARGE;
+    }
     apply->update_count = count;
     apply->updates = count != 0 ? mem_array(count, sizeof(apply->updates[0])) : NULL;
     for (uint32_t i = count; i-- > 0;) {
@@ -113,6 +120,7 @@ static void get_apply(struct rd *r, uint32_t code, struct proxy_apply *apply)
         (count != 1 || apply->updates[0].kind != PROXY_UPDATE_UPLOAD_STREAM)) {
         rd_fail(r);
     }
+    return 0;
 }
 
 static void get_apply_options(struct rd *r, struct proxy_apply *apply)
@@ -192,7 +200,8 @@ static void get_names(struct rd *r, struct proxy_request *req)
     }
 }
 
-static void get_arguments(struct rd *r, struct proxy_request *req)
+/* 0, with r->bad when they are malformed; or ERR_TOO_LARGE. */
+static int get_arguments(struct rd *r, struct proxy_request *req)
 {
     switch (req->code) {
     case PROXY_LIST_NAMESPACES:
@@ -225,14 +234,12 @@ static void get_arguments(struct rd *r, struct proxy_request *req)
         break;
     case PROXY_APPLY_SEQUENCE:
         req->apply.write_barrier = llio_bool(r);
-        get_apply(r, req->code, &req->apply);
-        break;
+        return get_apply(r, req->code, &req->apply);
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
     case PROXY_APPLY_STREAM:
         get_apply_options(r, &req->apply);
-        get_apply(r, req->code, &req->apply);
-        break;
+        return get_apply(r, req->code, &req->apply);
     case PROXY_STREAM_PART:
         req->part.offset = rd_u64le(r);
         req->part.crc32c = rd_u32le(r);
@@ -252,11 +259,13 @@ static void get_arguments(struct rd *r, struct proxy_request *req)
     default:
         break;
     }
+    return 0;
 }
 
 int proxy_request_decode(struct rd frame, struct proxy_request *ret_request, struct err *e)
 {
     struct proxy_request req = {.code = rd_u32le(&frame)};
+    int rc;
 
     if (frame.bad) {
         return err_set(e, ERR_PROTOCOL, "request too short");
@@ -267,7 +276,12 @@ int proxy_request_decode(struct rd frame, struct proxy_request *ret_request, str
     if (proxy_code_has_namespace(req.code)) {
         req.ns = llio_string(&frame);
     }
-    get_arguments(&frame, &req);
+    rc = get_arguments(&frame, &req);
+    if (rc != 0) {
+        proxy_request_release(&req);
+        return err_set(e, rc, "%s: more than %d asserts or updates", proxy_code_name(req.code),
+                       PROXY_APPLY_COUNT_MAX);
+    }
     if (frame.bad) {
         proxy_request_release(&req);
         return err_set(e, ERR_PROTOCOL, "%s: malformed arguments", proxy_code_name(req.code));

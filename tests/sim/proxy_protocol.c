@@ -214,6 +214,25 @@ static void a_transaction_is_whole_or_not_at_all(void **state)
     fixture_free(f);
 }
 
+/* Before anything is looked at: not even the namespace is asked for. */
+static void a_transaction_of_very_many_parts_is_too_large(void **state)
+{
+    static struct proxy_update updates[PROXY_APPLY_COUNT_MAX + 1];
+    struct fixture *f = fixture_new(0);
+    struct proxy_request request = {
+        .code = PROXY_APPLY_SEQUENCE, .ns = slice_str("nowhere"), .apply = {.updates = updates}};
+
+    (void)state;
+    for (size_t i = 0; i <= PROXY_APPLY_COUNT_MAX; i++) {
+        updates[i] = (struct proxy_update){.kind = PROXY_UPDATE_DELETE, .name = slice_str("o")};
+    }
+    request.apply.update_count = PROXY_APPLY_COUNT_MAX + 1;
+    assert_int_equal(fixture_simple(f, &request), PROXY_RC_TOO_LARGE);
+    request.apply.update_count = PROXY_APPLY_COUNT_MAX;
+    assert_int_equal(fixture_simple(f, &request), PROXY_RC_NAMESPACE_NOT_FOUND);
+    fixture_free(f);
+}
+
 /* ---- files ---- */
 
 static char *write_file(struct fixture *f, const char *name, const void *data, size_t bytes)
@@ -400,6 +419,7 @@ int main(void)
         cmocka_unit_test(everything_in_a_namespace_that_is_not_there_says_so),
         cmocka_unit_test(objects_are_put_read_listed_and_deleted),
         cmocka_unit_test(a_transaction_is_whole_or_not_at_all),
+        cmocka_unit_test(a_transaction_of_very_many_parts_is_too_large),
         cmocka_unit_test(files_go_in_and_come_out_whole),
         cmocka_unit_test(files_outside_the_allowed_directories_are_refused_by_rule),
         cmocka_unit_test(the_proxy_tells_about_itself_and_its_osds),

@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "unit/wire/bytes.h"
 #include "wire/llio.h"
 #include "wire/proxy_reply.h"
@@ -219,6 +221,50 @@ static void requests_that_make_no_sense_are_refused(void **state)
     proxy_request_release(&req);
 }
 
+static int decode_apply(uint32_t assert_count, uint32_t update_count, struct proxy_request *ret_req)
+{
+    struct proxy_assert *asserts = mem_array(assert_count + 1, sizeof(*asserts));
+    struct proxy_update *updates = mem_array(update_count + 1, sizeof(*updates));
+    struct proxy_request req = {.code = PROXY_APPLY,
+                                .apply = {.asserts = asserts,
+                                          .assert_count = assert_count,
+                                          .updates = updates,
+                                          .update_count = update_count}};
+    struct gather g = {0};
+    struct buf all = {0};
+    struct err e;
+    int rc;
+
+    for (uint32_t i = 0; i < assert_count; i++) {
+        asserts[i] = (struct proxy_assert){.kind = PROXY_ASSERT_ABSENT};
+    }
+    for (uint32_t i = 0; i < update_count; i++) {
+        updates[i] = (struct proxy_update){.kind = PROXY_UPDATE_DELETE};
+    }
+    proxy_request_encode(&req, &g);
+    gather_flatten(&g, &all);
+    rc = proxy_request_decode(slice_rd(&all), ret_req, &e);
+    buf_release(&all);
+    gather_release(&g);
+    free(asserts);
+    free(updates);
+    return rc;
+}
+
+/* Each takes far more memory than bytes of the frame, which is all that is counted. */
+static void a_transaction_of_very_many_parts_is_refused_at_once(void **state)
+{
+    struct proxy_request req;
+
+    (void)state;
+    assert_int_equal(decode_apply(PROXY_APPLY_COUNT_MAX, PROXY_APPLY_COUNT_MAX, &req), 0);
+    assert_int_equal(req.apply.assert_count, PROXY_APPLY_COUNT_MAX);
+    assert_int_equal(req.apply.update_count, PROXY_APPLY_COUNT_MAX);
+    proxy_request_release(&req);
+    assert_int_equal(decode_apply(PROXY_APPLY_COUNT_MAX + 1, 0, &req), ERR_TOO_LARGE);
+    assert_int_equal(decode_apply(1, PROXY_APPLY_COUNT_MAX + 1, &req), ERR_TOO_LARGE);
+}
+
 static void errors_have_their_bytes_and_meaning(void **state)
 {
     static const struct {
@@ -427,6 +473,7 @@ int main(void)
         cmocka_unit_test(an_upload_from_a_file_is_encoded_by_its_bytes),
         cmocka_unit_test(a_stream_is_encoded_by_its_bytes),
         cmocka_unit_test(requests_that_make_no_sense_are_refused),
+        cmocka_unit_test(a_transaction_of_very_many_parts_is_refused_at_once),
         cmocka_unit_test(errors_have_their_bytes_and_meaning),
         cmocka_unit_test(a_session_gets_version_3_only_when_it_asks),
         cmocka_unit_test(replies_have_their_bytes),
