@@ -62,7 +62,9 @@ const struct config_key proxy_config_keys[] = {
      .max = INT64_MAX,
      .default_json = "402653184",
      .offset = AT(memory_bytes),
-     .help = "memory of all transfers together, and as much again of replies under way; more wait"},
+     .help = "memory of all transfers together, half as much again of puts that come in parts, and "
+             "as much "
+             "again of replies under way; more wait"},
     {.name = "max_client_connections",
      .type = CONFIG_INT,
      .min = 1,

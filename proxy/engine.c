@@ -119,6 +119,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     engine->rnd = rnd_seed(seed);
     later_init(&engine->later, loop);
     budget_init(&engine->budget, engine->options.memory_bytes, &engine->later);
+    budget_init(&engine->streams, engine->options.memory_bytes / 2, &engine->later);
     budget_init(&engine->replies, engine->options.memory_bytes, &engine->later);
     engine->lookup_bytes_max = LOOKUP_BYTES_MAX;
     manifest_cache_init(&engine->manifests, engine->options.manifest_cache_bytes);

@@ -61,7 +61,8 @@ struct engine {
     struct osds *osds;
     struct pool *pool;
     struct later later;
-    struct budget budget;  /* of work: nothing in it waits for a peer, but streams (ops_stream.c) */
+    struct budget budget;  /* of work: nothing in it waits for a peer */
+    struct budget streams; /* of puts that do (ops_stream.c): they hold up each other only; half */
     struct budget replies; /* data of gets until peers have taken it; as much again */
     struct rnd rnd;        /* placement */
     size_t lookup_bytes_max; /* of manifests for one request: names are short, these are not */

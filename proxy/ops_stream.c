@@ -34,8 +34,9 @@ struct stream_op {
     uint64_t offset;           /* what the client was asked for last ... */
     uint32_t bytes;            /* ... at most; 0: nothing */
     unsigned step_ms;          /* time for each part, and for what it starts */
-    uint64_t asked_ms;
-    int32_t rc; /* why it ended, or is to end; 0: it does not */
+    uint64_t asked_ms;         /* or when the last NET_HURRY_BYTES had come since */
+    uint32_t came;             /* since asked_ms */
+    int32_t rc;                /* why it ended, or is to end; 0: it does not */
     struct err err;
 };
 
@@ -67,14 +68,18 @@ static void on_cancel(struct session *s)
 static void ask(struct stream_op *op)
 {
     struct session *s = op->session;
-    bool others_wait = s->server->engine->budget.waiting_count != 0;
+    bool others_wait = s->server->engine->streams.waiting_count != 0;
+    uint64_t now_ms = clock_mono_ms();
     uint32_t most = others_wait ? (uint32_t)NET_HURRY_BYTES : (uint32_t)PROXY_STREAM_PART_BYTES_MAX;
     struct proxy_reply reply = {.code = s->request.code, .wants_part = true};
 
     op->offset = op->data.offset;
     op->bytes = op->data.left < most ? op->data.left : most;
-    op->asked_ms = clock_mono_ms();
-    sequence_extend(op->sequence, op->asked_ms + op->step_ms);
+    if (op->came == 0 || op->came >= (uint32_t)NET_HURRY_BYTES) {
+        op->asked_ms = now_ms;
+        op->came = 0;
+    }
+    sequence_extend(op->sequence, now_ms + op->step_ms);
     reply.want.offset = op->offset;
     reply.want.bytes_max = op->bytes;
     op->is_asked = false;
@@ -86,6 +91,7 @@ static void on_ask(void *ctx)
 {
     struct stream_op *op = ctx;
 
+    op->came = 0; /* the time that we took ourselves does not count */
     if (op->is_asked && op->rc == 0 && op->sequence != NULL) {
         ask(op);
     }
@@ -209,6 +215,7 @@ static void take_part(struct stream_op *op, struct session *s)
     } else if (crc32c(0, data.data, data.len) != r->part.crc32c) {
         give_up(op, PROXY_RC_CHECKSUM_MISMATCH, "a part of the stream is not what its CRC says");
     } else {
+        op->came += (uint32_t)data.len;
         is_whole = take(op, data);
         sequence_extend(op->sequence, s->deadline_ms);
     }
@@ -247,7 +254,8 @@ void op_stream_check(struct session *s, uint64_t now_ms)
     struct stream_op *op = s->stream;
     uint64_t allowed_ms = NET_HURRY_TIMEOUT_MS;
 
-    if (op == NULL || op->is_asked || op->rc != 0 || s->server->engine->budget.waiting_count == 0) {
+    if (op == NULL || op->is_asked || op->rc != 0 ||
+        s->server->engine->streams.waiting_count == 0) {
         return;
     }
     allowed_ms *= op->bytes > (uint32_t)NET_HURRY_BYTES ? HURRY_PARTS : 1;

@@ -99,7 +99,8 @@ static void step_choose(struct upload *u)
     u->attempts++;
     u->state = UPLOAD_MEMORY;
     u->pending++;
-    budget_take(&u->engine->budget, &u->share, upload_memory_bytes(u), on_memory);
+    budget_take(u->spec.stream != NULL ? &u->engine->streams : &u->engine->budget, &u->share,
+                upload_memory_bytes(u), on_memory);
 }
 
 /* ---- run ---- */

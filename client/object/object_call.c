@@ -18,6 +18,8 @@ static bool is_repeatable(uint32_t code)
     case PROXY_APPLY_SEQUENCE:
     case PROXY_APPLY:
     case PROXY_APPLY_FDS:
+    case PROXY_APPLY_STREAM:
+    case PROXY_STREAM_PART:
         return false;
     default:
         return true;

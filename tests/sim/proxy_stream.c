@@ -376,7 +376,7 @@ static void a_client_that_stops_is_not_waited_for(void **state)
 
     assert_int_equal(begin(s, "o", &(struct begin){.bytes = DATA_BYTES, .deadline_ms = 200}), 0);
     assert_int_equal(obey(s), 0);
-    while (w->engine->budget.used_bytes != 0) {
+    while (w->engine->streams.used_bytes != 0) {
         loop_fixture_run_ms(&w->base, 20);
     }
     assert_int_equal(send_part(s, s->offset, s->data, 1), PROXY_RC_TIMED_OUT);
@@ -407,7 +407,7 @@ static void on_share(struct budget_share *share)
 static void who_is_slow_while_others_wait_for_memory_has_to_go(void **state)
 {
     struct scene *s = *state;
-    struct budget *budget = &s->f->w->engine->budget;
+    struct budget *budget = &s->f->w->engine->streams;
     struct budget_share other = {0};
 
     assert_int_equal(begin(s, "o", &(struct begin){.bytes = DATA_BYTES, .deadline_ms = 100000}), 0);
@@ -422,6 +422,31 @@ static void who_is_slow_while_others_wait_for_memory_has_to_go(void **state)
     expect_nothing_left(s);
 }
 
+/* A byte now and then is no progress either; nobody but streams waits meanwhile. */
+static void drops_are_too_slow_while_other_streams_wait(void **state)
+{
+    struct scene *s = *state;
+    struct world *w = s->f->w;
+    struct budget *budget = &w->engine->streams;
+    struct budget_share other = {0};
+    struct manifest m;
+    uint64_t at = 0;
+    int32_t rc = begin(s, "o", &(struct begin){.bytes = DATA_BYTES, .deadline_ms = 100000});
+
+    budget_take(budget, &other, budget->limit_bytes, on_share);
+    world_put(w, "not-in-parts", s->data, DATA_BYTES);
+    world_expect(w, "not-in-parts", s->data, DATA_BYTES);
+    while (rc == 0) {
+        assert_true(at < DATA_BYTES);
+        rc = send_part(s, s->offset, s->data + at++, 1);
+        loop_fixture_run_ms(&w->base, 100);
+    }
+    assert_int_equal(rc, PROXY_RC_BUSY);
+    loop_fixture_run_ms(&w->base, 20);
+    budget_give(&other);
+    assert_false(world_manifest(w, "o", &m));
+}
+
 static void a_client_that_goes_leaves_nothing(void **state)
 {
     struct scene *s = *state;
@@ -434,7 +459,7 @@ static void a_client_that_goes_leaves_nothing(void **state)
     }
     proxy_client_close(s->f->client, fixture_on_closed, &closed);
     loop_fixture_run_until(&w->base, &closed);
-    while (w->engine->budget.used_bytes != 0) {
+    while (w->engine->streams.used_bytes != 0) {
         loop_fixture_run_ms(&w->base, 20);
     }
     expect_nothing_left(s);
@@ -475,6 +500,7 @@ int main(void)
         TEST(a_client_that_stops_is_not_waited_for),
         TEST(a_client_that_goes_on_has_time),
         TEST(who_is_slow_while_others_wait_for_memory_has_to_go),
+        TEST(drops_are_too_slow_while_other_streams_wait),
         TEST(a_client_that_goes_leaves_nothing),
         TEST(a_server_that_ends_takes_its_streams_along),
     };

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "meta/registry_view.h"
 
-enum { PROBE_TIMEOUT_MS = 3000 };
+enum { PROBE_TIMEOUT_MS = 3000, CHOOSE_TIMEOUT_MS = 10000 };
 
 /* ---- list ---- */
 
@@ -121,9 +122,14 @@ static void shuffle(struct proxies *p)
 
 static void choose(struct choice *c, struct proxies *p)
 {
+    uint64_t end_ms = clock_mono_ms() + CHOOSE_TIMEOUT_MS; /* they may all have gone */
+
     shuffle(p);
     for (unsigned pass = 0; pass < 2; pass++) { /* those of this machine first */
         for (size_t i = 0; i < p->count && c->count < PROXIES_USED_MAX; i++) {
+            if (clock_mono_ms() >= end_ms) {
+                return;
+            }
             if ((strcmp(p->records[i].machine, c->machine) == 0) == (pass == 0)) {
                 try_proxy(c, &p->records[i]);
             }

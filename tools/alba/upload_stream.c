@@ -24,7 +24,8 @@ struct upload_stream {
     const struct upload *upload;
     int fd;
     uint8_t *part;
-    bool is_over; /* it was executed, or may have been: not once more */
+    uint64_t farthest; /* that the proxy has asked for */
+    bool is_over;      /* it was executed, or may have been: not once more */
     struct progress progress;
 };
 
@@ -92,6 +93,7 @@ static int run(struct upload_stream *s)
 
     while (rc == 0 && reply.wants_part) {
         progress_show(&s->progress, reply.want.offset);
+        s->farthest = reply.want.offset > s->farthest ? reply.want.offset : s->farthest;
         rc = load_part(s, &reply, &request);
         if (rc != 0) {
             s->is_over = true; /* the connection ends with the verb, and the stream with that */
@@ -126,8 +128,11 @@ int upload_stream(struct target *t, struct cli *cli, const struct upload *upload
     progress_begin(&s.progress, "uploading", upload->bytes, true);
     rc = run(&s);
     for (unsigned i = 1; rc != 0 && may_begin_again(&s) && i < TRIES_MAX; i++) {
+        uint64_t before = s.farthest;
+
         uv_sleep(AGAIN_PAUSE_MS);
         rc = run(&s);
+        i = s.farthest > before ? 0 : i; /* it gets on */
     }
     progress_end(&s.progress);
     free(s.part);
