@@ -197,6 +197,7 @@ static void on_drain_over(uv_timer_t *timer)
     LIST_FOR_EACH_SAFE (it, &server->sessions) {
         session_cancel(container_of(it, struct session, link));
     }
+    registry_cancel(server->engine->registry); /* for commits, which are not canceled */
 }
 
 void proxy_server_close(struct proxy_server *server, void (*cb)(void *ctx), void *ctx)

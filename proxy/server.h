@@ -66,8 +66,9 @@ void proxy_server_set_slow_ms(struct proxy_server *server, unsigned slow_request
 void proxy_server_set_timeout_ms(struct proxy_server *server, unsigned request_timeout_ms);
 uint16_t proxy_server_port(const struct proxy_server *server, unsigned index);
 unsigned proxy_server_connections(const struct proxy_server *server);
-/* No new requests; those that run get PROXY_SERVER_DRAIN_MS, then they are canceled. `cb` when it
- * is freed. */
+/* No new requests; those that run get PROXY_SERVER_DRAIN_MS, then they are canceled, and
+ * so is what they wait for in the metadata: the engine's registry answers nothing any more. `cb`
+ * when it is freed. */
 void proxy_server_close(struct proxy_server *server, void (*cb)(void *ctx), void *ctx);
 
 #endif

@@ -184,6 +184,25 @@ static void no_client_has_a_longer_deadline_than_the_servers(void **state)
     fixture_free(f);
 }
 
+/* What the metadata never answers; ctest's limit ends a server that does not. */
+static void a_server_ends_while_the_metadata_keeps_a_commit(void **state)
+{
+    struct fixture *f = fixture_new(0);
+    bool was_held = false, closed = false;
+    struct hasty h;
+
+    (void)state;
+    kv_mem_set_fate(f->w->kv, held_once, &was_held);
+    hasty_start(f, &h, false);
+    loop_run_until_true(&f->w->base.loop, is_held, f);
+    proxy_server_close(f->server, fixture_on_closed, &closed);
+    f->server = NULL;
+    hasty_gives_up(f, &h);
+    loop_run_until(&f->w->base.loop, &closed);
+    assert_int_equal(kv_mem_held_count(f->w->store), 0);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +211,7 @@ int main(void)
         cmocka_unit_test(a_delete_that_lost_its_race_when_its_client_had_left_is_not_begun_anew),
         cmocka_unit_test(a_proxy_that_was_stopped_commits_nothing_behind_the_deadline),
         cmocka_unit_test(no_client_has_a_longer_deadline_than_the_servers),
+        cmocka_unit_test(a_server_ends_while_the_metadata_keeps_a_commit),
     };
 
     return cmocka_run_group_tests_name("doubt", tests, NULL, NULL);
