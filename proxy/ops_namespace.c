@@ -189,9 +189,16 @@ static void on_deleted(void *ctx, int rc, const struct err *e)
 
     if (rc == 0) {
         session_reply_unit(s);
+    } else if (rc == ERR_NOT_FOUND) {
+        session_fail(s, PROXY_RC_NAMESPACE_NOT_FOUND, e->msg);
     } else {
-        session_fail(s, rc == ERR_NOT_FOUND ? PROXY_RC_NAMESPACE_NOT_FOUND : rc_of(rc), e->msg);
+        session_fail(s, rc == UV_ECANCELED ? PROXY_RC_TIMED_OUT : rc_of(rc), e->msg);
     }
+}
+
+static bool is_wanted(void *session)
+{
+    return session_is_wanted(session);
 }
 
 static void drop_cached(struct session *s)
@@ -214,7 +221,7 @@ void op_delete_namespace(struct session *s)
         return;
     }
     drop_cached(s);
-    registry_namespace_delete(registry_of(s), name, on_deleted, s);
+    registry_namespace_delete_while(registry_of(s), name, is_wanted, on_deleted, s);
     free(name);
 }
 

@@ -104,9 +104,13 @@ void registry_nsm_host_update(struct registry *registry, const char *id, const c
 void registry_namespace_create(struct registry *registry, const char *name, const char *preset,
                                registry_cb cb, void *ctx);
 /* The name is free at once and no put commits any more (if the NSM host does not answer: once
- * maintenance has fenced it); space comes back by maintenance. */
+ * maintenance has fenced it); space comes back by maintenance. One that gets the name while this
+ * is under way is left alone: ERR_NOT_FOUND. */
 void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,
                                void *ctx);
+/* is_wanted(ctx) is asked each time before it is decided; false: UV_ECANCELED, nothing happened. */
+void registry_namespace_delete_while(struct registry *registry, const char *name,
+                                     bool (*is_wanted)(void *ctx), registry_cb cb, void *ctx);
 /* For maintenance, when nothing is left of a removed namespace: drop its record. */
 void registry_namespace_forget(struct registry *registry, uint64_t id, registry_cb cb, void *ctx);
 

@@ -16,7 +16,8 @@
 #include "meta/registry_private.h"
 
 struct ns_op {
-    struct reg_op op; /* number: namespace id; flag: it was there before */
+    struct reg_op op; /* number: namespace id; flag: it was there before, or known (delete) */
+    bool (*is_wanted)(void *ctx); /* delete; NULL: always */
     char *preset;
     char *host;
     struct registry *registry;
@@ -213,9 +214,13 @@ static int build_delete(struct change *c, const struct registry_view *view)
     struct registry_namespace removed;
     char id[RECORD_ID_TEXT_BYTES];
 
-    if (ns == NULL) {
+    if (n->is_wanted != NULL && !n->is_wanted(n->op.ctx)) {
+        return err_say(&c->err, UV_ECANCELED, "nobody waits for the delete any more");
+    }
+    if (ns == NULL || (n->op.flag && ns->id != n->op.number)) { /* of the name, later: another */
         return err_set(&c->err, ERR_NOT_FOUND, "namespace '%s'", n->op.name);
     }
+    n->op.flag = true;
     removed = *ns;
     removed.state = REGISTRY_NS_REMOVING;
     removed.removed_at_us = clock_wall_us();
@@ -253,17 +258,24 @@ static void deleted(struct change *c, int rc)
     nsm_namespace_fence(nsm, n->op.number, on_fenced, n);
 }
 
-void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,
-                               void *ctx)
+void registry_namespace_delete_while(struct registry *registry, const char *name,
+                                     bool (*is_wanted)(void *ctx), registry_cb cb, void *ctx)
 {
     struct ns_op *n = ns_new(registry, name, NULL, cb, ctx);
 
+    n->is_wanted = is_wanted;
     if (record_check_name("namespace name", name, REGISTRY_NAME_BYTES_MAX, &n->op.change.err) !=
         0) {
         kv_fail(registry->kv, &n->op.change.err, on_refused, n);
         return;
     }
     change_start(registry, &n->op.change, build_delete, deleted);
+}
+
+void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,
+                               void *ctx)
+{
+    registry_namespace_delete_while(registry, name, NULL, cb, ctx);
 }
 
 static int build_forget(struct change *c, const struct registry_view *view)
