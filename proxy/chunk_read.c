@@ -29,6 +29,7 @@ static void keep_blocks(struct chunk_read *r)
 static void release_parts(struct chunk_read *r)
 {
     for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
+        r->engine->scratch_bytes -= r->scratch[i] != NULL ? r->bytes : 0;
         free(r->parts[i]);
         bigmem_free(r->scratch[i]);
         r->parts[i] = NULL;
@@ -70,6 +71,7 @@ static uint8_t *place_of(struct chunk_read *r, uint32_t fragment)
         return r->dest + (size_t)fragment * r->stride;
     }
     r->scratch[fragment] = bigmem_alloc(r->bytes);
+    r->engine->scratch_bytes += r->bytes;
     return r->scratch[fragment];
 }
 

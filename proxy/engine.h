@@ -65,6 +65,7 @@ struct engine {
     struct budget streams; /* of puts that do (ops_stream.c): they hold up each other only; half */
     struct budget replies; /* data of gets until peers have taken it; as much again */
     struct rnd rnd;        /* placement */
+    size_t scratch_bytes;  /* that reads hold besides what they give out; counted in `budget` */
     size_t lookup_bytes_max; /* of manifests for one request: names are short, these are not */
     struct manifest_cache manifests;
     struct index_cache indexes;

@@ -114,6 +114,8 @@ static void print_memory(const struct engine *engine, struct buf *out)
          "Trailers fetched."},
         {"proxy_transfer_bytes", METRIC_GAUGE, engine->budget.used_bytes,
          "Memory that transfers hold."},
+        {"proxy_read_scratch_bytes", METRIC_GAUGE, engine->scratch_bytes,
+         "What reads have asked of OSDs or unpacked, besides what they give out."},
         {"proxy_reply_bytes", METRIC_GAUGE, engine->replies.used_bytes,
          "Data read for clients that have not taken it yet."},
         {"proxy_replies_waiting", METRIC_GAUGE, engine->replies.waiting_count,

@@ -50,6 +50,7 @@ struct fs_get {
     struct budget_share share;
     uint8_t *window;
     size_t window_bytes;
+    size_t scratch_bytes; /* for reading it */
     uint64_t pos;
     struct object_read_range range;
     struct object_read read;
@@ -245,7 +246,7 @@ static void start_window(struct fs_get *g)
     g->range = (struct object_read_range){.offset = g->pos,
                                           .bytes = left < g->window_bytes ? left : g->window_bytes,
                                           .dest = g->window};
-    object_read_start(&g->read, g->engine, &g->readable, &g->range, 1, on_read);
+    object_read_start(&g->read, g->engine, &g->readable, &g->range, 1, g->scratch_bytes, on_read);
 }
 
 /* Whole chunks, as many as fit the window. */
@@ -274,6 +275,14 @@ static void on_memory(struct budget_share *share)
     start_window(g);
 }
 
+/* Of the longest window. */
+static uint64_t window_read_bytes(const struct fs_get *g)
+{
+    uint64_t size = g->object->manifest.size_bytes;
+
+    return size < g->window_bytes ? size : g->window_bytes;
+}
+
 /* From the first byte of g->object on. */
 static void start_over(struct fs_get *g)
 {
@@ -283,9 +292,8 @@ static void start_over(struct fs_get *g)
     g->window_bytes = window_bytes_of(&g->readable);
     budget_give(&g->share);
     g->state = FS_GET_MEMORY;
-    budget_take(&g->engine->budget, &g->share,
-                g->window_bytes + object_read_scratch_bytes(&g->readable, UINT64_MAX, 1),
-                on_memory);
+    g->scratch_bytes = object_read_scratch_bytes(&g->readable, g->engine, window_read_bytes(g), 1);
+    budget_take(&g->engine->budget, &g->share, g->window_bytes + g->scratch_bytes, on_memory);
 }
 
 static void create_run(struct pool_work *work)

@@ -117,14 +117,13 @@ static void on_memory(struct budget_share *share)
 
 static int32_t check_all(struct get *g)
 {
+    size_t sum = 0, most = 0, share = object_read_share_bytes(g->engine);
     struct readable readable;
 
-    g->scratch_bytes = 0;
     for (size_t i = 0; i < g->spec.count; i++) {
         const struct get_item *item = &g->spec.items[i];
         struct get_result *result = &g->results[i];
         int32_t proxy_rc;
-        size_t scratch;
 
         result->object = g->lookup.objects[i];
         g->lookup.objects[i] = NULL;
@@ -137,10 +136,12 @@ static int32_t check_all(struct get *g)
             return PROXY_RC_TOO_LARGE;
         }
         g->data_bytes += result->bytes;
-        if (result->bytes > 0) {
-            scratch = object_read_scratch_bytes(&readable, result->bytes, item->slice_count);
-            g->scratch_bytes = scratch > g->scratch_bytes ? scratch : g->scratch_bytes;
-        }
+        sum += result->scratch_bytes;
+        most = result->scratch_bytes > most ? result->scratch_bytes : most;
+    }
+    g->scratch_bytes = sum < GET_OBJECTS_AT_ONCE * most ? sum : GET_OBJECTS_AT_ONCE * most;
+    if (g->scratch_bytes > share) {
+        g->scratch_bytes = most > share ? most : share;
     }
     return PROXY_RC_OK;
 }
@@ -260,9 +261,16 @@ void get_object_done(struct get_object *o)
 {
     struct get *g = o->get;
 
+    g->scratch_used -= o->scratch_bytes;
     clear_slot(o);
     g->done++;
     get_step(g);
+}
+
+/* One at least: g->scratch_bytes is enough for each of them. */
+static bool has_room(const struct get *g, const struct get_result *result)
+{
+    return result->scratch_bytes <= g->scratch_bytes - g->scratch_used;
 }
 
 static void step_read(struct get *g)
@@ -274,8 +282,14 @@ static void step_read(struct get *g)
 
         if (result->bytes == 0) {
             g->done++;
+        } else if (!has_room(g, result)) {
+            break;
         } else {
-            *o = (struct get_object){.get = g, .item = &g->spec.items[g->next], .result = result};
+            *o = (struct get_object){.get = g,
+                                     .item = &g->spec.items[g->next],
+                                     .result = result,
+                                     .scratch_bytes = result->scratch_bytes};
+            g->scratch_used += o->scratch_bytes;
             get_object_start(o);
         }
         g->next++;
@@ -304,6 +318,7 @@ static void step_again(struct get *g)
     g->object_count = g->next = g->done = 0;
     g->data = NULL;
     g->data_bytes = 0;
+    g->scratch_used = 0;
     budget_give(&g->share);
     budget_give(&g->reply);
     memset(g->results, 0, g->spec.count * sizeof(*g->results));

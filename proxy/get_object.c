@@ -21,12 +21,21 @@ static int prepare(struct get *g, const struct get_item *item, const struct get_
     return rc;
 }
 
+static void set_bytes(const struct get *g, const struct get_item *item, struct get_result *result,
+                      const struct readable *readable, uint64_t bytes)
+{
+    result->bytes = bytes;
+    result->scratch_bytes = object_read_scratch_bytes(readable, g->engine, bytes,
+                                                      item->slices == NULL ? 1 : item->slice_count);
+}
+
 int32_t get_object_check(struct get *g, const struct get_item *item, struct get_result *result,
                          struct readable *ret_readable)
 {
     int32_t proxy_rc = PROXY_RC_OK;
+    uint64_t bytes = 0;
 
-    result->bytes = 0;
+    result->bytes = result->scratch_bytes = 0;
     if (result->object == NULL) {
         if (g->spec.missing_ok) {
             return PROXY_RC_OK;
@@ -39,13 +48,14 @@ int32_t get_object_check(struct get *g, const struct get_item *item, struct get_
         return PROXY_RC_UNKNOWN;
     }
     if (item->slices == NULL) {
-        result->bytes = result->object->manifest.size_bytes;
+        set_bytes(g, item, result, ret_readable, result->object->manifest.size_bytes);
         return PROXY_RC_OK;
     }
     proxy_rc = get_check_slices(item, result->object->manifest.size_bytes, &g->err);
     for (uint32_t i = 0; i < item->slice_count && proxy_rc == PROXY_RC_OK; i++) {
-        result->bytes += (uint64_t)item->slices[i].bytes;
+        bytes += (uint64_t)item->slices[i].bytes;
     }
+    set_bytes(g, item, result, ret_readable, bytes);
     return proxy_rc;
 }
 
@@ -160,7 +170,8 @@ static void read_now(struct get_object *o)
     make_ranges(o);
     g->pending++;
     o->is_reading = true;
-    object_read_start(&o->read, g->engine, &o->readable, o->ranges, count, on_read);
+    object_read_start(&o->read, g->engine, &o->readable, o->ranges, count, o->scratch_bytes,
+                      on_read);
 }
 
 void get_object_start(struct get_object *o)
@@ -200,7 +211,7 @@ static void on_looked_again(struct lookup *lookup, int rc)
         object_failed(o, g->err.code, proxy_rc);
     } else if (o->result->object == NULL) {
         get_object_done(o);
-    } else if (o->result->bytes > had) {
+    } else if (o->result->bytes > had || o->result->scratch_bytes > o->scratch_bytes) {
         get_again(g);
     } else {
         read_now(o);

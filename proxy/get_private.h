@@ -13,6 +13,7 @@ struct get_result {
     struct object *object; /* a reference; NULL: none */
     uint8_t *data;         /* in get->data */
     uint64_t bytes;
+    size_t scratch_bytes; /* that reading takes besides */
 };
 
 /* One that is under way. */
@@ -22,6 +23,7 @@ struct get_object {
     struct get_result *result;
     struct readable readable;
     struct object_read_range *ranges; /* owned */
+    size_t scratch_bytes;             /* that it has, of the get's */
     bool is_reading;
     bool has_retried;
     struct object_read read;
@@ -51,7 +53,8 @@ struct get {
     size_t done;                /* items */
     struct get_object *objects; /* GET_OBJECTS_AT_ONCE or less */
     size_t object_count;
-    size_t scratch_bytes; /* what reading takes besides, at most */
+    size_t scratch_bytes; /* what reading takes besides, at most: in `share` */
+    size_t scratch_used;  /* by those under way */
     uint32_t cache_hits;  /* of the block cache */
     uint32_t cache_misses;
     struct budget_share reply; /* of the data, until the peer has taken it */
@@ -72,8 +75,8 @@ bool get_is_reading(const struct get *g);
 void get_object_done(struct get_object *o);
 
 /* get_object.c */
-/* Everything about it that can be refused before it is read. Sets result->bytes, and *ret_readable
- * if there are any. */
+/* Everything about it that can be refused before it is read. Sets the bytes of *result, and
+ * *ret_readable if there are any. */
 int32_t get_object_check(struct get *g, const struct get_item *item, struct get_result *result,
                          struct readable *ret_readable);
 /* Into result->data; get_object_done() when it is there, or the whole get fails. */

@@ -15,28 +15,81 @@ struct unit {
     uint8_t *padded; /* owned: a last chunk that is longer than the object's bytes in it */
     uint8_t *dest;
     uint32_t bytes;
+    size_t memory_bytes; /* of the owner's */
     struct list link;
 };
 
 static void step(struct object_read *r);
 
-size_t object_read_scratch_bytes(const struct readable *readable, uint64_t bytes,
-                                 size_t range_count)
-{
-    size_t pieces = range_count < OBJECT_READ_PIECES_MAX ? range_count : OBJECT_READ_PIECES_MAX;
-    uint32_t block = readable->object->manifest.scheme.block_bytes;
-    size_t blocks =
-        pieces * 2 * (block < FRAGMENT_BLOCK_BYTES_MAX ? block : FRAGMENT_BLOCK_BYTES_MAX);
-    size_t chunk = layout_chunk_bytes(&readable->layout, 0) +
-                   (size_t)readable->m * layout_fragment_bytes(&readable->layout, 0);
+/* ---- memory ---- */
 
-    if (readable->object->manifest.scheme.fragment_format ==
-        0) { /* is fetched and unpacked whole */
-        blocks += pieces * 2 * layout_fragment_bytes(&readable->layout, 0);
-        return (bytes < chunk ? (size_t)bytes : chunk) + blocks;
-    }
-    return (bytes < chunk ? (size_t)bytes : chunk) + (readable->use_cache ? blocks : 0);
+static size_t min_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
+
+static size_t max_of(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool is_padded(const struct layout *l, uint32_t chunk)
+{
+    return layout_chunk_bytes(l, chunk) != layout_chunk_data_bytes(l, chunk);
+}
+
+static size_t chunk_memory(const struct readable *readable, uint32_t chunk)
+{
+    const struct layout *l = &readable->layout;
+
+    return chunk_read_all_memory(readable, chunk) +
+           (is_padded(l, chunk) ? layout_chunk_bytes(l, chunk) : 0);
+}
+
+/* Of the largest piece that so many bytes can have in a chunk. */
+static size_t piece_memory(const struct readable *readable, const struct engine *engine,
+                           uint32_t chunk, uint64_t bytes)
+{
+    uint32_t fragment = layout_fragment_bytes(&readable->layout, chunk);
+
+    return chunk_read_range_memory(readable, engine, chunk,
+                                   (uint32_t)(bytes < fragment ? bytes : fragment));
+}
+
+size_t object_read_share_bytes(const struct engine *engine)
+{
+    return engine->budget.limit_bytes / OBJECT_READ_SHARE;
+}
+
+/* All chunks but the last are like the first. */
+size_t object_read_scratch_bytes(const struct readable *readable, const struct engine *engine,
+                                 uint64_t bytes, size_t range_count)
+{
+    const struct layout *l = &readable->layout;
+    uint32_t last = l->chunk_count - 1, fragment = layout_fragment_bytes(l, 0);
+    uint64_t chunk_count, piece_count;
+    size_t chunk = 0, piece, sum = 0;
+
+    if (fragment == 0 || bytes == 0) {
+        return 0;
+    }
+    piece = max_of(piece_memory(readable, engine, 0, bytes),
+                   piece_memory(readable, engine, last, bytes));
+    if (bytes >= layout_chunk_data_bytes(l, last)) {
+        chunk_count = bytes / layout_chunk_bytes(l, 0) + range_count;
+        chunk = max_of(chunk_memory(readable, 0), chunk_memory(readable, last));
+        sum = min_of(chunk_count, OBJECT_READ_CHUNKS_MAX) * chunk;
+    }
+    if (range_count > 1 || readable->use_cache ||
+        (bytes < l->object_bytes && bytes % layout_chunk_bytes(l, 0) != 0)) {
+        piece_count = min_of(bytes / fragment + 2 * range_count, OBJECT_READ_PIECES_MAX);
+        sum += piece_count * max_of(piece_memory(readable, engine, 0, bytes / piece_count + 1),
+                                    piece_memory(readable, engine, last, bytes / piece_count + 1));
+    }
+    return max_of(max_of(chunk, piece), min_of(sum, object_read_share_bytes(engine)));
+}
+
+/* ---- what is under way ---- */
 
 /* Not: that a near fragment was preferred to a far one. */
 static bool lacks_data(const struct object_read *r, uint32_t chunk)
@@ -69,6 +122,7 @@ static void on_unit(struct chunk_read *read, int rc)
     struct object_read *r = unit->owner;
 
     list_remove(&unit->link);
+    r->memory_used -= unit->memory_bytes;
     if (unit->is_chunk) {
         r->chunks--;
     } else {
@@ -85,39 +139,61 @@ static void on_unit(struct chunk_read *read, int rc)
             chunk_read_cancel(&container_of(it, struct unit, link)->read);
         }
     }
-    bigmem_free(unit->padded);
+    if (unit->padded != NULL) {
+        r->engine->scratch_bytes -= layout_chunk_bytes(&r->readable->layout, read->chunk);
+        bigmem_free(unit->padded);
+    }
     free(unit);
     step(r);
 }
 
-static struct unit *unit_new(struct object_read *r, uint8_t *dest, uint32_t bytes)
+/* When not, one that is under way ends later, and it is asked again. */
+static bool has_room(const struct object_read *r, size_t bytes)
+{
+    return r->memory_used == 0 ||
+           (r->memory_used < r->memory_bytes && bytes <= r->memory_bytes - r->memory_used);
+}
+
+static struct unit *unit_new(struct object_read *r, uint8_t *dest, uint32_t bytes,
+                             size_t memory_bytes)
 {
     struct unit *unit = mem_zalloc(sizeof(*unit));
 
     unit->owner = r;
     unit->dest = dest;
     unit->bytes = bytes;
+    unit->memory_bytes = memory_bytes;
+    r->memory_used += memory_bytes;
     list_push(&r->units, &unit->link);
     return unit;
 }
 
-static void start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
+static bool start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
 {
     const struct layout *l = &r->readable->layout;
-    struct unit *unit = unit_new(r, dest, layout_chunk_data_bytes(l, chunk));
+    size_t memory = chunk_memory(r->readable, chunk);
+    struct unit *unit;
+
+    if (r->chunks == OBJECT_READ_CHUNKS_MAX || !has_room(r, memory)) {
+        return false;
+    }
+    unit = unit_new(r, dest, layout_chunk_data_bytes(l, chunk), memory);
 
     unit->is_chunk = true;
     r->chunks++;
-    if (layout_chunk_bytes(l, chunk) != unit->bytes) {
+    if (is_padded(l, chunk)) {
         unit->padded = bigmem_alloc(layout_chunk_bytes(l, chunk));
+        r->engine->scratch_bytes += layout_chunk_bytes(l, chunk);
         dest = unit->padded;
     }
     chunk_read_all(&unit->read, r->engine, r->readable, chunk, dest, on_unit);
+    return true;
 }
 
-static void start_piece(struct object_read *r, const struct layout_piece *piece, uint8_t *dest)
+static void start_piece(struct object_read *r, const struct layout_piece *piece, uint8_t *dest,
+                        size_t memory)
 {
-    struct unit *unit = unit_new(r, dest, piece->bytes);
+    struct unit *unit = unit_new(r, dest, piece->bytes, memory);
     struct fetch_range range = {.chunk = piece->chunk,
                                 .fragment = piece->fragment,
                                 .offset = piece->offset,
@@ -165,6 +241,7 @@ static bool start_next(struct object_read *r)
     struct layout_piece piece;
     uint64_t at, left;
     uint8_t *dest;
+    size_t memory;
 
     while (r->range < r->range_count && r->done == r->ranges[r->range].bytes) {
         r->range++;
@@ -179,14 +256,14 @@ static bool start_next(struct object_read *r)
     it = layout_range(l, at, left);
     CHECK(layout_next(&it, &piece));
     if (is_whole_chunk(r, piece.chunk, at, left)) {
-        if (r->chunks == OBJECT_READ_CHUNKS_MAX) {
+        if (!start_chunk(r, piece.chunk, range->dest + r->done)) {
             return false;
         }
-        start_chunk(r, piece.chunk, range->dest + r->done);
         r->done += layout_chunk_data_bytes(l, piece.chunk);
         return true;
     }
-    if (r->pieces == OBJECT_READ_PIECES_MAX) {
+    memory = chunk_read_range_memory(r->readable, r->engine, piece.chunk, piece.bytes);
+    if (r->pieces == OBJECT_READ_PIECES_MAX || !has_room(r, memory)) {
         return false;
     }
     dest = range->dest + r->done;
@@ -195,7 +272,7 @@ static bool start_next(struct object_read *r)
         dest = read_cached(r, &piece, dest);
     }
     if (piece.bytes > 0) {
-        start_piece(r, &piece, dest);
+        start_piece(r, &piece, dest, memory);
     }
     return true;
 }
@@ -216,7 +293,7 @@ static void on_start(struct later_item *item)
 
 void object_read_start(struct object_read *r, struct engine *engine,
                        const struct readable *readable, const struct object_read_range *ranges,
-                       size_t range_count, object_read_cb cb)
+                       size_t range_count, size_t scratch_bytes, object_read_cb cb)
 {
     void *user = r->user;
 
@@ -226,6 +303,7 @@ void object_read_start(struct object_read *r, struct engine *engine,
     r->readable = readable;
     r->ranges = ranges;
     r->range_count = range_count;
+    r->memory_bytes = scratch_bytes;
     r->cb = cb;
     list_init(&r->units);
     later_run(&engine->later, &r->later, on_start);

@@ -1,7 +1,8 @@
 /* Ranges of one object into memory, verified.
  *
  * Loop thread only. Ranges are cut into whole chunks and pieces of single fragments, so the
- * least is read from the OSDs, and a bounded number of those is under way at once. */
+ * least is read from the OSDs, and a bounded number of those is under way at once: as many as the
+ * memory takes that the caller has for them, but always one. */
 #ifndef PROXY_OBJECT_READ_H
 #define PROXY_OBJECT_READ_H
 
@@ -9,7 +10,8 @@
 
 enum {
     OBJECT_READ_PIECES_MAX = 64, /* under way */
-    OBJECT_READ_CHUNKS_MAX = 3
+    OBJECT_READ_CHUNKS_MAX = 3,
+    OBJECT_READ_SHARE = 3 /* of the memory of all transfers, 1 / so much for one request */
 };
 
 struct object_read_range {
@@ -32,8 +34,10 @@ struct object_read {
     const struct readable *readable;
     const struct object_read_range *ranges;
     size_t range_count;
-    size_t range;  /* next to be cut */
-    uint64_t done; /* bytes of it that are cut */
+    size_t range;        /* next to be cut */
+    uint64_t done;       /* bytes of it that are cut */
+    size_t memory_bytes; /* for what is under way */
+    size_t memory_used;
     unsigned pieces;
     unsigned chunks;
     bool canceled;
@@ -43,14 +47,19 @@ struct object_read {
     struct later_item later;
 };
 
-/* Memory that a read of so many bytes in so many ranges takes beside its destinations, at most. */
-size_t object_read_scratch_bytes(const struct readable *readable, uint64_t bytes,
-                                 size_t range_count);
-/* Ranges lie within the object; `readable` and `ranges` are borrowed until the callback. It
- * comes once, later: 0, ERR_NOT_ENOUGH, ERR_CANCELED. */
+/* What one request may take at once for all that it reads; more only for a single chunk or piece
+ * that is larger. */
+size_t object_read_share_bytes(const struct engine *engine);
+/* Memory that a read of so many bytes in so many ranges is worth having beside its destinations:
+ * enough for each of its chunks and pieces alone, and within the share for many at once. */
+size_t object_read_scratch_bytes(const struct readable *readable, const struct engine *engine,
+                                 uint64_t bytes, size_t range_count);
+/* Takes no more than `scratch_bytes` besides, as the above says of it. Ranges lie within the
+ * object; `readable` and `ranges` are borrowed until the callback. It comes once, later: 0,
+ * ERR_NOT_ENOUGH, ERR_CANCELED. */
 void object_read_start(struct object_read *read, struct engine *engine,
                        const struct readable *readable, const struct object_read_range *ranges,
-                       size_t range_count, object_read_cb cb);
+                       size_t range_count, size_t scratch_bytes, object_read_cb cb);
 void object_read_cancel(struct object_read *read); /* a wish */
 
 #endif

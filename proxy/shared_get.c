@@ -107,20 +107,6 @@ static struct shared_get *find(const struct shared_fragment *fragment,
 
 /* ---- the answer ---- */
 
-void shared_get_drop(struct shared_get *get)
-{
-    struct engine *engine;
-
-    if (get == NULL || --get->refs > 0) {
-        return;
-    }
-    engine = get->engine;
-    bigmem_free(get->frame);
-    gather_release(&get->request);
-    free(get);
-    engine_drop(engine);
-}
-
 static size_t expected_bytes(const struct shared_get *get)
 {
     size_t sum = 0;
@@ -129,6 +115,21 @@ static size_t expected_bytes(const struct shared_get *get)
         sum += get->spec.parts[i].bytes;
     }
     return sum;
+}
+
+void shared_get_drop(struct shared_get *get)
+{
+    struct engine *engine;
+
+    if (get == NULL || --get->refs > 0) {
+        return;
+    }
+    engine = get->engine;
+    engine->scratch_bytes -= expected_bytes(get);
+    bigmem_free(get->frame);
+    gather_release(&get->request);
+    free(get);
+    engine_drop(engine);
 }
 
 static int decode(struct shared_get *get)
@@ -228,6 +229,7 @@ static struct shared_get *get_new(struct engine *engine, const struct shared_get
     list_init(&get->unpack_waits);
     list_init(&get->overtaken_link);
     list_push(&fragment->gets, &get->link);
+    engine->scratch_bytes += expected_bytes(get);
     engine_hold(engine);
     return get;
 }

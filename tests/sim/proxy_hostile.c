@@ -35,7 +35,8 @@ static int read_by(struct world *w, const struct manifest *m, struct object_read
     manifest_copy(&copy, m);
     object = object_new(w->ns_id, &copy);
     assert_int_equal(readable_init(&readable, w->engine, object, &e), 0);
-    object_read_start(&raw.read, w->engine, &readable, &range, 1, on_raw_read);
+    object_read_start(&raw.read, w->engine, &readable, &range, 1,
+                      object_read_share_bytes(w->engine), on_raw_read);
     loop_fixture_run_until(&w->base, &raw.done);
     object_drop(object);
     return raw.rc;
@@ -221,6 +222,140 @@ static void a_read_does_not_wait_for_a_giant_lookup(void **state)
     world_free(w);
 }
 
+/* What reads hold, and what they have taken for it, whenever the loop has looked for events. */
+struct watch {
+    uv_check_t check;
+    const struct engine *engine;
+    size_t most;
+    bool is_beyond;
+};
+
+static void on_check(uv_check_t *check)
+{
+    struct watch *watch = check->data;
+    const struct engine *engine = watch->engine;
+
+    watch->most = engine->scratch_bytes > watch->most ? engine->scratch_bytes : watch->most;
+    watch->is_beyond |= engine->scratch_bytes > engine->budget.used_bytes;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct watch *watch = handle->data;
+
+    watch->engine = NULL;
+}
+
+/* As `count` clients at once. Returns the most that was held. */
+static size_t read_within_memory(struct world *w, const struct get_spec *spec, unsigned count,
+                                 size_t memory_bytes)
+{
+    struct answer answers[8] = {{.done = false}};
+    struct watch watch = {.engine = w->engine};
+
+    assert_true(count <= 8);
+    w->engine->budget.limit_bytes = memory_bytes;
+    engine_set_hedging(w->engine, false); /* what is overtaken is not theirs any more */
+    uv_check_init(w->engine->loop, &watch.check);
+    watch.check.data = &watch;
+    uv_check_start(&watch.check, on_check);
+    for (unsigned i = 0; i < count; i++) {
+        get_start(w->engine, spec, on_answer, &answers[i]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        loop_fixture_run_until(&w->base, &answers[i].done);
+        assert_int_equal(answers[i].rc, 0);
+        for (size_t at = 0; at < spec->count; at++) {
+            struct slice first = get_data(answers[0].get, at);
+            struct slice got = get_data(answers[i].get, at);
+
+            assert_int_equal(got.len, first.len);
+            assert_memory_equal(got.data, first.data, got.len);
+        }
+        if (i > 0) {
+            get_free(answers[i].get);
+        }
+    }
+    get_free(answers[0].get);
+    uv_close((uv_handle_t *)&watch.check, on_closed);
+    while (watch.engine != NULL) {
+        loop_fixture_run_ms(&w->base, 1);
+    }
+    assert_false(watch.is_beyond);
+    assert_int_equal(w->engine->scratch_bytes, 0);
+    assert_int_equal(w->engine->budget.used_bytes, 0);
+    return watch.most;
+}
+
+/* Each of them takes k ranges of other fragments, and k answers. */
+static void slices_that_are_computed_hold_what_they_have_taken(void **state)
+{
+    enum { FRAGMENT = 524288, CHUNKS = 16, BYTES = CHUNKS * 4 * FRAGMENT };
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,1]]", 524288, "none"));
+    struct proxy_slice slices[CHUNKS * 4];
+    struct get_item item = {.name = slice_str("o"), .slices = slices};
+    struct get_spec spec = spec_of(&item, 1);
+    uint8_t *data = mem_alloc(BYTES), *got;
+    size_t most, got_bytes;
+    struct manifest m;
+    uint64_t down;
+
+    (void)state;
+    world_fill(w, data, BYTES);
+    assert_int_equal(world_put(w, "o", data, BYTES), 0);
+    assert_true(world_manifest(w, "o", &m));
+    down = manifest_fragment_at(&m, 0, 0)->osd_id;
+    for (uint32_t i = 0; i < CHUNKS * 4; i++) {
+        if (manifest_fragment_at(&m, i / 4, i % 4)->osd_id == down) {
+            slices[item.slice_count++] =
+                (struct proxy_slice){.offset = (int64_t)i * FRAGMENT, .bytes = FRAGMENT - 1};
+        }
+    }
+    fake_asd_down(world_asd_of(w, down));
+    world_get_slices(w, "o", slices, item.slice_count, NULL, &got, &got_bytes);
+    assert_memory_equal(got, data + slices[0].offset, FRAGMENT - 1);
+    free(got);
+    spec.is_partial = true;
+    most = read_within_memory(w, &spec, 1, (size_t)384 << 20);
+    assert_true(most > 3 * 4 * FRAGMENT); /* many at once */
+    most = read_within_memory(w, &spec, 4, 32 << 20);
+    assert_true(most <= 32 << 20);
+    most = read_within_memory(w, &spec, 4, 1); /* one after another */
+    assert_true(most > 4 * (FRAGMENT - 1) && most < 10 * FRAGMENT);
+    manifest_release(&m);
+    free(data);
+    world_free(w);
+}
+
+static void whole_objects_that_are_computed_hold_what_they_have_taken(void **state)
+{
+    enum { FRAGMENT = 262144, BYTES = 2 * 16 * FRAGMENT + 100001, OBJECTS = 3 };
+    struct world *w = world_new(20, 20, WORLD_PRESET("[[16,4,20,1]]", 262144, "lz4"));
+    struct get_item items[OBJECTS] = {
+        {.name = slice_str("o0")}, {.name = slice_str("o1")}, {.name = slice_str("o2")}};
+    struct get_spec spec = spec_of(items, OBJECTS);
+    uint8_t *data = mem_alloc(BYTES);
+    size_t most;
+
+    (void)state;
+    world_fill(w, data, BYTES);
+    for (unsigned i = 0; i < OBJECTS; i++) {
+        assert_int_equal(world_put(w, (const char *)items[i].name.data, data, BYTES), 0);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        fake_asd_down(w->asds[5 * i]);
+    }
+    world_expect(w, "o0", data, BYTES);
+    most = read_within_memory(w, &spec, 1, (size_t)384 << 20);
+    assert_true(most > 20 * FRAGMENT);
+    most = read_within_memory(w, &spec, 4, 64 << 20);
+    assert_true(most <= 64 << 20);
+    most = read_within_memory(w, &spec, 4, 1); /* one after another */
+    assert_true(most < 21 * FRAGMENT);
+    free(data);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +364,8 @@ int main(void)
         cmocka_unit_test(impossible_names_are_absent),
         cmocka_unit_test(an_object_takes_memory_once_however_often_it_is_named),
         cmocka_unit_test(a_read_does_not_wait_for_a_giant_lookup),
+        cmocka_unit_test(slices_that_are_computed_hold_what_they_have_taken),
+        cmocka_unit_test(whole_objects_that_are_computed_hold_what_they_have_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
