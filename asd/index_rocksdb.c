@@ -269,7 +269,13 @@ static void set_options(struct rocks *r, const struct asd_index_rocksdb_options 
     rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
     rocksdb_block_based_options_set_filter_policy(
         table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS_PER_KEY));
-    /* Index and filter blocks count against the cache, so that memory stays bounded. */
+    /* Index and filter blocks count against the cache, so that memory stays bounded; they are cut
+     * into small ones, since the whole filter of a file is larger than a shard of the cache and
+     * would be read anew for each key. */
+    rocksdb_block_based_options_set_index_type(
+        table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(table, 1);
+    rocksdb_block_based_options_set_metadata_block_size(table, BLOCK_BYTES);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
 
