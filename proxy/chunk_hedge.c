@@ -47,12 +47,13 @@ static bool is_first(bool *flag)
 }
 
 /* A token, or: its OSD has been found not to answer, so that it is no better than set aside. What
- * such an OSD had when it was found is the most that goes without tokens. */
+ * such an OSD had when it was found is the most that goes without tokens. Nor does a read pay
+ * twice: where two OSDs hang, a herd would spend all tokens on the first, and none would win. */
 static bool may_hedge(struct chunk_read *r, const struct chunk_part *part)
 {
     struct stats_totals *totals = &r->engine->stats.totals;
 
-    if (part->osd->suspect.is) {
+    if (part->osd->suspect.is || r->is_hedged) {
         totals->hedges_away++;
         return true;
     }
@@ -75,15 +76,15 @@ static bool is_late(const struct chunk_read *r, const struct chunk_part *part, u
 }
 
 /* One at a time of those with tokens, so that each brings one fragment more. */
-static bool find_late(struct chunk_read *r, uint64_t now_ns)
+static bool find_late(struct chunk_read *r, uint64_t now_ns, bool suspect_only)
 {
     bool found = false;
 
     for (uint32_t i = 0; i < PRESET_FRAGMENTS_MAX; i++) {
         struct chunk_part *part = r->parts[i];
 
-        if (is_reading(r, i) && is_late(r, part, now_ns) && (!found || part->osd->suspect.is) &&
-            may_hedge(r, part)) {
+        if (is_reading(r, i) && (part->osd->suspect.is || (!found && !suspect_only)) &&
+            is_late(r, part, now_ns) && may_hedge(r, part)) {
             part->late = true;
             r->is_hedged = true;
             found = true;
@@ -95,15 +96,14 @@ static bool find_late(struct chunk_read *r, uint64_t now_ns)
 static void on_late(struct hedge_wait *wait, bool is_loop_late)
 {
     struct chunk_read *r = container_of(wait, struct chunk_read, hedge);
+    bool is_saturated = is_loop_late || hedge_is_saturated(r->engine);
 
     if (r->canceled || r->is_over) {
         return;
     }
-    if (is_loop_late || hedge_is_saturated(r->engine)) {
-        r->engine->stats.totals.hedges_saturated += is_first(&r->was_saturated);
-        return;
-    }
-    if (find_late(r, clock_mono_ns())) {
+    r->engine->stats.totals.hedges_saturated += is_saturated && is_first(&r->was_saturated);
+    /* What waits for an OSD that does not answer holds the memory that is short. */
+    if (!is_loop_late && find_late(r, clock_mono_ns(), is_saturated)) {
         r->late_cb(r);
     }
 }

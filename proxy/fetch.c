@@ -348,7 +348,9 @@ static struct index_key key_of(const struct fetch *f)
         .version = readable_fragment(f->readable, f->range.chunk, f->range.fragment)->version,
         .stored_bytes = f->ref.stored_bytes,
         .raw_bytes = f->ref.shape.raw_bytes,
-        .block_bytes = f->ref.shape.block_bytes};
+        .block_bytes = f->ref.shape.block_bytes,
+        .codec = (uint32_t)f->ref.shape.codec,
+        .cipher = (uint32_t)f->ref.shape.cipher};
 }
 
 static void on_trailer(struct fetch *f)

@@ -40,8 +40,7 @@ static bool is_crowded(const struct budget *budget)
 
 bool hedge_is_saturated(const struct engine *engine)
 {
-    return is_crowded(&engine->budget) || is_crowded(&engine->replies) ||
-           pool_load(engine->pool) > HEDGE_POOL_LOAD_MAX;
+    return is_crowded(&engine->budget) || pool_load(engine->pool) > HEDGE_POOL_LOAD_MAX;
 }
 
 /* ---- how long is too long ---- */

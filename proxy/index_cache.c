@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/table.h"
 
-enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 6 * 4 };
+enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 8 * 4 };
 
 struct index_entry {
     struct shared_index *index;
@@ -18,8 +18,8 @@ struct index_entry {
 
 static void make_key(uint8_t bytes[KEY_BYTES], const struct index_key *key)
 {
-    const uint32_t numbers[6] = {key->id.chunk,     key->id.fragment, key->version,
-                                 key->stored_bytes, key->raw_bytes,   key->block_bytes};
+    const uint32_t numbers[8] = {key->id.chunk,  key->id.fragment, key->version, key->stored_bytes,
+                                 key->raw_bytes, key->block_bytes, key->codec,   key->cipher};
 
     memcpy(bytes, key->id.object_id, FRAGMENT_OBJECT_ID_BYTES);
     memcpy(bytes + FRAGMENT_OBJECT_ID_BYTES, numbers, sizeof(numbers));

@@ -14,8 +14,10 @@ struct index_key {
     struct fragment_id id; /* object, chunk, fragment */
     uint32_t version;
     uint32_t stored_bytes;
-    uint32_t raw_bytes; /* this and the next: a manifest may contradict another of its object */
+    uint32_t raw_bytes; /* from here on: a manifest may contradict another of its object */
     uint32_t block_bytes;
+    uint32_t codec;
+    uint32_t cipher;
 };
 
 /* Constant, counted: readers keep one over the life of a read. */

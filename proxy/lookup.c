@@ -350,6 +350,8 @@ void lookup_renew(struct engine *engine, uint64_t ns_id, struct manifest *take_m
     if (old != NULL && slice_eq(old->manifest.object_id, object->manifest.object_id) &&
         old->manifest.version_id <= object->manifest.version_id) {
         manifest_cache_put(cache, object);
+    } else if (old == NULL) { /* an answer that is on its way may be older */
+        manifest_cache_remove(cache, ns_id, object->manifest.name);
     }
     object_drop(object);
     object_drop(old);

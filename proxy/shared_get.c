@@ -12,7 +12,7 @@
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
 
-enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 6 * 4 + 8 };
+enum { KEY_BYTES = FRAGMENT_OBJECT_ID_BYTES + 8 * 4 + 8 };
 
 /* A stored value that is asked about. */
 struct shared_fragment {
@@ -23,9 +23,14 @@ struct shared_fragment {
 
 static void make_key(uint8_t key[KEY_BYTES], const struct shared_get_spec *spec)
 {
-    const uint32_t numbers[6] = {spec->name.chunk,      spec->name.fragment,
-                                 spec->name.version,    spec->stored_bytes,
-                                 spec->shape.raw_bytes, spec->shape.block_bytes};
+    const uint32_t numbers[8] = {spec->name.chunk,
+                                 spec->name.fragment,
+                                 spec->name.version,
+                                 spec->stored_bytes,
+                                 spec->shape.raw_bytes,
+                                 spec->shape.block_bytes,
+                                 (uint32_t)spec->shape.codec,
+                                 (uint32_t)spec->shape.cipher};
 
     CHECK(spec->name.object_id.len == FRAGMENT_OBJECT_ID_BYTES);
     memcpy(key, spec->name.object_id.data, FRAGMENT_OBJECT_ID_BYTES);

@@ -28,7 +28,7 @@ struct stats_totals {
     uint64_t near_reads, far_reads; /* requests to OSDs for readers, by read preference */
     uint64_t reconstructed;         /* reads that needed parity */
     uint64_t hedges;                /* reads that went another way as well, by a token */
-    uint64_t hedges_away;           /* without one: away from an OSD that is suspect */
+    uint64_t hedges_away;           /* without one: away from a suspect OSD, or once more */
     uint64_t hedges_won;            /* of both: the other way was faster */
     uint64_t hedges_refused;        /* reads that would have, had there been a token */
     uint64_t hedges_saturated;      /* the same, had we not been saturated */

@@ -422,7 +422,7 @@ static void there_are_none_while_memory_is_short(void **state)
 
     (void)state;
     fate_of(p, osd->id)->reads = FAKE_HANG;
-    budget_take(&engine->replies, &most, engine->replies.limit_bytes / 8 * 7, on_granted);
+    budget_take(&engine->budget, &most, engine->budget.limit_bytes / 8 * 7, on_granted);
     start(&r, p, place(0, 1), 4096);
     for (unsigned i = 0; i < 1000 && totals(p)->hedges_saturated == 0; i++) {
         loop_fixture_run_ms(&p->w->base, 5);
@@ -541,6 +541,27 @@ static void a_herd_goes_round_it_together(void **state)
     play_free(p);
 }
 
+/* More readers than tokens, and each has to go round two: those that paid once do not pay again. */
+static void a_herd_goes_round_two_osds(void **state)
+{
+    enum { READERS = 2 * HEDGE_BURST };
+    struct play *p = play_new();
+    struct reader readers[READERS];
+
+    (void)state;
+    fate_of(p, osd_of(p, 0, 0)->id)->reads = FAKE_HANG;
+    fate_of(p, osd_of(p, 0, 2)->id)->reads = FAKE_HANG;
+    for (unsigned i = 0; i < READERS; i++) {
+        start(&readers[i], p, 0, CHUNK_BYTES);
+    }
+    for (unsigned i = 0; i < READERS; i++) {
+        await(&readers[i]);
+        assert_int_equal(readers[i].rc, 0);
+    }
+    assert_true(totals(p)->hedges <= HEDGE_BURST);
+    play_free(p);
+}
+
 static void a_reader_may_give_up_at_any_time_of_a_hedge(void **state)
 {
     (void)state;
@@ -614,6 +635,7 @@ int main(void)
         cmocka_unit_test(a_far_osd_is_asked_besides_only_after_long),
         cmocka_unit_test(switched_off_there_are_none),
         cmocka_unit_test(a_herd_goes_round_it_together),
+        cmocka_unit_test(a_herd_goes_round_two_osds),
         cmocka_unit_test(a_reader_may_give_up_at_any_time_of_a_hedge),
         cmocka_unit_test(an_object_may_be_replaced_or_deleted_during_a_hedge),
     };
