@@ -257,20 +257,26 @@ static void on_hasty(struct object_call *call, int rc)
     h->done = true;
 }
 
-/* So that the proxy has given up, too, when the client does. */
-static void a_proxy_is_told_how_long_a_transaction_may_take(void **state)
+static void delete_within(struct scene *s, struct hasty *h, unsigned timeout_ms)
 {
-    struct scene s = scene_new(PLAIN);
     struct proxy_update update = {.kind = PROXY_UPDATE_DELETE, .name = slice_str("o")};
     struct proxy_request request = {.code = PROXY_APPLY,
                                     .ns = slice_str("ns"),
                                     .apply = {.updates = &update, .update_count = 1}};
+
+    object_client_call(s->o->client, &h->call, &request, timeout_ms, on_hasty);
+    loop_fixture_run_until(&s->o->w->base, &h->done);
+}
+
+/* So that the proxy has given up, too, when the client does. */
+static void a_proxy_is_told_how_long_a_transaction_may_take(void **state)
+{
+    struct scene s = scene_new(PLAIN);
     struct hasty h = {0};
 
     (void)state;
     kv_mem_set_fate(s.o->w->kv, always_lost, NULL);
-    object_client_call(s.o->client, &h.call, &request, 8000, on_hasty);
-    loop_fixture_run_until(&s.o->w->base, &h.done);
+    delete_within(&s, &h, 8000);
     kv_mem_set_fate(s.o->w->kv, NULL, NULL);
     assert_int_equal(h.rc, ERR_IN_DOUBT);
     assert_int_equal(h.call.proxy_code, PROXY_RC_IN_DOUBT); /* it answered in time */
@@ -282,16 +288,11 @@ static void a_proxy_is_told_how_long_a_transaction_may_take(void **state)
 static void an_error_that_leaves_it_open_what_happened_says_so(void **state)
 {
     struct scene s = scene_new(PLAIN);
-    struct proxy_update update = {.kind = PROXY_UPDATE_DELETE, .name = slice_str("o")};
-    struct proxy_request request = {.code = PROXY_APPLY,
-                                    .ns = slice_str("ns"),
-                                    .apply = {.updates = &update, .update_count = 1}};
     struct hasty h = {0};
 
     (void)state;
     kv_mem_freeze(s.o->w->kv, true);
-    object_client_call(s.o->client, &h.call, &request, 300, on_hasty);
-    loop_fixture_run_until(&s.o->w->base, &h.done);
+    delete_within(&s, &h, 300);
     kv_mem_freeze(s.o->w->kv, false);
     assert_int_equal(h.rc, ERR_IN_DOUBT);
     assert_int_equal(h.call.proxy_code, 0);
