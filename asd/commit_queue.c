@@ -4,11 +4,13 @@
  * the limits of a batch) -> asd_commit_run -> answered -> (loop of the front) cb. Those of
  * one turn of a loop come together, and so go in one batch.
  *
+ * - the client of one that may have waited long has gone: it gets ERR_CANCELED;
  * - commit fails: its members get ERR_FAILED, so does every apply that waits or comes later;
  * - a front closes before the batch is formed: its applies get ERR_CANCELED. */
 #include "asd/front_private.h"
 #include "asd/store_private.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "loop/thread.h"
 
@@ -74,11 +76,11 @@ static void answer(struct asd_store_op *op, int rc)
     }
 }
 
-static void answer_members(struct asd_store *store)
+static void answer_done(struct list *done)
 {
     struct list *link;
 
-    while ((link = list_pop(&store->commit.members)) != NULL) {
+    while ((link = list_pop(done)) != NULL) {
         struct asd_store_op *op = container_of(link, struct asd_store_op, link);
 
         answer(op, op->rc);
@@ -142,19 +144,43 @@ void asd_store_fail(struct asd_store *store, const struct err *e)
 
 /* ---- the thread ---- */
 
+/* The loops see who leaves, and cancel what waits of it. But when the process was stopped, this
+ * thread goes on before they have seen who left meanwhile. */
+static void leave_out_unwanted(struct asd_commit *commit, struct list *unwanted)
+{
+    uint64_t now_ms = clock_mono_ms();
+
+    list_init(unwanted);
+    LIST_FOR_EACH_SAFE (it, &commit->members) {
+        struct asd_store_apply *apply = container_of(it, struct asd_store_apply, op.link);
+
+        if (apply->is_wanted != NULL && apply->came_ms + ASD_FRONT_ASK_MS <= now_ms &&
+            !apply->is_wanted(&apply->op)) {
+            list_remove(it);
+            apply->op.rc = err_set(&apply->op.err, ERR_CANCELED, "nobody waits for it any more");
+            list_push(unwanted, it);
+        }
+    }
+}
+
 static void commit_batch(struct asd_store *store)
 {
     struct asd_commit *commit = &store->commit;
+    struct list unwanted;
     bool fails = false;
 
     batch_form(store);
     uv_mutex_unlock(&store->lock);
-    asd_commit_run(store);
+    leave_out_unwanted(commit, &unwanted);
+    if (!list_empty(&commit->members)) {
+        asd_commit_run(store);
+    }
     uv_mutex_lock(&store->lock);
     if (commit->rc != 0) {
         fails = fail_begin(store, &commit->err);
     }
-    answer_members(store);
+    answer_done(&unwanted);
+    answer_done(&commit->members);
     if (fails) {
         fail_waiting(store);
         uv_mutex_unlock(&store->lock);

@@ -59,6 +59,7 @@ static void on_gather(uv_check_t *check)
 {
     struct asd_front *front = container_of(check, struct asd_front, gather);
 
+    front->looked_ms = uv_now(front->loop);
     if (uv_is_active((uv_handle_t *)&front->gather_now)) {
         uv_idle_stop(&front->gather_now);
         run_finished(front);
@@ -145,6 +146,7 @@ static int submit(struct asd_front *front, struct asd_store_apply *apply, asd_st
                        atomic_load(&store->apply_count));
     }
     apply->bytes = bytes;
+    apply->came_ms = front->looked_ms;
     front->apply_count++;
     asd_count(&store->counters.applies, apply->move == NULL);
     apply->op.queued = true; /* nobody else knows it yet */
@@ -165,6 +167,11 @@ int asd_store_move(struct asd_store *store, struct asd_store_apply *apply,
 {
     *apply = (struct asd_store_apply){.what = what, .move = move, .low = true};
     return submit(store->front, apply, cb);
+}
+
+void asd_front_ask(struct asd_store_apply *apply, bool (*is_wanted)(struct asd_store_op *op))
+{
+    apply->is_wanted = is_wanted;
 }
 
 bool asd_store_cancel(struct asd_store_op *op)
@@ -321,6 +328,7 @@ int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threa
     pool_limit_low(front->read_pool, read_threads < LOW_SHARE ? 1 : read_threads / LOW_SHARE);
     front->store = store;
     front->loop = loop;
+    front->looked_ms = uv_now(loop);
     list_init(&front->answered);
     list_init(&front->high);
     list_init(&front->low);

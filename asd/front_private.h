@@ -6,6 +6,7 @@
 
 #include <uv.h>
 
+#include "asd/front.h"
 #include "asd/spare.h"
 #include "asd/store.h"
 #include "base/err.h"
@@ -23,6 +24,7 @@ struct asd_front {
     struct list low;
     struct list finished; /* requests that needed no thread: callbacks at the end of the turn */
     unsigned apply_count; /* not called back yet */
+    uint64_t looked_ms;   /* in the turn before, the loop looked at its sockets */
     uv_check_t gather;    /* all applies of one turn of the loop go into one batch */
     uv_idle_t gather_now;
     struct pool *read_pool; /* NULL: closed */

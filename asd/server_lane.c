@@ -3,6 +3,7 @@
  * The first lane's front and loop are not its own; it is closed when its requests are. */
 #include <stdlib.h>
 
+#include "asd/front.h"
 #include "asd/server_private.h"
 #include "base/check.h"
 #include "loop/thread.h"

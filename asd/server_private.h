@@ -90,6 +90,8 @@ struct asd_server_request {
     uv_timer_t delay; /* Slowness */
     bool delaying;
     bool submitted;   /* to the store, whose callback comes */
+    int conn_fd;      /* these two: of an Apply, for the commit thread */
+    bool left;        /* out: its client had, so it was not begun */
     struct list link; /* in asd_lane.delayed */
     union {
         struct asd_store_op op;
@@ -122,6 +124,8 @@ void asd_server_lane_closed(struct asd_server *server);
 
 /* Start it; it answers and frees itself. */
 void asd_server_request_run(struct asd_server_request *r);
+/* It was not begun, as its connection went. */
+void asd_server_count_canceled(struct asd_lane *lane);
 /* What RangeValidate found. server_validate.c */
 void asd_server_build_validations(struct asd_server_request *r, struct asd_reply *reply);
 /* Nobody waits for the answer: the request ends without one. */

@@ -1,6 +1,7 @@
 /* What each command does with the store, and the reply made of it. */
 #include <stdlib.h>
 
+#include "asd/front.h"
 #include "asd/server_private.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -128,6 +129,10 @@ static void on_store(struct asd_store_op *op, int rc)
     struct slice key = {0};
 
     r->submitted = false;
+    if (r->left) {
+        asd_server_count_canceled(r->lane);
+        net_conn_close(r->conn); /* what else it asked for ends, too */
+    }
     if (r->session->closed) {
         asd_server_drop(r);
         return;
@@ -256,6 +261,26 @@ static bool run_here(struct asd_server_request *r)
 
 /* ---- commands for the store ---- */
 
+/* Commit thread. In version 1 a closed side is no more than that. */
+static bool is_wanted(struct asd_store_op *op)
+{
+    struct asd_server_request *r = request_of(op);
+
+    r->left = r->version == ASD_VERSION_2 && net_fd_peer_left(r->conn_fd);
+    return !r->left;
+}
+
+static int submit_apply(struct asd_server_request *r)
+{
+    int rc = asd_store_apply(r->lane->front, &r->apply, &r->in.apply, r->in.prio, on_store);
+
+    if (rc == 0) {
+        r->conn_fd = net_conn_fd(r->conn);
+        asd_front_ask(&r->apply, is_wanted);
+    }
+    return rc;
+}
+
 static int submit(struct asd_server_request *r)
 {
     struct asd_front *front = r->lane->front;
@@ -264,7 +289,7 @@ static int submit(struct asd_server_request *r)
 
     switch (in->code) {
     case ASD_APPLY:
-        return asd_store_apply(front, &r->apply, &in->apply, in->prio, on_store);
+        return submit_apply(r);
     case ASD_MULTI_GET:
     case ASD_MULTI_GET2:
         r->has_get = true;

@@ -148,7 +148,7 @@ static int on_preamble(struct net_conn *conn, const uint8_t *data, size_t bytes)
     return taken;
 }
 
-static void count_canceled(struct asd_lane *lane)
+void asd_server_count_canceled(struct asd_lane *lane)
 {
     atomic_fetch_add_explicit(&lane->canceled, 1, memory_order_relaxed);
 }
@@ -159,7 +159,7 @@ static void on_delay_closed(uv_handle_t *handle)
         container_of((uv_timer_t *)handle, struct asd_server_request, delay);
 
     if (r->session->closed) {
-        count_canceled(r->lane);
+        asd_server_count_canceled(r->lane);
         asd_server_drop(r);
     } else {
         asd_server_request_run(r);
@@ -253,7 +253,7 @@ static void cancel(struct asd_server_request *r)
     if (r->delaying) {
         on_delay_over(&r->delay);
     } else if (r->submitted && asd_store_cancel(&r->op)) {
-        count_canceled(r->lane);
+        asd_server_count_canceled(r->lane);
     }
 }
 

@@ -76,13 +76,7 @@ int asd_store_open(uv_loop_t *loop, const struct asd_store_options *options,
  * its index included, is gone. */
 void asd_store_close(struct asd_store *store, asd_store_close_cb cb, void *ctx);
 
-/* One more front, with `read_threads` of its own, on `loop`: call it before that runs, or on it. */
-int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threads,
-                   struct asd_front **ret_front, struct err *e);
-/* Its applies that wait get ERR_CANCELED, so do its reads; what runs finishes; then `cb`, and
- * the front is gone. Its loop; not for the first one. */
-void asd_front_close(struct asd_front *front, asd_store_close_cb cb, void *ctx);
-struct asd_front *asd_store_front(struct asd_store *store); /* the first one */
+struct asd_front *asd_store_front(struct asd_store *store); /* the first one; others: front.h */
 /* For each of so many fronts: together ASD_STORE_READ_THREADS, but two at least, so that a read
  * at High need not wait for one at Low. */
 unsigned asd_store_read_threads(unsigned fronts);
@@ -123,6 +117,8 @@ struct asd_store_apply {
     const struct asd_apply *what; /* private from here on */
     const struct asd_move *move;  /* NULL: a client's */
     uint64_t bytes;
+    uint64_t came_ms;                           /* into its socket, or later */
+    bool (*is_wanted)(struct asd_store_op *op); /* asd_front_ask(); NULL: it is */
     bool low;
 };
 

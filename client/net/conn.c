@@ -390,15 +390,23 @@ bool net_conn_is_closed(const struct net_conn *conn)
     return conn->closed || conn->ending;
 }
 
+int net_conn_fd(const struct net_conn *conn)
+{
+    int fd;
+
+    return uv_fileno((const uv_handle_t *)&conn->stream.uv, &fd) == 0 ? fd : -1;
+}
+
+bool net_fd_peer_left(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
+
+    return fd < 0 || poll(&poll_fd, 1, 0) > 0; /* that, or the end of the descriptor */
+}
+
 bool net_conn_peer_left(const struct net_conn *conn)
 {
-    struct pollfd poll_fd = {.events = POLLRDHUP};
-
-    if (net_conn_is_closed(conn)) {
-        return true;
-    }
-    return uv_fileno((const uv_handle_t *)&conn->stream.uv, &poll_fd.fd) != 0 ||
-           (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0);
+    return net_conn_is_closed(conn) || net_fd_peer_left(net_conn_fd(conn));
 }
 
 static void reply_done(struct net_out *out, int rc)

@@ -108,6 +108,10 @@ void net_conn_drop(struct net_conn *conn);
 bool net_conn_is_closed(const struct net_conn *conn);
 /* The peer has closed its side: told by the kernel, so also while reading is paused. */
 bool net_conn_peer_left(const struct net_conn *conn);
+/* The same for another thread: by the descriptor, -1 once it is closed here. If it is closed, or
+ * another's, by the time of the question, the connection has ended and either answer will do. */
+int net_conn_fd(const struct net_conn *conn);
+bool net_fd_peer_left(int fd);
 
 /* Queue bytes as they are (preamble answers; raw bytes behind a version 1 frame). */
 void net_conn_write(struct net_conn *conn, const void *data, size_t bytes); /* copied */

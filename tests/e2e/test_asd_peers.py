@@ -13,7 +13,7 @@ import time
 
 from asd_peer import MULTI_GET, OK, PREAMBLE, Peer, multi_get, set_value, set_values, slowness
 from asd_process import AsdProcess
-from harness import wait_for
+from harness import frozen, wait_for
 
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
 MIB = 1 << 20
@@ -151,6 +151,26 @@ def steady(asd, good, what, times=3, growth_kib=24 << 10):
           f"{asd.memory_kib('VmHWM') >> 10}")
 
 
+def left_unseen(asd, good):
+    """What somebody asked for who hung up while the ASD stood still is not executed when it goes on;
+    who stayed gets an answer."""
+    peers = {name: Peer(asd.port) for name in (b"left", b"stayed", b"half")}
+    before = asd.metric("asd_cancelled_total")
+    with frozen(asd.process.pid):
+        for name, peer in peers.items():
+            peer.send(set_value(name, b"hello"))
+        peers[b"left"].close()
+        peers[b"half"].sock.shutdown(socket.SHUT_WR)  # that ends it, too
+        time.sleep(0.3)  # longer than what counts as standing still
+    assert peers[b"stayed"].reply()[1] == OK
+    for name in (b"half", b"stayed"):
+        peers[name].close()
+    wait_for("them to be forgotten", lambda: asd.status()["connections"] == 1)
+    assert asd.metric("asd_cancelled_total") == before + 2
+    found = {name: b"hello" in good.call(multi_get(name))[1] for name in peers}
+    assert found == {b"left": False, b"stayed": True, b"half": False}, found
+
+
 def room_for_descriptors():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -235,6 +255,7 @@ def main():
             steady(asd, good, slow, times=1, growth_kib=6 << 10)
             steady(asd, good, too_many)
             steady(asd, good, half_closed)
+            left_unseen(asd, good)
             asd.stop()
         with AsdProcess(folder, "greedy", **memory) as asd:
             good = good_client(asd)

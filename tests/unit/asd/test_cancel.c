@@ -1,7 +1,10 @@
 /* What becomes of requests whose connection goes: what has not begun is never executed, what runs
  * ends, and everything is given back. With one loop and with several. */
+#include <sched.h>
 #include <stdio.h>
 
+#include "asd/front.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "unit/asd/server_fixture.h"
 #include "unit/asd/session.h"
@@ -61,6 +64,37 @@ static void applies_of_a_client_that_hung_up_are_not_executed(void **state)
     assert_true(asd_fixture_has(&f->base, "second", large, 10));
     assert_int_equal(asd_store_stats(f->base.store).updates, 2);
     assert_int_equal(asd_store_stats(f->base.store).bad_values, 0);
+    close(other.fd);
+}
+
+/* The loop of the test stands still, so nobody sees that it hung up: with several loops theirs
+ * may. */
+static void an_apply_whose_client_left_unseen_is_not_begun(void **state)
+{
+    struct server_fixture *f = *state;
+    struct session other = hold_up_commits(f);
+    struct session s = session_open(f->loop, f->port, ASD_VERSION_2);
+    uint64_t asked_ms;
+
+    send_set(&s, "left", 10);
+    send_set(&other, "stayed", 10);
+    RAW_UNTIL(f->loop, asd_server_requests(f->server) == 3);
+    close(s.fd);
+    asked_ms = clock_mono_ms() + ASD_FRONT_ASK_MS;
+    while (clock_mono_ms() <= asked_ms) {
+        sched_yield();
+    }
+    block_io_open(&f->gate);
+    while (asd_store_stats(f->base.store).updates < 2) {
+        sched_yield();
+    }
+    expect_ok(&other);
+    expect_ok(&other);
+    RAW_UNTIL(f->loop, asd_server_requests(f->server) == 0);
+    assert_int_equal(asd_server_canceled(f->server), 1);
+    assert_int_equal(asd_server_connections(f->server), 1);
+    assert_true(asd_fixture_has(&f->base, "stayed", large, 10));
+    assert_int_equal(asd_store_stats(f->base.store).updates, 2);
     close(other.fd);
 }
 
@@ -168,6 +202,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(applies_of_a_client_that_hung_up_are_not_executed),
+        TEST(an_apply_whose_client_left_unseen_is_not_begun),
         TEST(an_apply_that_runs_ends_though_its_client_has_gone),
         TEST(reads_of_a_client_that_hung_up_are_not_executed),
         TEST(delays_end_with_their_connection),

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "asd/front.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
