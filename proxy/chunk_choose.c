@@ -123,6 +123,30 @@ int chunk_choose_next(const struct chunk_read *r, bool *ret_is_hedge)
     return late > 0 && r->good + r->reading - late < r->readable->k ? cheapest(r, true) : -1;
 }
 
+/* Is it one of those that are asked at first? */
+static bool is_first(const struct chunk_read *r, uint32_t fragment)
+{
+    double cost = cost_of(r, fragment, chunk_choose_osd(r, fragment));
+    uint32_t cheaper = 0;
+
+    if ((r->never >> fragment & 1) != 0) {
+        return false;
+    }
+    if (r->wanted != CHUNK_ALL && r->readable->k > 1) {
+        return goes_direct(r);
+    }
+    for (uint32_t i = 0; i < r->readable->k + r->readable->m; i++) {
+        const struct osd *osd = (r->never >> i & 1) == 0 ? chunk_choose_osd(r, i) : NULL;
+
+        if (osd != NULL && i != fragment) {
+            double other = cost_of(r, i, osd);
+
+            cheaper += other < cost || (other == cost && i < fragment);
+        }
+    }
+    return cheaper < r->readable->k;
+}
+
 void chunk_choose_tried(struct chunk_read *r)
 {
     uint32_t count = r->readable->k + (r->readable->k == 1 ? r->readable->m : 0);
@@ -131,8 +155,11 @@ void chunk_choose_tried(struct chunk_read *r)
         struct osd *osd =
             chunk_is_wanted(r, i) || r->readable->k == 1 ? chunk_choose_osd(r, i) : NULL;
 
-        if (osd != NULL && osd->suspect.is && osd_suspect_try(&osd->suspect, clock_mono_ns())) {
-            r->tried = osd;
+        if (osd != NULL && osd->suspect.is) {
+            r->tried = osd; /* as if */
+            if (!is_first(r, i) || !osd_suspect_try(&osd->suspect, clock_mono_ns())) {
+                r->tried = NULL;
+            }
         }
     }
 }

@@ -65,13 +65,13 @@ static bool may_hedge(struct chunk_read *r, const struct chunk_part *part)
     return true;
 }
 
-/* Its time is over, and there is another way. What a far one costs besides is not spent on a read
- * that is but a little slow. */
+/* Its time is over, its OSD owes the answer, and there is another way. What a far one costs besides
+ * is not spent on a read that is but a little slow. */
 static bool is_late(const struct chunk_read *r, const struct chunk_part *part, uint64_t now_ns)
 {
     uint64_t age_ns = now_ns - part->start_ns;
 
-    return !part->late && age_ns >= r->hedge.delay_ns &&
+    return !part->late && age_ns >= r->hedge.delay_ns && fetch_is_asking(&part->fetch) &&
            has_other_ways(r, osd_is_far(part->osd) || age_ns >= HEDGE_DELAY_FIRST_MS * 1000000ULL);
 }
 
@@ -126,29 +126,24 @@ void chunk_hedge_begin(struct chunk_read *r, void (*late)(struct chunk_read *rea
 
 /* ---- what is learned ---- */
 
+/* Who joined another's question does not know how long it takes. */
 void chunk_hedge_came(struct chunk_read *r, const struct chunk_part *part)
 {
-    uint64_t now_ns = clock_mono_ns();
-    uint64_t took_ns = now_ns - part->start_ns;
-    unsigned kind = kind_of(r, part->osd);
-
-    if (r->readable->low_priority) {
-        return;
+    if (!r->readable->low_priority && !part->fetch.has_joined) {
+        hedge_note(&r->engine->hedge, kind_of(r, part->osd), clock_mono_ns() - part->start_ns);
     }
-    osd_suspect_answered(&part->osd->suspect, took_ns <= hedge_delay_ns(&r->engine->hedge, kind),
-                         now_ns);
-    hedge_note(&r->engine->hedge, kind, took_ns);
 }
 
 /* What it would have taken is not known, but longer than most, which is all that quantiles
  * ask. Not of an OSD that is suspect: it would make the time of all of them its own. */
 static void overtake(struct chunk_read *r, struct chunk_part *part, uint64_t now_ns)
 {
-    osd_suspect_lost(&part->osd->suspect, part->start_ns, now_ns);
-    if (!part->osd->suspect.is) {
+    bool is_asking = fetch_is_asking(&part->fetch);
+
+    fetch_overtake(&part->fetch, r->hedge.delay_ns);
+    if (is_asking && !part->fetch.has_joined && !part->osd->suspect.is) {
         hedge_note(&r->engine->hedge, kind_of(r, part->osd), now_ns - part->start_ns);
     }
-    fetch_overtake(&part->fetch);
 }
 
 void chunk_hedge_end_reading(struct chunk_read *r)

@@ -95,9 +95,8 @@ static void on_fetched(struct fetch *fetch, int rc)
     } else {
         part->state = CHUNK_PART_BAD;
         err_copy(&r->err, &fetch->err);
-        if (is_fragment_lost(rc)) { /* an answer all the same */
+        if (is_fragment_lost(rc)) {
             r->bad |= UINT32_C(1) << fetch->range.fragment;
-            osd_suspect_answered(&part->osd->suspect, false, clock_mono_ns());
         }
         if (rc == ERR_CORRUPT) {
             r->damaged |= UINT32_C(1) << fetch->range.fragment;

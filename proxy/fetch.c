@@ -207,6 +207,7 @@ static void ask(struct fetch *f)
         return;
     }
     f->state = f->wait.get->spec.state;
+    f->has_joined = f->has_joined || f->wait.has_joined;
     f->is_waiting = true;
 }
 
@@ -460,25 +461,34 @@ void fetch_start(struct fetch *f, struct engine *engine, const struct readable *
     ask(f);
 }
 
-static void end(struct fetch *f, void (*leave)(struct shared_wait *wait))
+/* Is an answer waited for that has to be left? */
+static bool end(struct fetch *f)
 {
-    if (f->canceled) {
-        return;
-    }
+    bool was_waiting = f->is_waiting;
+
     f->canceled = true;
-    if (f->is_waiting) {
-        f->is_waiting = false;
-        leave(&f->wait);
+    f->is_waiting = false;
+    if (was_waiting) {
         finish_later(f, err_set(&f->err, ERR_CANCELED, "read"));
     }
+    return was_waiting;
 }
 
 void fetch_cancel(struct fetch *f)
 {
-    end(f, shared_get_leave);
+    if (end(f)) {
+        shared_get_leave(&f->wait);
+    }
 }
 
-void fetch_overtake(struct fetch *f)
+void fetch_overtake(struct fetch *f, uint64_t too_long_ns)
 {
-    end(f, shared_get_overtake);
+    if (end(f)) {
+        shared_get_overtake(&f->wait, too_long_ns);
+    }
+}
+
+bool fetch_is_asking(const struct fetch *f)
+{
+    return f->is_waiting;
 }

@@ -69,6 +69,7 @@ struct fetch {
 
     enum fetch_state state;
     bool is_waiting;
+    bool has_joined; /* of what it waited for, another had asked some before */
     bool canceled;
     int rc;
     struct osd *osd;
@@ -88,6 +89,8 @@ void fetch_start(struct fetch *fetch, struct engine *engine, const struct readab
                  const struct fetch_range *range, fetch_cb cb);
 void fetch_cancel(struct fetch *fetch); /* a wish */
 /* The same when the bytes came another way: shared_get_overtake(). */
-void fetch_overtake(struct fetch *fetch);
+void fetch_overtake(struct fetch *fetch, uint64_t too_long_ns);
+/* Is it the OSD that is waited for? Not: its answer is being looked at. */
+bool fetch_is_asking(const struct fetch *fetch);
 
 #endif

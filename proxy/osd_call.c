@@ -77,7 +77,7 @@ static void pump(struct osd *osd)
 {
     while (osd->in_flight < OSD_CALLS_MAX && osd->waiting > 0) {
         struct osd_call *call = container_of(list_pop(&osd->calls_waiting), struct osd_call, link);
-        uint64_t now = clock_mono_ms();
+        uint64_t now_ns = clock_mono_ns(), now = now_ns / 1000000;
         int rc;
 
         osd->waiting--;
@@ -85,7 +85,6 @@ static void pump(struct osd *osd)
             fail_later(call, UV_ETIMEDOUT, "waited for earlier calls");
             continue;
         }
-        call->start_ms = now;
         rc = asd_client_call(osd->client, &call->asd, call->request,
                              (unsigned)(call->deadline_ms - now), on_reply);
         if (rc != 0) {
@@ -93,6 +92,7 @@ static void pump(struct osd *osd)
             continue;
         }
         call->submitted = true;
+        call->sent_ns = now_ns;
         osd->in_flight++;
         list_push(&osd->calls_in_flight, &call->link);
     }
@@ -108,7 +108,7 @@ static void on_reply(struct asd_call *asd, int rc)
 {
     struct osd_call *call = container_of(asd, struct osd_call, asd);
     struct osd *osd = call->osd;
-    double ms = (double)(clock_mono_ms() - call->start_ms);
+    double ms = (double)((clock_mono_ns() - call->sent_ns) / 1000000);
 
     list_remove(&call->link);
     osd->in_flight--;
@@ -120,6 +120,7 @@ static void on_reply(struct asd_call *asd, int rc)
     if (should_retry(call, rc)) {
         call->retries_left--;
         buf_release(&call->asd.failed_key);
+        call->sent_ns = 0;
         list_push_front(&osd->calls_waiting, &call->link);
         osd->waiting++;
         pump(osd);

@@ -14,6 +14,7 @@ enum osd_call_kind { OSD_READ, OSD_WRITE };
 /* One request. Owned by the caller until the callback. */
 struct osd_call {
     struct asd_call asd; /* out: err, reply, failed_key, maybe_executed */
+    uint64_t sent_ns;    /* out: when, by the monotonic clock; 0: it waits behind other calls */
 
     struct osd *osd; /* private from here on */
     struct gather *request;
@@ -22,7 +23,6 @@ struct osd_call {
     bool canceled;
     bool submitted; /* to the client */
     int rc;
-    uint64_t start_ms;
     uint64_t deadline_ms;
     osd_call_cb cb;
     struct list link;
@@ -34,10 +34,5 @@ struct osd_call {
 int osd_call_start(struct osd *osd, struct osd_call *call, struct gather *request,
                    enum osd_call_kind kind, unsigned timeout_ms, osd_call_cb cb);
 void osd_call_cancel(struct osd_call *call); /* a wish; the callback still comes, later */
-/* It does not wait behind other calls any more. */
-static inline bool osd_call_is_sent(const struct osd_call *call)
-{
-    return call->submitted;
-}
 
 #endif

@@ -5,7 +5,8 @@
  * between. Reads then prefer others. It is suspect no more when it answers one in time, or
  * answers at all while fewer were overtaken. So that it can, one read in a while is sent to it:
  * OSD_TRY_FIRST_MS after it became suspect, then after twice the time, up to OSD_TRY_MAX_MS; soon
- * after a late answer. Pure: `now_ns` is of the monotonic clock. */
+ * after a late answer. A read is here one request, however many wait for it, from when it was sent
+ * until its answer came (shared_get.h). Pure: `now_ns` is of the monotonic clock. */
 #ifndef PROXY_OSD_SUSPECT_H
 #define PROXY_OSD_SUSPECT_H
 

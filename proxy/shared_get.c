@@ -157,14 +157,33 @@ static int decode(struct shared_get *get)
     return rc;
 }
 
-/* What it says, if it came, nobody has looked at. */
-static void on_overtaken_reply(struct shared_get *get, int rc)
+/* ---- suspicion: by questions, however many wait for one ---- */
+
+static void note_answered(const struct shared_get *get, int rc)
 {
-    list_remove(&get->overtaken_link);
-    if (rc == 0) {
-        osd_suspect_answered(&get->spec.osd->suspect, false, clock_mono_ns());
+    const struct shared_get_spec *spec = &get->spec;
+    bool is_answer = rc == 0 || rc == ERR_CORRUPT || rc == -ERANGE;
+    uint64_t now_ns = clock_mono_ns();
+    uint64_t delay_ns;
+
+    if (!is_answer || spec->low_priority) {
+        return;
     }
-    shared_get_drop(get);
+    delay_ns =
+        hedge_delay_ns(&get->engine->hedge, hedge_kind(osd_is_far(spec->osd), spec->raw_bytes));
+    osd_suspect_answered(&spec->osd->suspect,
+                         rc == 0 && !get->is_lost && now_ns - get->call.sent_ns <= delay_ns,
+                         now_ns);
+}
+
+static void note_lost(struct shared_get *get, uint64_t too_long_ns)
+{
+    uint64_t now_ns = clock_mono_ns(), sent_ns = get->call.sent_ns;
+
+    if (!get->is_lost && sent_ns != 0 && now_ns - sent_ns >= too_long_ns) {
+        get->is_lost = true;
+        osd_suspect_lost(&get->spec.osd->suspect, sent_ns, now_ns);
+    }
 }
 
 static void on_reply(struct osd_call *call, int rc)
@@ -174,8 +193,10 @@ static void on_reply(struct osd_call *call, int rc)
 
     withdraw(get);
     buf_release(&call->asd.failed_key);
-    if (!list_empty(&get->overtaken_link)) {
-        on_overtaken_reply(get, rc);
+    note_answered(get, rc);
+    if (!list_empty(&get->overtaken_link)) { /* what it says nobody looks at */
+        list_remove(&get->overtaken_link);
+        shared_get_drop(get);
         return;
     }
     if (rc != 0) {
@@ -244,8 +265,9 @@ int shared_get_join(struct engine *engine, const struct shared_get_spec *spec,
 {
     struct shared_fragment *fragment = fragment_of(engine, spec);
     struct shared_get *get = find(fragment, spec);
+    bool has_joined = get != NULL;
 
-    if (get != NULL) {
+    if (has_joined) {
         engine->stats.totals.fragment_reads_shared++;
     } else {
         int rc;
@@ -261,7 +283,7 @@ int shared_get_join(struct engine *engine, const struct shared_get_spec *spec,
         engine->stats.totals.fragment_reads++;
     }
     get->refs++;
-    *wait = (struct shared_wait){.get = get, .cb = cb};
+    *wait = (struct shared_wait){.get = get, .has_joined = has_joined, .cb = cb};
     list_push(&get->waits, &wait->link);
     return 0;
 }
@@ -290,12 +312,13 @@ void shared_get_leave(struct shared_wait *wait)
     shared_get_drop(get);
 }
 
-void shared_get_overtake(struct shared_wait *wait)
+void shared_get_overtake(struct shared_wait *wait, uint64_t too_long_ns)
 {
     struct shared_get *get = wait->get;
 
+    note_lost(get, too_long_ns);
     if (leave(wait)) {
-        if (osd_call_is_sent(&get->call) && !get->engine->closing) {
+        if (get->call.sent_ns != 0 && !get->engine->closing) {
             list_push(&get->engine->overtaken_gets, &get->overtaken_link);
         } else {
             osd_call_cancel(&get->call);

@@ -52,6 +52,7 @@ struct shared_get {
     struct err err;              /* why, if rc != 0 */
     struct slice data;           /* the parts, one behind the other, as they came */
     bool is_known_bad;           /* it came, and somebody has found it so */
+    bool is_lost;                /* it took too long: osd_suspect.h has been told */
     struct fetch *unpacker;      /* who unpacks it in the pool, for `unpack_waits`, too: fetch0.h */
     struct list unpack_waits;
 
@@ -69,6 +70,7 @@ struct shared_get {
 /* Embedded by who asks, left alone until the callback. */
 struct shared_wait {
     struct shared_get *get; /* out: a reference, from shared_get_join() on */
+    bool has_joined;        /* out: another asked, perhaps long before */
 
     shared_wait_cb cb; /* private */
     struct list link;
@@ -81,8 +83,9 @@ int shared_get_join(struct engine *engine, const struct shared_get_spec *spec,
 /* No callback comes any more, and the reference is given back. */
 void shared_get_leave(struct shared_wait *wait);
 /* The same for an answer that came another way meanwhile: when nobody else waits, and the OSD has
- * the question, it goes on alone, so that we learn whether the OSD answers at all. */
-void shared_get_overtake(struct shared_wait *wait);
+ * the question, it goes on alone, so that we learn whether the OSD answers at all. One that the
+ * OSD has had for `too_long_ns` is held against it, once. */
+void shared_get_overtake(struct shared_wait *wait, uint64_t too_long_ns);
 void shared_gets_end_overtaken(struct engine *engine); /* those that go on alone */
 void shared_get_drop(struct shared_get *get);          /* accepts NULL */
 

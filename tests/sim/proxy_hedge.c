@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "sim/proxy_world.h"
@@ -355,6 +356,124 @@ static void slow_fragments_are_not_repaired(void **state)
     play_free(p);
 }
 
+/* ---- what is held against an OSD ---- */
+
+/* All of them wait for one request, and each is overtaken; the OSD answers others meanwhile. */
+static void a_herd_that_is_overtaken_counts_as_one_request(void **state)
+{
+    enum { READERS = HEDGE_BURST - 2 }; /* each has a token */
+    struct play *p = play_new();
+    struct osd *osd = osd_of(p, 0, 1);
+    struct reader readers[READERS];
+
+    (void)state;
+    *fate_of(p, osd->id) = (struct fate){.reads = FAKE_HANG, .only_one = true};
+    for (unsigned i = 0; i < READERS; i++) {
+        start(&readers[i], p, place(0, 1), 4096);
+    }
+    read_at(p, place(0, 1) + 16384);
+    for (unsigned i = 0; i < READERS; i++) {
+        await(&readers[i]);
+        assert_int_equal(readers[i].rc, 0);
+    }
+    assert_true(totals(p)->hedges_won >= OSD_SUSPECT_LOST);
+    assert_int_equal(osd->suspect.lost, 1);
+    assert_false(osd->suspect.is);
+    play_free(p);
+}
+
+/* The last one waits for less than what is too long; the OSD did not answer in that. */
+static void who_joins_late_does_not_clear_a_slow_osd(void **state)
+{
+    struct play *p = play_new();
+    struct osd *osd = osd_of(p, 0, 1);
+    struct reader first, last;
+
+    (void)state;
+    p->w->engine->hedge.bucket.reads = 0; /* they wait for it */
+    osd->suspect.lost = OSD_SUSPECT_LOST - 1;
+    world_asd_of(p->w, osd->id)->delay_ms = 3 * HEDGE_DELAY_FIRST_MS;
+    fate_of(p, osd->id)->reads = FAKE_DELAY;
+    start(&first, p, place(0, 1), 4096);
+    loop_fixture_run_ms(&p->w->base, 3 * HEDGE_DELAY_FIRST_MS - 50);
+    start(&last, p, place(0, 1), 4096);
+    await(&first);
+    await(&last);
+    assert_int_equal(osd->suspect.lost, OSD_SUSPECT_LOST - 1);
+    play_free(p);
+}
+
+struct held_work {
+    struct pool_work work;
+    uv_sem_t *go;
+    bool done;
+};
+
+static void hold_thread(struct pool_work *work)
+{
+    uv_sem_wait(container_of(work, struct held_work, work)->go);
+}
+
+static void on_let_go(struct pool_work *work, int rc)
+{
+    (void)rc;
+    container_of(work, struct held_work, work)->done = true;
+}
+
+/* The answer is here, our own threads are busy: nobody else would be faster. */
+static void bytes_that_wait_for_our_own_pool_are_not_late(void **state)
+{
+    enum { THREADS = 2, LONG = 200000 };
+    struct play *p = play_new_of(6, WORLD_PRESET(P42, 262144, "none"));
+    struct engine *engine = p->w->engine;
+    struct held_work held[THREADS] = {0};
+    struct reader r;
+    uv_sem_t go;
+
+    (void)state;
+    assert_int_equal(uv_sem_init(&go, 0), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        held[i].go = &go;
+        assert_int_equal(
+            pool_submit(engine->pool, &held[i].work, POOL_HIGH, hold_thread, on_let_go), 0);
+    }
+    start(&r, p, 0, LONG);
+    loop_fixture_run_ms(&p->w->base, 4 * HEDGE_DELAY_FIRST_MS);
+    assert_false(r.done);
+    for (unsigned i = 0; i < THREADS; i++) {
+        uv_sem_post(&go);
+    }
+    await(&r);
+    assert_int_equal(r.rc, 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        loop_fixture_run_until(&p->w->base, &held[i].done);
+    }
+    assert_int_equal(totals(p)->hedges, 0);
+    assert_false(osd_of(p, 0, 0)->suspect.is);
+    uv_sem_destroy(&go);
+    play_free(p);
+}
+
+/* What would be the one that tries it, but prefers others, leaves that to another. */
+static void a_read_that_goes_elsewhere_anyway_does_not_count_as_the_try(void **state)
+{
+    struct play *p = play_new();
+    struct osd *osd = osd_of(p, 0, 1);
+    unsigned before = reads_of(p, osd->id);
+
+    (void)state;
+    osd->suspect.is = true;
+    osd->aside = true;
+    read_at(p, place(0, 1));
+    assert_int_equal(reads_of(p, osd->id), before);
+    assert_int_equal(osd->suspect.try_ns, 0);
+    osd->aside = false;
+    read_at(p, place(0, 1) + 16384);
+    assert_int_equal(reads_of(p, osd->id), before + 1);
+    assert_false(osd->suspect.is);
+    play_free(p);
+}
+
 /* ---- limits ---- */
 
 static void without_tokens_a_read_waits(void **state)
@@ -628,6 +747,10 @@ int main(void)
         cmocka_unit_test(a_hedge_that_is_too_slow_is_let_go),
         cmocka_unit_test(a_hedge_that_fails_is_no_error_while_the_first_may_come),
         cmocka_unit_test(slow_fragments_are_not_repaired),
+        cmocka_unit_test(a_herd_that_is_overtaken_counts_as_one_request),
+        cmocka_unit_test(who_joins_late_does_not_clear_a_slow_osd),
+        cmocka_unit_test(bytes_that_wait_for_our_own_pool_are_not_late),
+        cmocka_unit_test(a_read_that_goes_elsewhere_anyway_does_not_count_as_the_try),
         cmocka_unit_test(without_tokens_a_read_waits),
         cmocka_unit_test(no_more_than_the_tokens_are_spent),
         cmocka_unit_test(there_are_none_while_memory_is_short),
