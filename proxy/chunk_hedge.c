@@ -97,14 +97,14 @@ static void on_late(struct hedge_wait *wait, bool is_loop_late)
 {
     struct chunk_read *r = container_of(wait, struct chunk_read, hedge);
     bool is_saturated = is_loop_late || hedge_is_saturated(r->engine);
+    uint64_t now_ns = clock_mono_ns();
 
-    if (r->canceled || r->is_over) {
-        return;
-    }
     r->engine->stats.totals.hedges_saturated += is_saturated && is_first(&r->was_saturated);
     /* What waits for an OSD that does not answer holds the memory that is short. */
-    if (!is_loop_late && find_late(r, clock_mono_ns(), is_saturated)) {
+    if (!is_loop_late && find_late(r, now_ns, is_saturated)) {
         r->late_cb(r);
+    } else {
+        hedge_again(wait, now_ns);
     }
 }
 

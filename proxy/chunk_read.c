@@ -277,6 +277,7 @@ static void end_reading(struct chunk_read *r)
 {
     if (!r->is_over) {
         r->is_over = true;
+        hedge_end(&r->hedge);
         chunk_hedge_end_reading(r);
     }
 }

@@ -1,4 +1,5 @@
-/* Reads wait in one list, in order of when they are due, behind one timer that runs only while
+/* Reads wait in lists, one for each time that they wait: of their kind, and those that are looked
+ * at again. So each goes to the end of one. Before them all is one timer, which runs only while
  * there are some. It is not moved when a read ends or one begins that is due later: what a read
  * that is fast costs is a list entry. */
 #include "proxy/hedge.h"
@@ -74,34 +75,52 @@ uint64_t hedge_delay_ns(const struct hedge *hedge, unsigned kind)
 
 /* ---- waiting ---- */
 
-static void run_timer(struct hedge *hedge, uint64_t now_ns)
+static uint64_t due_of(const struct list *link)
 {
-    const struct hedge_wait *first;
-    uint64_t ms;
-
-    if (list_empty(&hedge->waits)) {
-        return;
-    }
-    first = container_of(hedge->waits.next, struct hedge_wait, link);
-    if (hedge->timer_ns != 0 && hedge->timer_ns <= first->due_ns) {
-        return;
-    }
-    ms = first->due_ns > now_ns ? (first->due_ns - now_ns + ns_per_ms - 1) / ns_per_ms : 0;
-    hedge->timer_ns = first->due_ns;
-    CHECK(uv_timer_start(&hedge->timer, on_timer, ms, 0) == 0);
+    return container_of(link, struct hedge_wait, link)->due_ns;
 }
 
-/* Behind those that are due earlier: nearly always the last. */
-static void enlist(struct hedge *hedge, struct hedge_wait *wait, uint64_t now_ns)
+static void run_timer(struct hedge *hedge, uint64_t due_ns, uint64_t now_ns)
 {
-    struct list *before = hedge->waits.prev;
+    uint64_t ms = due_ns > now_ns ? (due_ns - now_ns + ns_per_ms - 1) / ns_per_ms : 0;
 
-    wait->due_ns = now_ns + wait->delay_ns;
-    while (before != &hedge->waits &&
-           container_of(before, struct hedge_wait, link)->due_ns > wait->due_ns) {
+    if (hedge->timer_ns == 0 || due_ns < hedge->timer_ns) {
+        hedge->timer_ns = due_ns;
+        CHECK(uv_timer_start(&hedge->timer, on_timer, ms, 0) == 0);
+    }
+}
+
+/* Behind those that are due earlier: the last, unless reads of its kind took longer before. */
+static void enlist(struct hedge_wait *wait, struct list *waits, uint64_t after_ns, uint64_t now_ns)
+{
+    struct list *before = waits->prev;
+
+    wait->due_ns = now_ns + after_ns;
+    while (before != waits && due_of(before) > wait->due_ns) {
         before = before->prev;
     }
     list_push_front(before, &wait->link);
+}
+
+/* Those that are due, off their lists. */
+static void take_due(struct hedge *hedge, uint64_t now_ns, struct list *ret_due)
+{
+    for (unsigned i = 0; i < HEDGE_LISTS; i++) {
+        struct list *waits = &hedge->waits[i];
+
+        while (!list_empty(waits) && due_of(waits->next) <= now_ns) {
+            list_push(ret_due, list_pop(waits));
+        }
+    }
+}
+
+static void run_timer_for_first(struct hedge *hedge, uint64_t now_ns)
+{
+    for (unsigned i = 0; i < HEDGE_LISTS; i++) {
+        if (!list_empty(&hedge->waits[i])) {
+            run_timer(hedge, due_of(hedge->waits[i].next), now_ns);
+        }
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -113,26 +132,35 @@ static void on_timer(uv_timer_t *timer)
 
     hedge->timer_ns = 0;
     list_init(&due);
-    while (!list_empty(&hedge->waits) &&
-           container_of(hedge->waits.next, struct hedge_wait, link)->due_ns <= now_ns) {
-        list_push(&due, list_pop(&hedge->waits));
-    }
+    take_due(hedge, now_ns, &due);
     while ((link = list_pop(&due)) != NULL) {
         struct hedge_wait *wait = container_of(link, struct hedge_wait, link);
 
-        enlist(hedge, wait, now_ns);
+        enlist(wait, &hedge->waits[wait->kind], wait->delay_ns, now_ns);
         wait->cb(wait, is_late);
     }
-    run_timer(hedge, now_ns);
+    run_timer_for_first(hedge, now_ns);
 }
 
 void hedge_begin(struct hedge *hedge, struct hedge_wait *wait, unsigned kind, uint64_t now_ns,
                  hedge_cb cb)
 {
+    CHECK(kind < HEDGE_KINDS);
     hedge_bucket_begin(&hedge->bucket);
-    *wait = (struct hedge_wait){.delay_ns = hedge_delay_ns(hedge, kind), .hedge = hedge, .cb = cb};
-    enlist(hedge, wait, now_ns);
-    run_timer(hedge, now_ns);
+    *wait = (struct hedge_wait){
+        .delay_ns = hedge_delay_ns(hedge, kind), .hedge = hedge, .kind = kind, .cb = cb};
+    enlist(wait, &hedge->waits[kind], wait->delay_ns, now_ns);
+    run_timer(hedge, wait->due_ns, now_ns);
+}
+
+void hedge_again(struct hedge_wait *wait, uint64_t now_ns)
+{
+    unsigned step = wait->refused < HEDGE_AGAIN_STEPS ? wait->refused++ : HEDGE_AGAIN_STEPS - 1;
+    uint64_t ms = (uint64_t)HEDGE_AGAIN_MIN_MS << step;
+
+    list_remove(&wait->link);
+    enlist(wait, &wait->hedge->waits[HEDGE_KINDS + step],
+           (ms < HEDGE_AGAIN_MAX_MS ? ms : HEDGE_AGAIN_MAX_MS) * ns_per_ms, now_ns);
 }
 
 void hedge_end(struct hedge_wait *wait)
@@ -150,7 +178,9 @@ void hedge_init(struct hedge *hedge, struct engine *engine)
     hedge->bucket.reads = HEDGE_BURST * HEDGE_READS_PER_TOKEN;
     hedge->engine = engine;
     hedge->timer_ns = 0;
-    list_init(&hedge->waits);
+    for (unsigned i = 0; i < HEDGE_LISTS; i++) {
+        list_init(&hedge->waits[i]);
+    }
     CHECK(uv_timer_init(engine->loop, &hedge->timer) == 0);
 }
 
@@ -163,7 +193,9 @@ static void on_closed(uv_handle_t *handle)
 
 void hedge_close(struct hedge *hedge, void (*cb)(void *engine))
 {
-    CHECK(list_empty(&hedge->waits));
+    for (unsigned i = 0; i < HEDGE_LISTS; i++) {
+        CHECK(list_empty(&hedge->waits[i]));
+    }
     hedge->close_cb = cb;
     uv_close((uv_handle_t *)&hedge->timer, on_closed);
 }

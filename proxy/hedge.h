@@ -25,8 +25,12 @@ enum {
     HEDGE_DELAY_FIRST_MS = 100,
     HEDGE_LOOP_LATE_MS = 20,
     HEDGE_POOL_LOAD_MAX = 64,
-    HEDGE_SIZES = 3, /* up to 64 KiB, up to 1 MiB, more */
-    HEDGE_KINDS = 2 * HEDGE_SIZES
+    HEDGE_AGAIN_MIN_MS = 5, /* before it is looked at again, then twice as long each time */
+    HEDGE_AGAIN_MAX_MS = 100,
+    HEDGE_AGAIN_STEPS = 6, /* from the one to the other */
+    HEDGE_SIZES = 3,       /* up to 64 KiB, up to 1 MiB, more */
+    HEDGE_KINDS = 2 * HEDGE_SIZES,
+    HEDGE_LISTS = HEDGE_KINDS + HEDGE_AGAIN_STEPS
 };
 
 struct engine;
@@ -44,8 +48,8 @@ struct hedge {
     struct read_times times[HEDGE_KINDS];
     struct engine *engine; /* borrowed */
     uv_timer_t timer;
-    uint64_t timer_ns; /* when it is due; 0: it is not running */
-    struct list waits; /* the first due first */
+    uint64_t timer_ns;              /* when it is due; 0: it is not running */
+    struct list waits[HEDGE_LISTS]; /* each: the first due first */
     void (*close_cb)(void *engine);
 };
 
@@ -54,6 +58,8 @@ struct hedge_wait {
     uint64_t delay_ns; /* out: what is too long for it */
 
     struct hedge *hedge; /* private from here on; NULL: none */
+    unsigned kind;
+    unsigned refused; /* how often */
     uint64_t due_ns;
     hedge_cb cb;
     struct list link;
@@ -70,6 +76,8 @@ uint64_t hedge_delay_ns(const struct hedge *hedge, unsigned kind);
 /* A read has begun: `cb` when it takes too long, again and again until hedge_end(). */
 void hedge_begin(struct hedge *hedge, struct hedge_wait *wait, unsigned kind, uint64_t now_ns,
                  hedge_cb cb);
+/* In `cb`: it may do nothing yet, so it comes again soon, then ever more seldom. */
+void hedge_again(struct hedge_wait *wait, uint64_t now_ns);
 void hedge_end(struct hedge_wait *wait); /* accepts {0}, and once more */
 bool hedge_is_saturated(const struct engine *engine);
 /* False: there is no token. */

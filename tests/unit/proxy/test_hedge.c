@@ -5,9 +5,11 @@
 
 #include <cmocka.h>
 
+#include "base/check.h"
+#include "base/clock.h"
 #include "base/log_scale.h"
-#include "proxy/hedge.h"
-#include "proxy/osd_suspect.h"
+#include "lib/loop_fixture.h"
+#include "proxy/engine.h"
 
 static const uint64_t ms = 1000000;
 
@@ -136,6 +138,100 @@ static void no_more_are_kept_than_the_burst(void **state)
     assert_int_equal(take_all(&bucket), 0);
 }
 
+/* ---- waiting ---- */
+
+enum { LOOKS_MAX = 10 };
+
+/* A read that never may, until it has been looked at often enough. */
+struct reader {
+    struct hedge_wait wait;
+    unsigned looks, looks_max;
+    uint64_t at_ns[LOOKS_MAX];
+    bool done;
+};
+
+static void on_look(struct hedge_wait *wait, bool is_late)
+{
+    struct reader *r = container_of(wait, struct reader, wait);
+    uint64_t now_ns = clock_mono_ns();
+
+    (void)is_late;
+    r->at_ns[r->looks++] = now_ns;
+    if (r->looks == r->looks_max) {
+        hedge_end(wait);
+        r->done = true;
+    } else {
+        hedge_again(wait, now_ns);
+    }
+}
+
+struct fixture {
+    struct loop_fixture base;
+    struct engine engine; /* of it only what hedge.c uses */
+    bool closed;
+};
+
+static void on_closed(void *engine)
+{
+    container_of((struct engine *)engine, struct fixture, engine)->closed = true;
+}
+
+static void fixture_init(struct fixture *f)
+{
+    *f = (struct fixture){.engine = {.loop = &f->base.loop, .options = {.osd_timeout_ms = 10000}}};
+    loop_fixture_init(&f->base);
+    hedge_init(&f->engine.hedge, &f->engine);
+}
+
+static void fixture_release(struct fixture *f)
+{
+    hedge_close(&f->engine.hedge, on_closed);
+    loop_fixture_run_until(&f->base, &f->closed);
+    loop_fixture_release(&f->base);
+}
+
+static void a_read_that_may_not_hedge_is_looked_at_ever_more_seldom(void **state)
+{
+    static const uint64_t pauses_ms[LOOKS_MAX] = {0, 5, 10, 20, 40, 80, 100, 100, 100, 100};
+    struct reader r = {.looks_max = LOOKS_MAX};
+    static struct fixture f;
+
+    (void)state;
+    fixture_init(&f);
+    hedge_begin(&f.engine.hedge, &r.wait, 0, clock_mono_ns(), on_look);
+    loop_fixture_run_until(&f.base, &r.done);
+    for (unsigned i = 1; i < LOOKS_MAX; i++) {
+        assert_true(r.at_ns[i] - r.at_ns[i - 1] >= pauses_ms[i] * ms);
+    }
+    fixture_release(&f);
+}
+
+static void a_read_of_a_fast_kind_does_not_wait_behind_slow_ones(void **state)
+{
+    enum { SLOW = 100 };
+    static struct reader slow[SLOW];
+    struct reader fast = {.looks_max = 1};
+    static struct fixture f;
+
+    (void)state;
+    fixture_init(&f);
+    for (unsigned i = 0; i < READ_TIMES_ENOUGH; i++) {
+        hedge_note(&f.engine.hedge, 0, 1 * ms);
+    }
+    assert_true(hedge_delay_ns(&f.engine.hedge, 0) < hedge_delay_ns(&f.engine.hedge, 1));
+    for (unsigned i = 0; i < SLOW; i++) {
+        slow[i] = (struct reader){.looks_max = 2};
+        hedge_begin(&f.engine.hedge, &slow[i].wait, 1, clock_mono_ns(), on_look);
+    }
+    hedge_begin(&f.engine.hedge, &fast.wait, 0, clock_mono_ns(), on_look);
+    loop_fixture_run_until(&f.base, &fast.done);
+    assert_true(fast.at_ns[0] <= slow[0].at_ns[0] || slow[0].looks == 0);
+    for (unsigned i = 0; i < SLOW; i++) {
+        loop_fixture_run_until(&f.base, &slow[i].done);
+    }
+    fixture_release(&f);
+}
+
 /* ---- suspicion ---- */
 
 static void silence_makes_suspect_and_an_answer_clears(void **state)
@@ -225,6 +321,8 @@ int main(void)
         cmocka_unit_test(kinds_are_told_apart_by_distance_and_length),
         cmocka_unit_test(fifty_reads_bring_one_token),
         cmocka_unit_test(no_more_are_kept_than_the_burst),
+        cmocka_unit_test(a_read_that_may_not_hedge_is_looked_at_ever_more_seldom),
+        cmocka_unit_test(a_read_of_a_fast_kind_does_not_wait_behind_slow_ones),
         cmocka_unit_test(silence_makes_suspect_and_an_answer_clears),
         cmocka_unit_test(one_that_answers_others_meanwhile_has_to_lose_three_times),
         cmocka_unit_test(one_that_is_always_late_stays_suspect_until_it_is_in_time),
