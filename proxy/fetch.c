@@ -296,31 +296,24 @@ static void unpack_run(struct pool_work *work)
     f->rc = unpack(f, f->state);
 }
 
-static void unpack_in_pool(struct fetch *f);
-
+/* The others' manifests say the same of these bytes: what is wrong with them is wrong for all. */
 static void unpack_done(struct pool_work *work, int rc)
 {
     struct fetch *f = container_of(work, struct fetch, work);
     struct list others, *link;
 
+    if (rc != 0) {
+        f->rc = err_set(&f->err, rc, "unpacking");
+    }
     list_init(&others);
-    fetch0_give(f, rc != 0 ? rc : f->rc, &others);
+    fetch0_give(f, f->rc, &others);
     while ((link = list_pop(&others)) != NULL) {
         struct fetch *other = container_of(link, struct fetch, link);
 
-        if (rc != 0) {
-            finish(other, err_set(&other->err, rc, "unpacking"));
-        } else if (f->rc != 0) {
-            unpack_in_pool(other); /* to find out itself what is wrong */
-        } else {
-            finish_checked(other, 0);
-        }
+        err_copy(&other->err, &f->err);
+        finish_checked(other, f->rc);
     }
-    if (rc != 0) {
-        finish(f, err_set(&f->err, rc, "unpacking"));
-    } else {
-        finish_checked(f, f->rc);
-    }
+    finish_checked(f, f->rc);
 }
 
 static void unpack_in_pool(struct fetch *f)

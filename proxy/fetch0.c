@@ -54,8 +54,9 @@ static bool is_alike(const struct fetch *f, const struct fetch *other)
 {
     struct fragment0_ref a = ref_of(f), b = ref_of(other);
 
-    return a.raw_bytes == b.raw_bytes && a.codec == b.codec && a.stored_bytes == b.stored_bytes &&
-           a.sum.algo == b.sum.algo && a.sum.crc32c == b.sum.crc32c &&
+    return memcmp(&a.id, &b.id, sizeof(a.id)) == 0 && a.raw_bytes == b.raw_bytes &&
+           a.codec == b.codec && a.stored_bytes == b.stored_bytes && a.sum.algo == b.sum.algo &&
+           a.sum.crc32c == b.sum.crc32c &&
            memcmp(a.sum.sha1, b.sum.sha1, sizeof(a.sum.sha1)) == 0 &&
            f->readable->key == other->readable->key && f->crypto.cipher == other->crypto.cipher &&
            memcmp(f->crypto.ctr, other->crypto.ctr, sizeof(f->crypto.ctr)) == 0;

@@ -17,7 +17,7 @@ int fetch0_unpack(struct fetch *f);
 /* Loop thread. Is somebody unpacking these bytes in the pool just now, to whom `f` was added? */
 bool fetch0_join(struct fetch *f);
 /* Loop thread: `f` has unpacked them, with this outcome, and *ret_others (empty) gets those that
- * were added; when it is 0 they have their bytes, too. */
+ * were added, for whom it is the same; when it is 0 they have their bytes, too. */
 void fetch0_give(struct fetch *f, int rc, struct list *ret_others);
 /* Loop thread, after fetch0_unpack() gave 0: who reads slices may want the rest soon. */
 void fetch0_keep(struct fetch *f);
