@@ -111,9 +111,10 @@ static void log_corrupt(struct fetch *f)
     }
 }
 
+/* Of a fragment that is read anew in stripes, the read that found it bad has told. */
 static void finish(struct fetch *f, int rc)
 {
-    if (rc == ERR_CORRUPT || rc == ERR_VERSION || rc == -ERANGE) {
+    if ((rc == ERR_CORRUPT || rc == ERR_VERSION || rc == -ERANGE) && !f->range.exact) {
         log_corrupt(f);
     }
     shared_index_drop(f->index);

@@ -133,6 +133,25 @@ static void a_long_slice_is_read_around_bad_blocks(void **state)
     end(w, data);
 }
 
+/* However many stripes it takes to read around them. */
+static void a_read_counts_each_bad_fragment_once(void **state)
+{
+    struct world *w = make(plain, 6);
+    uint8_t *data = put(w, PLAIN_BYTES);
+    struct manifest m;
+
+    (void)state;
+    assert_true(world_manifest(w, "o", &m));
+    for (uint32_t i = 0; i < 3; i++) {
+        flip(w, &m, 0, i, (5 * i + 2) * BLOCK);
+    }
+    w->engine->repairs.paid_ms = UINT64_MAX / 2; /* no repair meanwhile */
+    world_expect(w, "o", data, PLAIN_BYTES);
+    assert_int_equal(w->engine->stats.totals.corrupt_fragments, 3);
+    manifest_release(&m);
+    end(w, data);
+}
+
 static void an_osd_may_be_down_as_well(void **state)
 {
     struct world *w = make(plain, 6);
@@ -297,6 +316,7 @@ int main(void)
         cmocka_unit_test(nor_does_it_in_compressed_fragments),
         cmocka_unit_test(nor_does_it_in_every_replica),
         cmocka_unit_test(a_long_slice_is_read_around_bad_blocks),
+        cmocka_unit_test(a_read_counts_each_bad_fragment_once),
         cmocka_unit_test(an_osd_may_be_down_as_well),
         cmocka_unit_test(a_block_that_is_bad_in_too_many_is_named_and_the_rest_is_read),
         cmocka_unit_test(whatever_is_bad_a_chunk_is_read_as_long_as_each_block_is_good_in_k),
