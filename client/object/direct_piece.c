@@ -212,6 +212,7 @@ static int take_reply(struct direct_piece *p)
 static void on_reply(struct asd_call *call, int rc)
 {
     struct direct_piece *p = container_of(call, struct direct_piece, call);
+    bool has_answered = rc == 0;
 
     p->is_calling = false;
     buf_release(&call->failed_key);
@@ -224,7 +225,8 @@ static void on_reply(struct asd_call *call, int rc)
     if (rc == UV_ETIMEDOUT && clock_mono_ms() >= p->deadline_ms) {
         rc = ERR_CANCELED;
     }
-    book_osd_note(p->osd, rc);
+    /* What is wrong with the answer is the fragment's fault. */
+    book_osd_note(p->osd, has_answered ? 0 : rc);
     if (rc == 0 && p->state == DIRECT_TRAILER) {
         p->state = DIRECT_BLOCKS;
         ask(p);

@@ -3,8 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
+#include "meta/bytes.h"
+#include "policy/fragment.h"
 #include "sim/object_world.h"
 #include "wire/osd_keys.h"
 
@@ -222,6 +226,26 @@ static void damaged_fragments_are_noticed_and_read_by_a_proxy(void **state)
     flipped_bytes_are_never_given_out(PACKED);
 }
 
+/* As an alba to come may store it: that says nothing about the OSD. */
+static void a_fragment_of_a_newer_format_does_not_set_its_osd_aside(void **state)
+{
+    struct scene s = scene_new(PLAIN);
+    struct buf key = world_fragment_key(s.o->w, &s.m, 0, 0);
+    struct slice value = slice_dup(fake_asd_value(s.asd, slice_buf(&key)));
+    uint8_t *footer = (uint8_t *)value.data + value.len - FRAGMENT_FOOTER_BYTES;
+
+    (void)state;
+    put_u16le(footer + 4, 2);
+    put_u32le(footer + 124, crc32c(0, footer, 124));
+    fake_asd_put(s.asd, slice_buf(&key), value);
+    assert_false(read_first(&s));
+    assert_int_equal(object_world_counters(s.o).damaged, 1);
+    assert_int_equal(object_world_counters(s.o).osds_aside, 0);
+    slice_release(&value);
+    buf_release(&key);
+    scene_free(&s);
+}
+
 static void another_replica_is_read_when_one_is_ill(void **state)
 {
     struct scene s = scene_new(WORLD_PRESET("[[1,2,3,1]]", 1048576, "none"));
@@ -311,6 +335,7 @@ int main(void)
         cmocka_unit_test(an_asd_with_another_identity_is_not_read),
         cmocka_unit_test(an_asd_without_our_claim_is_not_read),
         cmocka_unit_test(damaged_fragments_are_noticed_and_read_by_a_proxy),
+        cmocka_unit_test(a_fragment_of_a_newer_format_does_not_set_its_osd_aside),
         cmocka_unit_test(another_replica_is_read_when_one_is_ill),
         cmocka_unit_test(a_proxy_is_told_how_long_a_transaction_may_take),
         cmocka_unit_test(an_error_that_leaves_it_open_what_happened_says_so),
