@@ -72,7 +72,7 @@ static void count_object(struct lookup *lookup, const struct object *object)
 
 static bool is_possible(struct slice name)
 {
-    return name.len > 0 && name.len <= MANIFEST_NAME_BYTES_MAX;
+    return name.len <= MANIFEST_NAME_BYTES_MAX;
 }
 
 static size_t make_key(uint8_t key[NAME_KEY_BYTES_MAX], const struct lookup *lookup, size_t index)
@@ -81,7 +81,9 @@ static size_t make_key(uint8_t key[NAME_KEY_BYTES_MAX], const struct lookup *loo
     struct slice name = lookup->spec.names[index];
 
     memcpy(key, &ns_id, sizeof(ns_id));
-    memcpy(key + sizeof(ns_id), name.data, name.len);
+    if (name.len > 0) {
+        memcpy(key + sizeof(ns_id), name.data, name.len);
+    }
     return sizeof(ns_id) + name.len;
 }
 

@@ -305,6 +305,54 @@ def names_may_hold_any_byte(p, ns):
     p.apply(ns, updates=[delete(n) for n in names])
 
 
+def a_name_may_be_empty(p, files):
+    """It is listed first, and everything else is as with any other name."""
+    ns = "unnamed"
+    p.create_namespace(ns, "plain")
+    p.update_session({"manifest_ser": b"\2"})
+    missing = lambda *flags: refused(NO_OBJECT, p.read_slices, ns, [(b"", [(0, 1)])], *flags)
+    for consistent in True, False:
+        missing(consistent)
+    refused(ASSERT_FAILED, p.apply, ns, [exists(b"")], message=b"")
+    [(_, made, _)] = p.apply(ns, [absent(b"")], [upload(b"", b"nameless")])
+    p.apply(ns, updates=[upload("a", b"A")])
+    refused(ASSERT_FAILED, p.apply, ns, [absent(b"")], message=b"")
+    assert p.apply(ns, [exists(b""), has_id(b"", made["object_id"]),
+                        has_checksum(b"", crc_of(b"nameless"))]) == []
+    for consistent, should_cache in ((False, True), (True, True), (True, False), (False, False)):
+        _, (nameless, a) = p.read_objects(ns, [b"", "a"], consistent, should_cache)
+        assert nameless[0]["name"] == b"" and (nameless[1], a[1]) == (b"nameless", b"A")
+        assert p.object_info(ns, b"", consistent, should_cache) == (8, crc_of(b"nameless"))
+        assert p.read_slices(ns, [(b"", [(4, 4), (0, 4)])], consistent) == b"lessname"
+        p.read_file(ns, b"", files / "nameless", consistent, should_cache)
+        assert (files / "nameless").read_bytes() == b"nameless"
+        (files / "nameless").unlink()
+    assert p.multi_exists(ns, [b"", "a", "b"]) == [True, True, False]
+
+    assert p.list_objects(ns) == ([b"", b"a"], False)
+    assert p.list_objects(ns, max=1) == ([b""], True)
+    assert p.list_objects(ns, finc=False) == ([b"a"], False)
+    assert p.list_objects(ns, last=(b"", True)) == ([b""], False)
+    assert p.list_objects(ns, last=(b"", False)) == ([], False)
+    back = dict(first=b"z", reverse=True)
+    assert p.list_objects(ns, **back) == ([b"a", b""], False)
+    assert p.list_objects(ns, **back, last=(b"", True)) == ([b"a", b""], False)
+    assert p.list_objects(ns, **back, last=(b"", False)) == ([b"a"], False)
+    assert p.list_objects(ns, reverse=True) == ([b""], False)
+    assert p.list_objects(ns, finc=False, reverse=True) == ([], False)
+
+    (files / "nameless").write_bytes(b"from a file")
+    refused(OVERWRITE, p.write_file, ns, b"", files / "nameless", message=b"")
+    p.write_file(ns, b"", files / "nameless", True)
+    assert p.read_slices(ns, [(b"", [(0, 11)])], False) == b"from a file"
+    p.delete_object(ns, b"")
+    refused(NO_OBJECT, p.delete_object, ns, b"", message=b"")
+    for consistent in True, False:
+        missing(consistent)
+    assert p.list_objects(ns) == ([b"a"], False)
+    p.delete_namespace(ns)
+
+
 # ---- the proxy itself ----
 
 def the_proxy_tells_about_itself(d, p):
@@ -419,6 +467,7 @@ def main():
             objects_are_deleted_once(p, "ns")
             transactions_assert_and_update(p, "ns", files)
             names_may_hold_any_byte(p, "ns")
+            a_name_may_be_empty(p, files)
             osds_are_told_as_clients_read_them(d, p)
             statistics_are_counted(p, "ns")
             caches_are_dropped(p, "ns")

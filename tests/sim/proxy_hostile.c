@@ -126,7 +126,7 @@ static void the_same_byte_of_ever_so_many_objects_is_read(void **state)
 
 /* A name that no object can have is absent, whatever else is asked with it, and costs nobody else
  * his answer. */
-static void impossible_names_are_absent(void **state)
+static void names_that_are_too_long_are_absent(void **state)
 {
     static uint8_t data[65536], long_name[2000];
     struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
@@ -361,7 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(manifests_that_contradict_each_other_are_an_error),
         cmocka_unit_test(the_same_byte_of_ever_so_many_objects_is_read),
-        cmocka_unit_test(impossible_names_are_absent),
+        cmocka_unit_test(names_that_are_too_long_are_absent),
         cmocka_unit_test(an_object_takes_memory_once_however_often_it_is_named),
         cmocka_unit_test(a_read_does_not_wait_for_a_giant_lookup),
         cmocka_unit_test(slices_that_are_computed_hold_what_they_have_taken),
