@@ -119,6 +119,7 @@ static struct albacore *client_new(const struct albacore_options *o, const struc
     list_init(&client->active);
     list_init(&client->mailbox);
     client->tls = tls;
+    client->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : OBJECT_TIMEOUT_MS;
     client->has_side =
         preferred->is_unix && fd_pass_addr(&client->side, preferred->path, &why) == 0;
     CHECK(pthread_mutex_init(&client->lock, NULL) == 0);
@@ -132,7 +133,7 @@ static struct albacore *client_new(const struct albacore_options *o, const struc
                                         .tls = tls,
                                         .known_bytes = known < SIZE_MAX ? (size_t)known : SIZE_MAX,
                                         .proxy_only = (o->flags & ALBACORE_PROXY_ONLY) != 0,
-                                        .timeout_ms = o->timeout_ms,
+                                        .timeout_ms = client->timeout_ms,
                                         .direct_ms = o->direct_ms});
     return client;
 }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/proxy_upload.h"
 #include "wire/llio.h"
 #include "wire/proxy_msg.h"
 
@@ -85,7 +86,7 @@ int error_say(struct albacore_error *e, int code, const char *fmt, ...)
 /* ---- jobs ---- */
 
 /* What a program that was compiled with fewer members did not say is zero. */
-static struct albacore_call call_of(const struct albacore_call *call)
+struct albacore_call call_of(const struct albacore_call *call)
 {
     struct albacore_call own = {0};
 
@@ -98,6 +99,18 @@ static struct albacore_call call_of(const struct albacore_call *call)
 uint32_t call_flags(const struct albacore_call *call)
 {
     return call_of(call).flags;
+}
+
+bool call_is_canceled(const struct albacore_call *own)
+{
+    bool fired = false;
+
+    if (own->cancel != NULL) {
+        pthread_mutex_lock(&own->cancel->lock);
+        fired = own->cancel->fired;
+        pthread_mutex_unlock(&own->cancel->lock);
+    }
+    return fired;
 }
 
 /* False: it was fired before. */
@@ -167,9 +180,26 @@ struct request_job {
     const struct proxy_request *request;
     request_take take;
     void *ctx;
-    char **ret_failed_name; /* or NULL */
+    char **ret_failed_name;             /* or NULL */
+    struct object_stream *stream;       /* NULL: it goes by the client's own way */
+    struct proxy_upload_answer *answer; /* of a request of a stream */
     struct object_call call;
 };
+
+static void tell_stream(const struct object_call *call, int rc, struct proxy_upload_answer *answer)
+{
+    const struct proxy_reply *reply = &call->reply;
+
+    *answer = (struct proxy_upload_answer){
+        .rc = rc, .proxy_code = call->proxy_code, .maybe_executed = call->way.proxy.maybe_executed};
+    if (rc != 0) {
+        err_copy(&answer->err, &call->err);
+    } else if (reply->wants_part) {
+        answer->wants_part = true;
+        answer->offset = reply->want.offset;
+        answer->bytes_max = reply->want.bytes_max;
+    }
+}
 
 static void on_request(struct object_call *call, int rc)
 {
@@ -184,6 +214,9 @@ static void on_request(struct object_call *call, int rc)
 
         *r->ret_failed_name = mem_printf("%.*s", (int)name.len, (const char *)name.data);
     }
+    if (r->stream != NULL) {
+        tell_stream(call, rc, r->answer);
+    }
     job_done(&r->job, rc, &call->err, call->proxy_code);
 }
 
@@ -191,6 +224,11 @@ static void request_start(struct job *job)
 {
     struct request_job *r = container_of(job, struct request_job, job);
 
+    if (r->stream != NULL) {
+        r->stream->client = job->client->objects;
+        object_stream_call(r->stream, &r->call, r->request, job->timeout_ms, on_request);
+        return;
+    }
     object_client_call(job->client->objects, &r->call, r->request, job->timeout_ms, on_request);
 }
 
@@ -218,4 +256,37 @@ int apply_run(struct albacore *client, const struct proxy_request *request, char
                             .ret_failed_name = ret_failed_name};
 
     return job_run(client, &r.job, call, e);
+}
+
+void stream_run(struct object_stream *stream, struct albacore *client,
+                const struct proxy_request *request, char **ret_failed_name,
+                const struct albacore_call *call, struct proxy_upload_answer *ret_answer)
+{
+    struct request_job r = {.job = {.start = request_start, .cancel = request_cancel},
+                            .request = request,
+                            .ret_failed_name = ret_failed_name,
+                            .stream = stream,
+                            .answer = ret_answer};
+
+    *ret_answer = (struct proxy_upload_answer){.rc = ERR_CANCELED}; /* when it does not begin */
+    err_say(&ret_answer->err, ERR_CANCELED, "canceled");
+    job_run(client, &r.job, call, NULL);
+}
+
+struct stream_job {
+    struct job job;
+    struct object_stream *stream;
+};
+
+static void stream_end_start(struct job *job)
+{
+    object_stream_close(container_of(job, struct stream_job, job)->stream);
+    job_done(job, 0, NULL, 0);
+}
+
+void stream_end(struct object_stream *stream, struct albacore *client)
+{
+    struct stream_job s = {.job = {.start = stream_end_start}, .stream = stream};
+
+    job_run(client, &s.job, NULL, NULL);
 }

@@ -13,9 +13,11 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "object/object_read.h"
+#include "object/object_stream.h"
 
 struct net_tls;
 struct job;
+struct proxy_upload_answer;
 
 struct albacore {
     struct object_client *objects; /* loop thread only, as the two that follow */
@@ -25,8 +27,9 @@ struct albacore {
     uv_loop_t loop;
     uv_async_t wake;
     pthread_t thread;
-    struct net_addr side; /* where the preferred proxy takes files; constant */
+    struct net_addr side; /* where the preferred proxy takes files; constant, as what follows */
     bool has_side;
+    uint32_t timeout_ms; /* of calls that have none of their own */
 
     pthread_mutex_t lock; /* of what follows */
     struct list mailbox;
@@ -67,8 +70,10 @@ void job_done(struct job *job, int rc, const struct err *why, int32_t proxy_code
 int error_set(struct albacore_error *e, int rc, const struct err *why, int32_t proxy_code);
 int error_say(struct albacore_error *e, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Flags of a call that may be NULL or of an older program. */
+/* A copy of a call that may be NULL or of an older program. */
+struct albacore_call call_of(const struct albacore_call *call);
 uint32_t call_flags(const struct albacore_call *call);
+bool call_is_canceled(const struct albacore_call *own);
 
 /* ---- one request to a proxy, and what its answer says ---- */
 
@@ -81,5 +86,10 @@ int request_run(struct albacore *client, const struct proxy_request *request, re
  * (the caller frees it). */
 int apply_run(struct albacore *client, const struct proxy_request *request, char **ret_failed_name,
               const struct albacore_call *call, struct albacore_error *e);
+/* The same for one request of a transaction that goes in parts, over the connection of `stream`. */
+void stream_run(struct object_stream *stream, struct albacore *client,
+                const struct proxy_request *request, char **ret_failed_name,
+                const struct albacore_call *call, struct proxy_upload_answer *ret_answer);
+void stream_end(struct object_stream *stream, struct albacore *client);
 
 #endif

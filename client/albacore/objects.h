@@ -74,10 +74,12 @@ struct albacore_extent {
     uint64_t bytes;
 };
 
-/* The extents of a regular file that is open for reading, one behind the other; count 0: all of
- * it. The file is not changed meanwhile; its position is not used. When the preferred proxy is a
- * unix socket the open file is handed to it, of any size, and no byte is copied through the socket;
- * else, or when another proxy steps in, the data is read here and sent (ALBACORE_BYTES_MAX). */
+/* The extents of a regular file that is open for reading, one behind the other, of any size; count
+ * 0: all of it. The file is not changed meanwhile; its position is not used. When the preferred
+ * proxy is a unix socket the open file is handed to it, and no byte is copied through the socket;
+ * else, or when another proxy steps in, it is read here and sent: in parts, of which one is in
+ * memory, when it is over 16 MiB. To a proxy of before parts, ALBACORE_BYTES_MAX at most. The
+ * time-out is for all of it: give large files enough. */
 ALBACORE_API int albacore_put_fd(struct albacore *client, const char *ns, const char *name, int fd,
                                  const struct albacore_extent *extents, size_t count,
                                  const struct albacore_call *call, struct albacore_error *e);

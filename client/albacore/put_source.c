@@ -94,48 +94,47 @@ void put_source_take_back(struct put_source *source)
 
 /* ---- read here ---- */
 
-static int read_extent(int fd, const struct proxy_extent *x, uint8_t *to, struct albacore_error *e)
+static int read_extent(int fd, uint64_t offset, uint8_t *to, size_t bytes, struct err *e)
 {
-    uint64_t done = 0;
+    size_t done = 0;
 
-    while (done < x->bytes) {
-        ssize_t n = pread(fd, to + done, (size_t)(x->bytes - done), (off_t)(x->offset + done));
+    while (done < bytes) {
+        ssize_t n = pread(fd, to + done, bytes - done, (off_t)(offset + done));
 
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n < 0) {
-            return error_say(e, ALBACORE_FAILED, "reading the file: %s", err_text(-errno));
+            return err_say(e, ERR_FAILED, "reading the file: %s", err_text(-errno));
         }
         if (n == 0) {
-            return error_say(e, ALBACORE_INVALID, "an extent beyond the end of the file");
+            return err_say(e, -EINVAL, "an extent beyond the end of the file");
         }
-        done += (uint64_t)n;
+        done += (size_t)n;
     }
     return 0;
 }
 
-static int sum_of(const struct proxy_extent *extents, uint32_t count, size_t *ret_sum,
-                  struct albacore_error *e)
+int put_source_measure(struct put_source *source, uint64_t *ret_bytes, struct albacore_error *e)
 {
-    size_t sum = 0;
+    struct proxy_extent *extents;
+    uint32_t count;
+    uint64_t sum = 0;
+    int rc = extents_of(source, &extents, &count, e);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
         if (extents[i].bytes == 0) {
-            return error_say(e, ALBACORE_INVALID, "an empty extent");
+            rc = error_say(e, ALBACORE_INVALID, "an empty extent");
+        } else if (extents[i].offset > INT64_MAX / 2 || extents[i].bytes > INT64_MAX / 2 - sum) {
+            rc = error_say(e, ALBACORE_INVALID, "an extent beyond the end of the file");
+        } else {
+            sum += extents[i].bytes;
         }
-        if (extents[i].offset > INT64_MAX / 2) {
-            return error_say(e, ALBACORE_INVALID, "an extent beyond the end of the file");
-        }
-        if (extents[i].bytes > ALBACORE_BYTES_MAX - sum) {
-            return error_say(e, ALBACORE_TOO_LARGE,
-                             "more than %zu bytes, and no proxy took the file itself",
-                             ALBACORE_BYTES_MAX);
-        }
-        sum += (size_t)extents[i].bytes;
     }
-    *ret_sum = sum;
-    return 0;
+    if (rc == 0) {
+        *ret_bytes = sum;
+    }
+    return rc;
 }
 
 /* What was opened for direct I/O is opened once more without: its alignment is not kept here. */
@@ -151,35 +150,44 @@ static int plain_fd(int fd)
     return fd;
 }
 
-int put_source_load(struct put_source *source, struct proxy_update *update,
-                    struct albacore_error *e)
+int put_source_read(struct put_source *source, uint64_t offset, uint8_t *ret_data, size_t bytes,
+                    struct err *e)
 {
-    struct proxy_extent *extents;
-    uint32_t count;
-    size_t sum = 0, at = 0;
-    uint8_t *data;
-    int fd;
-    int rc = extents_of(source, &extents, &count, e);
+    const struct proxy_extent *x = source->extents != NULL ? source->extents : &source->whole;
+    int fd = plain_fd(source->fd);
+    int rc = 0;
 
-    rc = rc == 0 ? sum_of(extents, count, &sum, e) : rc;
-    if (rc != 0) {
-        return rc;
+    for (; offset >= x->bytes && bytes != 0; x++) {
+        offset -= x->bytes;
     }
-    fd = plain_fd(source->fd);
-    data = bigmem_alloc(sum != 0 ? sum : 1);
-    for (uint32_t i = 0; i < count && rc == 0; i++) {
-        rc = read_extent(fd, &extents[i], data + at, e);
-        at += (size_t)extents[i].bytes;
+    for (; bytes != 0 && rc == 0; x++) {
+        uint64_t left = x->bytes - offset;
+        size_t piece = left < bytes ? (size_t)left : bytes;
+
+        rc = read_extent(fd, x->offset + offset, ret_data, piece, e);
+        ret_data += piece;
+        bytes -= piece;
+        offset = 0;
     }
     if (fd >= 0 && fd != source->fd) {
         close(fd);
     }
+    return rc;
+}
+
+int put_source_load(struct put_source *source, size_t bytes, struct proxy_update *update,
+                    struct albacore_error *e)
+{
+    uint8_t *data = bigmem_alloc(bytes != 0 ? bytes : 1);
+    struct err why;
+    int rc = put_source_read(source, 0, data, bytes, &why);
+
     if (rc != 0) {
         bigmem_free(data);
-        return rc;
+        return error_set(e, rc, &why, 0);
     }
     update->kind = PROXY_UPDATE_UPLOAD;
-    update->data = slice_of(data, sum);
+    update->data = slice_of(data, bytes);
     return 0;
 }
 

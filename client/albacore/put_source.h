@@ -1,4 +1,5 @@
-/* A file that is put: handed to a proxy on this machine, or read here. Any thread, blocking. */
+/* A file that is put: handed to a proxy on this machine, or read here, in parts or as a whole. Any
+ * thread, blocking. */
 #ifndef ALBACORE_PUT_SOURCE_H
 #define ALBACORE_PUT_SOURCE_H
 
@@ -28,8 +29,14 @@ int put_source_give(struct put_source *source, const struct net_addr *side,
                     struct proxy_update *update);
 void put_source_take_back(struct put_source *source);
 
-/* Read into memory that put_source_unload() frees; *update becomes an upload of that. */
-int put_source_load(struct put_source *source, struct proxy_update *update,
+/* How much it is, if it makes sense. */
+int put_source_measure(struct put_source *source, uint64_t *ret_bytes, struct albacore_error *e);
+/* Of a source that was measured. ERR_FAILED; -EINVAL: beyond the end of the file. */
+int put_source_read(struct put_source *source, uint64_t offset, uint8_t *ret_data, size_t bytes,
+                    struct err *e);
+/* All `bytes` of it, into memory that put_source_unload() frees; *update becomes an upload of
+ * that. */
+int put_source_load(struct put_source *source, size_t bytes, struct proxy_update *update,
                     struct albacore_error *e);
 void put_source_unload(const struct put_source *source, struct proxy_update *update);
 

@@ -7,8 +7,10 @@
 
 #include "albacore/albacore.h"
 #include "albacore/job.h"
+#include "albacore/put_parts.h"
 #include "albacore/put_source.h"
 #include "base/mem.h"
+#include "net/proxy_upload.h"
 #include "wire/llio.h"
 
 struct albacore_transaction {
@@ -141,18 +143,24 @@ static bool has_files(const struct albacore_transaction *t)
 
 static int load_all(struct albacore_transaction *t, struct albacore_error *e)
 {
-    uint64_t sum = 0;
+    uint64_t left = ALBACORE_BYTES_MAX;
     int rc = 0;
 
     for (size_t i = 0; i < t->update_count && rc == 0; i++) {
-        if (t->sources[i].fd >= 0) {
-            rc = put_source_load(&t->sources[i], &t->updates[i], e);
+        bool is_file = t->sources[i].fd >= 0;
+        uint64_t bytes = t->updates[i].data.len;
+
+        rc = is_file ? put_source_measure(&t->sources[i], &bytes, e) : 0;
+        if (rc == 0 && bytes > left) {
+            rc = error_say(e, ALBACORE_TOO_LARGE,
+                           "more than %zu bytes in one transaction, and no proxy took its files "
+                           "themselves; a larger file goes alone, in parts",
+                           ALBACORE_BYTES_MAX);
         }
-        sum += t->updates[i].data.len;
-    }
-    if (rc == 0 && sum > ALBACORE_BYTES_MAX) {
-        rc = error_say(e, ALBACORE_TOO_LARGE, "more than %zu bytes in one transaction",
-                       ALBACORE_BYTES_MAX);
+        if (rc == 0 && is_file) {
+            rc = put_source_load(&t->sources[i], (size_t)bytes, &t->updates[i], e);
+        }
+        left -= bytes;
     }
     return rc;
 }
@@ -200,6 +208,33 @@ static bool apply_given(struct albacore *client, struct proxy_request *request,
     return given;
 }
 
+/* A file that is the only change, and not small, goes in parts; all else in one request. */
+static int apply_read(struct albacore *client, struct proxy_request *request,
+                      struct albacore_transaction *t, const struct albacore_call *call,
+                      struct albacore_error *e)
+{
+    uint64_t bytes = 0;
+    int rc = t->update_count == 1 ? put_source_measure(&t->sources[0], &bytes, e) : 0;
+
+    if (rc != 0 || bytes <= PROXY_UPLOAD_BYTES_MIN) {
+        return rc != 0 ? rc : apply_loaded(client, request, t, call, e);
+    }
+    rc = put_parts_run(client, request, &t->sources[0], bytes, &t->failed_name, call, e);
+    if (rc == 0 || (e->proxy_code != PROXY_RC_UNKNOWN_OPERATION &&
+                    e->proxy_code != PROXY_RC_TOO_LARGE)) { /* many asserts */
+        return rc;
+    }
+    if (bytes <= ALBACORE_BYTES_MAX) {
+        return apply_loaded(client, request, t, call, e);
+    }
+    return e->proxy_code == PROXY_RC_TOO_LARGE
+               ? rc
+               : error_say(e, ALBACORE_TOO_LARGE,
+                           "a file of more than %zu bytes, and the proxy, an older one, takes none "
+                           "in parts",
+                           ALBACORE_BYTES_MAX);
+}
+
 /* Of what is given in memory; files have a bound of their own, and do not travel with the rest. */
 static int check_given(const struct albacore_transaction *t, struct albacore_error *e)
 {
@@ -241,7 +276,7 @@ int albacore_apply(struct albacore *client, const char *ns, struct albacore_tran
     if (!has_files(t)) {
         rc = apply_loaded(client, &request, t, call, &own);
     } else if (!apply_given(client, &request, t, call, &own, &rc)) {
-        rc = apply_loaded(client, &request, t, call, &own);
+        rc = apply_read(client, &request, t, call, &own);
     }
     if (e != NULL) {
         *e = own;

@@ -36,7 +36,8 @@ ALBACORE_API void albacore_add_put(struct albacore_transaction *transaction, con
                                    const void *data, size_t bytes);
 /* The next put added gets a checksum, which is compared with the data that arrives. */
 ALBACORE_API void albacore_next_crc32c(struct albacore_transaction *transaction, uint32_t crc);
-/* As albacore_put_fd(). */
+/* As albacore_put_fd(). But a file goes in parts only when it is the only change: files that no
+ * proxy took itself, beside other changes, take ALBACORE_BYTES_MAX together, data included. */
 ALBACORE_API void albacore_add_put_fd(struct albacore_transaction *transaction, const char *name,
                                       int fd, const struct albacore_extent *extents, size_t count);
 ALBACORE_API void albacore_add_delete(struct albacore_transaction *transaction, const char *name);

@@ -76,7 +76,7 @@ static size_t notes_max(const struct proxy_request *request)
 
 static void note_names(struct object_call *c, const struct proxy_request *request)
 {
-    c->ns = slice_dup(request->ns);
+    c->ns = slice_dup(c->stream != NULL ? c->stream->ns : request->ns);
     c->noted = mem_array(notes_max(request) + 1, sizeof(*c->noted));
     switch (request->code) {
     case PROXY_APPLY_SEQUENCE:
@@ -89,6 +89,11 @@ static void note_names(struct object_call *c, const struct proxy_request *reques
     case PROXY_WRITE_OBJECT_FS2:
         c->is_write = true;
         note(c, request->object.name);
+        break;
+    case PROXY_APPLY_STREAM: /* any of them may be the last one */
+    case PROXY_STREAM_PART:
+        c->is_write = true;
+        note(c, c->stream->name);
         break;
     case PROXY_READ_SLICES2:
         for (uint32_t i = 0; i < request->reads.count; i++) {
@@ -111,6 +116,22 @@ struct found {
     bool absent;
 };
 
+static bool has_objects(const struct object_call *c)
+{
+    switch (c->code) {
+    case PROXY_APPLY_STREAM:
+    case PROXY_STREAM_PART:
+        return !c->reply.wants_part;
+    case PROXY_APPLY_SEQUENCE:
+    case PROXY_APPLY:
+    case PROXY_APPLY_FDS:
+    case PROXY_READ_SLICES2:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static struct found find_object(const struct object_call *c, size_t index)
 {
     const struct proxy_reply *reply = &c->reply;
@@ -124,8 +145,7 @@ static struct found find_object(const struct object_call *c, size_t index)
         }
         return found;
     }
-    if (c->code != PROXY_APPLY && c->code != PROXY_APPLY_FDS && c->code != PROXY_APPLY_SEQUENCE &&
-        c->code != PROXY_READ_SLICES2) {
+    if (!has_objects(c)) {
         return found;
     }
     for (uint32_t i = 0; i < reply->objects.count; i++) {
@@ -179,10 +199,16 @@ static void learn(struct object_call *c, int rc)
 
 /* ---- answers ---- */
 
+/* Of the parts of a stream only its owner knows whether they can have changed anything. */
+static bool may_change(const struct object_call *c)
+{
+    return !c->way.repeatable && c->stream == NULL;
+}
+
 static int judge_error(struct object_call *c, int rc)
 {
     const struct proxy_call *p = &c->way.proxy;
-    bool in_doubt = !c->way.repeatable && rc != ERR_ASSERT_FAILED && p->maybe_executed &&
+    bool in_doubt = may_change(c) && rc != ERR_ASSERT_FAILED && p->maybe_executed &&
                     (p->proxy_code == 0 || rc == ERR_IN_DOUBT);
 
     err_copy(&c->err, &p->err);
@@ -227,11 +253,14 @@ static void on_answer(struct proxy_route_call *way, int rc)
     }
     if (rc == 0) {
         rc = proxy_reply_decode(way->proxy.reply, c->code, &c->reply, &c->err);
-        if (rc != 0 && !way->repeatable) { /* it happened; what it says cannot be read */
+        if (rc != 0 && may_change(c)) { /* it happened; what it says cannot be read */
             rc = err_set(&c->err, ERR_IN_DOUBT, "reply of the proxy");
         }
     } else {
         rc = judge_error(c, rc);
+    }
+    if (rc != 0 && c->stream != NULL) {
+        c->stream->spread++;
     }
     finish(c, rc);
 }
@@ -241,21 +270,28 @@ uint8_t *object_call_detach(struct object_call *c)
     return proxy_call_detach_reply(&c->way.proxy);
 }
 
-void object_client_call(struct object_client *client, struct object_call *c,
-                        const struct proxy_request *request, unsigned timeout_ms, object_call_cb cb)
+void object_call_start(struct object_client *client, struct object_call *c,
+                       struct object_stream *stream, const struct proxy_request *request,
+                       unsigned timeout_ms, object_call_cb cb)
 {
     CHECK(!client->closing || client->busy > 0);
-    *c = (struct object_call){.client = client, .code = request->code, .cb = cb};
+    *c = (struct object_call){.client = client, .stream = stream, .code = request->code, .cb = cb};
     note_names(c, request);
     proxy_request_encode(request, &c->request);
     c->way.request = &c->request;
-    c->way.spread = client->options.spread;
+    c->way.spread = stream != NULL ? stream->spread : client->options.spread;
     c->way.repeatable = is_repeatable(request->code);
     c->way.deadline_at = proxy_request_deadline_at(request, &c->request);
     c->way.timeout_ms = timeout_ms;
     client->busy++;
     list_push(&client->calls, &c->link);
-    proxy_route_submit(client->route, &c->way, on_answer);
+    proxy_route_submit(stream != NULL ? stream->route : client->route, &c->way, on_answer);
+}
+
+void object_client_call(struct object_client *client, struct object_call *c,
+                        const struct proxy_request *request, unsigned timeout_ms, object_call_cb cb)
+{
+    object_call_start(client, c, NULL, request, timeout_ms, cb);
 }
 
 void object_call_cancel(struct object_call *c)

@@ -58,6 +58,17 @@ void object_client_forget(struct object_client *client, struct slice ns)
 
 /* ---- life ---- */
 
+struct proxy_route *object_client_new_route(const struct object_client *client)
+{
+    const struct object_client_options *o = &client->options;
+
+    return proxy_route_new(client->loop,
+                           &(struct proxy_route_options){.proxies = o->proxies,
+                                                         .proxy_count = o->proxy_count,
+                                                         .tls = o->tls,
+                                                         .timeout_ms = o->timeout_ms});
+}
+
 struct object_client *object_client_new(uv_loop_t *loop,
                                         const struct object_client_options *options)
 {
@@ -65,14 +76,11 @@ struct object_client *object_client_new(uv_loop_t *loop,
     struct object_client_options *o = &client->options;
 
     *o = *options;
-    o->proxies = NULL;
+    o->proxies = mem_dup(options->proxies, options->proxy_count * sizeof(*options->proxies));
     o->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : OBJECT_TIMEOUT_MS;
     o->direct_ms = o->direct_ms != 0 ? o->direct_ms : OBJECT_DIRECT_MS;
-    client->route =
-        proxy_route_new(loop, &(struct proxy_route_options){.proxies = options->proxies,
-                                                            .proxy_count = options->proxy_count,
-                                                            .tls = o->tls,
-                                                            .timeout_ms = o->timeout_ms});
+    client->loop = loop;
+    client->route = object_client_new_route(client);
     client->book = osd_book_new(
         loop, &(struct osd_book_options){.tls = o->tls, .connect_timeout_ms = o->direct_ms});
     known_init(&client->known, o->known_bytes);
@@ -92,6 +100,7 @@ static void closed_one(void *ctx)
 
     if (--client->busy == 0) {
         client->close_cb(client->close_ctx);
+        free((void *)(uintptr_t)client->options.proxies);
         free(client);
     }
 }

@@ -69,6 +69,7 @@ void object_client_close(struct object_client *client, void (*cb)(void *ctx), vo
 /* ---- any request to a proxy ---- */
 
 struct object_call;
+struct object_stream;
 typedef void (*object_call_cb)(struct object_call *call, int rc);
 
 struct object_noted { /* private */
@@ -82,6 +83,7 @@ struct object_call {
     struct proxy_reply reply; /* out: valid while the callback runs, if rc is 0 */
 
     struct object_client *client; /* private from here on */
+    struct object_stream *stream; /* NULL: it goes by the client's own way */
     struct proxy_route_call way;
     struct gather request;
     uint32_t code;

@@ -1,11 +1,13 @@
-/* Between object_client.c, object_call.c and object_read.c only. */
+/* Between object_client.c, object_call.c, object_read.c and object_stream.c only. */
 #ifndef OBJECT_OBJECT_PRIVATE_H
 #define OBJECT_OBJECT_PRIVATE_H
 
 #include "object/object_read.h"
+#include "object/object_stream.h"
 
 struct object_client {
-    struct object_client_options options;
+    struct object_client_options options; /* its proxies are owned */
+    uv_loop_t *loop;
     struct proxy_route *route;
     struct osd_book *book;
     struct known_objects known;
@@ -39,6 +41,12 @@ static inline bool object_may_be_cached(const struct object_client *client, stru
 
 /* Ask a proxy where the OSDs are, unless that was done just now. */
 void object_client_refresh(struct object_client *client);
+/* As object_client_call(); by the way of `stream`, if that is not NULL. */
+void object_call_start(struct object_client *client, struct object_call *call,
+                       struct object_stream *stream, const struct proxy_request *request,
+                       unsigned timeout_ms, object_call_cb cb);
+/* Another way to the same proxies. */
+struct proxy_route *object_client_new_route(const struct object_client *client);
 /* A request ended. */
 void object_client_idle(struct object_client *client);
 

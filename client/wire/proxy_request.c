@@ -214,7 +214,8 @@ void proxy_request_set_deadline(uint8_t *deadline_at, uint64_t left_ms)
 
 uint8_t *proxy_request_deadline_at(const struct proxy_request *request, struct gather *g)
 {
-    bool has_deadline = request->code == PROXY_APPLY || request->code == PROXY_APPLY_FDS;
+    bool has_deadline = request->code == PROXY_APPLY || request->code == PROXY_APPLY_FDS ||
+                        request->code == PROXY_APPLY_STREAM;
 
     if (!has_deadline || request->apply.deadline_ms != 0) {
         return NULL;

@@ -4,8 +4,10 @@
  *   put NAME BYTES SEED | fd NAME PATH OFFSET BYTES [OFFSET BYTES]… | get NAME BYTES SEED
  *   read NAME OFFSET BYTES SEED | delete NAME | exists NAME | list | counters | timeout MS
  *   hammer SECONDS THREADS      puts, reads and deletes of its own names; counts what went wrong
- *   cancel NAME                 a put that is canceled from another thread
+ *   cancel NAME [PATH]          a put that is canceled from another thread
  *   file NAME PATH | failed BYTES          a put by path; the failed one of two asserts
+ *   write PATH BYTES SEED                  the data of a seed as a file
+ *   together NAME PATH                     a file and another change in one transaction
  *   slices COUNT | large BYTES PATH        more than a call takes
  */
 #include <albacore/albacore.h>
@@ -153,7 +155,7 @@ static void *fire_soon(void *cancel)
     return NULL;
 }
 
-static void run_cancel(const char *name)
+static void run_cancel(const char *name, const char *path)
 {
     struct albacore_cancel *cancel = albacore_cancel_new();
     struct albacore_call own = {.size = sizeof(own), .timeout_ms = 60000, .cancel = cancel};
@@ -162,7 +164,8 @@ static void run_cancel(const char *name)
     int rc;
 
     pthread_create(&thread, NULL, fire_soon, cancel);
-    rc = albacore_put(client, ns, name, "x", 1, &own, &e);
+    rc = path[0] != '\0' ? albacore_put_file(client, ns, name, path, &own, &e)
+                         : albacore_put(client, ns, name, "x", 1, &own, &e);
     pthread_join(thread, NULL);
     answer(rc, &e);
     albacore_cancel_free(cancel);
@@ -195,6 +198,30 @@ static void run_fd(const char *name, const char *path, const char *rest)
     }
     rc = albacore_put_fd(client, ns, name, fileno(file), extents, count, &call, &e);
     answer(rc, &e);
+    fclose(file);
+}
+
+static void run_write(const char *path, size_t bytes, unsigned long seed)
+{
+    unsigned char *data = make(seed, 0, bytes);
+    FILE *file = fopen(path, "wb");
+
+    printf(fwrite(data, 1, bytes, file) == bytes && fclose(file) == 0 ? "ok\n" : "error\n");
+    free(data);
+}
+
+static void run_together(const char *name, const char *path)
+{
+    struct albacore_transaction *t = albacore_transaction_new();
+    FILE *file = fopen(path, "rb");
+    struct albacore_error e;
+    int rc;
+
+    albacore_add_put_fd(t, name, fileno(file), NULL, 0);
+    albacore_add_put(t, "beside", "x", 1);
+    rc = albacore_apply(client, ns, t, &call, &e);
+    answer(rc, &e);
+    albacore_transaction_free(t);
     fclose(file);
 }
 
@@ -291,7 +318,7 @@ static void run_counters(void)
 
 static void run(const char *line)
 {
-    char name[64], path[512];
+    char name[64], path[512] = "";
     unsigned long a = 0, b = 0, c = 0;
     struct albacore_error e;
     int used = 0, rc;
@@ -326,8 +353,12 @@ static void run(const char *line)
         printf("exists %d %d %d\n", rc, exists[0], exists[1]);
     } else if (sscanf(line, "hammer %lu %lu", &a, &b) == 2) {
         run_hammer((int)a, (int)b);
-    } else if (sscanf(line, "cancel %63s", name) == 1) {
-        run_cancel(name);
+    } else if (sscanf(line, "cancel %63s %511s", name, path) >= 1) {
+        run_cancel(name, path);
+    } else if (sscanf(line, "write %511s %lu %lu", path, &a, &b) == 3) {
+        run_write(path, a, b);
+    } else if (sscanf(line, "together %63s %511s", name, path) == 2) {
+        run_together(name, path);
     } else if (sscanf(line, "timeout %lu", &a) == 1) {
         call.timeout_ms = (uint32_t)a;
         printf("ok\n");

@@ -2,19 +2,24 @@
 """The client library as a program of somebody else's uses it: installed, found by pkg-config,
 compiled outside of the tree; then led through reads while ASDs and proxies die, stop and return."""
 import contextlib
+import filecmp
 import json
 import os
 import pathlib
 import re
 import shutil
+import socket
+import struct
 import subprocess
+import threading
 import time
 
-from harness import BIN, Deployment, frozen, need, random_file, wait_for
+from harness import BIN, Deployment, connect, frozen, need, random_file, read_exactly, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCES = HERE.parent.parent / "client/albacore"
 MIB = 1 << 20
+GIANT = 1025 * MIB + 7  # more than a request holds
 
 
 def run(*args, **kwargs):
@@ -212,6 +217,114 @@ def check_files(d, installed, binary, first):
         d.wait_running("proxy")
 
 
+def peak(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) << 10
+
+
+def sparse_file(path, size):
+    """With a mark here and there, so that no two MiB of it are alike."""
+    with open(path, "wb") as f:
+        for at in range(0, size - 8, 16 * MIB + 4099):
+            f.seek(at)
+            f.write(at.to_bytes(8, "big"))
+        f.truncate(size)
+    return path
+
+
+def check_parts(d, installed, binary, tcp):
+    """A file goes to a proxy elsewhere in parts, of any size."""
+    giant = sparse_file(d.root / "giant", GIANT)
+    file = d.root / "file-of-seed"
+    with Program(installed, binary, tcp) as p:
+        before = peak(p.process.pid)
+        p.ok(f"file giant {giant}")
+        assert peak(p.process.pid) - before < 32 * MIB, peak(p.process.pid) - before
+        d.alba("proxy-download-object", "library", "giant", d.root / "back")
+        assert filecmp.cmp(giant, d.root / "back", shallow=False)
+        (d.root / "back").unlink()
+        assert p.ask(f"together giant {giant}").startswith("error -10 "), "alone"
+        p.ok("delete giant")
+        # Cut off in the middle: nothing is there.
+        p.ok("timeout 300")
+        assert p.ask(f"file giant {giant}").startswith("error -6 "), "timed out"
+        p.ok("timeout 60000")
+        assert p.ask(f"cancel giant {giant}").startswith("error -7 "), "canceled"
+        assert p.ask("exists giant") == "exists 0 0 0"
+        # What it makes of an object that is known here is seen, and read directly.
+        p.ok("put known 100000 1")
+        p.ok("get known 100000 1")
+        p.ok(f"write {file} {40 * MIB + 5} 9")
+        p.ok(f"file known {file}")
+        wait_for("direct reads", lambda: p.read_way("read known 33000000 4096 9") == "direct")
+        p.ok(f"get known {40 * MIB + 5} 9")
+        extents = f"{7 * MIB} {20 * MIB} 3 {17 * MIB}"
+        p.ok(f"fd pieces {file} {extents}")
+    whole = file.read_bytes()
+    d.alba("download-object", "library", "pieces", d.root / "back")
+    assert (d.root / "back").read_bytes() == whole[7 * MIB:27 * MIB] + whole[3:3 + 17 * MIB]
+    return giant, file
+
+
+def check_part_of_another_proxy(d, installed, binary, tcp, giant):
+    """The proxy that has asked for a part of it dies: another one gets all of it."""
+    with second_proxy(d) as (_, second), Program(installed, binary, tcp, second) as p:
+        before = bytes_read(p.process.pid)
+        p.send(f"file moved {giant}")
+        wait_for("a part", lambda: bytes_read(p.process.pid) - before > 64 * MIB)
+        d.hold("proxy", "--kill")
+        assert bytes_read(p.process.pid) - before < GIANT
+        assert p.receive() == "ok"
+        assert bytes_read(p.process.pid) - before > GIANT + 32 * MIB
+        d.start("proxy")
+        d.wait_running("proxy")
+    d.alba("download-object", "library", "moved", d.root / "back")
+    assert filecmp.cmp(giant, d.root / "back", shallow=False)
+    (d.root / "back").unlink()
+    d.alba("delete-object", "library", "moved")
+
+
+class OlderProxy:
+    """Between a client and a proxy: answers what it does not know as an older one does."""
+
+    def __init__(self, where, unknown):
+        self.where, self.unknown, self.refused = where, unknown, 0
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.uri = "tcp://127.0.0.1:%d" % self.server.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                sock = self.server.accept()[0]
+                threading.Thread(target=self.talk, args=(sock,), daemon=True).start()
+
+    def talk(self, sock):
+        with contextlib.suppress(EOFError, OSError), sock, connect(self.where) as proxy:
+            proxy.sendall(read_exactly(sock, 8, "client"))
+            while True:
+                size = read_exactly(sock, 4, "client")
+                frame = read_exactly(sock, struct.unpack("<I", size)[0], "client")
+                if struct.unpack("<I", frame[:4])[0] in self.unknown:
+                    self.refused += 1
+                    sock.sendall(struct.pack("<III", 8, 13, 0))
+                    continue
+                proxy.sendall(size + frame)
+                size = read_exactly(proxy, 4, "proxy")
+                sock.sendall(size + read_exactly(proxy, struct.unpack("<I", size)[0], "proxy"))
+
+
+def check_older_proxy(d, installed, binary, where, giant, file):
+    older = OlderProxy(where, {66, 67})
+    with Program(installed, binary, older.uri) as p:
+        p.ok(f"file older {file}")
+        p.ok(f"get older {40 * MIB + 5} 9")
+        answer = p.ask(f"file older {giant}")
+        assert answer.startswith("error -10 ") and "an older one" in answer, answer
+    assert older.refused == 2
+    older.server.close()
+
+
 def daemon_pid(d, name):
     return d.daemon(name)["pid"]
 
@@ -303,6 +416,11 @@ def main():
             check_limits(d, p)
             check_asd_down(d, p)
         check_files(d, installed, binary, first)
+        where = ("127.0.0.1", d.info()["proxy_port"])
+        tcp = "tcp://%s:%d" % where
+        giant, file = check_parts(d, installed, binary, tcp)
+        check_part_of_another_proxy(d, installed, binary, tcp, giant)
+        check_older_proxy(d, installed, binary, where, giant, file)
         check_own_writes_are_seen(d, installed, binary, first)
         check_proxies_die(d, installed, binary, first)
 

@@ -9,9 +9,9 @@
 #include "alba/verb.h"
 #include "base/check.h"
 #include "loop/io.h"
+#include "net/proxy_upload.h"
 
 enum {
-    STREAM_BYTES_MIN = 16 * 1048576,
     BUFFER_BYTES_MAX = 1073741824, /* what travels in one message */
     LOOK_MS = 200
 };
@@ -158,7 +158,7 @@ int upload_object(struct target *t, struct cli *cli, const struct upload *u)
     if (t->is_private) {
         return by_path(t, cli, u);
     }
-    if (u->bytes <= STREAM_BYTES_MIN) {
+    if (u->bytes <= PROXY_UPLOAD_BYTES_MIN) {
         return by_buffer(t, cli, u);
     }
     rc = upload_stream(t, cli, u);

@@ -5,8 +5,7 @@
 
 #include "alba/upload.h"
 
-/* One part is in memory. A connection that is lost before the last part, or a proxy that is busy:
- * begun again, where another proxy is known through that. cli->err; cli->exception_code is
+/* net/proxy_upload.h, with a line that says how far it is. cli->err; cli->exception_code is
  * PROXY_RC_UNKNOWN_OPERATION from a proxy that knows no streams. */
 int upload_stream(struct target *t, struct cli *cli, const struct upload *upload);
 
