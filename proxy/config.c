@@ -139,8 +139,9 @@ const struct config_key proxy_config_keys[] = {
     {.name = "read_preference",
      .type = CONFIG_STRINGS,
      .default_json = "[]",
-     .offset = AT(near_nodes),
-     .help = "node ids whose OSDs are asked first"},
+     .offset = AT(near_places),
+     .help = "node ids and datacenters whose OSDs are asked first; far ones only when there is no "
+             "other way"},
     {.name = "announce",
      .type = CONFIG_STRINGS,
      .default_json = "[]",

@@ -29,7 +29,7 @@ struct proxy_config {
     bool hedge_reads;
     double upload_slack;
     double refresh_s;
-    struct config_strings near_nodes;
+    struct config_strings near_places;
     char *asd_socket_dir;           /* NULL: ASDs are asked by TCP */
     struct config_strings announce; /* empty: where it listens */
     double announce_s;              /* 0: not in the registry */

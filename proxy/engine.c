@@ -82,8 +82,8 @@ static void set_options(struct engine *engine, const struct engine_options *opti
     struct engine_options *o = &engine->options;
 
     *o = *options;
-    o->near_nodes = NULL;
-    o->near_node_count = 0;
+    o->near_places = NULL;
+    o->near_place_count = 0;
     o->osd_socket_dir = NULL;
     o->memory_bytes = o->memory_bytes != 0 ? o->memory_bytes : defaults.memory_bytes;
     o->osd_timeout_ms = o->osd_timeout_ms != 0 ? o->osd_timeout_ms : defaults.osd_timeout_ms;
@@ -134,8 +134,8 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     engine->osds =
         osds_new(loop, &(struct osds_options){.timeout_ms = engine->options.osd_timeout_ms,
                                               .tls = kv_tls(registry_kv(registry)),
-                                              .near_nodes = options->near_nodes,
-                                              .near_node_count = options->near_node_count,
+                                              .near_places = options->near_places,
+                                              .near_place_count = options->near_place_count,
                                               .socket_dir = options->osd_socket_dir});
     CHECK(uv_timer_init(loop, &engine->timer) == 0);
     CHECK(uv_timer_start(&engine->timer, on_timer, LAZY_MS, LAZY_MS) == 0);

@@ -43,14 +43,14 @@ struct engine_options {
     size_t manifest_cache_bytes;
     size_t index_cache_bytes; /* fragment trailers */
     size_t block_cache_bytes;
-    unsigned osd_timeout_ms;   /* 0: 10 s */
-    bool hedge_reads;          /* reads that take too long go another way as well */
-    double upload_slack;       /* share of the time so far to wait for stragglers */
-    uint64_t object_bytes_max; /* of new objects; 0: no limit of ours */
-    unsigned threads;          /* of the pool; 0: 4 */
-    struct key_files *keys;    /* borrowed, outlives the engine; NULL: none */
-    const char *const *near_nodes;
-    unsigned near_node_count;
+    unsigned osd_timeout_ms;        /* 0: 10 s */
+    bool hedge_reads;               /* reads that take too long go another way as well */
+    double upload_slack;            /* share of the time so far to wait for stragglers */
+    uint64_t object_bytes_max;      /* of new objects; 0: no limit of ours */
+    unsigned threads;               /* of the pool; 0: 4 */
+    struct key_files *keys;         /* borrowed, outlives the engine; NULL: none */
+    const char *const *near_places; /* node ids, datacenters */
+    unsigned near_place_count;
     const char *osd_socket_dir; /* of OSDs on this machine (proxy/osds.h); NULL: none */
 };
 

@@ -175,8 +175,8 @@ static int start_engine(struct proxy *p, const struct proxy_config *config, stru
                                      .upload_slack = config->upload_slack,
                                      .object_bytes_max = object_bytes_max(config),
                                      .keys = &p->keys,
-                                     .near_nodes = (const char *const *)config->near_nodes.items,
-                                     .near_node_count = config->near_nodes.count,
+                                     .near_places = (const char *const *)config->near_places.items,
+                                     .near_place_count = config->near_places.count,
                                      .osd_socket_dir = config->asd_socket_dir};
 
     bigmem_keep(options.memory_bytes);

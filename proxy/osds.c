@@ -20,10 +20,10 @@ struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options)
     osds->tls = options->tls;
     osds->socket_dir = options->socket_dir != NULL ? mem_strdup(options->socket_dir) : NULL;
     osds->probe_timeout_ms = options->timeout_ms != 0 ? options->timeout_ms : 10000;
-    osds->near_node_count = options->near_node_count;
-    osds->near_nodes = mem_array(options->near_node_count + 1, sizeof(*osds->near_nodes));
-    for (unsigned i = 0; i < options->near_node_count; i++) {
-        osds->near_nodes[i] = mem_strdup(options->near_nodes[i]);
+    osds->near_place_count = options->near_place_count;
+    osds->near_places = mem_array(options->near_place_count + 1, sizeof(*osds->near_places));
+    for (unsigned i = 0; i < options->near_place_count; i++) {
+        osds->near_places[i] = mem_strdup(options->near_places[i]);
     }
     list_init(&osds->probe_waits);
     later_init(&osds->later, loop);
@@ -124,6 +124,20 @@ static void connect_to(struct osd *osd, const struct osds_entry *entry)
     osds->open++;
 }
 
+/* On a node or in a datacenter that the read preference names. */
+static bool is_near(const struct osds *osds, const struct osd *osd)
+{
+    for (unsigned i = 0; i < osds->near_place_count; i++) {
+        const char *place = osds->near_places[i];
+
+        if (place[0] != '\0' && /* the unnamed datacenter is none */
+            (strcmp(place, osd->node_id) == 0 || strcmp(place, osd->datacenter) == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void update(struct osd *osd, const struct osds_entry *entry)
 {
     struct osds *osds = osd->osds;
@@ -138,10 +152,7 @@ static void update(struct osd *osd, const struct osds_entry *entry)
     osd->decommissioned = entry->decommissioned;
     osd->gone = false;
     osd_probe_returned(osd);
-    osd->near = false;
-    for (unsigned i = 0; i < osds->near_node_count; i++) {
-        osd->near = osd->near || strcmp(osds->near_nodes[i], osd->node_id) == 0;
-    }
+    osd->near = is_near(osds, osd);
 }
 
 /* `live` and `choose` anew: same order, so an index means the same in both. */
@@ -271,7 +282,7 @@ const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const
 
 bool osd_is_far(const struct osd *osd)
 {
-    return !osd->near && osd->osds->near_node_count > 0;
+    return !osd->near && osd->osds->near_place_count > 0;
 }
 
 /* Health before nearness before load. An idle OSD of unknown speed counts as fast. */
@@ -303,10 +314,10 @@ static void osds_free(struct osds *osds)
         free(osd->datacenter);
         free(osd);
     }
-    for (unsigned i = 0; i < osds->near_node_count; i++) {
-        free(osds->near_nodes[i]);
+    for (unsigned i = 0; i < osds->near_place_count; i++) {
+        free(osds->near_places[i]);
     }
-    free(osds->near_nodes);
+    free(osds->near_places);
     free(osds->socket_dir);
     free(osds->all);
     free(osds->live);

@@ -64,7 +64,7 @@ struct osd {
     bool aside;   /* failed; not used for new fragments, read last */
     int aside_rc; /* why, if so: ERR_IDENTITY is another store than the one that was claimed */
     bool full;    /* no new fragments; reads are fine */
-    bool near;    /* on a preferred node */
+    bool near;    /* where the read preference says */
     struct osd_suspect suspect; /* of not answering: not preferred for reads */
 
     double read_s[OSD_EVENTS_MAX]; /* Unix times, newest first, 0 = none */
@@ -89,9 +89,9 @@ struct osd {
 };
 
 struct osds_options {
-    unsigned timeout_ms;           /* of a probe, or of asking whose claim it carries; 0: 10 s */
-    const char *const *near_nodes; /* read preference: node ids; copied */
-    unsigned near_node_count;
+    unsigned timeout_ms;            /* of a probe, or of asking whose claim it carries; 0: 10 s */
+    const char *const *near_places; /* read preference: node ids, datacenters; copied */
+    unsigned near_place_count;
     struct net_tls *tls; /* borrowed; who we are, for addresses that speak TLS */
     /* Where OSDs of this machine listen besides, each at <long id>.sock; not asked for those that
      * speak TLS. NULL: nowhere. Copied. */
@@ -118,7 +118,7 @@ void osds_explain(const struct osds *osds, bool reserve, struct err *e);
 
 /* Lower is better: who should be asked first for a read. */
 double osd_read_cost(const struct osd *osd);
-/* There is a read preference, and it names other nodes. */
+/* There is a read preference, and it names other places. */
 bool osd_is_far(const struct osd *osd);
 /* May it be given new fragments? */
 static inline bool osd_is_usable(const struct osd *osd, bool reserve)

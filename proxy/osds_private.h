@@ -15,8 +15,8 @@ struct osds {
     bool tick_on;
     uv_timer_t usage;
     unsigned probe_timeout_ms;
-    char **near_nodes;
-    unsigned near_node_count;
+    char **near_places;
+    unsigned near_place_count;
 
     struct osd **all; /* ever seen, in order of id */
     unsigned all_count;

@@ -594,8 +594,8 @@ static void a_far_osd_is_asked_besides_only_after_long(void **state)
     struct reader r;
 
     (void)state;
-    p->w->near_nodes = near;
-    p->w->near_node_count = 1;
+    p->w->near_places = near;
+    p->w->near_place_count = 1;
     world_new_engine(p->w);
     for (unsigned i = 0; i < READ_TIMES_ENOUGH; i++) {
         hedge_note(&p->w->engine->hedge, hedge_kind(false, 4096), 1000000);

@@ -1,5 +1,5 @@
-/* Read preference: near nodes are asked, far ones only when there is no other way. What crosses is
- * counted at the ASDs. */
+/* Read preference: near nodes and datacenters are asked, far ones only when there is no other way.
+ * What crosses is counted at the ASDs. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,27 +8,31 @@
 
 enum { BYTES = 200000, READS = 60 };
 
-static const char *const near_nodes[] = {"n0"};
+static void prefer(struct world *w, const char *const *near, unsigned count)
+{
+    w->near_places = near;
+    w->near_place_count = count;
+    world_new_engine(w);
+    engine_set_hedging(w->engine, false); /* what is asked is counted */
+}
 
 /* A world whose engine prefers node n0. */
 static struct world *near_world(unsigned asds, unsigned nodes, const char *preset)
 {
+    static const char *const near[] = {"n0"};
     struct world *w = world_new(asds, nodes, preset);
 
-    w->near_nodes = near_nodes;
-    w->near_node_count = 1;
-    world_new_engine(w);
-    engine_set_hedging(w->engine, false); /* what is asked is counted */
+    prefer(w, near, 1);
     return w;
 }
 
-/* ASD i is on node n<i % nodes>. */
-static unsigned far_reads(const struct world *w, unsigned nodes)
+/* ASD i is at place i % places, a node or a datacenter; place 0 is near. */
+static unsigned far_reads(const struct world *w, unsigned places)
 {
     unsigned count = 0;
 
     for (unsigned i = 0; i < w->asd_count; i++) {
-        count += i % nodes != 0 ? w->asds[i]->reads : 0;
+        count += i % places != 0 ? w->asds[i]->reads : 0;
     }
     return count;
 }
@@ -55,9 +59,9 @@ static void read_slice(struct world *w, const uint8_t *data)
     free(got);
 }
 
-static void expect_no_crossing(struct world *w, unsigned nodes, const uint8_t *data, bool slices)
+static void expect_no_crossing(struct world *w, unsigned places, const uint8_t *data, bool slices)
 {
-    unsigned before = far_reads(w, nodes);
+    unsigned before = far_reads(w, places);
     uint64_t counted = w->engine->stats.totals.far_reads;
 
     for (unsigned i = 0; i < READS; i++) {
@@ -67,17 +71,17 @@ static void expect_no_crossing(struct world *w, unsigned nodes, const uint8_t *d
             world_expect(w, "o", data, BYTES);
         }
     }
-    assert_int_equal(far_reads(w, nodes), before);
+    assert_int_equal(far_reads(w, places), before);
     assert_int_equal(w->engine->stats.totals.far_reads, counted);
     assert_true(w->engine->stats.totals.near_reads > 0);
 }
 
 /* With the near OSDs away it is read from the far ones; when they are back, from them again. */
-static void fall_back_and_return(struct world *w, unsigned nodes, const uint8_t *data, bool slices)
+static void fall_back_and_return(struct world *w, unsigned places, const uint8_t *data, bool slices)
 {
     uint64_t counted = w->engine->stats.totals.far_reads;
 
-    for (unsigned i = 0; i < w->asd_count; i += nodes) {
+    for (unsigned i = 0; i < w->asd_count; i += places) {
         fake_asd_down(w->asds[i]);
     }
     for (unsigned i = 0; i < 5; i++) {
@@ -85,13 +89,13 @@ static void fall_back_and_return(struct world *w, unsigned nodes, const uint8_t 
         world_expect(w, "o", data, BYTES);
     }
     assert_true(w->engine->stats.totals.far_reads > counted);
-    for (unsigned i = 0; i < w->asd_count; i += nodes) {
+    for (unsigned i = 0; i < w->asd_count; i += places) {
         fake_asd_up(w->asds[i]);
     }
     for (unsigned ms = 0; ms < 20000 && osds_aside_count(w->engine->osds) > 0; ms += 50) {
         loop_fixture_run_ms(&w->base, 50);
     }
-    expect_no_crossing(w, nodes, data, slices);
+    expect_no_crossing(w, places, data, slices);
 }
 
 static void a_replica_on_a_near_node_is_read(void **state)
@@ -142,6 +146,71 @@ static void a_healthy_read_of_coded_objects_crosses_the_far_link_zero_times(void
     }
 }
 
+static void move(struct world *w, unsigned asd, const char *datacenter)
+{
+    const struct registry_osd *known =
+        registry_view_osd_find(registry_view(w->registry), w->asds[asd]->long_id);
+    struct registry_osd osd = *known;
+    bool done = false;
+
+    osd.datacenter = datacenter;
+    registry_osd_update(w->registry, &osd, world_registry_done, &done);
+    loop_fixture_run_until(&w->base, &done);
+}
+
+/* Every ASD is on a node of its own; their datacenter, or one of them and the node of the other, is
+ * named. An OSD of the unnamed datacenter is far, and so is every one while nothing that is named
+ * exists. */
+static void an_osd_is_near_by_its_node_or_its_datacenter(void **state)
+{
+    static const char *const east[] = {"west-1", "east"}, *const mixed[] = {"n2", "centre", ""};
+    static const char *const nowhere[] = {"", "n9"};
+    struct world *w = world_new(4, 4, WORLD_PRESET("[[2,2,4,2]]", 16384, "none"));
+    uint8_t *data = put(w);
+
+    (void)state;
+    move(w, 0, "east");
+    move(w, 2, "east");
+    prefer(w, east, 2);
+    expect_no_crossing(w, 2, data, false);
+    expect_no_crossing(w, 2, data, true);
+    fall_back_and_return(w, 2, data, true);
+
+    move(w, 0, "centre");
+    move(w, 2, "");
+    prefer(w, mixed, 3);
+    expect_no_crossing(w, 2, data, true);
+
+    prefer(w, nowhere, 2);
+    read_slice(w, data);
+    assert_int_equal(w->engine->stats.totals.near_reads, 0);
+    assert_true(w->engine->stats.totals.far_reads > 0);
+    free(data);
+    world_free(w);
+}
+
+/* What the registry says of an OSD counts from when it is seen. */
+static void an_osd_that_moves_to_a_near_datacenter_is_near(void **state)
+{
+    static const char *const east[] = {"east"};
+    struct world *w = world_new(4, 4, WORLD_PRESET("[[1,1,2,1]]", 65536, "none"));
+    uint8_t *data = put(w);
+
+    (void)state;
+    prefer(w, east, 1);
+    read_slice(w, data);
+    assert_int_equal(w->engine->stats.totals.near_reads, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        move(w, i, "east");
+    }
+    while (!osds_at(w->engine->osds, 0)->near || !osds_at(w->engine->osds, 3)->near) {
+        loop_fixture_run_ms(&w->base, 10);
+    }
+    expect_no_crossing(w, 1, data, true);
+    free(data);
+    world_free(w);
+}
+
 /* Fewer than k near: a slice of a fragment that is far costs one request there, not several. */
 static void with_too_few_near_ones_a_slice_crosses_once(void **state)
 {
@@ -170,6 +239,8 @@ int main(void)
         cmocka_unit_test(a_replica_on_a_near_node_is_read),
         cmocka_unit_test(a_slice_is_read_from_a_replica_on_a_near_node),
         cmocka_unit_test(a_healthy_read_of_coded_objects_crosses_the_far_link_zero_times),
+        cmocka_unit_test(an_osd_is_near_by_its_node_or_its_datacenter),
+        cmocka_unit_test(an_osd_that_moves_to_a_near_datacenter_is_near),
         cmocka_unit_test(with_too_few_near_ones_a_slice_crosses_once),
     };
 

@@ -94,8 +94,8 @@ static void make_engine(struct world *world)
                                      .hedge_reads = true,
                                      .upload_slack = 0.2,
                                      .threads = 2,
-                                     .near_nodes = world->near_nodes,
-                                     .near_node_count = world->near_node_count};
+                                     .near_places = world->near_places,
+                                     .near_place_count = world->near_place_count};
 
     world->engine = engine_new(&world->base.loop, world->registry, &options);
     assert_non_null(world->engine);

@@ -29,8 +29,8 @@ struct world {
     struct fake_asd *asds[WORLD_ASDS_MAX];
     unsigned asd_count;
     struct engine *engine;
-    const char *const *near_nodes; /* this and the next two: of the next engine */
-    unsigned near_node_count;
+    const char *const *near_places; /* this and the next two: of the next engine */
+    unsigned near_place_count;
     unsigned osd_timeout_ms;
     uint64_t ns_id; /* of namespace "ns" */
 };

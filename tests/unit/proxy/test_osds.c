@@ -55,9 +55,9 @@ static int setup(void **state)
         snprintf(id, sizeof(id), "d%u", i);
         f->asds[i] = fake_asd_new(&f->base.loop, id);
     }
-    f->osds = osds_new(
-        &f->base.loop,
-        &(struct osds_options){.timeout_ms = TIMEOUT_MS, .near_nodes = near, .near_node_count = 1});
+    f->osds = osds_new(&f->base.loop, &(struct osds_options){.timeout_ms = TIMEOUT_MS,
+                                                             .near_places = near,
+                                                             .near_place_count = 1});
     set(f, ASDS);
     *state = f;
     return 0;
