@@ -15,7 +15,7 @@
 #include "net/fd_pass.h"
 #include "net/tls.h"
 
-enum { MANIFEST_BYTES = 32 << 20, TIMEOUT_MS_MAX = 24 * 3600 * 1000 };
+enum { MANIFEST_BYTES = 32 << 20, TIMEOUT_MS_MAX = 24 * 3600 * 1000, NEAR_NODES_MAX = 4096 };
 
 /* ---- the loop's thread ---- */
 
@@ -87,6 +87,20 @@ static int parse_proxies(const struct albacore_options *o, struct net_addr *addr
     return 0;
 }
 
+static int check_near(const struct albacore_options *o, struct albacore_error *e)
+{
+    if (o->near_node_count > NEAR_NODES_MAX) {
+        return error_say(e, ALBACORE_INVALID, "%zu near nodes: it takes %d", o->near_node_count,
+                         (int)NEAR_NODES_MAX);
+    }
+    for (size_t i = 0; i < o->near_node_count; i++) {
+        if (o->near_nodes[i] == NULL) {
+            return error_say(e, ALBACORE_INVALID, "near node %zu has no name", i);
+        }
+    }
+    return 0;
+}
+
 static int make_tls(const struct albacore_options *o, struct net_tls **ret_tls,
                     struct albacore_error *e)
 {
@@ -134,7 +148,9 @@ static struct albacore *client_new(const struct albacore_options *o, const struc
                                         .known_bytes = known < SIZE_MAX ? (size_t)known : SIZE_MAX,
                                         .proxy_only = (o->flags & ALBACORE_PROXY_ONLY) != 0,
                                         .timeout_ms = client->timeout_ms,
-                                        .direct_ms = o->direct_ms});
+                                        .direct_ms = o->direct_ms,
+                                        .near_nodes = o->near_nodes,
+                                        .near_node_count = (unsigned)o->near_node_count});
     return client;
 }
 
@@ -188,6 +204,9 @@ int albacore_connect(const struct albacore_options *options, struct albacore **r
     rc = parse_proxies(&own, addrs, e);
     if (rc == 0 && (own.timeout_ms > TIMEOUT_MS_MAX || own.direct_ms > TIMEOUT_MS_MAX)) {
         rc = error_say(e, ALBACORE_INVALID, "a time-out of more than a day");
+    }
+    if (rc == 0) {
+        rc = check_near(&own, e);
     }
     if (rc == 0) {
         rc = make_tls(&own, &tls, e);
@@ -281,7 +300,9 @@ int albacore_counters(struct albacore *client, struct albacore_counters *counter
                                     .proxy_tries = from->proxy_tries,
                                     .known_objects = from->known_objects,
                                     .known_bytes = from->known_bytes,
-                                    .disks_aside = from->osds_aside};
+                                    .disks_aside = from->osds_aside,
+                                    .far = from->far,
+                                    .direct_far_trips = from->direct_far_trips};
 
     memcpy(counters, &own, size < sizeof(own) ? size : sizeof(own));
     return rc;

@@ -67,13 +67,19 @@ struct albacore_options {
     const char *tls_ca_cert; /* PEM files: who signs our peers' certificates ... */
     const char *tls_cert;    /* ... and who we are; NULL: no TLS */
     const char *tls_key;
+    /* Read preference: node ids of disks that are near us; none: all are. Of replicas a near one is
+     * read first. What lies on a far disk and can be computed from near ones is left to a proxy:
+     * prefer one that is near and names these nodes in its own read_preference. Datacenters, which
+     * that may name as well, are not known here. */
+    const char *const *near_nodes;
+    size_t near_node_count;
 };
 
 /* All zero but its size. */
 static inline struct albacore_options albacore_options_init(void)
 {
     struct albacore_options options = {
-        sizeof(struct albacore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+        sizeof(struct albacore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
     return options;
 }
@@ -124,6 +130,8 @@ struct albacore_counters {
     uint64_t proxy_tries;                   /* requests sent to proxies, repeated ones included */
     uint64_t known_objects, known_bytes;    /* now */
     uint64_t disks_aside;                   /* now */
+    uint64_t far;                           /* not tried: read preference */
+    uint64_t direct_far_trips;              /* of direct_round_trips: to far disks */
 };
 
 ALBACORE_API int albacore_counters(struct albacore *client, struct albacore_counters *counters);

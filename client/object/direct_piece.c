@@ -113,6 +113,7 @@ static void ask(struct direct_piece *p)
     }
     encode(p);
     ++*p->env->round_trips;
+    *p->env->far_trips += p->osd->far;
     rc = asd_client_call(book_osd_client(p->osd), &p->call, &p->request,
                          left_ms < p->env->call_ms ? (unsigned)left_ms : p->env->call_ms, on_reply);
     if (rc != 0) {

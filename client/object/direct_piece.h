@@ -22,7 +22,8 @@ enum {
 struct direct_env {
     struct osd_book *book;
     struct later *later;
-    uint64_t *round_trips; /* counted here */
+    uint64_t *round_trips; /* counted here ... */
+    uint64_t *far_trips;   /* ... and those of them to OSDs that are far */
     unsigned call_ms;      /* an OSD that takes longer for a call is set aside */
 };
 

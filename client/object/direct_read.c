@@ -16,35 +16,64 @@ struct piece {
 
 static void step(struct direct_read *r);
 
-/* Of replicas the first whose OSD is well; else the data fragment itself. */
+/* NULL: none, or not one to ask now. */
+static const struct book_osd *well_osd(const struct direct_env *env,
+                                       const struct known_object *object, uint32_t chunk,
+                                       uint32_t fragment, uint64_t now_ms)
+{
+    const struct manifest_fragment *f = manifest_fragment_at(&object->manifest, chunk, fragment);
+    const struct book_osd *osd = f->has_osd ? osd_book_find(env->book, f->osd_id) : NULL;
+
+    return osd != NULL && book_osd_is_well(osd, now_ms) ? osd : NULL;
+}
+
+/* Of replicas the first whose OSD is well and near, or well at least; else the data fragment
+ * itself. */
 static uint32_t choose(const struct direct_env *env, const struct known_object *object,
                        uint32_t chunk, uint32_t fragment, uint64_t now_ms)
 {
     uint32_t count = object->layout.k == 1 ? manifest_fragments_per_chunk(&object->manifest) : 0;
+    uint32_t best = UINT32_MAX;
 
     for (uint32_t i = 0; i < count; i++) {
-        const struct manifest_fragment *f = manifest_fragment_at(&object->manifest, chunk, i);
-        const struct book_osd *osd = f->has_osd ? osd_book_find(env->book, f->osd_id) : NULL;
+        const struct book_osd *osd = well_osd(env, object, chunk, i, now_ms);
 
-        if (osd != NULL && book_osd_is_well(osd, now_ms)) {
+        if (osd != NULL && !osd->far) {
             return i;
         }
+        best = osd != NULL && best == UINT32_MAX ? i : best;
     }
-    return fragment;
+    return best != UINT32_MAX ? best : fragment;
 }
 
-static bool is_well(const struct direct_env *env, const struct known_object *object, uint32_t chunk,
-                    uint32_t fragment, uint64_t now_ms)
+/* A proxy that is near can do without what is far. */
+static bool has_enough_near(const struct direct_env *env, const struct known_object *object,
+                            uint32_t chunk, uint64_t now_ms)
 {
-    const struct manifest_fragment *f = manifest_fragment_at(
-        &object->manifest, chunk, choose(env, object, chunk, fragment, now_ms));
-    const struct book_osd *osd = f->has_osd ? osd_book_find(env->book, f->osd_id) : NULL;
+    uint32_t near = 0;
 
-    return osd != NULL && book_osd_is_well(osd, now_ms);
+    for (uint32_t i = 0; i < manifest_fragments_per_chunk(&object->manifest); i++) {
+        const struct book_osd *osd = well_osd(env, object, chunk, i, now_ms);
+
+        near += osd != NULL && !osd->far;
+    }
+    return near >= object->layout.k;
 }
 
-bool direct_read_is_possible(const struct direct_env *env, const struct known_object *object,
-                             const struct object_slice *slices, size_t count)
+static enum direct_way way_of(const struct direct_env *env, const struct known_object *object,
+                              uint32_t chunk, uint32_t fragment, uint64_t now_ms)
+{
+    uint32_t chosen = choose(env, object, chunk, fragment, now_ms);
+    const struct book_osd *osd = well_osd(env, object, chunk, chosen, now_ms);
+
+    if (osd == NULL) {
+        return DIRECT_ASIDE;
+    }
+    return osd->far && has_enough_near(env, object, chunk, now_ms) ? DIRECT_FAR : DIRECT_POSSIBLE;
+}
+
+enum direct_way direct_read_way(const struct direct_env *env, const struct known_object *object,
+                                const struct object_slice *slices, size_t count)
 {
     uint64_t now_ms = clock_mono_ms();
 
@@ -53,12 +82,14 @@ bool direct_read_is_possible(const struct direct_env *env, const struct known_ob
         struct layout_piece piece;
 
         while (layout_next(&it, &piece)) {
-            if (!is_well(env, object, piece.chunk, piece.fragment, now_ms)) {
-                return false;
+            enum direct_way way = way_of(env, object, piece.chunk, piece.fragment, now_ms);
+
+            if (way != DIRECT_POSSIBLE) {
+                return way;
             }
         }
     }
-    return true;
+    return DIRECT_POSSIBLE;
 }
 
 /* ---- pieces ---- */

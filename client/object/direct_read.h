@@ -1,7 +1,7 @@
 /* Ranges of one object, straight from the OSDs: all of them verified, or none.
  *
- * Only data fragments (or one of the replicas) are asked; what they cannot give is not computed
- * here. Loop thread only. */
+ * Only data fragments (or one of the replicas, a near one first) are asked; what they cannot give,
+ * or what others that are near could, is not computed here. Loop thread only. */
 #ifndef OBJECT_DIRECT_READ_H
 #define OBJECT_DIRECT_READ_H
 
@@ -36,9 +36,15 @@ struct direct_read {
     direct_read_cb cb;
 };
 
-/* Can it be tried at all: every OSD that has data is known and well? One look per fragment. */
-bool direct_read_is_possible(const struct direct_env *env, const struct known_object *object,
-                             const struct object_slice *slices, size_t count);
+enum direct_way {
+    DIRECT_POSSIBLE,
+    DIRECT_ASIDE, /* an OSD that has data is not known, or not well */
+    DIRECT_FAR    /* one that has data is far, and enough others are near to compute it from */
+};
+
+/* Can it be tried at all? One look per fragment, at all of a chunk for one that is far. */
+enum direct_way direct_read_way(const struct direct_env *env, const struct known_object *object,
+                                const struct object_slice *slices, size_t count);
 /* Slices lie within the object and are borrowed, as is `object`. One callback, later. */
 void direct_read_start(struct direct_read *read, const struct direct_env *env,
                        struct known_object *object, const struct object_slice *slices, size_t count,

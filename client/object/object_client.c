@@ -77,17 +77,22 @@ struct object_client *object_client_new(uv_loop_t *loop,
 
     *o = *options;
     o->proxies = mem_dup(options->proxies, options->proxy_count * sizeof(*options->proxies));
+    o->near_nodes = NULL; /* the book has them */
     o->timeout_ms = o->timeout_ms != 0 ? o->timeout_ms : OBJECT_TIMEOUT_MS;
     o->direct_ms = o->direct_ms != 0 ? o->direct_ms : OBJECT_DIRECT_MS;
     client->loop = loop;
     client->route = object_client_new_route(client);
-    client->book = osd_book_new(
-        loop, &(struct osd_book_options){.tls = o->tls, .connect_timeout_ms = o->direct_ms});
+    client->book =
+        osd_book_new(loop, &(struct osd_book_options){.tls = o->tls,
+                                                      .connect_timeout_ms = o->direct_ms,
+                                                      .near_nodes = options->near_nodes,
+                                                      .near_node_count = options->near_node_count});
     known_init(&client->known, o->known_bytes);
     later_init(&client->later, loop);
     client->env = (struct direct_env){.book = client->book,
                                       .later = &client->later,
                                       .round_trips = &client->counters.direct_round_trips,
+                                      .far_trips = &client->counters.direct_far_trips,
                                       .call_ms = o->direct_ms};
     list_init(&client->calls);
     list_init(&client->reads);

@@ -3,7 +3,8 @@
  *
  * Requests go to a proxy and fail over to another inside one request (net/proxy_route.h). A read
  * of an object that is known (object/known.h), that need not be consistent, and whose OSDs are
- * well goes to the OSDs; with any doubt it goes to a proxy. Which way it went is counted.
+ * well, and near as far as there is a choice, goes to the OSDs; with any doubt it goes to a proxy.
+ * Which way it went is counted.
  *
  * Callbacks come exactly once, later, never from inside a call. Loop thread only. What a stale
  * manifest can and cannot do: README.md. */
@@ -36,16 +37,20 @@ struct object_client_options {
     bool proxy_only;                /* no direct reads */
     unsigned timeout_ms;            /* of a request that has none of its own; 0: the default */
     unsigned direct_ms;             /* an OSD that takes longer is set aside; 0: the default */
+    const char *const *near_nodes;  /* read preference: node ids; copied. None: all are near */
+    unsigned near_node_count;
 };
 
 /* Since the start. Every read counts once under direct_reads or proxy_reads, those under the
  * latter that would have been direct also under the first reason against it. */
 struct object_counters {
     uint64_t direct_reads, direct_bytes, direct_round_trips;
+    uint64_t direct_far_trips; /* of the round trips: to OSDs that are far */
     uint64_t proxy_reads, proxy_bytes;
     uint64_t not_known;   /* no manifest, or none that can be read directly */
     uint64_t suspect;     /* a fragment was missing or damaged lately */
     uint64_t aside;       /* an OSD is set aside, not known or busy, or lacks a fragment still */
+    uint64_t far;         /* a fragment is far that can be computed from near ones */
     uint64_t missing;     /* tried: a fragment is not there */
     uint64_t damaged;     /* tried: bytes that fail their checks */
     uint64_t unreachable; /* tried: an OSD did not answer, or is another one */

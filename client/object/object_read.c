@@ -160,10 +160,31 @@ static struct known_object *usable(struct object_client *client, struct slice ns
     return object;
 }
 
+/* Why a read of what is known goes by a proxy; NULL: it need not. */
+static uint64_t *reason_against(struct client_read *r)
+{
+    struct object_client *client = r->client;
+
+    r->doubtful = !lies_within(r->object, &r->spec);
+    if (r->doubtful) {
+        return &client->counters.suspect;
+    }
+    switch (direct_read_way(&client->env, r->object, r->spec.slices, r->spec.slice_count)) {
+    case DIRECT_ASIDE:
+        return &client->counters.aside;
+    case DIRECT_FAR:
+        return &client->counters.far;
+    case DIRECT_POSSIBLE:
+        break;
+    }
+    return NULL;
+}
+
 static bool start_direct(struct client_read *r)
 {
     struct object_client *client = r->client;
     uint64_t now_ms = clock_mono_ms();
+    uint64_t *reason;
 
     if (r->spec.consistent || !object_goes_direct(client)) {
         return false;
@@ -172,11 +193,12 @@ static bool start_direct(struct client_read *r)
     if (r->object == NULL) {
         return false;
     }
-    r->doubtful = !lies_within(r->object, &r->spec);
-    if (r->doubtful ||
-        !direct_read_is_possible(&client->env, r->object, r->spec.slices, r->spec.slice_count)) {
-        *(r->doubtful ? &client->counters.suspect : &client->counters.aside) += 1;
-        object_client_refresh(client);
+    reason = reason_against(r);
+    if (reason != NULL) {
+        ++*reason;
+        if (reason != &client->counters.far) {
+            object_client_refresh(client);
+        }
         known_object_drop(r->object);
         r->object = NULL;
         return false;

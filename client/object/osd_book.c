@@ -21,6 +21,7 @@ struct osd_book {
     uv_loop_t *loop;
     struct osd_book_options options;
     char *owner;
+    char **near_nodes;
     struct book_entry *entries;
     unsigned clients_open;
     bool closing;
@@ -225,6 +226,16 @@ static bool is_same_place(const struct book_osd *osd, const struct net_addr *hos
     return true;
 }
 
+static bool is_far(const struct osd_book *book, struct slice node_id)
+{
+    for (unsigned i = 0; i < book->options.near_node_count; i++) {
+        if (slice_eq(slice_str(book->near_nodes[i]), node_id)) {
+            return false;
+        }
+    }
+    return book->options.near_node_count > 0;
+}
+
 static void take_osd(struct osd_book *book, const struct proxy_osd *row)
 {
     struct net_addr hosts[OSD_BOOK_HOSTS_MAX];
@@ -242,6 +253,7 @@ static void take_osd(struct osd_book *book, const struct proxy_osd *row)
     }
     entry_of(osd)->seen = true;
     osd->gone = false;
+    osd->far = is_far(book, row->info.node_id);
     if (is_same_place(osd, hosts, host_count, row->info.long_id)) {
         return;
     }
@@ -290,6 +302,11 @@ struct osd_book *osd_book_new(uv_loop_t *loop, const struct osd_book_options *op
 
     book->loop = loop;
     book->options = *options;
+    book->options.near_nodes = NULL;
+    book->near_nodes = mem_array(options->near_node_count + 1, sizeof(*book->near_nodes));
+    for (unsigned i = 0; i < options->near_node_count; i++) {
+        book->near_nodes[i] = mem_strdup(options->near_nodes[i]);
+    }
     CHECK(uv_idle_init(loop, &book->idle) == 0);
     book->clients_open = 1; /* the handle */
     return book;
@@ -312,6 +329,10 @@ static void settle(struct osd_book *book)
         free(entry->osd.long_id);
         free(entry);
     }
+    for (unsigned i = 0; i < book->options.near_node_count; i++) {
+        free(book->near_nodes[i]);
+    }
+    free(book->near_nodes);
     book->close_cb(book->close_ctx);
     free(book->owner);
     free(book);

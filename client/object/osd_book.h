@@ -28,6 +28,7 @@ struct osd_book;
 struct book_osd {
     uint64_t id;
     bool gone; /* the proxy does not name it any more */
+    bool far;  /* there is a read preference, and it names other nodes */
     uint64_t calls, failures;
 
     struct osd_book *book; /* private from here on */
@@ -42,8 +43,10 @@ struct book_osd {
 };
 
 struct osd_book_options {
-    struct net_tls *tls;         /* borrowed; NULL: no OSD that speaks TLS is asked */
-    unsigned connect_timeout_ms; /* of connecting, and of asking whose the store is */
+    struct net_tls *tls;           /* borrowed; NULL: no OSD that speaks TLS is asked */
+    unsigned connect_timeout_ms;   /* of connecting, and of asking whose the store is */
+    const char *const *near_nodes; /* read preference: node ids; copied. None: all are near */
+    unsigned near_node_count;
 };
 
 struct osd_book *osd_book_new(uv_loop_t *loop, const struct osd_book_options *options);

@@ -309,11 +309,11 @@ static void run_counters(void)
     albacore_counters(client, &c);
     printf("{\"direct_reads\": %lu, \"proxy_reads\": %lu, \"not_known\": %lu, \"aside\": %lu, "
            "\"missing\": %lu, \"damaged\": %lu, \"unreachable\": %lu, \"disks_aside\": %lu, "
-           "\"proxy_tries\": %lu}\n",
+           "\"proxy_tries\": %lu, \"far\": %lu, \"direct_far_trips\": %lu}\n",
            (unsigned long)c.direct_reads, (unsigned long)c.proxy_reads, (unsigned long)c.not_known,
            (unsigned long)c.aside, (unsigned long)c.missing, (unsigned long)c.damaged,
-           (unsigned long)c.unreachable, (unsigned long)c.disks_aside,
-           (unsigned long)c.proxy_tries);
+           (unsigned long)c.unreachable, (unsigned long)c.disks_aside, (unsigned long)c.proxy_tries,
+           (unsigned long)c.far, (unsigned long)c.direct_far_trips);
 }
 
 static void run(const char *line)
@@ -373,12 +373,15 @@ static void run(const char *line)
 int main(int argc, char **argv)
 {
     struct albacore_options options = albacore_options_init();
+    const char *near = getenv("NEAR");
     struct albacore_error e;
     char line[1024];
 
     options.proxies = (const char *const *)(argv + 1);
     options.proxy_count = (size_t)argc - 1;
     options.flags = getenv("PROXY_ONLY") != NULL ? ALBACORE_PROXY_ONLY : 0;
+    options.near_nodes = &near;
+    options.near_node_count = near != NULL;
     if (albacore_connect(&options, &client, &e) != 0 ||
         (albacore_namespace_create(client, ns, NULL, NULL, &e) != 0 && e.code != ALBACORE_EXISTS)) {
         fprintf(stderr, "%s\n", e.text);

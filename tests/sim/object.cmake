@@ -2,7 +2,7 @@
 add_library(object_world STATIC object_world.c)
 target_link_libraries(object_world PUBLIC proxy_world object)
 
-foreach(name direct faults)
+foreach(name direct faults preference)
   add_executable(sim_object_${name} object_${name}.c)
   target_link_libraries(sim_object_${name} PRIVATE object_world)
   add_test(NAME sim/object/${name} COMMAND sim_object_${name})

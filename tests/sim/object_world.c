@@ -30,16 +30,16 @@ void object_world_new_client(struct object_world *o, size_t known_bytes)
                                                           .proxy_count = OBJECT_WORLD_PROXIES,
                                                           .known_bytes = known_bytes,
                                                           .timeout_ms = 20000,
+                                                          .near_nodes = o->near_nodes,
+                                                          .near_node_count = o->near_node_count,
                                                           .direct_ms = OBJECT_WORLD_DIRECT_MS});
 }
 
-struct object_world *object_world_new(unsigned asds, const char *preset_json)
+static void start(struct object_world *o)
 {
-    struct object_world *o = mem_zalloc(sizeof(*o));
     struct net_addr any;
     struct err e;
 
-    o->w = world_new(asds, asds, preset_json);
     assert_int_equal(net_addr_tcp(&any, "127.0.0.1", 0, &e), 0);
     for (unsigned i = 0; i < OBJECT_WORLD_PROXIES; i++) {
         struct proxy_server_options options = {.addrs = &any, .addr_count = 1};
@@ -47,6 +47,28 @@ struct object_world *object_world_new(unsigned asds, const char *preset_json)
         assert_int_equal(proxy_server_new(o->w->engine, &options, &o->servers[i], &e), 0);
     }
     object_world_new_client(o, KNOWN_BYTES);
+}
+
+struct object_world *object_world_new(unsigned asds, const char *preset_json)
+{
+    struct object_world *o = mem_zalloc(sizeof(*o));
+
+    o->w = world_new(asds, asds, preset_json);
+    start(o);
+    return o;
+}
+
+struct object_world *object_world_new_near(unsigned asds, const char *preset_json,
+                                           const char *const *near_nodes, unsigned count)
+{
+    struct object_world *o = mem_zalloc(sizeof(*o));
+
+    o->w = world_new(asds, asds, preset_json);
+    o->near_nodes = o->w->near_places = near_nodes;
+    o->near_node_count = o->w->near_place_count = count;
+    world_new_engine(o->w);
+    engine_set_hedging(o->w->engine, false);
+    start(o);
     return o;
 }
 

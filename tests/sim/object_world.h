@@ -13,10 +13,15 @@ struct object_world {
     struct world *w;
     struct proxy_server *servers[OBJECT_WORLD_PROXIES];
     struct object_client *client;
+    const char *const *near_nodes; /* of the next client */
+    unsigned near_node_count;
     int32_t proxy_code; /* of the last call */
 };
 
 struct object_world *object_world_new(unsigned asds, const char *preset_json);
+/* Proxies and client prefer these nodes (borrowed), nobody hedges. ASD i is on node n<i>. */
+struct object_world *object_world_new_near(unsigned asds, const char *preset_json,
+                                           const char *const *near_nodes, unsigned count);
 void object_world_free(struct object_world *o);
 void object_world_new_client(struct object_world *o, size_t known_bytes);
 struct object_counters object_world_counters(const struct object_world *o);
