@@ -20,18 +20,19 @@ enum {
 static const struct engine_options defaults = {
     .memory_bytes = MEMORY_BYTES_DEFAULT, .osd_timeout_ms = 10000, .threads = THREADS_DEFAULT};
 
-/* The first of its addresses that is one. */
-static bool address_of(const struct registry_osd *osd, struct net_addr *ret_addr)
+/* 0: it has none. */
+static unsigned addresses_of(const struct registry_osd *osd, struct net_addr **ret_addrs)
 {
+    struct net_addr addrs[REGISTRY_OSD_IPS_MAX];
     struct err e;
+    unsigned count = registry_osd_addrs(osd, addrs, &e);
 
-    for (unsigned i = 0; i < osd->ip_count; i++) {
-        if (registry_osd_addr(osd, i, ret_addr, &e) == 0) {
-            return true;
-        }
+    if (count == 0) {
         log_warn("engine", "bad osd address", "long_id=%s why=\"%s\"", osd->long_id, e.msg);
+    } else {
+        *ret_addrs = mem_dup(addrs, count * sizeof(*addrs));
     }
-    return false;
+    return count;
 }
 
 void engine_registry_changed(void *ctx)
@@ -50,10 +51,13 @@ void engine_registry_changed(void *ctx)
     for (size_t i = 0; i < count; i++) {
         const struct registry_osd *osd = registry_view_osd(view, i);
         struct osds_entry *entry = &entries[used];
+        struct net_addr *addrs;
 
-        if (!osd->is_claimed || !address_of(osd, &entry->addr)) {
+        entry->addr_count = osd->is_claimed ? addresses_of(osd, &addrs) : 0;
+        if (entry->addr_count == 0) {
             continue;
         }
+        entry->addrs = addrs;
         entry->id = osd->osd_id;
         entry->long_id = osd->long_id;
         entry->owner = registry_view_alba_id(view);
@@ -65,6 +69,9 @@ void engine_registry_changed(void *ctx)
         used++;
     }
     osds_set(engine->osds, entries, used);
+    for (unsigned i = 0; i < used; i++) {
+        free((void *)(uintptr_t)entries[i].addrs);
+    }
     free(entries);
 }
 

@@ -85,8 +85,15 @@ static void on_client_closed(void *ctx)
 
 static bool same_place(const struct osd *osd, const struct osds_entry *entry)
 {
-    return strcmp(osd->addr.text, entry->addr.text) == 0 &&
-           strcmp(osd->long_id, entry->long_id) == 0;
+    if (osd->addr_count != entry->addr_count || strcmp(osd->long_id, entry->long_id) != 0) {
+        return false;
+    }
+    for (unsigned i = 0; i < osd->addr_count; i++) {
+        if (strcmp(osd->addrs[i].text, entry->addrs[i].text) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Where it listens if it is on this machine. A name too long for a socket is none there, either. */
@@ -94,7 +101,7 @@ static bool local_addr(const struct osd *osd, struct net_addr *ret_addr)
 {
     struct err e;
 
-    return osd->osds->socket_dir != NULL && !osd->addr.is_tls &&
+    return osd->osds->socket_dir != NULL && !osd->addrs[0].is_tls &&
            net_addr_unix_in(ret_addr, osd->osds->socket_dir, osd->long_id, &e) == 0;
 }
 
@@ -109,12 +116,16 @@ static void connect_to(struct osd *osd, const struct osds_entry *entry)
     }
     if (osd->client != NULL) {
         log_info("osds", "osd has moved", "osd=%llu from=%s to=%s", (unsigned long long)osd->id,
-                 osd->addr.text, entry->addr.text);
+                 osd->addrs[0].text, entry->addrs[0].text);
         asd_client_close(osd->client, on_client_closed, osds);
     }
-    osd->addr = entry->addr;
+    free(osd->addrs);
+    osd->addr_count = entry->addr_count;
+    osd->addrs = mem_dup(entry->addrs, entry->addr_count * sizeof(*entry->addrs));
     set_text(&osd->long_id, entry->long_id);
-    options = (struct asd_client_options){.addr = osd->addr,
+    options = (struct asd_client_options){.addr = osd->addrs[0],
+                                          .others = osd->addrs + 1,
+                                          .other_count = osd->addr_count - 1,
                                           .local = local_addr(osd, &local) ? &local : NULL,
                                           .tls = osds->tls,
                                           .long_id = osd->long_id,
@@ -309,6 +320,7 @@ static void osds_free(struct osds *osds)
     for (unsigned i = 0; i < osds->all_count; i++) {
         struct osd *osd = osds->all[i];
 
+        free(osd->addrs);
         free(osd->long_id);
         free(osd->node_id);
         free(osd->datacenter);

@@ -33,14 +33,15 @@ enum {
 struct osds;
 typedef void (*osds_close_cb)(void *ctx);
 
-/* One row of the registry. Strings are copied. */
+/* One row of the registry. Strings and addresses are copied. */
 struct osds_entry {
     uint64_t id;
     const char *long_id;
     const char *owner; /* whose claim its store must carry, at every connect; NULL: anybody's */
     const char *node_id;
-    const char *datacenter; /* NULL: the unnamed one */
-    struct net_addr addr;
+    const char *datacenter;       /* NULL: the unnamed one */
+    const struct net_addr *addrs; /* one way to it, or several */
+    unsigned addr_count;
     uint64_t total_bytes;
     uint64_t used_bytes;
     bool decommissioned;
@@ -56,7 +57,8 @@ struct osd {
     char *long_id;
     char *node_id;
     char *datacenter;
-    struct net_addr addr;
+    struct net_addr *addrs;
+    unsigned addr_count;
     uint64_t total_bytes;
     uint64_t used_bytes;
     bool decommissioned;
@@ -99,7 +101,7 @@ struct osds_options {
 };
 
 struct osds *osds_new(uv_loop_t *loop, const struct osds_options *options);
-/* The whole list of the registry, again and again. An OSD with another address gets a fresh
+/* The whole list of the registry, again and again. An OSD with other addresses gets a fresh
  * client; one that is missing is marked gone. */
 void osds_set(struct osds *osds, const struct osds_entry *entries, unsigned count);
 

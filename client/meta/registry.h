@@ -17,6 +17,7 @@
 #include "meta/kv.h"
 #include "meta/registry_view.h"
 #include "net/addr.h"
+#include "net/asd_client.h"
 
 struct registry;
 struct nsm;
@@ -62,6 +63,13 @@ void registry_raise_version(struct registry *registry, uint64_t version, registr
 /* Where TLS is spoken, `index` of its addresses says so. */
 int registry_osd_addr(const struct registry_osd *osd, unsigned index, struct net_addr *ret_addr,
                       struct err *e);
+/* All of them. 0, with a reason in *e: there is none. */
+unsigned registry_osd_addrs(const struct registry_osd *osd,
+                            struct net_addr ret_addrs[REGISTRY_OSD_IPS_MAX], struct err *e);
+/* Fills in its identity and all its addresses, which stay in `addrs`. */
+int registry_osd_client_options(const struct registry_osd *osd,
+                                struct net_addr addrs[REGISTRY_OSD_IPS_MAX],
+                                struct asd_client_options *options, struct err *e);
 /* From `osd`: long_id, ips, port, use_tls, node_id, datacenter, capacity_bytes. ERR_EXISTS. */
 void registry_osd_add(struct registry *registry, const struct registry_osd *osd, registry_cb cb,
                       void *ctx);

@@ -65,6 +65,7 @@ void copy_target_open(struct copy_target *t, uv_loop_t *loop, struct net_tls *tl
 {
     struct asd_client_options options = {
         .tls = tls, .long_id = osd->long_id, .owner = owner, .claim_timeout_ms = timeout_ms};
+    struct net_addr addrs[REGISTRY_OSD_IPS_MAX];
     struct buf key = {0};
     struct slice k;
     struct asd_request request = {
@@ -72,11 +73,7 @@ void copy_target_open(struct copy_target *t, uv_loop_t *loop, struct net_tls *tl
 
     *t = (struct copy_target){
         .long_id = mem_strdup(osd->long_id), .timeout_ms = timeout_ms, .cb = cb, .ctx = ctx};
-    for (unsigned i = 0; i < osd->ip_count; i++) {
-        if (registry_osd_addr(osd, i, &options.addr, &t->err) == 0) {
-            break;
-        }
-    }
+    registry_osd_client_options(osd, addrs, &options, &t->err); /* none: no answer, below */
     osd_key_put_copy_head(&key);
     k = slice_buf(&key);
     asd_request_encode(&request, &t->request);

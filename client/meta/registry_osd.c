@@ -52,6 +52,33 @@ int registry_osd_addr(const struct registry_osd *osd, unsigned index, struct net
     return rc;
 }
 
+unsigned registry_osd_addrs(const struct registry_osd *osd,
+                            struct net_addr ret_addrs[REGISTRY_OSD_IPS_MAX], struct err *e)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i == 0 || i < osd->ip_count; i++) {
+        count += registry_osd_addr(osd, i, &ret_addrs[count], e) == 0;
+    }
+    return count;
+}
+
+int registry_osd_client_options(const struct registry_osd *osd,
+                                struct net_addr addrs[REGISTRY_OSD_IPS_MAX],
+                                struct asd_client_options *options, struct err *e)
+{
+    unsigned count = registry_osd_addrs(osd, addrs, e);
+
+    if (count == 0) {
+        return e->code;
+    }
+    options->long_id = osd->long_id;
+    options->addr = addrs[0];
+    options->others = addrs + 1;
+    options->other_count = count - 1;
+    return 0;
+}
+
 /* ---- add, update, remove ---- */
 
 static int build_add(struct change *c, const struct registry_view *view)

@@ -1,6 +1,6 @@
 /* A call goes: waiting -> sent (on the session's list, found by id) -> done -> callback.
  *
- * - no connection can be made: every waiting call fails;
+ * - no connection can be made, by none of the addresses: every waiting call fails;
  * - the connection is lost: every sent call fails, waiting ones (version 1) get a new one;
  * - deadline or cancel: version 2 forgets the id; version 1 has none, so the connection goes;
  * - close: everything is canceled, callbacks run, then handles close.
@@ -221,6 +221,21 @@ static void fail_sent(struct asd_client *client, struct asd_session *session, co
     }
 }
 
+static void connect_version(struct asd_client *client, unsigned version, bool is_local);
+
+/* It could not be connected: by its next address, until each has been tried. */
+static void connect_elsewhere(struct asd_client *client, const struct err *e)
+{
+    if (++client->addrs_refused < client->addr_count) {
+        client->addr_index = (client->addr_index + 1) % client->addr_count;
+        client->addr = client->addrs[client->addr_index];
+        connect_version(client, ASD_VERSION_2, false);
+    } else {
+        client->addrs_refused = 0;
+        fail_waiting(client, e);
+    }
+}
+
 static void connect_version(struct asd_client *client, unsigned version, bool is_local)
 {
     struct err e;
@@ -235,7 +250,7 @@ static void connect_version(struct asd_client *client, unsigned version, bool is
     if (rc != 0) {
         client->session = NULL;
         err_set(&e, rc, "connect");
-        fail_waiting(client, &e);
+        connect_elsewhere(client, &e);
         return;
     }
     timer_arm(client, client->session->deadline_ms);
@@ -251,6 +266,7 @@ void asd_client_session_ready(struct asd_client *client)
 {
     log_debug("net", "asd connected", "asd=%s id=%s version=%u", client->addr.text,
               client->server_id, client->session->version);
+    client->addrs_refused = 0;
     client_pump(client);
 }
 
@@ -276,14 +292,16 @@ static bool is_nobody_there(const struct asd_session *session, const struct err 
 void asd_client_session_failed(struct asd_client *client, const struct err *e)
 {
     struct asd_session *session = client->session;
-    bool was_ready = session->state == ASD_SESSION_READY;
+    enum asd_session_state state = session->state;
 
     log_debug("net", "asd connection lost", "asd=%s why=\"%s\"", client->addr.text, e->msg);
     client->session = NULL;
     fail_sent(client, session, e);
     if (is_nobody_there(session, e)) {
         connect_version(client, ASD_VERSION_2, false);
-    } else if (!was_ready) {
+    } else if (state == ASD_SESSION_CONNECTING && !session->is_local) {
+        connect_elsewhere(client, e);
+    } else if (state != ASD_SESSION_READY) {
         fail_waiting(client, e);
     }
     asd_session_drop(session);
@@ -330,6 +348,12 @@ struct asd_client *asd_client_new(uv_loop_t *loop, const struct asd_client_optio
     net_hub_init(&client->hub, loop);
     net_task_init(&client->done_task, on_done_task);
     client->addr = options->addr;
+    client->addr_count = 1 + options->other_count;
+    client->addrs = mem_array(client->addr_count, sizeof *client->addrs);
+    client->addrs[0] = options->addr;
+    for (unsigned i = 0; i < options->other_count; i++) {
+        client->addrs[1 + i] = options->others[i];
+    }
     client->has_local = options->local != NULL;
     if (client->has_local) {
         client->local = *options->local;
@@ -404,6 +428,7 @@ static void on_hub_closed(struct net_hub *hub)
     struct asd_client *client = container_of(hub, struct asd_client, hub);
 
     client->close_cb(client->close_ctx);
+    free(client->addrs);
     free(client->long_id);
     free(client->owner);
     free(client);

@@ -5,8 +5,8 @@
  * loss; calls made meanwhile wait for the connection, at most until their
  * deadline. Everything here runs on the loop thread of the client.
  *
- * A connection that cannot be made fails every waiting call at once; the next call tries
- * again, so back-off is the caller's.
+ * A connection that cannot be made by any of its addresses fails every waiting call at once; the
+ * next call tries again, so back-off is the caller's.
  *
  * A call is encoded by asd_request_encode() (command code and arguments, without the
  * frame header), its reply read by asd_reply_decode(). Errors a callback can get: ERR_ASSERT_FAILED
@@ -64,8 +64,12 @@ struct asd_call {
 
 struct asd_client_options {
     struct net_addr addr;
+    /* The ways to it besides `addr`, the next of which is tried when one cannot be connected; the
+     * one that could is tried first the next time. Copied. */
+    const struct net_addr *others;
+    unsigned other_count;
     /* Where it listens besides, if it is on this machine: tried first, at each connecting, and
-     * `addr` when nobody listens there. NULL: nowhere. Copied. */
+     * the addresses when nobody listens there. NULL: nowhere. Copied. */
     const struct net_addr *local;
     /* For an address that is_tls: borrowed until the client is closed. NULL: such calls fail. */
     struct net_tls *tls;

@@ -33,8 +33,12 @@ struct asd_session {
 
 struct asd_client {
     struct net_hub hub;
-    struct net_addr addr;
-    struct net_addr local; /* tried first, if has_local */
+    struct net_addr addr; /* that of `addrs` whose turn it is */
+    struct net_addr *addrs;
+    unsigned addr_count;
+    unsigned addr_index;    /* of `addr` */
+    unsigned addrs_refused; /* one after another; since a session was ready, or calls failed */
+    struct net_addr local;  /* tried first, if has_local */
     bool has_local;
     struct net_tls *tls; /* borrowed */
     char *long_id;       /* expected, or NULL */

@@ -336,6 +336,14 @@ def safety(c):
     assert two["safety"] == -1, two
     assert "LOST" in c.text("get-disk-safety", f"--long-id={ids[0]},{ids[1]}", "--namespace=ns")
     refused(lambda: c.json("get-disk-safety", "--long-id=nobody"), "unknown osd nobody")
+    # nobody is at the first of its addresses
+    c.json("update-osd", f"--long-id={ids[0]}", "--ip=127.0.0.2,127.0.0.1")
+    alive = ns_of(c.json("get-disk-safety", "--include-errored-as-dead"))
+    assert alive["safety"] == 1, alive
+    [figures] = c.json("asd-multistatistics", ids[0]).values()
+    assert figures["success"], figures
+    plan = c.text("preset-explain", "volumes")
+    assert "refused" not in plan, plan
     c.d.hold("asd0")
     dead = ns_of(c.json("get-disk-safety", "--include-errored-as-dead"))
     assert dead["safety"] == 0, dead

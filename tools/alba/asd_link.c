@@ -8,7 +8,8 @@
 
 enum { ATTEMPT_DELAY_MS = 1000, ATTEMPTS_MAX = 1000 };
 
-static int find_osd(struct asd_link *l, const char *long_id)
+static int find_osd(struct asd_link *l, const char *long_id,
+                    struct net_addr addrs[REGISTRY_OSD_IPS_MAX], struct asd_client_options *options)
 {
     struct cli *cli = l->cli;
     const struct registry_osd *osd;
@@ -22,12 +23,14 @@ static int find_osd(struct asd_link *l, const char *long_id)
         return session_fail_mgr(&l->s, cli, MGR_UNKNOWN);
     }
     osd = session_find_osd(&l->s, cli, long_id);
-    return osd != NULL ? registry_osd_addr(osd, 0, &l->addr, &cli->err) : cli->err.code;
+    return osd != NULL ? registry_osd_client_options(osd, addrs, options, &cli->err)
+                       : cli->err.code;
 }
 
 int asd_link_open(struct asd_link *l, struct cli *cli)
 {
-    const char *long_id = cli_option(cli, "long-id");
+    struct asd_client_options options = {.long_id = cli_option(cli, "long-id")};
+    struct net_addr addrs[REGISTRY_OSD_IPS_MAX];
     int64_t port;
     int rc;
 
@@ -39,19 +42,19 @@ int asd_link_open(struct asd_link *l, struct cli *cli)
         return rc;
     }
     if (cli->verb->wants_registry) {
-        rc = find_osd(l, long_id);
+        rc = find_osd(l, options.long_id, addrs, &options);
     } else {
         rc = cli_number(cli, "port", 1, 65535, &port);
-        rc = rc != 0 ? rc
-                     : net_addr_tcp(&l->addr, cli_option(cli, "host"), (uint16_t)port, &cli->err);
+        rc = rc != 0
+                 ? rc
+                 : net_addr_tcp(&options.addr, cli_option(cli, "host"), (uint16_t)port, &cli->err);
         if (rc == 0 && l->s.tls != NULL) {
-            net_addr_set_tls(&l->addr);
+            net_addr_set_tls(&options.addr);
         }
     }
     if (rc == 0) {
-        l->client = asd_client_new(
-            &l->s.loop,
-            &(struct asd_client_options){.addr = l->addr, .tls = l->s.tls, .long_id = long_id});
+        options.tls = l->s.tls;
+        l->client = asd_client_new(&l->s.loop, &options);
     }
     return rc;
 }

@@ -13,7 +13,6 @@ enum { ASD_LINK_TIMEOUT_MS = 30000 };
 
 struct asd_link {
     struct session s;
-    struct net_addr addr;
     struct asd_client *client;
 
     struct cli *cli; /* private from here on */

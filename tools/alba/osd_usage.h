@@ -6,7 +6,7 @@
 
 #include "alba/session.h"
 
-/* Asks it at the first of its addresses; 5 s at most. */
+/* Asks it at any of its addresses; 5 s at most. */
 int osd_usage(struct session *s, const struct registry_osd *osd, uint64_t *ret_used,
               uint64_t *ret_total, struct err *e);
 

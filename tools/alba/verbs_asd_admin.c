@@ -41,14 +41,15 @@ static void show_statistics(const struct cli *cli)
 
 static json_t *osd_statistics(struct session *s, const struct registry_osd *osd, bool clear)
 {
-    struct asd_client_options options = {.long_id = osd->long_id, .tls = s->tls};
+    struct asd_client_options options = {.tls = s->tls};
+    struct net_addr addrs[REGISTRY_OSD_IPS_MAX];
     uv_loop_t *loop = &s->loop;
     struct asd_client *client;
     json_t *result = NULL;
     bool escaped;
     struct err e = {0};
 
-    if (registry_osd_addr(osd, 0, &options.addr, &e) == 0) {
+    if (registry_osd_client_options(osd, addrs, &options, &e) == 0) {
         client = asd_client_new(loop, &options);
         result = asd_figures_ask(loop, client, clear, SOON_MS, &e);
         blocking_asd_close(loop, client);

@@ -42,15 +42,15 @@ static const char *state_of(const struct copy_head *copy, const struct present *
 static json_t *describe(struct session *s, const struct registry_osd *osd,
                         const struct present *present)
 {
-    struct asd_client_options options = {
-        .long_id = osd->long_id, .tls = s->tls, .owner = present->head.alba_id};
+    struct asd_client_options options = {.tls = s->tls, .owner = present->head.alba_id};
+    struct net_addr addrs[REGISTRY_OSD_IPS_MAX];
     struct asd_client *client;
     struct copy_head copy;
     json_t *o =
         json_pack("{s:I, s:s, s:s, s:n, s:n, s:n, s:n}", "id", (json_int_t)osd->osd_id, "long_id",
                   osd->long_id, "node_id", osd->node_id, "version", "age_s", "bytes", "why");
     struct err e;
-    int rc = registry_osd_addr(osd, 0, &options.addr, &e);
+    int rc = registry_osd_client_options(osd, addrs, &options, &e);
 
     if (rc == 0) {
         client = asd_client_new(&s->loop, &options);

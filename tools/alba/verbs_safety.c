@@ -42,11 +42,15 @@ static bool answers(struct session *s, const struct registry_osd *osd)
         .tls = s->tls, .long_id = osd->long_id, .timeout_ms = ASK_TIMEOUT_MS};
     struct err e;
 
-    if (registry_osd_addr(osd, 0, &question.addr, &e) != 0) {
-        return false;
+    for (unsigned i = 0; i < osd->ip_count; i++) {
+        if (registry_osd_addr(osd, i, &question.addr, &e) == 0) {
+            osd_ask(&s->loop, &question, on_identity, s);
+            if (session_wait(s) == 0) {
+                return true;
+            }
+        }
     }
-    osd_ask(&s->loop, &question, on_identity, s);
-    return session_wait(s) == 0;
+    return false;
 }
 
 /* "a,b" */

@@ -462,6 +462,69 @@ static void a_socket_on_this_machine_goes_before_the_address(void **state)
     assert_non_null(strstr(f->answers[4].call.err.msg, f->options.addr.text));
 }
 
+/* Nobody listens at the first and nobody speaks at the second. The one that answered is tried first
+ * from then on: the silent one is not connected again. */
+static void another_address_is_tried_when_one_cannot_be_connected(void **state)
+{
+    struct fixture *f = *state;
+    struct net_addr others[2];
+    uint16_t dead_port, silent_port;
+    int dead = raw_listen(&dead_port), silent = raw_listen(&silent_port);
+
+    close(dead);
+    close_client(f);
+    RAW_UNTIL(&f->loop, f->closed);
+    others[0] = raw_addr(silent_port);
+    others[1] = f->options.addr;
+    f->options.addr = raw_addr(dead_port);
+    f->options.others = others;
+    f->options.other_count = 2;
+    f->client = asd_client_new(&f->loop, &f->options);
+    call_version(f, 0, 60000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "third");
+    wait_for(f, 0);
+    assert_payload(f, 0, "third");
+
+    close(raw_accept(&f->loop, silent));
+    call_version(f, 1, 60000);
+    read_version_request(f);
+    close(f->peer);
+    wait_for(f, 1);
+    call_version(f, 2, 60000);
+    accept_v2(f);
+    answer(f, read_version_request(f), "again");
+    wait_for(f, 2);
+    assert_payload(f, 2, "again");
+    assert_int_equal(accept4(silent, NULL, NULL, SOCK_CLOEXEC), -1);
+    close(silent);
+}
+
+/* The message is of the last that was tried, and each is tried once. */
+static void calls_fail_when_no_address_can_be_connected(void **state)
+{
+    struct fixture *f = *state;
+    struct net_addr others[1];
+    uint16_t port;
+
+    close_client(f);
+    RAW_UNTIL(&f->loop, f->closed);
+    close(raw_listen(&port));
+    others[0] = raw_addr(port);
+    close(f->listener);
+    f->listener = -1;
+    f->options.others = others;
+    f->options.other_count = 1;
+    f->client = asd_client_new(&f->loop, &f->options);
+    for (unsigned i = 0; i < 2; i++) {
+        call_version(f, i, 60000);
+        wait_for(f, i);
+        assert_int_equal(f->answers[i].rc, UV_ECONNREFUSED);
+    }
+    assert_non_null(strstr(f->answers[0].call.err.msg, others[0].text));
+    assert_non_null(strstr(f->answers[1].call.err.msg, f->options.addr.text));
+}
+
 /* It has stopped, and would not answer by TCP, either. */
 static void who_is_silent_on_this_machine_is_asked_once(void **state)
 {
@@ -656,6 +719,8 @@ int main(void)
         TEST(another_identity_is_an_error),
         TEST(unix_sockets_work_too),
         TEST(a_socket_on_this_machine_goes_before_the_address),
+        TEST(another_address_is_tried_when_one_cannot_be_connected),
+        TEST(calls_fail_when_no_address_can_be_connected),
         TEST(who_is_silent_on_this_machine_is_asked_once),
         TEST(calls_over_the_limit_are_refused),
         TEST(an_old_server_gets_one_request_at_a_time),

@@ -30,14 +30,19 @@ struct fixture {
 static void set(struct fixture *f, unsigned count)
 {
     struct osds_entry entries[ASDS] = {0};
+    struct net_addr addrs[ASDS];
     static const char *const ids[] = {"d0", "d1", "d2"};
     static const char *const nodes[] = {"n0", "n1", "n2"};
     struct err e;
 
     for (unsigned i = 0; i < count; i++) {
-        entries[i] = (struct osds_entry){
-            .id = i + 1, .long_id = ids[i], .node_id = nodes[i], .total_bytes = 100};
-        CHECK(net_addr_tcp(&entries[i].addr, "127.0.0.1", f->asds[i]->port, &e) == 0);
+        entries[i] = (struct osds_entry){.id = i + 1,
+                                         .long_id = ids[i],
+                                         .node_id = nodes[i],
+                                         .addrs = &addrs[i],
+                                         .addr_count = 1,
+                                         .total_bytes = 100};
+        CHECK(net_addr_tcp(&addrs[i], "127.0.0.1", f->asds[i]->port, &e) == 0);
     }
     osds_set(f->osds, entries, count);
 }
@@ -282,11 +287,13 @@ static void an_osd_that_left_while_aside_is_probed_when_it_returns(void **state)
 static void an_osd_with_another_identity_is_not_used(void **state)
 {
     struct fixture *f = *state;
-    struct osds_entry entries[1] = {{.id = 1, .long_id = "d0", .node_id = "n0"}};
+    struct net_addr addr;
+    struct osds_entry entries[1] = {
+        {.id = 1, .long_id = "d0", .node_id = "n0", .addrs = &addr, .addr_count = 1}};
     struct err e;
 
     /* the registry says d0 is where d1 listens */
-    assert_int_equal(net_addr_tcp(&entries[0].addr, "127.0.0.1", f->asds[1]->port, &e), 0);
+    assert_int_equal(net_addr_tcp(&addr, "127.0.0.1", f->asds[1]->port, &e), 0);
     assert_int_equal(ask(f, 1), 0);
     osds_set(f->osds, entries, 1);
     assert_int_equal(ask(f, 1), ERR_IDENTITY);
@@ -306,6 +313,28 @@ static void an_osd_that_moved_is_asked_where_it_is_now(void **state)
     assert_true(is_usable(f, 1));
 }
 
+/* The first and the second are dead: as of a network that is down. */
+static void an_osd_is_asked_at_whichever_of_its_addresses_answers(void **state)
+{
+    struct fixture *f = *state;
+    struct net_addr addrs[3];
+    struct osds_entry entries[1] = {
+        {.id = 1, .long_id = "d0", .node_id = "n0", .addrs = addrs, .addr_count = 3}};
+    struct err e;
+
+    assert_int_equal(net_addr_tcp(&addrs[0], "127.0.0.2", f->asds[0]->port, &e), 0);
+    assert_int_equal(net_addr_tcp(&addrs[1], "127.0.0.3", f->asds[0]->port, &e), 0);
+    assert_int_equal(net_addr_tcp(&addrs[2], "127.0.0.1", f->asds[0]->port, &e), 0);
+    osds_set(f->osds, entries, 1);
+    assert_int_equal(ask(f, 1), 0);
+    assert_int_equal(ask(f, 1), 0);
+    assert_true(is_usable(f, 1));
+    entries[0].addr_count = 2;
+    osds_set(f->osds, entries, 1);
+    assert_int_equal(ask(f, 1), UV_ECONNREFUSED);
+    assert_false(is_usable(f, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +351,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(the_list_follows_the_registry, setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_that_left_while_aside_is_probed_when_it_returns,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(an_osd_is_asked_at_whichever_of_its_addresses_answers,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_with_another_identity_is_not_used, setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_that_moved_is_asked_where_it_is_now, setup,
