@@ -86,10 +86,10 @@ void chunk_read_range(struct chunk_read *read, struct engine *engine,
 /* Callbacks: 0, ERR_NOT_ENOUGH (fewer than k fragments can be had), ERR_CANCELED. */
 void chunk_read_cancel(struct chunk_read *read); /* a wish */
 
-/* Memory that reading takes beside its destination, at most: of a whole chunk, and of a range of
- * so many bytes in one data fragment of it, where more bytes never take less. */
+/* Memory that reading takes beside its destination, at most: of a whole chunk, and of a range of a
+ * data fragment of it. */
 size_t chunk_read_all_memory(const struct readable *readable, uint32_t chunk);
 size_t chunk_read_range_memory(const struct readable *readable, const struct engine *engine,
-                               uint32_t chunk, uint32_t bytes);
+                               uint32_t chunk, struct block_range range);
 
 #endif

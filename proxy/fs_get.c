@@ -276,11 +276,22 @@ static void on_memory(struct budget_share *share)
 }
 
 /* Of the longest window. */
-static uint64_t window_read_bytes(const struct fs_get *g)
+/* For any of its windows. */
+static size_t window_scratch_bytes(const struct fs_get *g)
 {
     uint64_t size = g->object->manifest.size_bytes;
+    size_t most = 0;
 
-    return size < g->window_bytes ? size : g->window_bytes;
+    for (uint64_t at = 0; at < size; at += g->window_bytes) {
+        struct object_read_need need = object_read_need_of(g->engine, &g->readable);
+        uint64_t left = size - at;
+        size_t bytes;
+
+        object_read_need_add(&need, at, left < g->window_bytes ? left : g->window_bytes);
+        bytes = object_read_need_bytes(&need);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 /* From the first byte of g->object on. */
@@ -292,7 +303,7 @@ static void start_over(struct fs_get *g)
     g->window_bytes = window_bytes_of(&g->readable);
     budget_give(&g->share);
     g->state = FS_GET_MEMORY;
-    g->scratch_bytes = object_read_scratch_bytes(&g->readable, g->engine, window_read_bytes(g), 1);
+    g->scratch_bytes = window_scratch_bytes(g);
     budget_take(&g->engine->budget, &g->share, g->window_bytes + g->scratch_bytes, on_memory);
 }
 

@@ -21,19 +21,11 @@ static int prepare(struct get *g, const struct get_item *item, const struct get_
     return rc;
 }
 
-static void set_bytes(const struct get *g, const struct get_item *item, struct get_result *result,
-                      const struct readable *readable, uint64_t bytes)
-{
-    result->bytes = bytes;
-    result->scratch_bytes = object_read_scratch_bytes(readable, g->engine, bytes,
-                                                      item->slices == NULL ? 1 : item->slice_count);
-}
-
 int32_t get_object_check(struct get *g, const struct get_item *item, struct get_result *result,
                          struct readable *ret_readable)
 {
+    struct object_read_need need = object_read_need_of(g->engine, ret_readable);
     int32_t proxy_rc = PROXY_RC_OK;
-    uint64_t bytes = 0;
 
     result->bytes = result->scratch_bytes = 0;
     if (result->object == NULL) {
@@ -48,14 +40,17 @@ int32_t get_object_check(struct get *g, const struct get_item *item, struct get_
         return PROXY_RC_UNKNOWN;
     }
     if (item->slices == NULL) {
-        set_bytes(g, item, result, ret_readable, result->object->manifest.size_bytes);
-        return PROXY_RC_OK;
+        result->bytes = result->object->manifest.size_bytes;
+        object_read_need_add(&need, 0, result->bytes);
+    } else {
+        proxy_rc = get_check_slices(item, result->object->manifest.size_bytes, &g->err);
     }
-    proxy_rc = get_check_slices(item, result->object->manifest.size_bytes, &g->err);
     for (uint32_t i = 0; i < item->slice_count && proxy_rc == PROXY_RC_OK; i++) {
-        bytes += (uint64_t)item->slices[i].bytes;
+        result->bytes += (uint64_t)item->slices[i].bytes;
+        object_read_need_add(&need, (uint64_t)item->slices[i].offset,
+                             (uint64_t)item->slices[i].bytes);
     }
-    set_bytes(g, item, result, ret_readable, bytes);
+    result->scratch_bytes = object_read_need_bytes(&need);
     return proxy_rc;
 }
 

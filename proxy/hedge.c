@@ -34,14 +34,9 @@ bool hedge_take(struct hedge *hedge)
     return hedge_bucket_take(&hedge->bucket);
 }
 
-static bool is_crowded(const struct budget *budget)
-{
-    return budget->waiting_count > 0 || budget->used_bytes > budget->limit_bytes / 4 * 3;
-}
-
 bool hedge_is_saturated(const struct engine *engine)
 {
-    return is_crowded(&engine->budget) || pool_load(engine->pool) > HEDGE_POOL_LOAD_MAX;
+    return pool_load(engine->pool) > HEDGE_POOL_LOAD_MAX;
 }
 
 /* ---- how long is too long ---- */

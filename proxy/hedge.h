@@ -4,9 +4,9 @@
  * least HEDGE_DELAY_MIN_MS and at most half of an OSD's time-out; HEDGE_DELAY_FIRST_MS while too
  * few were seen, and where only far OSDs (read preference) are left to ask. Each hedge takes a
  * token; there are HEDGE_BURST of them, and each HEDGE_READS_PER_TOKEN reads begun bring one
- * (2 %). None while we are saturated: transfers wait for memory or hold most of it, the pool has
- * much to do, or the loop itself is late, so that the answer may be here already. Loop thread
- * only. */
+ * (2 %). None while we are saturated: the pool has much to do, or the loop itself is late, so that
+ * the answer may be here already. Memory is no reason: what a hedge takes is in the reader's
+ * share, and what waits for an OSD that hangs is what holds it. Loop thread only. */
 #ifndef PROXY_HEDGE_H
 #define PROXY_HEDGE_H
 

@@ -46,14 +46,45 @@ static size_t chunk_memory(const struct readable *readable, uint32_t chunk)
            (is_padded(l, chunk) ? layout_chunk_bytes(l, chunk) : 0);
 }
 
-/* Of the largest piece that so many bytes can have in a chunk. */
-static size_t piece_memory(const struct readable *readable, const struct engine *engine,
-                           uint32_t chunk, uint64_t bytes)
-{
-    uint32_t fragment = layout_fragment_bytes(&readable->layout, chunk);
+/* ---- units ---- */
 
-    return chunk_read_range_memory(readable, engine, chunk,
-                                   (uint32_t)(bytes < fragment ? bytes : fragment));
+/* As one of whole fragments, or else by pieces. A slice that takes in a small chunk may be asked
+ * for again like any other. */
+static bool is_whole_chunk(const struct engine *engine, const struct readable *readable,
+                           uint32_t chunk, uint64_t at, uint64_t left)
+{
+    const struct layout *l = &readable->layout;
+
+    return at == layout_chunk_offset(l, chunk) && left >= layout_chunk_data_bytes(l, chunk) &&
+           !readable_is_cached(readable, engine, layout_fragment_bytes(l, chunk));
+}
+
+/* With which unit a range of the object begins. */
+struct cut {
+    struct layout_piece piece; /* of a whole chunk: its first */
+    bool is_chunk;
+    uint32_t bytes;
+    size_t memory_bytes;
+};
+
+static struct cut cut_next(const struct engine *engine, const struct readable *readable,
+                           uint64_t at, uint64_t left)
+{
+    struct layout_iter it = layout_range(&readable->layout, at, left);
+    struct cut cut;
+
+    CHECK(layout_next(&it, &cut.piece));
+    cut.is_chunk = is_whole_chunk(engine, readable, cut.piece.chunk, at, left);
+    if (cut.is_chunk) {
+        cut.bytes = layout_chunk_data_bytes(&readable->layout, cut.piece.chunk);
+        cut.memory_bytes = chunk_memory(readable, cut.piece.chunk);
+    } else {
+        cut.bytes = cut.piece.bytes;
+        cut.memory_bytes = chunk_read_range_memory(
+            readable, engine, cut.piece.chunk,
+            (struct block_range){.offset = cut.piece.offset, .bytes = cut.piece.bytes});
+    }
+    return cut;
 }
 
 size_t object_read_share_bytes(const struct engine *engine)
@@ -61,32 +92,39 @@ size_t object_read_share_bytes(const struct engine *engine)
     return engine->budget.limit_bytes / OBJECT_READ_SHARE;
 }
 
-/* All chunks but the last are like the first. */
-size_t object_read_scratch_bytes(const struct readable *readable, const struct engine *engine,
-                                 uint64_t bytes, size_t range_count)
+struct object_read_need object_read_need_of(const struct engine *engine,
+                                            const struct readable *readable)
 {
-    const struct layout *l = &readable->layout;
-    uint32_t last = l->chunk_count - 1, fragment = layout_fragment_bytes(l, 0);
-    uint64_t chunk_count, piece_count;
-    size_t chunk = 0, piece, sum = 0;
+    return (struct object_read_need){.engine = engine, .readable = readable};
+}
 
-    if (fragment == 0 || bytes == 0) {
-        return 0;
+static void need_unit(struct object_read_need *need, size_t bytes, unsigned *count, unsigned max)
+{
+    need->most = max_of(need->most, bytes);
+    if (*count < max) {
+        need->sum += bytes;
+        ++*count;
     }
-    piece = max_of(piece_memory(readable, engine, 0, bytes),
-                   piece_memory(readable, engine, last, bytes));
-    if (bytes >= layout_chunk_data_bytes(l, last)) {
-        chunk_count = bytes / layout_chunk_bytes(l, 0) + range_count;
-        chunk = max_of(chunk_memory(readable, 0), chunk_memory(readable, last));
-        sum = min_of(chunk_count, OBJECT_READ_CHUNKS_MAX) * chunk;
+}
+
+void object_read_need_add(struct object_read_need *need, uint64_t offset, uint64_t bytes)
+{
+    while (bytes > 0) {
+        struct cut cut = cut_next(need->engine, need->readable, offset, bytes);
+
+        if (cut.is_chunk) {
+            need_unit(need, cut.memory_bytes, &need->chunks, OBJECT_READ_CHUNKS_MAX);
+        } else {
+            need_unit(need, cut.memory_bytes, &need->pieces, OBJECT_READ_PIECES_MAX);
+        }
+        offset += cut.bytes;
+        bytes -= cut.bytes;
     }
-    if (range_count > 1 || readable->use_cache ||
-        (bytes < l->object_bytes && bytes % layout_chunk_bytes(l, 0) != 0)) {
-        piece_count = min_of(bytes / fragment + 2 * range_count, OBJECT_READ_PIECES_MAX);
-        sum += piece_count * max_of(piece_memory(readable, engine, 0, bytes / piece_count + 1),
-                                    piece_memory(readable, engine, last, bytes / piece_count + 1));
-    }
-    return max_of(max_of(chunk, piece), min_of(sum, object_read_share_bytes(engine)));
+}
+
+size_t object_read_need_bytes(const struct object_read_need *need)
+{
+    return max_of(need->most, min_of(need->sum, object_read_share_bytes(need->engine)));
 }
 
 /* ---- what is under way ---- */
@@ -168,16 +206,11 @@ static struct unit *unit_new(struct object_read *r, uint8_t *dest, uint32_t byte
     return unit;
 }
 
-static bool start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
+static void start_chunk(struct object_read *r, const struct cut *cut, uint8_t *dest)
 {
     const struct layout *l = &r->readable->layout;
-    size_t memory = chunk_memory(r->readable, chunk);
-    struct unit *unit;
-
-    if (r->chunks == OBJECT_READ_CHUNKS_MAX || !has_room(r, memory)) {
-        return false;
-    }
-    unit = unit_new(r, dest, layout_chunk_data_bytes(l, chunk), memory);
+    struct unit *unit = unit_new(r, dest, cut->bytes, cut->memory_bytes);
+    uint32_t chunk = cut->piece.chunk;
 
     unit->is_chunk = true;
     r->chunks++;
@@ -187,7 +220,6 @@ static bool start_chunk(struct object_read *r, uint32_t chunk, uint8_t *dest)
         dest = unit->padded;
     }
     chunk_read_all(&unit->read, r->engine, r->readable, chunk, dest, on_unit);
-    return true;
 }
 
 static void start_piece(struct object_read *r, const struct layout_piece *piece, uint8_t *dest,
@@ -222,26 +254,26 @@ static uint8_t *read_cached(struct object_read *r, struct layout_piece *piece, u
     return dest;
 }
 
-/* As one of whole fragments, or else by pieces. A slice that takes in a small chunk may be asked
- * for again like any other. */
-static bool is_whole_chunk(const struct object_read *r, uint32_t chunk, uint64_t at, uint64_t left)
+static void start_piece_or_chunk(struct object_read *r, struct cut *cut, uint8_t *dest)
 {
-    const struct layout *l = &r->readable->layout;
-
-    return at == layout_chunk_offset(l, chunk) && left >= layout_chunk_data_bytes(l, chunk) &&
-           !readable_is_cached(r->readable, r->engine, layout_fragment_bytes(l, chunk));
+    if (cut->is_chunk) {
+        start_chunk(r, cut, dest);
+        return;
+    }
+    if (readable_is_cached(r->readable, r->engine, cut->bytes)) {
+        dest = read_cached(r, &cut->piece, dest);
+    }
+    if (cut->piece.bytes > 0) {
+        start_piece(r, &cut->piece, dest, cut->memory_bytes);
+    }
 }
 
 /* Cut the next unit off the ranges; false when it has to wait, or nothing is left. */
 static bool start_next(struct object_read *r)
 {
     const struct object_read_range *range;
-    const struct layout *l = &r->readable->layout;
-    struct layout_iter it;
-    struct layout_piece piece;
-    uint64_t at, left;
-    uint8_t *dest;
-    size_t memory;
+    struct cut cut;
+    bool is_full;
 
     while (r->range < r->range_count && r->done == r->ranges[r->range].bytes) {
         r->range++;
@@ -251,29 +283,14 @@ static bool start_next(struct object_read *r)
         return false;
     }
     range = &r->ranges[r->range];
-    at = range->offset + r->done;
-    left = range->bytes - r->done;
-    it = layout_range(l, at, left);
-    CHECK(layout_next(&it, &piece));
-    if (is_whole_chunk(r, piece.chunk, at, left)) {
-        if (!start_chunk(r, piece.chunk, range->dest + r->done)) {
-            return false;
-        }
-        r->done += layout_chunk_data_bytes(l, piece.chunk);
-        return true;
-    }
-    memory = chunk_read_range_memory(r->readable, r->engine, piece.chunk, piece.bytes);
-    if (r->pieces == OBJECT_READ_PIECES_MAX || !has_room(r, memory)) {
+    cut = cut_next(r->engine, r->readable, range->offset + r->done, range->bytes - r->done);
+    is_full =
+        cut.is_chunk ? r->chunks == OBJECT_READ_CHUNKS_MAX : r->pieces == OBJECT_READ_PIECES_MAX;
+    if (is_full || !has_room(r, cut.memory_bytes)) {
         return false;
     }
-    dest = range->dest + r->done;
-    r->done += piece.bytes;
-    if (readable_is_cached(r->readable, r->engine, piece.bytes)) {
-        dest = read_cached(r, &piece, dest);
-    }
-    if (piece.bytes > 0) {
-        start_piece(r, &piece, dest, memory);
-    }
+    r->done += cut.bytes;
+    start_piece_or_chunk(r, &cut, range->dest + r->done - cut.bytes);
     return true;
 }
 

@@ -50,12 +50,26 @@ struct object_read {
 /* What one request may take at once for all that it reads; more only for a single chunk or piece
  * that is larger. */
 size_t object_read_share_bytes(const struct engine *engine);
-/* Memory that a read of so many bytes in so many ranges is worth having beside its destinations:
- * enough for each of its chunks and pieces alone, and within the share for many at once. */
-size_t object_read_scratch_bytes(const struct readable *readable, const struct engine *engine,
-                                 uint64_t bytes, size_t range_count);
-/* Takes no more than `scratch_bytes` besides, as the above says of it. Ranges lie within the
- * object; `readable` and `ranges` are borrowed until the callback. It comes once, later: 0,
+
+/* Memory that a read is worth having beside its destinations: enough for each of its chunks and
+ * pieces alone, and within the share for many at once. */
+struct object_read_need {
+    const struct engine *engine; /* private; borrowed, as is the next */
+    const struct readable *readable;
+    size_t most; /* for one of them */
+    size_t sum;
+    unsigned chunks;
+    unsigned pieces;
+};
+
+struct object_read_need object_read_need_of(const struct engine *engine,
+                                            const struct readable *readable);
+/* A range of the read, within the object. */
+void object_read_need_add(struct object_read_need *need, uint64_t offset, uint64_t bytes);
+size_t object_read_need_bytes(const struct object_read_need *need);
+
+/* Takes no more than `scratch_bytes` besides, as the above says of its ranges. Those lie within
+ * the object; `readable` and `ranges` are borrowed until the callback. It comes once, later: 0,
  * ERR_NOT_ENOUGH, ERR_CANCELED. */
 void object_read_start(struct object_read *read, struct engine *engine,
                        const struct readable *readable, const struct object_read_range *ranges,

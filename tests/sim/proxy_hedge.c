@@ -6,116 +6,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "sim/proxy_world.h"
-
-#define P42 "[[4,2,6,2],[4,2,5,2],[4,2,4,2]]"
-#define FLAT WORLD_PRESET(P42, 65536, "none")
-
-enum { FRAGMENT_BYTES = 65536, CHUNK_BYTES = 4 * FRAGMENT_BYTES, BYTES = 2 * CHUNK_BYTES };
-
-/* What an OSD does to reads of clients. */
-struct fate {
-    enum fake_fate reads;
-    bool only_one; /* then it is well again */
-};
-
-static enum fake_fate on_request(void *ctx, struct fake_asd *asd, const struct asd_request *request)
-{
-    struct fate *fate = ctx;
-    enum fake_fate now = fate->reads;
-
-    (void)asd;
-    if (request->code != ASD_PARTIAL_GET) {
-        return FAKE_NORMAL;
-    }
-    if (fate->only_one) {
-        fate->reads = FAKE_NORMAL;
-    }
-    return now;
-}
-
-struct play {
-    struct world *w;
-    uint8_t *data;
-    struct manifest manifest;
-    struct fate fates[WORLD_ASDS_MAX];
-};
-
-static struct play *play_new_of(unsigned asds, const char *preset)
-{
-    struct play *p = mem_zalloc(sizeof(*p));
-
-    p->w = world_new(asds, asds, preset);
-    p->w->osd_timeout_ms = 600000;
-    world_new_engine(p->w);
-    p->data = mem_alloc(BYTES);
-    world_fill(p->w, p->data, BYTES);
-    assert_int_equal(world_put(p->w, "o", p->data, BYTES), 0);
-    world_settle(p->w);
-    assert_true(world_manifest(p->w, "o", &p->manifest));
-    return p;
-}
-
-static struct play *play_new(void)
-{
-    return play_new_of(6, FLAT);
-}
-
-static void play_free(struct play *p)
-{
-    manifest_release(&p->manifest);
-    free(p->data);
-    world_free(p->w);
-    free(p);
-}
-
-static const struct stats_totals *totals(const struct play *p)
-{
-    return &p->w->engine->stats.totals;
-}
-
-static struct osd *osd_of(struct play *p, uint32_t chunk, uint32_t fragment)
-{
-    return osds_find(p->w->engine->osds,
-                     manifest_fragment_at(&p->manifest, chunk, fragment)->osd_id);
-}
-
-static struct fate *fate_of(struct play *p, uint64_t osd_id)
-{
-    struct fake_asd *asd = world_asd_of(p->w, osd_id);
-
-    for (unsigned i = 0; i < p->w->asd_count; i++) {
-        if (p->w->asds[i] == asd) {
-            fake_asd_set_fate(asd, on_request, &p->fates[i]);
-            return &p->fates[i];
-        }
-    }
-    fail();
-    return NULL;
-}
-
-/* 4 KiB at this place of the object. */
-static void read_at(struct play *p, uint64_t offset)
-{
-    struct proxy_slice slice = {.offset = (int64_t)offset, .bytes = 4096};
-    uint8_t *got = NULL;
-    size_t bytes = 0;
-
-    assert_int_equal(world_get_slices(p->w, "o", &slice, 1, NULL, &got, &bytes), 0);
-    assert_int_equal(bytes, 4096);
-    assert_memory_equal(got, p->data + offset, 4096);
-    free(got);
-}
-
-static uint64_t place(uint32_t chunk, uint32_t fragment)
-{
-    return (uint64_t)chunk * CHUNK_BYTES + (uint64_t)fragment * FRAGMENT_BYTES + 8192;
-}
-
-static unsigned reads_of(struct play *p, uint64_t osd_id)
-{
-    return world_asd_of(p->w, osd_id)->reads;
-}
+#include "sim/proxy_hedge_fixture.h"
 
 /* ---- an OSD that hangs ---- */
 
@@ -144,7 +35,7 @@ static void an_object_on_an_osd_that_hangs_is_read_with_a_fragment_more(void **s
 
     (void)state;
     for (size_t i = 0; i < sizeof(presets) / sizeof(*presets); i++) {
-        struct play *p = play_new_of(6, presets[i]);
+        struct play *p = play_new_of(6, presets[i], BYTES);
 
         fate_of(p, osd_of(p, 0, 0)->id)->reads = FAKE_HANG;
         for (unsigned n = 0; n < 5; n++) {
@@ -224,46 +115,6 @@ static void it_is_asked_again_when_it_answers_again(void **state)
 }
 
 /* ---- late answers ---- */
-
-struct reader {
-    struct play *p;
-    struct get *get;
-    struct proxy_slice cut;
-    struct get_item item;
-    bool done;
-    int rc;
-};
-
-static void on_read(void *ctx, struct get *get, int rc)
-{
-    struct reader *r = ctx;
-
-    r->rc = rc;
-    if (rc == 0) {
-        struct slice got = get_data(get, 0);
-
-        assert_int_equal(got.len, (size_t)r->cut.bytes);
-        assert_memory_equal(got.data, r->p->data + r->cut.offset, got.len);
-    }
-    get_free(get);
-    r->done = true;
-}
-
-static void start(struct reader *r, struct play *p, uint64_t offset, int32_t bytes)
-{
-    struct get_spec spec = {
-        .ns = slice_str("ns"), .items = &r->item, .count = 1, .is_partial = true};
-
-    *r = (struct reader){.p = p, .cut = {.offset = (int64_t)offset, .bytes = bytes}};
-    r->item = (struct get_item){.name = slice_str("o"), .slices = &r->cut, .slice_count = 1};
-    spec.should_cache = true;
-    r->get = get_start(p->w->engine, &spec, on_read, r);
-}
-
-static void await(struct reader *r)
-{
-    loop_fixture_run_until(&r->p->w->base, &r->done);
-}
 
 /* Of a read that has ended: nothing is touched (ASan), and the OSD is suspect no more. */
 static void a_late_answer_is_harmless_and_clears_the_osd(void **state)
@@ -424,7 +275,7 @@ static void on_let_go(struct pool_work *work, int rc)
 static void bytes_that_wait_for_our_own_pool_are_not_late(void **state)
 {
     enum { THREADS = 2, LONG = 200000 };
-    struct play *p = play_new_of(6, WORLD_PRESET(P42, 262144, "none"));
+    struct play *p = play_new_of(6, WORLD_PRESET(P42, 262144, "none"), BYTES);
     struct engine *engine = p->w->engine;
     struct held_work held[THREADS] = {0};
     struct reader r;
@@ -526,37 +377,6 @@ static void no_more_than_the_tokens_are_spent(void **state)
     play_free(p);
 }
 
-static void on_granted(struct budget_share *share)
-{
-    (void)share;
-}
-
-static void there_are_none_while_memory_is_short(void **state)
-{
-    struct play *p = play_new();
-    struct engine *engine = p->w->engine;
-    struct osd *osd = osd_of(p, 0, 1);
-    struct budget_share most = {0};
-    struct reader r;
-
-    (void)state;
-    fate_of(p, osd->id)->reads = FAKE_HANG;
-    budget_take(&engine->budget, &most, engine->budget.limit_bytes / 8 * 7, on_granted);
-    start(&r, p, place(0, 1), 4096);
-    for (unsigned i = 0; i < 1000 && totals(p)->hedges_saturated == 0; i++) {
-        loop_fixture_run_ms(&p->w->base, 5);
-    }
-    loop_fixture_run_ms(&p->w->base, 2 * HEDGE_DELAY_FIRST_MS);
-    assert_false(r.done);
-    assert_int_equal(totals(p)->hedges_saturated, 1);
-    assert_int_equal(totals(p)->hedges, 0);
-    budget_give(&most);
-    await(&r);
-    assert_int_equal(r.rc, 0);
-    assert_true(totals(p)->hedges >= 1);
-    play_free(p);
-}
-
 /* k others are needed, and there are not so many that are well. */
 static void none_goes_to_osds_that_are_set_aside(void **state)
 {
@@ -589,7 +409,7 @@ static void none_goes_to_osds_that_are_set_aside(void **state)
 static void a_far_osd_is_asked_besides_only_after_long(void **state)
 {
     static const char *const near[] = {"n0"};
-    struct play *p = play_new_of(3, WORLD_PRESET("[[1,2,3,1]]", 65536, "none"));
+    struct play *p = play_new_of(3, WORLD_PRESET("[[1,2,3,1]]", 65536, "none"), BYTES);
     uint64_t begun_ms;
     struct reader r;
 
@@ -753,7 +573,6 @@ int main(void)
         cmocka_unit_test(a_read_that_goes_elsewhere_anyway_does_not_count_as_the_try),
         cmocka_unit_test(without_tokens_a_read_waits),
         cmocka_unit_test(no_more_than_the_tokens_are_spent),
-        cmocka_unit_test(there_are_none_while_memory_is_short),
         cmocka_unit_test(none_goes_to_osds_that_are_set_aside),
         cmocka_unit_test(a_far_osd_is_asked_besides_only_after_long),
         cmocka_unit_test(switched_off_there_are_none),

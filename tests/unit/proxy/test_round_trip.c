@@ -16,7 +16,7 @@
 #include "policy/fragment0.h"
 #include "proxy/encode.h"
 
-enum { ROUNDS = 600, BLOCKS_MAX = 12 };
+enum { ROUNDS = 150, BLOCKS_MAX = 12 };
 
 struct chunk {
     struct encode made; /* what it is and, unless block_bytes is set, its values */
