@@ -59,18 +59,20 @@ static void on_probed(struct osds_probe_wait *wait)
     upload_step(u);
 }
 
-/* Canceled, or too late? Then the upload is given up. */
+/* Canceled, or too late? Then the upload is given up. One that comes in parts and found no memory
+ * may come again: what it waited for were others. */
 static bool is_given_up(struct upload *u)
 {
-    int rc = u->canceled ? ERR_CANCELED : UV_ETIMEDOUT;
+    int rc;
 
-    if (!u->canceled && clock_mono_ms() < u->spec.deadline_ms) {
-        return false;
-    }
     if (u->canceled) {
-        err_set(&u->err, rc, "upload");
+        rc = err_set(&u->err, ERR_CANCELED, "upload");
+    } else if (clock_mono_ms() < u->spec.deadline_ms) {
+        return false;
+    } else if (u->state == UPLOAD_MEMORY && u->spec.stream != NULL) {
+        rc = err_say(&u->err, ERR_BUSY, "other puts that come in parts hold the memory for such");
     } else {
-        err_say(&u->err, rc, "the request's deadline is over");
+        rc = err_say(&u->err, UV_ETIMEDOUT, "the request's deadline is over");
     }
     upload_fail_attempt(u, rc, true);
     return true;

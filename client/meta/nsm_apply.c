@@ -79,12 +79,22 @@ static int take_name(struct seq_name *n, const struct kv_item *item, struct err 
     return 0;
 }
 
+/* While it is still decided what to do: canceled or not, it certainly did not happen. */
+static void read_failed(struct seq_op *s, const struct err *e)
+{
+    err_copy(&s->err, e);
+    if (s->err.code == ERR_CANCELED) {
+        s->err.code = UV_ECANCELED;
+    }
+    fail(s, &s->err);
+}
+
 static void on_names(void *ctx, int rc, const struct kv_reply *reply)
 {
     struct seq_op *s = ctx;
 
     if (rc != 0) {
-        fail(s, reply->err);
+        read_failed(s, reply->err);
         return;
     }
     for (size_t i = 0; i < s->asked_count; i++) {
@@ -140,7 +150,7 @@ static bool read_some(struct seq_op *s, bool (*wants)(const struct seq_name *), 
 static void on_slept(void *ctx, int rc, const struct kv_reply *reply)
 {
     if (rc != 0) {
-        fail(ctx, reply->err);
+        read_failed(ctx, reply->err);
         return;
     }
     seq_start(ctx);
@@ -189,7 +199,7 @@ static void on_objects(void *ctx, int rc, const struct kv_reply *reply)
     struct seq_op *s = ctx;
 
     if (rc != 0) {
-        fail(s, reply->err);
+        read_failed(s, reply->err);
         return;
     }
     for (size_t i = 0; i < s->asked_count; i++) {

@@ -280,7 +280,8 @@ static void on_commit(void *ctx, int rc, const struct kv_commit_result *result)
         return;
     }
     err_copy(&c->err, result->err);
-    if (rc == ERR_CANCELED) {
+    if (rc == ERR_CANCELED) { /* it may have been sent, and nobody may ask any more */
+        err_set(&c->err, ERR_IN_DOUBT, "change of the registry");
         change_fail(c, &c->err);
     } else if (result->doubted) {
         look_for_trace(c);

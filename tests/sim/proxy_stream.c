@@ -422,6 +422,21 @@ static void who_is_slow_while_others_wait_for_memory_has_to_go(void **state)
     expect_nothing_left(s);
 }
 
+/* It was not its own time that it took. */
+static void who_waited_for_memory_in_vain_may_come_again(void **state)
+{
+    struct scene *s = *state;
+    struct budget *budget = &s->f->w->engine->streams;
+    struct budget_share other = {0};
+
+    budget_take(budget, &other, budget->limit_bytes, on_share);
+    assert_int_equal(begin(s, "o", &(struct begin){.bytes = DATA_BYTES, .deadline_ms = 300}),
+                     PROXY_RC_BUSY);
+    budget_give(&other);
+    assert_int_equal(budget->used_bytes, 0);
+    assert_int_equal(put(s, "o", DATA_BYTES), 0);
+}
+
 /* A byte now and then is no progress either; nobody but streams waits meanwhile. */
 static void drops_are_too_slow_while_other_streams_wait(void **state)
 {
@@ -500,6 +515,7 @@ int main(void)
         TEST(a_client_that_stops_is_not_waited_for),
         TEST(a_client_that_goes_on_has_time),
         TEST(who_is_slow_while_others_wait_for_memory_has_to_go),
+        TEST(who_waited_for_memory_in_vain_may_come_again),
         TEST(drops_are_too_slow_while_other_streams_wait),
         TEST(a_client_that_goes_leaves_nothing),
         TEST(a_server_that_ends_takes_its_streams_along),

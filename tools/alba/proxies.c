@@ -122,12 +122,12 @@ static void shuffle(struct proxies *p)
 
 static void choose(struct choice *c, struct proxies *p)
 {
-    uint64_t end_ms = clock_mono_ms() + CHOOSE_TIMEOUT_MS; /* they may all have gone */
+    uint64_t end_ms = clock_mono_ms() + CHOOSE_TIMEOUT_MS; /* for more than one */
 
     shuffle(p);
     for (unsigned pass = 0; pass < 2; pass++) { /* those of this machine first */
         for (size_t i = 0; i < p->count && c->count < PROXIES_USED_MAX; i++) {
-            if (clock_mono_ms() >= end_ms) {
+            if (c->count != 0 && clock_mono_ms() >= end_ms) {
                 return;
             }
             if ((strcmp(p->records[i].machine, c->machine) == 0) == (pass == 0)) {
