@@ -70,12 +70,18 @@ static struct entry *add(struct repair_queue *queue, const struct object *object
     return entry;
 }
 
+static bool is_same_spot(const struct repair_spot *a, const struct repair_spot *b)
+{
+    return a->chunk == b->chunk && a->fragment == b->fragment && a->osd_id == b->osd_id &&
+           a->version == b->version;
+}
+
 static void add_spot(struct entry *entry, const struct repair_spot *spot)
 {
     struct repair_spec *spec = &entry->spec;
 
     for (unsigned i = 0; i < spec->spot_count; i++) {
-        if (memcmp(&entry->spots[i], spot, sizeof(*spot)) == 0) {
+        if (is_same_spot(&entry->spots[i], spot)) {
             return;
         }
     }

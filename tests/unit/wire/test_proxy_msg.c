@@ -459,7 +459,7 @@ static void unknown_capabilities_are_skipped_where_their_length_is_told(void **s
     b.len = 0;
     bytes_put(&b, "01000000 01 09");
     r = slice_rd(&b);
-    caps = osd_capabilities_get(&r);
+    osd_capabilities_get(&r);
     assert_true(r.bad);
     buf_release(&b);
 }
