@@ -113,7 +113,8 @@ void registry_namespace_create(struct registry *registry, const char *name, cons
                                registry_cb cb, void *ctx);
 /* The name is free at once and no put commits any more (if the NSM host does not answer: once
  * maintenance has fenced it); space comes back by maintenance. One that gets the name while this
- * is under way is left alone: ERR_NOT_FOUND. */
+ * is under way is left alone: ERR_NOT_FOUND. That of a disk goes only once the disk's record says
+ * that it is being deleted: -EINVAL. */
 void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,
                                void *ctx);
 /* is_wanted(ctx) is asked each time before it is decided; false: UV_ECANCELED, nothing happened. */

@@ -1,9 +1,10 @@
 /* Namespaces of the registry.
  *
  * create: record `creating` -> first gc epoch at the NSM host -> record `active`
- * delete: record moved to removed/ -> gc epochs ended at the NSM host
+ * delete: is it a disk's? -> record moved to removed/ -> gc epochs ended at the NSM host
  *
  * Stopped between the steps: KEYS.md, "Crash states". */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,12 @@
 #include "base/mem.h"
 #include "meta/nsm_gc.h"
 #include "meta/registry_private.h"
+#include "meta/registry_volume.h"
 
 struct ns_op {
     struct reg_op op; /* number: namespace id; flag: it was there before, or known (delete) */
-    bool (*is_wanted)(void *ctx); /* delete; NULL: always */
+    bool (*is_wanted)(void *ctx);  /* delete; NULL: always */
+    struct registry_volume volume; /* delete: the disk in it; raw.len 0: none */
     char *preset;
     char *host;
     struct registry *registry;
@@ -32,6 +35,7 @@ static void ns_done(struct change *change, int rc)
 {
     struct ns_op *n = ns_of(change);
 
+    registry_volume_release(&n->volume);
     free(n->preset);
     free(n->host);
     reg_op_done(change, rc);
@@ -43,6 +47,19 @@ static void ns_fail(struct ns_op *n, const struct err *e)
 
     err_copy(&c->err, e);
     ns_done(c, c->err.code);
+}
+
+/* Was it told to close, while it waited for others? Then `n` has been answered. */
+static bool ns_is_closing(struct ns_op *n)
+{
+    struct err e;
+
+    if (n->registry->closing) {
+        err_set(&e, ERR_CANCELED, "namespace '%s'", n->op.name);
+        ns_fail(n, &e);
+        return true;
+    }
+    return false;
 }
 
 static struct ns_op *ns_new(struct registry *registry, const char *name, const char *preset,
@@ -154,16 +171,9 @@ static void on_setup(void *ctx, int rc, struct nsm_reply *reply)
 
     if (rc != 0) {
         ns_fail(n, &reply->err);
-        return;
+    } else if (!ns_is_closing(n)) {
+        change_start(n->registry, &n->op.change, build_activate, activated);
     }
-    if (n->registry->closing) {
-        struct err e;
-
-        err_set(&e, ERR_CANCELED, "namespace '%s'", n->op.name);
-        ns_fail(n, &e);
-        return;
-    }
-    change_start(n->registry, &n->op.change, build_activate, activated);
 }
 
 static void created(struct change *c, int rc)
@@ -206,6 +216,31 @@ void registry_namespace_create(struct registry *registry, const char *name, cons
 
 /* ---- delete ---- */
 
+static bool may_be_a_disk(const struct ns_op *n)
+{
+    return strlen(n->op.name) == RND_UUID_TEXT_BYTES - 1;
+}
+
+/* A disk's namespace has its UUID for a name, and goes only with it: its driver says so in the
+ * record first. (One that is being made is nobody's disk yet.) Asserted: that is so still. */
+static int check_disk(struct ns_op *n, struct err *e)
+{
+    struct change *c = &n->op.change;
+
+    if (n->volume.raw.len == 0) {
+        change_assert_absent(c, REG_VOLUME_ID, n->op.name, ERR_ASSERT_FAILED);
+        return 0;
+    }
+    if (n->volume.state == REGISTRY_VOLUME_READY) {
+        return err_say(e, -EINVAL,
+                       "namespace '%s' holds disk '%.90s': `alba vdisk-delete %.90s` deletes both",
+                       n->op.name, n->volume.name, n->volume.name);
+    }
+    change_assert_value(c, REG_VOLUME, n->volume.name, slice_buf(&n->volume.raw),
+                        ERR_ASSERT_FAILED);
+    return 0;
+}
+
 static int build_delete(struct change *c, const struct registry_view *view)
 {
     struct ns_op *n = ns_of(c);
@@ -219,6 +254,9 @@ static int build_delete(struct change *c, const struct registry_view *view)
     }
     if (ns == NULL || (n->op.flag && ns->id != n->op.number)) { /* of the name, later: another */
         return err_set(&c->err, ERR_NOT_FOUND, "namespace '%s'", n->op.name);
+    }
+    if (may_be_a_disk(n) && check_disk(n, &c->err) != 0) {
+        return c->err.code;
     }
     n->op.flag = true;
     removed = *ns;
@@ -245,17 +283,42 @@ static void on_fenced(void *ctx, int rc, struct nsm_reply *reply)
     ns_done(&n->op.change, 0);
 }
 
+static void on_disk(void *ctx, int rc, const struct err *e, struct registry_volume *volume);
+
 static void deleted(struct change *c, int rc)
 {
     struct ns_op *n = ns_of(c);
     struct nsm *nsm;
     struct err e;
 
+    if (rc == ERR_ASSERT_FAILED) { /* the disk's record has changed */
+        if (!ns_is_closing(n)) {
+            registry_volume_get_uuid(n->registry, n->op.name, on_disk, n);
+        }
+        return;
+    }
     if (rc != 0 || registry_nsm(n->registry, n->host, &nsm, &e) != 0) {
         ns_done(c, rc);
         return;
     }
     nsm_namespace_fence(nsm, n->op.number, on_fenced, n);
+}
+
+static void on_disk(void *ctx, int rc, const struct err *e, struct registry_volume *volume)
+{
+    struct ns_op *n = ctx;
+
+    if (rc != 0 && rc != ERR_NOT_FOUND) {
+        ns_fail(n, e);
+        return;
+    }
+    registry_volume_release(&n->volume);
+    if (rc == 0) {
+        registry_volume_move(&n->volume, volume);
+    }
+    if (!ns_is_closing(n)) {
+        change_start(n->registry, &n->op.change, build_delete, deleted);
+    }
 }
 
 void registry_namespace_delete_while(struct registry *registry, const char *name,
@@ -269,7 +332,11 @@ void registry_namespace_delete_while(struct registry *registry, const char *name
         kv_fail(registry->kv, &n->op.change.err, on_refused, n);
         return;
     }
-    change_start(registry, &n->op.change, build_delete, deleted);
+    if (may_be_a_disk(n)) {
+        registry_volume_get_uuid(registry, name, on_disk, n);
+    } else {
+        change_start(registry, &n->op.change, build_delete, deleted);
+    }
 }
 
 void registry_namespace_delete(struct registry *registry, const char *name, registry_cb cb,

@@ -389,6 +389,7 @@ def return_codes(c):
 
 
 def disks(c):
+    disk_stays(c, "v0")
     assert c.json("vdisk-create", "v1", "1GiB")["size"] == 1 << 30
     assert "v2" in c.text("vdisk-create", "v2", "1GiB", "--preset=volumes")
     listed, text = c.both("vdisk-list")
@@ -409,6 +410,27 @@ def disks(c):
     c.json("vdisk-delete", "v1")
     assert c.text("vdisk-delete", "v2") == "disk 'v2' is deleted\n"
     assert c.json("vdisk-list") == []
+
+
+def disk_stays(c, volume):
+    """Its namespace goes with it, not before: by neither verb, whether or not its driver runs."""
+    known = {n["name"] for n in c.json("list-namespaces")}
+    c.json("vdisk-create", volume, "1GiB")
+    uuid, = {n["name"] for n in c.json("list-namespaces")} - known
+
+    def kept():
+        for verb in "delete-namespace", "proxy-delete-namespace":
+            refused(lambda v=verb: c.json(v, uuid), uuid, f"alba vdisk-delete {volume}")
+        assert uuid in {n["name"] for n in c.json("list-namespaces")}
+
+    kept()
+    c.d.hold("volumedriver")
+    kept()
+    c.d.start("volumedriver")
+    c.d.wait_volumes()
+    assert c.json("vdisk-info", volume)["state"] == "running"
+    c.json("vdisk-delete", volume)
+    assert known == {n["name"] for n in c.json("list-namespaces")}
 
 
 def ends(c, daemons, long_ids):

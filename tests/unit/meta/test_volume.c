@@ -242,6 +242,66 @@ struct list_wait {
     char names[8][REGISTRY_VOLUME_NAME_BYTES];
 };
 
+/* ---- the namespace of a disk ---- */
+
+static void put_state(struct fixture *f, struct volume_wait *w, enum registry_volume_state state)
+{
+    w->volume.state = state;
+    registry_volume_put(f->b, &w->volume, on_volume, w);
+    assert_int_equal(vol_await(f, w), 0);
+}
+
+static int delete_namespace(struct fixture *f, const char *name, struct reg_wait *w)
+{
+    registry_namespace_delete(f->a, name, reg_wait_cb, w);
+    return reg_await(f, w);
+}
+
+static void the_namespace_of_a_disk_is_deleted_only_with_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct volume_wait w = made(f, "vol");
+    struct reg_wait deleted = {0};
+    char uuid[RND_UUID_TEXT_BYTES];
+
+    memcpy(uuid, w.volume.uuid, sizeof(uuid));
+    put_state(f, &w, REGISTRY_VOLUME_READY);
+    assert_int_equal(delete_namespace(f, uuid, &deleted), ERR_NOT_FOUND); /* before it is made */
+    assert_int_equal(create_namespace(f, f->a, uuid, NULL), 0);
+    assert_int_equal(delete_namespace(f, uuid, &deleted), -EINVAL);
+    assert_non_null(strstr(deleted.err.msg, "holds disk 'vol': `alba vdisk-delete vol`"));
+    assert_non_null(ns_find(refreshed(f, f->b), uuid));
+    put_state(f, &w, REGISTRY_VOLUME_DELETING);
+    assert_int_equal(delete_namespace(f, uuid, &deleted), 0);
+    assert_null(ns_find(refreshed(f, f->b), uuid));
+    registry_volume_delete(f->a, &w.volume, on_volume, &w);
+    assert_int_equal(vol_await(f, &w), 0);
+    assert_int_equal(create_namespace(f, f->a, uuid, NULL), 0); /* nobody's disk now */
+    assert_int_equal(delete_namespace(f, uuid, &deleted), 0);
+    registry_volume_release(&w.volume);
+}
+
+static void a_disk_that_is_ready_meanwhile_keeps_its_namespace(void **state)
+{
+    static const enum kv_mem_fate fates[] = {KV_MEM_HELD};
+    struct script script = {.fates = fates, .count = 1};
+    struct fixture *f = *state;
+    struct volume_wait w = made(f, "vol");
+    struct reg_wait deleted = {0};
+
+    assert_int_equal(create_namespace(f, f->a, w.volume.uuid, NULL), 0);
+    kv_mem_set_fate(f->kv_a, scripted, &script);
+    registry_namespace_delete(f->a, w.volume.uuid, reg_wait_cb, &deleted);
+    while (kv_mem_held_count(f->store) == 0) {
+        uv_run(&f->loop, UV_RUN_ONCE);
+    }
+    put_state(f, &w, REGISTRY_VOLUME_READY);
+    assert_int_equal(kv_mem_run_held(f->store), 0);
+    assert_int_equal(reg_await(f, &deleted), -EINVAL);
+    assert_non_null(ns_find(refreshed(f, f->b), w.volume.uuid));
+    registry_volume_release(&w.volume);
+}
+
 static void on_volumes(void *ctx, int rc, const struct err *e,
                        const struct registry_volume *volumes, size_t count, bool has_more)
 {
@@ -341,6 +401,8 @@ int main(void)
         TEST(an_owner_changes_only_with_a_higher_epoch),
         cmocka_unit_test(a_put_happens_once_whatever_replies_are_lost),
         TEST(a_resize_and_a_delete_are_changes_of_the_registry),
+        TEST(the_namespace_of_a_disk_is_deleted_only_with_the_disk),
+        TEST(a_disk_that_is_ready_meanwhile_keeps_its_namespace),
         TEST(volumes_are_listed_in_pages),
         TEST(usage_is_written_now_and_then_and_at_the_end),
     };
