@@ -80,6 +80,7 @@ struct engine {
     struct tags tags;
     struct repair_queue repairs;
     struct log_limit corrupt_limit; /* of messages about bad fragments */
+    struct log_limit incomplete_log;
 
     uv_timer_t timer; /* private from here on; for what is done lazily */
     unsigned busy;

@@ -5,6 +5,7 @@
 #ifndef PROXY_MANIFEST_CACHE_H
 #define PROXY_MANIFEST_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,8 @@ struct object {
     struct manifest manifest;
     unsigned refs; /* private */
     uint64_t born_ms;
+    bool has_holes;        /* fragments that no OSD took */
+    uint64_t holes_due_ms; /* when a read looks at them again (holes.h) */
 };
 
 /* Takes over *manifest, which becomes {0}. One reference, the caller's. */

@@ -6,6 +6,7 @@
 #include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "proxy/holes.h"
 
 /* One chunk or one piece under way. */
 struct unit {
@@ -314,6 +315,7 @@ void object_read_start(struct object_read *r, struct engine *engine,
 {
     void *user = r->user;
 
+    holes_seen(engine, readable->object);
     memset(r, 0, sizeof(*r));
     r->user = user;
     r->engine = engine;

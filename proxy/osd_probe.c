@@ -12,6 +12,7 @@
 #include "base/crc32c.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proxy/osd_probe.h"
 #include "proxy/osds_private.h"
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
@@ -103,6 +104,7 @@ static void take_back(struct osd *osd, bool full)
     if (osd->aside || osd->full != full) {
         log_info("osds", full ? "answers again, is full" : "taken back", "osd=%llu long_id=%s",
                  (unsigned long long)osd->id, osd->long_id);
+        osd->osds->returns++;
     }
     osd->aside = false;
     osd->full = full;

@@ -69,6 +69,7 @@ static struct osd *add(struct osds *osds, uint64_t id)
     memmove(osds->all + at + 1, osds->all + at, (osds->all_count - at) * sizeof(*osds->all));
     osds->all[at] = osd;
     osds->all_count++;
+    osds->returns++;
     return osd;
 }
 
@@ -221,6 +222,11 @@ unsigned osds_aside_count(const struct osds *osds)
         count += osds->live[i]->aside || osds->live[i]->full;
     }
     return count;
+}
+
+unsigned osds_returns(const struct osds *osds)
+{
+    return osds->returns;
 }
 
 static bool is_full_only(const struct osd *osd)

@@ -109,6 +109,8 @@ struct osd *osds_find(struct osds *osds, uint64_t id); /* NULL: unknown */
 unsigned osds_count(const struct osds *osds);          /* those that are not gone */
 struct osd *osds_at(struct osds *osds, unsigned index);
 unsigned osds_aside_count(const struct osds *osds);
+/* How often one was taken back or came new: more may be possible than before. */
+unsigned osds_returns(const struct osds *osds);
 /* For policy/choose.h: index i is osds_at(i). `usable` is up to date; full ones count as
  * usable for those who may use the reserve, `except` (may be NULL) does not. Valid until
  * the next call. */
@@ -130,19 +132,6 @@ static inline bool osd_is_usable(const struct osd *osd, bool reserve)
 
 /* Bytes of this OSD failed their checks. */
 void osd_note_corrupt(struct osd *osd);
-
-/* Probe all that are set aside now; `cb` when each has answered (or timed out). */
-struct osds_probe_wait {
-    void (*cb)(struct osds_probe_wait *wait); /* private from here on */
-    unsigned pending;
-    bool is_later; /* there was nothing to probe */
-    struct list link;
-    struct later_item none;
-};
-void osds_probe_all(struct osds *osds, struct osds_probe_wait *wait,
-                    void (*cb)(struct osds_probe_wait *wait));
-/* Wait no longer: `cb` will not run. */
-void osds_probe_forget(struct osds_probe_wait *wait);
 
 /* No calls from here on; those in flight get ERR_CANCELED; then `cb`; then it is freed. */
 void osds_close(struct osds *osds, osds_close_cb cb, void *ctx);

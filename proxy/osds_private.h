@@ -23,6 +23,7 @@ struct osds {
     struct osd **live; /* those not gone; parallel to `choose` */
     unsigned live_count;
     struct choose_osd *choose;
+    unsigned returns;
     uint8_t *probe_data;
     struct list probe_waits;
 

@@ -159,11 +159,13 @@ static bool is_lost(const struct repair *r, const struct repair_spot *spot)
            (f->has_osd ? f->osd_id == spot->osd_id : spot->osd_id == 0);
 }
 
-/* Those that were found lost; and with them, of an object that is not just being put, those that
- * no OSD took: the data is at hand. */
+/* Those that were found lost, and those that no OSD took, if they are what this is about. If not,
+ * they are made anew with others of their chunk, as the data is at hand, unless the object is just
+ * being put. */
 uint32_t repair_wanted(const struct repair *r, uint32_t chunk)
 {
     const struct manifest *m = &r->object->manifest;
+    bool is_young = (int64_t)clock_wall_us() - m->timestamp_us <= REPAIR_YOUNG_US;
     uint32_t wanted = 0;
 
     for (unsigned i = 0; i < r->spot_count; i++) {
@@ -171,13 +173,24 @@ uint32_t repair_wanted(const struct repair *r, uint32_t chunk)
             wanted |= UINT32_C(1) << r->spots[i].fragment;
         }
     }
-    for (uint32_t i = 0; i < manifest_fragments_per_chunk(m) && wanted != 0; i++) {
-        if (!manifest_fragment_at(m, chunk, i)->has_osd &&
-            (int64_t)clock_wall_us() - m->timestamp_us > REPAIR_YOUNG_US) {
+    if (!r->fills_holes && (wanted == 0 || is_young)) {
+        return wanted;
+    }
+    for (uint32_t i = 0; i < manifest_fragments_per_chunk(m); i++) {
+        if (!manifest_fragment_at(m, chunk, i)->has_osd) {
             wanted |= UINT32_C(1) << i;
         }
     }
     return wanted;
+}
+
+/* Whoever asked for this may have had an older manifest. */
+static void renew(struct repair *r)
+{
+    struct manifest copy;
+
+    manifest_copy(&copy, &r->object->manifest);
+    lookup_renew(r->engine, r->ns_id, &copy);
 }
 
 static void step(struct repair *r)
@@ -188,8 +201,7 @@ static void step(struct repair *r)
         uint32_t chunk = r->next_chunk++;
         uint32_t wanted = repair_wanted(r, chunk);
 
-        if (wanted != 0) {
-            repair_chunk_start(r, chunk, wanted);
+        if (wanted != 0 && repair_chunk_start(r, chunk, wanted)) {
             return;
         }
     }
@@ -197,6 +209,7 @@ static void step(struct repair *r)
         repair_note_error(r, ERR_CANCELED, &(struct err){.code = ERR_CANCELED, .msg = "canceled"});
     }
     if (r->placed_count == 0 || r->canceled) {
+        renew(r);
         finish(r);
         return;
     }
@@ -303,6 +316,9 @@ struct repair *repair_start(struct engine *engine, const struct repair_spec *spe
     r->spots = mem_array(spec->spot_count + 1, sizeof(*r->spots));
     memcpy(r->spots, spec->spots, spec->spot_count * sizeof(*r->spots));
     r->spot_count = spec->spot_count;
+    for (unsigned i = 0; i < r->spot_count; i++) {
+        r->fills_holes = r->fills_holes || r->spots[i].osd_id == 0;
+    }
     r->cb = cb;
     r->ctx = ctx;
     engine_hold(engine);

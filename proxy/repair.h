@@ -25,7 +25,7 @@ enum {
 struct repair_spot {
     uint32_t chunk;
     uint32_t fragment;
-    uint64_t osd_id; /* 0: nowhere, no OSD took it */
+    uint64_t osd_id; /* 0: nowhere, no OSD took it; one such stands for all of the object */
     uint32_t version;
 };
 

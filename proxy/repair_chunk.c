@@ -139,6 +139,37 @@ static struct osd *place_for(const struct repair_part *p)
     return other != NULL || old == NULL ? other : pick(p, NULL);
 }
 
+static void note_no_place(struct repair_part *p)
+{
+    struct repair *r = p->chunk->repair;
+    struct err e;
+
+    err_set(&e, ERR_NO_POLICY, "chunk %" PRIu32 " fragment %" PRIu32, p->chunk->index, p->index);
+    osds_explain(r->engine->osds, true, &e);
+    repair_note_error(r, ERR_NO_POLICY, &e);
+}
+
+/* Those that no OSD may take go out: to read the chunk for them would be for nothing. */
+static void keep_placeable(struct repair_chunk *c)
+{
+    uint32_t wanted = c->wanted;
+
+    for (uint32_t i = 0; i < c->repair->readable.k + c->repair->readable.m; i++) {
+        struct repair_part *p = &c->parts[i];
+
+        if ((wanted >> i & 1) != 0) {
+            p->chunk = c;
+            p->index = i;
+            p->osd = place_for(p);
+        }
+        if (p->chunk != NULL && p->osd == NULL) {
+            note_no_place(p);
+            c->wanted &= ~(UINT32_C(1) << i);
+        }
+    }
+    memset(c->parts, 0, sizeof(c->parts)); /* they are placed once there is something to send */
+}
+
 /* ---- send ---- */
 
 static void note_stored(struct repair_part *p)
@@ -214,15 +245,12 @@ static bool send_part(struct repair_part *p)
                                      .recovery = slice_buf(&c->recovery),
                                      .reserve = true,
                                      .low_priority = true};
-    struct err e;
 
     if (p->osd == NULL) {
         p->osd = place_for(p);
     }
     if (p->osd == NULL) {
-        err_set(&e, ERR_NO_POLICY, "chunk %" PRIu32 " fragment %" PRIu32, c->index, p->index);
-        osds_explain(r->engine->osds, true, &e);
-        repair_note_error(r, ERR_NO_POLICY, &e);
+        note_no_place(p);
         return false;
     }
     fragment_put_start(&p->put, r->engine, p->osd, &spec, on_put);
@@ -368,15 +396,21 @@ static size_t memory_bytes(const struct repair_chunk *c)
                                r->object->manifest.scheme.codec, r->object->manifest.scheme.cipher);
 }
 
-void repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted)
+bool repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted)
 {
     struct repair_chunk *c = mem_zalloc(sizeof(*c));
 
     c->repair = r;
     c->index = chunk;
     c->wanted = wanted;
+    keep_placeable(c);
+    if (c->wanted == 0) {
+        free(c);
+        return false;
+    }
     r->chunk = c;
     budget_take(&r->engine->budget, &c->share, memory_bytes(c), on_memory);
+    return true;
 }
 
 void repair_chunk_cancel(struct repair_chunk *c)

@@ -52,6 +52,7 @@ struct repair {
     uint8_t object_id[MANIFEST_OBJECT_ID_BYTES];
     struct repair_spot *spots; /* owned */
     unsigned spot_count;
+    bool fills_holes; /* fragments that no OSD took are wanted */
     repair_cb cb;
     void *ctx;
     struct repair_result result;
@@ -80,7 +81,8 @@ void repair_note_error(struct repair *r, int rc, const struct err *e);
 void repair_chunk_done(struct repair *r); /* r->chunk was freed */
 
 /* repair_chunk.c */
-void repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted);
+/* false: no OSD may take any of them; nothing was started. */
+bool repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted);
 void repair_chunk_cancel(struct repair_chunk *chunk);
 
 #endif

@@ -43,30 +43,56 @@ static void forget(struct entry *entry)
 
 /* ---- what reads tell ---- */
 
-static struct entry *find(struct repair_queue *queue, const struct object *object)
+static struct entry *find(struct repair_queue *queue, uint64_t ns_id, struct slice object_id)
 {
     LIST_FOR_EACH (it, &queue->entries) {
         struct entry *entry = container_of(it, struct entry, link);
 
-        if (entry->spec.ns_id == object->ns_id &&
-            slice_eq(object->manifest.object_id,
-                     slice_of(entry->spec.object_id, sizeof(entry->spec.object_id)))) {
+        if (entry->spec.ns_id == ns_id &&
+            slice_eq(object_id, slice_of(entry->spec.object_id, sizeof(entry->spec.object_id)))) {
             return entry;
         }
     }
     return NULL;
 }
 
-static struct entry *add(struct repair_queue *queue, const struct object *object)
+/* The oldest of those that rest gives way. */
+static bool make_room(struct repair_queue *queue)
 {
-    struct entry *entry = mem_zalloc(sizeof(*entry));
+    LIST_FOR_EACH_SAFE (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
 
-    entry->queue = queue;
-    entry->spec.ns_id = object->ns_id;
-    memcpy(entry->spec.object_id, object->manifest.object_id.data, sizeof(entry->spec.object_id));
-    entry->first_ms = clock_mono_ms();
-    list_push(&queue->entries, &entry->link);
-    queue->count++;
+        if (queue->count < REPAIR_QUEUE_MAX) {
+            break;
+        }
+        if (entry->state == RESTING) {
+            forget(entry);
+        }
+    }
+    return queue->count < REPAIR_QUEUE_MAX;
+}
+
+/* The object's entry, if more can be noted there, or a fresh one. NULL: it is not noted. */
+static struct entry *entry_for(struct repair_queue *queue, uint64_t ns_id, struct slice object_id)
+{
+    struct entry *entry = find(queue, ns_id, object_id);
+
+    if (queue->is_closing || (entry != NULL && entry->state != WAITING)) {
+        return NULL;
+    }
+    if (entry == NULL && !make_room(queue)) {
+        queue->engine->stats.totals.repairs_dropped++;
+        return NULL;
+    }
+    if (entry == NULL) {
+        entry = mem_zalloc(sizeof(*entry));
+        entry->queue = queue;
+        entry->spec.ns_id = ns_id;
+        memcpy(entry->spec.object_id, object_id.data, sizeof(entry->spec.object_id));
+        entry->first_ms = clock_mono_ms();
+        list_push(&queue->entries, &entry->link);
+        queue->count++;
+    }
     return entry;
 }
 
@@ -93,22 +119,32 @@ static void add_spot(struct entry *entry, const struct repair_spot *spot)
     spec->spots = entry->spots;
 }
 
+static void put_off(struct entry *entry)
+{
+    uint64_t due = clock_mono_ms() + REPAIR_QUEUE_DELAY_MS;
+    uint64_t last = entry->first_ms + REPAIR_QUEUE_DELAY_MAX_MS;
+
+    entry->due_ms = due < last ? due : last;
+}
+
+void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
+                      const struct repair_spot *spot)
+{
+    struct entry *entry = entry_for(queue, ns_id, object_id);
+
+    if (entry != NULL) {
+        add_spot(entry, spot);
+        put_off(entry);
+    }
+}
+
 void repair_queue_note(struct repair_queue *queue, const struct object *object, uint32_t chunk,
                        uint32_t bad)
 {
-    struct entry *entry = find(queue, object);
-    uint64_t now = clock_mono_ms();
-    uint64_t due = now + REPAIR_QUEUE_DELAY_MS;
+    struct entry *entry = entry_for(queue, object->ns_id, object->manifest.object_id);
 
-    if (queue->is_closing || (entry != NULL && entry->state != WAITING)) {
-        return;
-    }
-    if (entry == NULL && queue->count == REPAIR_QUEUE_MAX) {
-        queue->engine->stats.totals.repairs_dropped++;
-        return;
-    }
     if (entry == NULL) {
-        entry = add(queue, object);
+        return;
     }
     for (uint32_t i = 0; i < manifest_fragments_per_chunk(&object->manifest); i++) {
         const struct manifest_fragment *f = manifest_fragment_at(&object->manifest, chunk, i);
@@ -123,12 +159,20 @@ void repair_queue_note(struct repair_queue *queue, const struct object *object, 
             add_spot(entry, &spot);
         }
     }
-    entry->due_ms = due < entry->first_ms + REPAIR_QUEUE_DELAY_MAX_MS
-                        ? due
-                        : entry->first_ms + REPAIR_QUEUE_DELAY_MAX_MS;
+    put_off(entry);
 }
 
 /* ---- repairs ---- */
+
+/* So much may be done at once, and is waited for afterwards. */
+enum { BURST_MS = 1000 };
+
+static void pay(struct repair_queue *queue, uint64_t ms)
+{
+    uint64_t now = clock_mono_ms();
+
+    queue->paid_ms = (queue->paid_ms > now ? queue->paid_ms : now) + ms;
+}
 
 static void rest(struct entry *entry)
 {
@@ -149,11 +193,13 @@ static void on_left(void *ctx, int rc, const struct err *e)
                log_limit_pass(&queue->log_left, 1000, &skipped)) {
         log_warn("repair", "not left to maintenance", "why=\"%s\" skipped=%lu", e->msg, skipped);
     }
+    queue->running--;
     if (queue->is_closing) {
         forget(entry);
     } else {
         rest(entry);
     }
+    repair_queue_tick(queue);
     engine_drop(engine);
 }
 
@@ -163,6 +209,7 @@ static void leave(struct entry *entry)
     struct engine *engine = entry->queue->engine;
 
     entry->state = LEAVING;
+    pay(entry->queue, REPAIR_QUEUE_LEAVE_MS);
     engine_hold(engine);
     repair_work_add(engine->registry, &entry->spec, on_left, entry);
 }
@@ -170,9 +217,12 @@ static void leave(struct entry *entry)
 static void log_end(struct repair_queue *queue, const struct entry *entry, int rc,
                     const struct repair_result *result)
 {
+    bool no_place = rc == ERR_NO_POLICY; /* OSDs are away: that was said, and may be so for long */
     unsigned long skipped;
 
-    if ((rc == 0 && result->fragments == 0) || !log_limit_pass(&queue->log, 1000, &skipped)) {
+    if ((rc == 0 && result->fragments == 0) ||
+        !log_limit_pass(no_place ? &queue->log_no_place : &queue->log, no_place ? 60000 : 1000,
+                        &skipped)) {
         return;
     }
     if (rc == 0) {
@@ -185,17 +235,6 @@ static void log_end(struct repair_queue *queue, const struct entry *entry, int r
     }
 }
 
-/* Bytes of so much time may be moved at once, and are waited for afterwards. */
-enum { BURST_MS = 1000 };
-
-static void note_cost(struct repair_queue *queue, uint64_t bytes)
-{
-    uint64_t now = clock_mono_ms();
-
-    queue->paid_ms = queue->paid_ms > now ? queue->paid_ms : now;
-    queue->paid_ms += bytes * 1000 / REPAIR_QUEUE_BYTES_PER_S;
-}
-
 static void on_repaired(void *ctx, int rc, const struct repair_result *result)
 {
     struct entry *entry = ctx;
@@ -203,18 +242,18 @@ static void on_repaired(void *ctx, int rc, const struct repair_result *result)
     struct engine *engine = queue->engine;
 
     entry->repair = NULL;
-    queue->running--;
-    note_cost(queue, result->moved_bytes);
+    pay(queue, result->moved_bytes * 1000 / REPAIR_QUEUE_BYTES_PER_S);
     if (rc != ERR_CANCELED) {
         log_end(queue, entry, rc, result);
     }
     if (rc == 0 || rc == ERR_NOT_FOUND || queue->is_closing) {
+        queue->running--;
         forget(entry);
+        repair_queue_tick(queue);
     } else {
         engine->stats.totals.repairs_failed++;
         leave(entry);
     }
-    repair_queue_tick(queue);
 }
 
 void repair_queue_tick(struct repair_queue *queue)

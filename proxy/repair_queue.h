@@ -1,5 +1,5 @@
-/* What reads have found lost, on its way to being repaired: bounded, one entry for an object, few
- * repairs at once, at a bounded rate, and after the reader has its answer.
+/* What reads have found lost, and what no OSD took at a put, on its way to being repaired: bounded,
+ * one entry for an object, few repairs at once, at a bounded rate, after the reader has its answer.
  *
  * Loop thread only. What fails is left to maintenance as a work item, and rests, so that a damaged
  * object that is read all the time is not rebuilt in vain all the time. */
@@ -19,10 +19,12 @@ enum {
     REPAIR_QUEUE_BYTES_PER_S = 64 << 20, /* read and written by repairs */
     REPAIR_QUEUE_DELAY_MS = 200,         /* since an object's last read that found something */
     REPAIR_QUEUE_DELAY_MAX_MS = 5000,    /* since the first */
-    REPAIR_QUEUE_REST_MS = 60000         /* after a failure */
+    REPAIR_QUEUE_REST_MS = 60000,        /* after a failure, unless room is wanted */
+    REPAIR_QUEUE_LEAVE_MS = 50           /* each work item: it is a change of the registry */
 };
 
 struct engine;
+struct repair_spot;
 
 struct repair_queue {
     struct engine *engine; /* private */
@@ -31,13 +33,16 @@ struct repair_queue {
     unsigned running;
     uint64_t paid_ms; /* until when the bytes moved so far use up the rate */
     bool is_closing;
-    struct log_limit log, log_left;
+    struct log_limit log, log_no_place, log_left;
 };
 
 void repair_queue_init(struct repair_queue *queue, struct engine *engine);
 /* A read met fragments of this chunk, bits in `bad`, that are missing on their OSDs or damaged. */
 void repair_queue_note(struct repair_queue *queue, const struct object *object, uint32_t chunk,
                        uint32_t bad);
+/* A fragment that no OSD took, which stands for all of its object; the put has ended. */
+void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
+                      const struct repair_spot *spot);
 /* Now and then: starts what is due. */
 void repair_queue_tick(struct repair_queue *queue);
 /* Nothing starts any more; what runs is canceled. It holds the engine until it has ended. */

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proxy/holes.h"
 #include "proxy/lookup.h"
 #include "proxy/sequence_private.h"
 
@@ -77,14 +78,21 @@ void sequence_free_uploads(struct sequence *s)
 
 /* ---- epilogue, one object after another ---- */
 
-static void finish_one(struct sequence *s)
+/* `m`: what its manifest says now. */
+static void finish_one(struct sequence *s, const struct manifest *m)
 {
     struct sequence_upload *up = &s->uploads[s->epilogue_at++];
 
-    if (upload_missing(up->upload) > 0) {
+    unsigned missing = holes_count(m);
+    unsigned long skipped;
+
+    if (missing > 0) {
         s->engine->stats.totals.incomplete_objects++;
-        log_info("sequence", "object is incomplete", "ns=%s missing=%u", s->use.ns->name,
-                 upload_missing(up->upload));
+        if (log_limit_pass(&s->engine->incomplete_log, 60000, &skipped)) {
+            log_warn("sequence", "an object is incomplete", "ns=%s missing=%u skipped=%lu",
+                     s->use.ns->name, missing, skipped);
+        }
+        holes_note(s->engine, s->use.ns->id, m);
     }
     delete_tags(s, up, false);
 }
@@ -93,19 +101,22 @@ static void on_updated(void *ctx, int rc, struct nsm_reply *reply)
 {
     struct sequence *s = ctx;
     struct sequence_upload *up = &s->uploads[s->epilogue_at];
+    struct manifest now = {0};
 
     s->pending--;
     if (rc == 0) {
         up->is_entered = true;
         s->engine->stats.totals.epilogues++;
         if (reply->count > 0 && reply->objects[0].found) {
+            manifest_copy(&now, &reply->objects[0].manifest);
             lookup_renew(s->engine, s->use.ns->id, &reply->objects[0].manifest);
         }
     } else {
         log_info("sequence", "late fragments not entered", "ns=%s why=\"%s\"", s->use.ns->name,
                  reply->err.msg);
     }
-    finish_one(s);
+    finish_one(s, now.chunk_count != 0 ? &now : upload_manifest(up->upload));
+    manifest_release(&now);
     sequence_step(s);
 }
 
@@ -130,7 +141,7 @@ void sequence_step_epilogue(struct sequence *s)
                        enter_late, on_updated, s);
             return;
         }
-        finish_one(s);
+        finish_one(s, upload_manifest(upload));
     }
     s->state = SEQUENCE_END;
 }

@@ -20,7 +20,7 @@ struct stats_totals {
     uint64_t gets, get_bytes, get_failures;
     uint64_t deletes;
     uint64_t fragments_stored, fragments_failed, fragments_replaced;
-    uint64_t incomplete_objects; /* committed with fragments missing for good */
+    uint64_t incomplete_objects; /* put, and no OSD took some fragment */
     uint64_t epilogues;
     uint64_t fragment_reads;        /* requests to OSDs */
     uint64_t fragment_reads_shared; /* that were not made: the same was under way */

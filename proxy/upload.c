@@ -109,11 +109,6 @@ static void step_choose(struct upload *u)
 
 static void close_chunk(struct upload *u, struct upload_chunk *chunk)
 {
-    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
-        const struct upload_fragment *f = &chunk->fragments[i];
-
-        u->missing += f->was_placed && f->state != UPLOAD_FRAGMENT_STORED;
-    }
     list_remove(&chunk->link);
     u->open_count--;
     upload_chunk_free(chunk);
@@ -244,7 +239,6 @@ static void step_undo(struct upload *u)
     }
     u->open_count = 0;
     u->next_chunk = 0;
-    u->missing = 0;
     drop_places(u);
     budget_give(&u->share);
     if (!u->is_final) {

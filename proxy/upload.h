@@ -71,8 +71,6 @@ struct manifest *upload_manifest(struct upload *upload);
 bool upload_has_late(const struct upload *upload);
 /* Enter those into a manifest: 0, or 1 when it needs none of them. For nsm_update(). */
 int upload_add_late(struct upload *upload, struct manifest *manifest);
-/* Fragments of this object that no OSD took. */
-unsigned upload_missing(const struct upload *upload);
 
 struct upload_place {
     struct osd *osd;

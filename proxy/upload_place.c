@@ -238,7 +238,6 @@ void upload_chunk_place(struct upload_chunk *chunk)
     for (uint32_t i = 0; i < chunk->fragment_count; i++) {
         struct upload_fragment *f = &chunk->fragments[i];
 
-        f->was_placed = u->targets[i] != NULL;
         f->osd = u->targets[i];
         f->state = UPLOAD_FRAGMENT_FAILED;
         if (f->osd != NULL) {
@@ -300,11 +299,6 @@ int upload_add_late(struct upload *u, struct manifest *manifest)
         place->is_named = is_at(f, place);
     }
     return rc;
-}
-
-unsigned upload_missing(const struct upload *u)
-{
-    return u->missing;
 }
 
 const struct upload_place *upload_places(const struct upload *u, size_t *ret_count)

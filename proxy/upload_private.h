@@ -7,6 +7,7 @@
 #include "proxy/digest.h"
 #include "proxy/encode.h"
 #include "proxy/fragment_put.h"
+#include "proxy/osd_probe.h"
 #include "proxy/upload.h"
 
 enum upload_fragment_state {
@@ -20,7 +21,6 @@ struct upload_fragment {
     struct upload_chunk *chunk;
     uint32_t index;
     enum upload_fragment_state state;
-    bool was_placed; /* it had an OSD at first */
     struct osd *osd;
     unsigned replacements;
     unsigned busy_tries;
@@ -83,7 +83,6 @@ struct upload {
     uint32_t next_chunk;
     bool is_encoding;
     unsigned pending; /* calls, jobs and questions that will still call back */
-    unsigned missing;
     struct upload_place *places;
     size_t place_count;
 

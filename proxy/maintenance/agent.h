@@ -89,7 +89,8 @@ struct agent {
     uint64_t work_after; /* where the pass over work items goes on */
     bool has_more;
     bool had_trouble; /* in this round */
-    uv_mutex_t lock;  /* of what follows */
+    struct log_limit no_place_log;
+    uv_mutex_t lock; /* of what follows */
     struct agent_status status;
 };
 

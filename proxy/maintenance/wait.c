@@ -86,11 +86,15 @@ void agent_where(struct agent *agent, const char *fmt, ...)
 
 void agent_trouble(struct agent *agent, const struct err *e)
 {
+    unsigned long skipped = 0;
+
     if (!agent_may_act(agent)) {
         return;
     }
-    log_info("maintenance", "step failed, will be tried again", "where=\"%s\" why=\"%s\"",
-             agent->status.where, e->msg);
+    if (e->code != ERR_NO_POLICY || log_limit_pass(&agent->no_place_log, 60000, &skipped)) {
+        log_info("maintenance", "step failed, will be tried again",
+                 "where=\"%s\" why=\"%s\" skipped=%lu", agent->status.where, e->msg, skipped);
+    }
     uv_mutex_lock(&agent->lock);
     agent->status.counts.failures++;
     snprintf(agent->status.trouble, sizeof(agent->status.trouble), "%s", e->msg);

@@ -3,6 +3,7 @@
  * Each is done with the same code as the proxy has, and taken away when it is done or there is
  * nothing left to do. One that fails waits, twice as long each time, and says in the registry how
  * often it failed and why; after a restart it is tried at once, and then waits as long as before.
+ * When an OSD was taken back since, or is new, it does not wait: perhaps that was what it wanted.
  * A pass goes on where its time was over, so that those that fail do not keep the agent from the
  * others. Done twice, or by two agents, an item finds the second time that nothing is to be done.
  * Items of a kind that this program does not know stay: a newer one put them there. */
@@ -24,7 +25,9 @@ enum { ITEMS_AT_ONCE = 64, WAIT_FIRST_MS = 2000, WAIT_MAX_MS = 1800000 };
 struct agent_work_note {
     uint64_t id;
     uint64_t due_ms;
-    bool is_seen; /* in this pass */
+    uint64_t again_ms; /* when it may be tried if an OSD has come back */
+    unsigned returns;  /* of OSDs, before it failed */
+    bool is_seen;      /* in this pass */
 };
 
 static struct agent_work_note *note_of(struct agent *agent, uint64_t id)
@@ -46,7 +49,8 @@ static unsigned wait_ms(uint64_t times)
 }
 
 /* In the registry as well, where people see it, and the agent after this one. */
-static void note_failure(struct agent *agent, const json_t *item, const struct err *why)
+static void note_failure(struct agent *agent, const json_t *item, unsigned returns,
+                         const struct err *why)
 {
     uint64_t id = json_u64(item, "id", 0);
     struct agent_work_note *note = note_of(agent, id);
@@ -59,6 +63,8 @@ static void note_failure(struct agent *agent, const json_t *item, const struct e
         note = &agent->work_notes[agent->work_note_count++];
         *note = (struct agent_work_note){.id = id, .is_seen = true};
     }
+    note->returns = returns;
+    note->again_ms = clock_mono_ms() + WAIT_FIRST_MS;
     note->due_ms = clock_mono_ms() + wait_ms(json_u64(json_object_get(item, "failed"), "times", 0));
     if (!agent_may_act(agent)) {
         return;
@@ -158,11 +164,20 @@ static void drop_damaged(struct agent *agent, uint64_t id)
               (unsigned long long)id);
 }
 
+static bool is_due(const struct agent *agent, const struct agent_work_note *note)
+{
+    uint64_t now = clock_mono_ms();
+
+    return note == NULL || now >= note->due_ms ||
+           (now >= note->again_ms && osds_returns(agent->engine->osds) != note->returns);
+}
+
 static void do_item(struct agent *agent, json_t *item)
 {
     const char *kind = json_string_value(json_object_get(item, "kind"));
     uint64_t id = (uint64_t)json_integer_value(json_object_get(item, "id"));
     struct agent_work_note *note = note_of(agent, id);
+    unsigned returns = osds_returns(agent->engine->osds);
     struct err e;
     int rc;
 
@@ -174,8 +189,7 @@ static void do_item(struct agent *agent, json_t *item)
         drop_damaged(agent, id);
         return;
     }
-    if (kind == NULL || strcmp(kind, REPAIR_WORK_KIND) != 0 ||
-        (note != NULL && clock_mono_ms() < note->due_ms)) {
+    if (kind == NULL || strcmp(kind, REPAIR_WORK_KIND) != 0 || !is_due(agent, note)) {
         return;
     }
     agent_where(agent, "work item %llu: %s", (unsigned long long)id, kind);
@@ -188,7 +202,7 @@ static void do_item(struct agent *agent, json_t *item)
     if (rc != 0) {
         agent_count(agent, &agent->status.counts.repairs_failed, 1);
         agent_trouble(agent, &e);
-        note_failure(agent, item, &e);
+        note_failure(agent, item, returns, &e);
     }
 }
 

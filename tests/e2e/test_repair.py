@@ -1,5 +1,6 @@
 """Fragments that vanish or rot behind an ASD's back: a read through the proxy gives the right bytes
-all the same, and soon the object has all its fragments again, each of them sound."""
+all the same, and soon the object has all its fragments again, each of them sound. So has one that
+was put while two ASDs were away, once they are back."""
 import os
 
 from foreign_proxy import ForeignProxy, upload
@@ -73,6 +74,35 @@ def changed(before, now):
             if now["fragments"][c][i] != f]
 
 
+def named(d, name):
+    """How many fragments of each chunk are somewhere."""
+    return [sum(f["osd"] is not None for f in chunk)
+            for chunk in d.alba("show-object", "away", name)["fragments"]]
+
+
+def what_nobody_took_is_made_anew(d, p):
+    """Nobody reads it."""
+    data = os.urandom(2 * MIB)
+    d.alba("create-namespace", "away", "volumes")  # 4 + 2
+    incomplete = d.proxy_figure("proxy_incomplete_objects_total")
+    for asd in "asd1", "asd2":
+        d.hold(asd, "--kill")
+    for name in "away1", "away2":  # the first finds out, the second knows
+        p.apply("away", updates=[upload(name, data)])
+        assert max(named(d, name)) < 6, named(d, name)
+    wait_for("both to be counted",
+             lambda: d.proxy_figure("proxy_incomplete_objects_total") == incomplete + 2)
+    for asd in "asd1", "asd2":
+        d.start(asd)
+        d.wait_running(asd)
+    for name in "away1", "away2":
+        wait_for("six fragments of each chunk", lambda: set(named(d, name)) == {6}, seconds=120)
+    wait_for("no work to be left", lambda: d.alba("list-work")["count"] == 0, seconds=60)
+    p.drop_cache("away")
+    for name in "away1", "away2":
+        assert p.read_objects("away", [name])[1][0][1] == data
+
+
 def main():
     data = os.urandom(4 * MIB)
     with Deployment("--asds=6", "--nodes=3") as d:
@@ -108,6 +138,7 @@ def main():
             for fragment in [i for i in range(len(now["fragments"][0])) if (0, i) not in now_at][:1]:
                 delete_fragment(d, osds, ns_id, now, 0, fragment)  # the new ones carry the object
             assert whole() == data
+            what_nobody_took_is_made_anew(d, p)
             print(f"computed from parity: {reconstructed} reads before, "
                   f"{d.proxy_figure('proxy_reconstructed_total')} after")
 

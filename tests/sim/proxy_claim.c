@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "meta/bytes.h"
+#include "proxy/osd_probe.h"
 #include "sim/proxy_world.h"
 #include "wire/osd_keys.h"
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm_gc.h"
+#include "proxy/osd_probe.h"
 
 struct fixture *fixture_new(unsigned asds)
 {

@@ -1,0 +1,294 @@
+/* Fragments that no OSD took when their object was put. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop/run.h"
+#include "meta/registry_store.h"
+#include "proxy/holes.h"
+#include "sim/proxy_repair_fixture.h"
+
+enum { FAILURES = 6 }; /* after which an item waits for minutes */
+
+static unsigned holes(struct world *w, const char *name)
+{
+    struct manifest m;
+    unsigned count;
+
+    assert_true(world_manifest(w, name, &m));
+    count = holes_count(&m);
+    manifest_release(&m);
+    return count;
+}
+
+static enum fake_fate errors(void *ctx, struct fake_asd *asd, const struct asd_request *request)
+{
+    (void)ctx;
+    (void)asd;
+    (void)request;
+    return FAKE_ERROR;
+}
+
+/* Two of them, or all is well. */
+static void fail_two(struct world *w, bool are_bad)
+{
+    fake_asd_set_fate(w->asds[1], are_bad ? errors : NULL, NULL);
+    fake_asd_set_fate(w->asds[4], are_bad ? errors : NULL, NULL);
+}
+
+static void on_items(void *ctx, int rc, const struct err *e, json_t *list)
+{
+    (void)e;
+    assert_int_equal(rc, 0);
+    *(json_t **)ctx = json_incref(list);
+}
+
+static bool has_items(void *ctx)
+{
+    return *(json_t **)ctx != NULL;
+}
+
+static size_t count_items(struct world *w)
+{
+    json_t *list = NULL;
+    size_t count;
+
+    registry_work_list(w->registry, 0, 1000, on_items, &list);
+    loop_run_until_true(&w->base.loop, has_items, &list);
+    count = json_array_size(list);
+    json_decref(list);
+    return count;
+}
+
+static void wait_items(struct world *w, size_t count)
+{
+    for (unsigned ms = 0; ms < WAIT_MS && count_items(w) != count; ms += 50) {
+        loop_fixture_run_ms(&w->base, 50);
+        repair_queue_tick(&w->engine->repairs);
+    }
+    assert_int_equal(count_items(w), count);
+}
+
+/* Repairs wait until this is given back. */
+static void hold_repairs(struct world *w, bool hold)
+{
+    w->engine->repairs.paid_ms = hold ? UINT64_MAX / 2 : 0;
+}
+
+/* As if it had been put so long ago. */
+static void age(struct world *w, const char *name)
+{
+    struct object *object = manifest_cache_get(&w->engine->manifests, w->ns_id, slice_str(name));
+
+    assert_non_null(object);
+    object->manifest.timestamp_us -= REPAIR_YOUNG_US + 1000000;
+    object_drop(object);
+}
+
+static void what_no_osd_took_is_counted_and_left_until_osds_are_back(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct world *w = f->w;
+    uint8_t *data, *more;
+
+    (void)state;
+    fail_two(w, true);
+    data = fixture_put(f, "o", BYTES);    /* whose put found out */
+    more = fixture_put(f, "more", BYTES); /* they are set aside by now */
+    world_settle(w);
+    assert_true(holes(w, "o") > 0);
+    assert_int_equal(holes(w, "more"), holes(w, "o"));
+    assert_int_equal(w->engine->stats.totals.incomplete_objects, 2);
+    wait_items(w, 2); /* which the proxy's end would not take away */
+    assert_int_equal(w->engine->stats.totals.repairs_left, 2);
+    assert_int_equal(w->engine->stats.totals.repaired_bytes, 0);
+    fail_two(w, false);
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    fixture_rounds(f, 1);
+    assert_int_equal(count_items(w), 0);
+    assert_true(repair_is_strong(w, "o", data));
+    assert_true(repair_is_strong(w, "more", more));
+    assert_int_equal(holes(w, "o"), 0);
+    assert_int_equal(w->engine->stats.totals.incomplete_objects, 2);
+    repair_expect_clean_in_the_end(f);
+    free(data);
+    free(more);
+    fixture_free(f);
+}
+
+/* The proxy that put it makes it whole itself when the OSDs are back by then. */
+static void what_can_be_placed_is_made_anew_without_a_work_item(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    uint8_t *data;
+
+    (void)state;
+    hold_repairs(f->w, true);
+    fail_two(f->w, true);
+    data = fixture_put(f, "o", BYTES);
+    world_settle(f->w);
+    assert_int_equal(f->w->engine->repairs.count, 1);
+    fail_two(f->w, false);
+    fixture_osds_back(f);
+    hold_repairs(f->w, false);
+    repair_wait_strong(f->w, "o", data);
+    repair_wait_idle(f->w);
+    assert_int_equal(f->w->engine->stats.totals.repairs_left, 0);
+    assert_int_equal(count_items(f->w), 0);
+    repair_expect_clean_in_the_end(f);
+    free(data);
+    fixture_free(f);
+}
+
+/* The proxy was killed before it could leave it to anybody. */
+static void a_read_finds_an_object_that_is_still_incomplete(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct world *w = f->w;
+    uint8_t *data;
+
+    (void)state;
+    hold_repairs(w, true);
+    fail_two(w, true);
+    data = fixture_put(f, "o", BYTES);
+    world_settle(w);
+    fail_two(w, false);
+    world_new_engine(w);
+    repair_read_slice(w, data, 5);
+    assert_int_equal(w->engine->repairs.count, 0); /* its put may not have ended */
+    age(w, "o");
+    repair_read_slice(w, data, 5);
+    assert_int_equal(w->engine->repairs.count, 1);
+    repair_wait_strong(w, "o", data); /* all of it, not that slice */
+    repair_wait_idle(w);
+    age(w, "o");
+    repair_read_whole(w, data);
+    assert_int_equal(w->engine->repairs.count, 0);
+    repair_expect_clean_in_the_end(f);
+    free(data);
+    fixture_free(f);
+}
+
+/* Another made it whole, and this proxy does not know. */
+static void who_reads_with_an_old_manifest_gets_the_present_one(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct world *w = f->w;
+    struct ended ended = {0};
+    struct manifest old;
+    struct object *object;
+    uint8_t *data;
+
+    (void)state;
+    hold_repairs(w, true);
+    fail_two(w, true);
+    data = fixture_put(f, "o", BYTES);
+    world_settle(w);
+    fail_two(w, false);
+    assert_true(world_manifest(w, "o", &old));
+    world_new_engine(w);
+    fixture_osds_back(f);
+    repair_start_repairs(w, "o", 0x3f, &ended);
+    loop_fixture_run_until(&w->base, &ended.done);
+    assert_int_equal(ended.rc, 0);
+    object = object_new(w->ns_id, &old);
+    manifest_cache_put(&w->engine->manifests, object);
+    object_drop(object);
+    age(w, "o");
+    repair_read_slice(w, data, 5);
+    assert_int_equal(w->engine->repairs.count, 1);
+    repair_wait_idle(w);
+    age(w, "o");
+    repair_read_slice(w, data, 5);
+    assert_int_equal(w->engine->repairs.count, 0);
+    free(data);
+    fixture_free(f);
+}
+
+static void what_fewer_osds_than_fragments_cannot_hold_is_not_tried(void **state)
+{
+    struct fixture *f = fixture_new(5);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+
+    (void)state;
+    world_settle(f->w);
+    assert_true(holes(f->w, "o") > 0);
+    assert_int_equal(f->w->engine->stats.totals.incomplete_objects, 1);
+    age(f->w, "o");
+    repair_read_whole(f->w, data);
+    assert_int_equal(f->w->engine->repairs.count, 0);
+    world_add_asd(f->w, "late", "n2");
+    world_new_engine(f->w);
+    repair_read_slice(f->w, data, 5);
+    age(f->w, "o");
+    repair_read_slice(f->w, data, 5); /* now there is a place */
+    repair_wait_strong(f->w, "o", data);
+    free(data);
+    fixture_free(f);
+}
+
+/* It has failed so often that it would wait for minutes. */
+static void an_item_is_tried_again_when_an_osd_is_taken_back(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    uint8_t *data;
+
+    (void)state;
+    fail_two(f->w, true);
+    data = fixture_put(f, "o", BYTES);
+    wait_items(f->w, 1);
+    for (unsigned i = 0; i < FAILURES; i++) {
+        fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+        fixture_rounds(f, 1);
+        assert_int_equal(f->agent.status.counts.repairs_failed, 1);
+    }
+    fail_two(f->w, false);
+    fixture_osds_back(f);
+    for (unsigned ms = 0; ms < WAIT_MS && count_items(f->w) > 0; ms += 100) {
+        loop_fixture_run_ms(&f->w->base, 100);
+        fixture_rounds(f, 1);
+    }
+    assert_int_equal(count_items(f->w), 0);
+    assert_true(repair_is_strong(f->w, "o", data));
+    free(data);
+    fixture_free(f);
+}
+
+/* Objects that nobody knows: what matters is how many wait. */
+static void thousands_of_them_are_bounded_and_counted(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct repair_queue *queue = &f->w->engine->repairs;
+    struct repair_spot spot = {0};
+
+    (void)state;
+    hold_repairs(f->w, true);
+    for (uint32_t i = 0; i < 2 * REPAIR_QUEUE_MAX; i++) {
+        uint8_t id[MANIFEST_OBJECT_ID_BYTES] = {0};
+
+        memcpy(id, &i, sizeof(i));
+        repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
+        repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
+        assert_true(queue->count <= REPAIR_QUEUE_MAX);
+    }
+    assert_int_equal(queue->count, REPAIR_QUEUE_MAX);
+    assert_true(f->w->engine->stats.totals.repairs_dropped >= REPAIR_QUEUE_MAX);
+    hold_repairs(f->w, false);
+    repair_wait_idle(f->w);
+    fixture_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_no_osd_took_is_counted_and_left_until_osds_are_back),
+        cmocka_unit_test(what_can_be_placed_is_made_anew_without_a_work_item),
+        cmocka_unit_test(a_read_finds_an_object_that_is_still_incomplete),
+        cmocka_unit_test(who_reads_with_an_old_manifest_gets_the_present_one),
+        cmocka_unit_test(what_fewer_osds_than_fragments_cannot_hold_is_not_tried),
+        cmocka_unit_test(an_item_is_tried_again_when_an_osd_is_taken_back),
+        cmocka_unit_test(thousands_of_them_are_bounded_and_counted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
