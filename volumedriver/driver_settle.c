@@ -73,7 +73,7 @@ void driver_settle(struct driver *d)
 {
     uint64_t now = uv_now(d->loop);
 
-    if (journal_damage_lsn(d->journal) == 0 || d->settling || !d->listed || now < d->settle_ms) {
+    if (journal_damage_lsn(d->journal) == 0 || d->settling || !d->ready || now < d->settle_ms) {
         return;
     }
     d->settle_ms = now + AGAIN_MS;
