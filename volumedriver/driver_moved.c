@@ -41,9 +41,11 @@ static bool is_fenced(const struct driver_volume *v)
 
 static void on_closed(void *ctx, int rc, const struct err *e)
 {
-    (void)ctx; /* its records are looked at again */
+    struct driver *d = ctx;
+
     (void)rc;
     (void)e;
+    d->moved_ms = 0; /* its records are looked at again */
 }
 
 static void let_go(struct moved *m, const struct owner *owner)
@@ -57,7 +59,7 @@ static void let_go(struct moved *m, const struct owner *owner)
                  "uuid=%s epoch=%" PRIu32, m->text, owner->epoch);
         volume_past_forget(&d->host, m->uuid);
     } else if (is_fenced(v) && owner->epoch > v->epoch &&
-               driver_volume_close(v, 0, on_closed, NULL, &e) == 0) {
+               driver_volume_close(v, 0, on_closed, d, &e) == 0) {
         log_info("driver", "fenced volume closed: another journal has it", "name=%s", v->name);
     }
 }
@@ -131,9 +133,9 @@ void driver_moved_watch(struct driver *d)
     if (d->moving || !d->listed || !d->full_told || now < d->moved_ms) {
         return;
     }
-    d->moved_ms = now + AGAIN_MS;
     volume_host_pins(&d->host, on_pin, &c);
     if (c.has_lowest) {
+        d->moved_ms = now + AGAIN_MS;
         memcpy(d->moved_uuid, c.has_next ? c.next : c.lowest, UUID_BYTES);
         look(d, d->moved_uuid);
     }
