@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "volumedriver/driver.h"
 
-enum { AGAIN_MS = 60000 };
+enum { AGAIN_FIRST_MS = 1000, AGAIN_MAX_MS = 60000 }; /* each twice the one before */
 
 struct unfinished {
     struct list link; /* driver.unfinished */
@@ -20,6 +20,7 @@ struct unfinished {
     char name[REGISTRY_VOLUME_NAME_BYTES];
     char uuid[RND_UUID_TEXT_BYTES];
     uint64_t due_ms;
+    uint64_t again_ms;
     bool under_way;
 };
 
@@ -34,7 +35,8 @@ static void on_deleted(void *ctx, int rc, const struct err *e)
     struct unfinished *u = ctx;
 
     u->under_way = false;
-    u->due_ms = uv_now(u->d->loop) + AGAIN_MS;
+    u->due_ms = uv_now(u->d->loop) + u->again_ms;
+    u->again_ms = u->again_ms < AGAIN_MAX_MS / 2 ? 2 * u->again_ms : AGAIN_MAX_MS;
     if (rc == 0) {
         log_info("driver", "unfinished delete ended", "name=%s", u->name);
     } else if (rc != ERR_NOT_FOUND) { /* somebody else ended it */
@@ -56,6 +58,7 @@ void driver_finish_add(struct driver *d, const struct registry_volume *record)
     }
     u = mem_zalloc(sizeof(*u));
     u->d = d;
+    u->again_ms = AGAIN_FIRST_MS;
     snprintf(u->name, sizeof(u->name), "%s", record->name);
     snprintf(u->uuid, sizeof(u->uuid), "%s", record->uuid);
     list_push(&d->unfinished, &u->link);
