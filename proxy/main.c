@@ -24,7 +24,7 @@
 #include "proxy/own_record.h"
 #include "proxy/server.h"
 
-enum { FS_DIRS_MAX = 16 };
+enum { FS_DIRS_MAX = 16, CALLS_END_MS = 2000 };
 
 struct proxy {
     struct daemon *daemon;
@@ -40,7 +40,8 @@ struct proxy {
     struct net_tls *server_tls; /* for who connects to us; NULL: none */
     struct key_files keys;
     struct connect connect;
-    bool connected; /* `connect` is to be closed */
+    bool connected;       /* `connect` is to be closed */
+    uv_timer_t calls_end; /* while the engine closes */
 };
 
 /* ---- figures ---- */
@@ -295,10 +296,31 @@ static void on_server_closed(void *ctx)
     stop_step(ctx);
 }
 
+static void on_calls_end_closed(uv_handle_t *handle)
+{
+    stop_step(container_of((uv_timer_t *)handle, struct proxy, calls_end));
+}
+
 static void on_engine_closed(void *ctx)
 {
-    ((struct proxy *)ctx)->engine = NULL;
-    stop_step(ctx);
+    struct proxy *p = ctx;
+
+    p->engine = NULL;
+    uv_close((uv_handle_t *)&p->calls_end, on_calls_end_closed);
+}
+
+/* No client waits any more for what metadata does not answer. */
+static void on_calls_late(uv_timer_t *timer)
+{
+    registry_cancel(container_of(timer, struct proxy, calls_end)->registry);
+}
+
+static void close_engine(struct proxy *p)
+{
+    registry_unwatch(p->registry);
+    CHECK(uv_timer_init(daemon_loop(p->daemon), &p->calls_end) == 0);
+    CHECK(uv_timer_start(&p->calls_end, on_calls_late, CALLS_END_MS, 0) == 0);
+    engine_close(p->engine, on_engine_closed, p);
 }
 
 static void on_connect_closed(void *ctx)
@@ -316,8 +338,7 @@ static void stop_step(struct proxy *p)
     } else if (p->server != NULL) {
         proxy_server_close(p->server, on_server_closed, p);
     } else if (p->engine != NULL) {
-        registry_unwatch(p->registry);
-        engine_close(p->engine, on_engine_closed, p);
+        close_engine(p);
     } else if (p->connected) {
         connect_close(&p->connect, on_connect_closed, p);
     } else {
