@@ -6,6 +6,7 @@
 The programs come from $ALBA_BIN (CMake sets it). Every process that is started here is
 ended here, by the pid it was started with.
 """
+import concurrent.futures
 import contextlib
 import fcntl
 import json
@@ -95,6 +96,13 @@ def talk(where, messages):
         s.close()
 
 
+def side_by_side(*actions):
+    """All at the same time, each with a deployment of its own."""
+    with concurrent.futures.ThreadPoolExecutor(len(actions)) as pool:
+        for running in [pool.submit(action) for action in actions]:
+            running.result()
+
+
 def own_address():
     """Of this machine, but not its loopback: who connects to it comes from it. None: there is none."""
     siocgifaddr = 0x8915
@@ -124,6 +132,23 @@ def thread_states(pid):
 def is_gone(pid):
     """Or a zombie: its parent may be the one that hangs."""
     return thread_states(pid) <= {"Z", "X"}
+
+
+def tcp_sockets():
+    """(own port, peer's port, bytes not read, inode) of each of IPv4; those that wait for accept()
+    have no inode."""
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, own, peer, _, queues, _, _, _, _, inode, *_ = line.split()
+        yield (*(int(x.split(":")[1], 16) for x in (own, peer, queues)), int(inode))
+
+
+def is_waiting(pid, port):
+    """Something that it sent to this port lies there and is not read."""
+    sockets = list(tcp_sockets())
+    unread = {peer for own, peer, size, _ in sockets if own == port and size != 0}
+    inodes = {os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
+    return any(peer == port and own in unread and f"socket:[{inode}]" in inodes
+               for own, peer, _, inode in sockets)
 
 
 @contextlib.contextmanager

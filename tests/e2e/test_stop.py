@@ -10,7 +10,7 @@ import threading
 import time
 
 import nbd_client as nbd
-from harness import Deployment, frozen, is_gone, random_file, wait_for
+from harness import Deployment, frozen, is_gone, is_waiting, random_file, side_by_side, wait_for
 
 BOUND_S = 15
 DRAIN_BOUND_S = 22  # puts under way have 14 s
@@ -28,6 +28,13 @@ def stop_one(d, name, bound_s=BOUND_S):
     assert seconds < bound_s, f"{name} took {seconds:.0f} s"
 
 
+def wait_for_calls(d, *names):
+    """Until each has asked the metadata ASD, which stands still, for something."""
+    port = int(d.daemon("meta")["address"].split(":")[1])
+    for name in names:
+        wait_for(f"a call of {name}", lambda: is_waiting(d.daemon(name)["pid"], port))
+
+
 def open_volume_with_hung_metadata(d):
     """What it could not upload is in its journal, and there when it comes back."""
     d.volumes_anew(sco_age_ms=300)
@@ -40,7 +47,8 @@ def open_volume_with_hung_metadata(d):
     with frozen(d.daemon("meta")["pid"]):
         for i in range(32, 64):
             c.write(i * BLOCK, blocks[i])
-        time.sleep(6)  # puts are under way
+        wait_for("puts to be under way", lambda: d.proxy_figure("proxy_requests_running") > 0)
+        wait_for_calls(d, "proxy", "volumedriver")
         stop_one(d, "volumedriver", DRAIN_BOUND_S)
     d.start("volumedriver")
     d.wait_volumes(60)
@@ -51,9 +59,9 @@ def open_volume_with_hung_metadata(d):
 
 
 def with_hung_metadata(d):
-    """Long enough hung that every daemon has a call at work."""
+    """Every daemon that uses it has a call at work."""
     with frozen(d.daemon("meta")["pid"]):
-        time.sleep(6)
+        wait_for_calls(d, "maintenance", "proxy")
         for name in ("maintenance", "proxy", "asd0"):
             stop_one(d, name)
     for name in ("asd0", "proxy", "maintenance"):
@@ -67,7 +75,7 @@ def started_without_metadata(d):
     with frozen(d.daemon("meta")["pid"]):
         for name in ("proxy", "maintenance", "volumedriver"):
             d.start(name)
-        time.sleep(3)
+        wait_for_calls(d, "proxy", "maintenance", "volumedriver")
         for name in ("proxy", "maintenance", "volumedriver"):
             assert d.daemon(name)["restarts"] == 0, f"{name} gave up"
             stop_one(d, name)
@@ -80,7 +88,7 @@ def second_signal(d):
     """A daemon that drains exits at once on the second SIGTERM, with 128 + its number."""
     agent = d.daemon("maintenance")["pid"]
     with frozen(d.daemon("meta")["pid"]):
-        time.sleep(6)
+        wait_for_calls(d, "maintenance")
         os.kill(agent, signal.SIGTERM)
         time.sleep(0.3)
         if not is_gone(agent):  # it may have had nothing to wait for
@@ -110,15 +118,22 @@ def resize_without_proxy(d):
     assert d.alba("vdisk-info", "disk")["size"] == 2 << 30
 
 
-with Deployment() as d:
-    open_volume_with_hung_metadata(d)
-with Deployment("--volume=disk:1GiB") as d:
-    d.alba("create-namespace", "ns", "volumes")
-    d.alba("upload-object", "ns", random_file(d.root / "in", 3_000_000, seed=5), "kept")
-    with_hung_metadata(d)
-    started_without_metadata(d)
-    second_signal(d)
-    resize_without_proxy(d)
-    d.alba("download-object", "ns", "kept", d.root / "out")
-    assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
-    d.down()
+def open_volume():
+    with Deployment() as d:
+        open_volume_with_hung_metadata(d)
+
+
+def daemons():
+    with Deployment("--volume=disk:1GiB") as d:
+        d.alba("create-namespace", "ns", "volumes")
+        d.alba("upload-object", "ns", random_file(d.root / "in", 3_000_000, seed=5), "kept")
+        with_hung_metadata(d)
+        started_without_metadata(d)
+        second_signal(d)
+        resize_without_proxy(d)
+        d.alba("download-object", "ns", "kept", d.root / "out")
+        assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
+        d.down()
+
+
+side_by_side(daemons, open_volume)
