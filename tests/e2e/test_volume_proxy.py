@@ -7,12 +7,11 @@ import os
 import random
 import struct
 import subprocess
-import sys
 import threading
 import time
 
 import nbd_client as nbd
-from harness import BIN, Deployment, frozen, need, wait_for
+from harness import BIN, Deployment, frozen, need, side_by_side, wait_for
 
 SEED = int(os.environ.get("SEED", str(int(time.time()))))
 MIB = 1 << 20
@@ -221,14 +220,20 @@ def stop_with_a_full_journal(d):
     other.close()
 
 
-with Deployment("--asds=3", "--nodes=1") as d:
-    stop_with_a_full_journal(d)
-with Deployment() as d:
-    d.volumes_anew(**KEYS)
-    d.alba("vdisk-create", "disk", "256MiB")
-    fill(d, "disk", 16)
-    early_clients(d)
-    killed_and_stopped_under_load(d)
-    down_for_too_long(d)
-    one_of_two(d)
-sys.exit(0)
+def full_journal():
+    with Deployment("--asds=3", "--nodes=1") as d:
+        stop_with_a_full_journal(d)
+
+
+def proxies():
+    with Deployment() as d:
+        d.volumes_anew(**KEYS)
+        d.alba("vdisk-create", "disk", "256MiB")
+        fill(d, "disk", 16)
+        early_clients(d)
+        killed_and_stopped_under_load(d)
+        down_for_too_long(d)
+        one_of_two(d)
+
+
+side_by_side(proxies, full_journal)
