@@ -11,7 +11,7 @@ import subprocess
 import urllib.parse
 
 import nbd_client as nbd
-from harness import BIN, Deployment, frozen, refused, talk, wait_for
+from harness import BIN, Deployment, connect, frozen, refused, talk, wait_for
 
 MIB = 1 << 20
 BLOCK = 65536
@@ -99,6 +99,15 @@ def names(d):
         d.alba("vdisk-delete", name)
 
 
+def listens(address):
+    host, port = address.split(":")
+    try:
+        connect((host, int(port))).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
 def too_few_osds(d):
     """At create: nothing is left behind. While writing: it waits, says so, and goes on."""
     preset = d.root / "wide.json"
@@ -119,8 +128,10 @@ def too_few_osds(d):
     print(trouble)
     assert "polic" in trouble or "OSD" in trouble or "fragment" in trouble, trouble
     refused(lambda: d.alba("vdisk-create", "late", "64MiB"), "polic")
-    for name in down:
-        d.start(name)
+    with frozen(d.daemon("proxy")["pid"]):  # it gets them all at once: no object lacks fragments,
+        for name in down:                   # which would keep the journal for a minute
+            d.start(name)
+            wait_for(f"{name} to listen", lambda: listens(d.daemon(name)["address"]))
     wait_for("the upload", lambda: d.statistics("kept")["tail_bytes"] == 0, 120)
     wait_for("the trouble to end", lambda: said() == "well", 60)
     verify(d)
