@@ -132,6 +132,7 @@ struct engine *engine_new(uv_loop_t *loop, struct registry *registry,
     manifest_cache_init(&engine->manifests, engine->options.manifest_cache_bytes);
     index_cache_init(&engine->indexes, engine->options.index_cache_bytes);
     block_cache_init(&engine->blocks, engine->options.block_cache_bytes);
+    epochs_init(&engine->epochs);
     stats_init(&engine->stats);
     list_init(&engine->overtaken_gets);
     hedge_init(&engine->hedge, engine);

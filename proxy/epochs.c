@@ -21,6 +21,11 @@ static struct epochs_entry *find(struct epochs *epochs, uint64_t ns_id)
     return entry;
 }
 
+void epochs_init(struct epochs *epochs)
+{
+    *epochs = (struct epochs){.keep_ms = EPOCHS_KEEP_MS};
+}
+
 bool epochs_get(struct epochs *epochs, uint64_t ns_id, uint64_t *ret_epoch)
 {
     struct epochs_entry *entry = find(epochs, ns_id);
@@ -45,7 +50,7 @@ void epochs_set(struct epochs *epochs, uint64_t ns_id, uint64_t epoch)
         HASH_ADD(hh, epochs->entries, ns_id, sizeof(ns_id), entry);
     }
     entry->epoch = epoch;
-    entry->until_ms = clock_mono_ms() + EPOCHS_KEEP_MS;
+    entry->until_ms = clock_mono_ms() + epochs->keep_ms;
 }
 
 void epochs_forget(struct epochs *epochs, uint64_t ns_id)

@@ -273,7 +273,9 @@ static void on_commit_failed(struct sequence *s, int rc, struct nsm_reply *reply
 {
     forget_names(s);
     err_copy(&s->err, &reply->err);
-    if (rc == ERR_STALE && !s->canceled && ++s->epoch_tries < SEQUENCE_EPOCH_TRIES) {
+    if (rc == ERR_STALE && sequence_outlived_epoch(s)) {
+        rc = s->err.code;
+    } else if (rc == ERR_STALE && !s->canceled && ++s->epoch_tries < SEQUENCE_EPOCH_TRIES) {
         epochs_forget(&s->engine->epochs, s->use.ns->id);
         s->state = SEQUENCE_AGAIN;
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "meta/nsm_gc.h"
 #include "proxy/rc.h"
@@ -303,6 +304,7 @@ static void on_epochs(void *ctx, int rc, struct nsm_reply *reply)
         sequence_fail(s, ERR_NOT_FOUND, PROXY_RC_NAMESPACE_NOT_FOUND);
     } else {
         s->gc_epoch = reply->epochs[reply->count - 1];
+        s->epoch_is_fresh = true;
         epochs_set(&s->engine->epochs, s->use.ns->id, s->gc_epoch);
         s->state = SEQUENCE_UPLOAD;
     }
@@ -312,10 +314,29 @@ static void on_epochs(void *ctx, int rc, struct nsm_reply *reply)
 void sequence_step_epoch(struct sequence *s)
 {
     s->next_upload = 0;
-    if (epochs_get(&s->engine->epochs, s->use.ns->id, &s->gc_epoch)) {
+    s->epoch_ms = clock_mono_ms();
+    s->epoch_is_fresh = false;
+    /* What may take long needs the whole life of its epoch. */
+    if (s->spec.stream == NULL && epochs_get(&s->engine->epochs, s->use.ns->id, &s->gc_epoch)) {
         s->state = SEQUENCE_UPLOAD;
         return;
     }
     s->pending++;
     nsm_gc_epochs(s->use.nsm, s->use.ns->id, on_epochs, s);
+}
+
+/* An epoch lives on for the grace time, at least, after it was current. So what took longer than
+ * any mishap (a wrong clock, an epoch that was remembered) explains will take too long again. */
+bool sequence_outlived_epoch(struct sequence *s)
+{
+    uint64_t took_ms = clock_mono_ms() - s->epoch_ms;
+
+    if (s->upload_count == 0 || !s->epoch_is_fresh || took_ms < s->engine->epochs.keep_ms) {
+        return false;
+    }
+    err_say(&s->err, UV_ETIMEDOUT,
+            "it took %" PRIu64 " s, longer than gc_grace_seconds of the maintenance agents allows: "
+            "nothing was stored; send it faster, or in smaller objects, or have that raised",
+            took_ms / 1000);
+    return true;
 }

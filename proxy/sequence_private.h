@@ -49,6 +49,8 @@ struct sequence {
     uint64_t deadline_ms;
     uint64_t start_ns;
     uint64_t gc_epoch;
+    uint64_t epoch_ms;   /* when it was asked for; it was current then: */
+    bool epoch_is_fresh; /* else it was remembered */
     unsigned epoch_tries;
     unsigned pending; /* questions that will still call back */
 
@@ -79,6 +81,8 @@ void sequence_fail(struct sequence *s, int rc, int32_t proxy_rc); /* s->err is s
 void sequence_step_check(struct sequence *s);
 void sequence_step_files(struct sequence *s);
 void sequence_step_epoch(struct sequence *s);
+/* The commit found its epoch ended. True, and s->err says it: another try would take as long. */
+bool sequence_outlived_epoch(struct sequence *s);
 
 /* sequence_end.c */
 void sequence_committed(struct sequence *s); /* caches and counts */

@@ -282,37 +282,63 @@ static void on_gc(void *ctx, int rc, struct nsm_reply *reply)
     w->done = true;
 }
 
-/* The epoch it was begun under ends: the commit is refused, and all is asked for once more. */
-static void what_has_to_be_uploaded_again_is_asked_for_again(void **state)
+static void end_epoch(struct world *w)
 {
-    struct scene *s = *state;
-    struct world *w = s->f->w;
     struct waiting wait = {0};
     struct nsm *nsm;
     struct err e;
-    unsigned starts = 0;
-    int32_t rc;
 
     assert_int_equal(registry_nsm(w->registry, "registry", &nsm, &e), 0);
-    rc = begin(s, "o", &(struct begin){.bytes = DATA_BYTES});
+    nsm_gc_advance(nsm, w->ns_id, 1, on_gc, &wait);
+    loop_fixture_run_until(&w->base, &wait.done);
+    assert_int_equal(wait.rc, 0);
+    wait.done = false;
+    nsm_gc_disable(nsm, w->ns_id, 1, on_gc, &wait);
+    loop_fixture_run_until(&w->base, &wait.done);
+    assert_int_equal(wait.rc, 0);
+}
+
+/* The epoch it was begun under ends: how often all of it was asked for. */
+static int32_t put_over_an_epoch(struct scene *s, unsigned *ret_starts)
+{
+    int32_t rc = begin(s, "o", &(struct begin){.bytes = DATA_BYTES});
+    bool has_ended = false;
+
+    *ret_starts = 0;
     while (rc == 0 && s->wants) {
-        if (s->offset == 0) {
-            starts++;
-        }
-        if (starts == 1 && s->offset > DATA_BYTES / 2 && !wait.done) {
-            nsm_gc_advance(nsm, w->ns_id, 1, on_gc, &wait);
-            loop_fixture_run_until(&w->base, &wait.done);
-            assert_int_equal(wait.rc, 0);
-            wait.done = false;
-            nsm_gc_disable(nsm, w->ns_id, 1, on_gc, &wait);
-            loop_fixture_run_until(&w->base, &wait.done);
-            assert_int_equal(wait.rc, 0);
+        *ret_starts += s->offset == 0;
+        if (!has_ended && s->offset > DATA_BYTES / 2) {
+            end_epoch(s->f->w);
+            has_ended = true;
         }
         rc = send_part(s, s->offset, s->data + s->offset, s->bytes_max);
     }
-    assert_int_equal(rc, 0);
+    return rc;
+}
+
+/* The commit is refused, and all is asked for once more. */
+static void what_has_to_be_uploaded_again_is_asked_for_again(void **state)
+{
+    struct scene *s = *state;
+    unsigned starts;
+
+    assert_int_equal(put_over_an_epoch(s, &starts), 0);
     assert_int_equal(starts, 2);
-    world_expect(w, "o", s->data, DATA_BYTES);
+    world_expect(s->f->w, "o", s->data, DATA_BYTES);
+}
+
+/* It would outlive the next one, too. */
+static void what_takes_longer_than_an_epoch_lives_is_told_so_at_once(void **state)
+{
+    struct scene *s = *state;
+    unsigned starts;
+
+    s->f->w->engine->epochs.keep_ms = 0; /* anything takes longer than that */
+    assert_int_equal(put_over_an_epoch(s, &starts), PROXY_RC_TIMED_OUT);
+    assert_non_null(strstr(s->c.text, "gc_grace_seconds"));
+    assert_int_equal(starts, 1);
+    expect_nothing_left(s);
+    assert_int_equal(put(s, "o", DATA_BYTES), 0);
 }
 
 /* ---- those that do not keep to it ---- */
@@ -509,6 +535,7 @@ int main(void)
         TEST(disks_that_fail_cost_no_byte),
         TEST(nobody_is_asked_for_more_than_there_is_memory_for),
         TEST(what_has_to_be_uploaded_again_is_asked_for_again),
+        TEST(what_takes_longer_than_an_epoch_lives_is_told_so_at_once),
         TEST(a_part_that_was_not_asked_for_ends_it),
         TEST(a_connection_has_one_stream),
         TEST(a_first_request_that_would_fill_memory_is_refused),

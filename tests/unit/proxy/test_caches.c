@@ -203,10 +203,11 @@ static void trailers_are_kept_by_what_they_describe(void **state)
 
 static void epochs_are_remembered_and_forgotten(void **state)
 {
-    struct epochs epochs = {0};
+    struct epochs epochs;
     uint64_t epoch = 0;
 
     (void)state;
+    epochs_init(&epochs);
     assert_false(epochs_get(&epochs, 1, &epoch));
     epochs_set(&epochs, 1, 5);
     epochs_set(&epochs, 2, 6);
