@@ -267,6 +267,28 @@ def too_few_osds(d):
     d.alba("upload-object", "ns", d.root / "in", "new")
 
 
+def unwritten(d):
+    """What cannot be written is a failure; nothing else takes the place of a stream that is closed."""
+    def alba(redirection, *words):
+        env = dict(os.environ, ALBA_CONFIG=str(d.dir / "alba.url"), ALBA_DIR=str(d.dir))
+        done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", BIN / "alba",
+                               *map(str, words)], env=env, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    for words in (["list-osds", "--to-json"], ["list-osds"], ["list-osds", "--help"], ["--help"],
+                  ["show-namespace", "none", "--to-json"], ["completion", "bash"], ["man"]):
+        code, err = alba("> /dev/full", *words)
+        assert code == 2 and "No space left" in err, (words, code, err)
+    for stream, code in (("<&-", 0), (">&-", 2), ("2>&-", 0), ("<&- >&- 2>&-", 2)):
+        assert alba(stream, "list-osds", "--to-json")[0] == code, stream
+        for verb in "upload-object", "proxy-upload-object":
+            assert alba(stream, verb, "--allow-overwrite", "ns", d.root / "in", "x")[0] == 0, stream
+        for verb in "download-object", "proxy-download-object":
+            assert alba(stream, verb, "ns", "x", d.root / "x")[0] == 0, stream
+            assert (d.root / "x").read_bytes() == (d.root / "in").read_bytes()
+    d.alba("delete-object", "ns", "x")
+
+
 with Deployment() as d:
     random_file(d.root / "in", 2_000_000, seed=9)
     d.alba("create-namespace", "ns", "volumes")
@@ -275,6 +297,7 @@ with Deployment() as d:
     other_home(d)
     unmounted_home(d)
     cli(d)
+    unwritten(d)
     what_to_do_next(d)
     ports(d)
     too_few_osds(d)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "alba/help.h"
+#include "alba/output.h"
 #include "alba/verb.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -183,7 +184,7 @@ static int take_common(struct cli *cli, int index, const char *value)
         return 0;
     default:
         help_verb(cli->verb, stdout);
-        exit(0);
+        exit(output_flush(cli->verb->name, 0));
     }
 }
 

@@ -1,9 +1,11 @@
 /* alba: the command line of Albacore. See verb.h for how a verb is made. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "alba/help.h"
 #include "alba/output.h"
@@ -115,17 +117,31 @@ const struct verb *verb_find(const char *name, struct err *e)
     return match_count == 1 ? found : NULL;
 }
 
+/* Standard streams that are closed: files and sockets must not take their places. Each is opened
+ * the wrong way, so that reading or writing it still fails. */
+static void open_standard_streams(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) {
+            abort();
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct cli cli = {0};
     int rc;
 
+    open_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_WARN);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         help_overview(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 1 : 0;
+        return argc < 2 ? 1 : output_flush("help", 0);
     }
     cli.verb = verb_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1], &cli.err);
     if (cli.verb == NULL) {

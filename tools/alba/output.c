@@ -1,5 +1,6 @@
 #include "alba/output.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,13 +88,24 @@ static void succeed_json(struct cli *cli)
     json_decref(doc);
 }
 
+int output_flush(const char *verb, int exit_code)
+{
+    if (fflush(stdout) != 0) {
+        if (errno != EPIPE) {
+            fprintf(stderr, "alba %s: write the output: %s\n", verb, strerror(errno));
+        }
+        return 2;
+    }
+    return ferror(stdout) != 0 ? 2 : exit_code;
+}
+
 int output_finish(struct cli *cli, int rc)
 {
     if (rc != 0) {
         advice_add(cli);
     }
     if (rc != 0 && cli->to_json) {
-        return fail_json(cli);
+        return output_flush(cli->verb->name, fail_json(cli));
     }
     if (rc != 0) {
         fprintf(stderr, "alba %s: %s\n", cli->verb->name, cli->err.msg);
@@ -104,12 +116,10 @@ int output_finish(struct cli *cli, int rc)
     }
     if (cli->to_json) {
         succeed_json(cli);
-        return cli->exit_code;
-    }
-    if (cli->verb->show != NULL) {
+    } else if (cli->verb->show != NULL) {
         cli->verb->show(cli);
     }
-    return fflush(stdout) == 0 ? cli->exit_code : 2;
+    return output_flush(cli->verb->name, cli->exit_code);
 }
 
 /* ---- tables ---- */

@@ -13,6 +13,9 @@ struct cli;
 
 /* Prints result or error of a finished verb; returns the exit code. */
 int output_finish(struct cli *cli, int rc);
+/* What was printed goes out: `exit_code`, or 2 when it cannot, which stderr tells unless the reader
+ * has just gone. */
+int output_flush(const char *verb, int exit_code);
 
 /* A name or text as JSON. One that is not UTF-8 or holds a zero byte is escaped: each byte but
  * printable ASCII, and each backslash, as \xNN. */
