@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from harness import BIN, Deployment, refused, random_file, wait_for
+from harness import BIN, Deployment, frozen, refused, random_file, wait_for
 
 MIB = 1 << 20
 GIANT = 1025 * MIB + 7  # more than a message holds
@@ -114,6 +114,17 @@ def an_interrupt_leaves_nothing(d, source):
                  ["ps", "-eo", "args"], capture_output=True, text=True).stdout)
 
 
+def an_interrupt_ends_the_wait_for_a_proxy_that_stands_still(d):
+    process, terminal = start(d, "proxy-download-object", "ns", "giant", d.root / "never")
+    read_until(terminal, b" of 1.0 GiB (")
+    with frozen(d.daemon("proxy")["pid"]):
+        process.send_signal(signal.SIGINT)
+        read_until(terminal, b"interrupted; nothing is left")
+        assert process.wait(60) == 2
+    os.close(terminal)
+    assert leftovers(d) == [] and not (d.root / "never").exists()
+
+
 def a_replaced_object_is_never_mixed(d):
     """Two objects in turn under one name while it is read: either of them, whole."""
     sources = [random_file(d.root / f"in{i}", 40 * MIB + i, seed=i) for i in range(2)]
@@ -136,4 +147,5 @@ with Deployment() as d:
     every_size_comes_back(d)
     a_replaced_object_is_never_mixed(d)
     an_interrupt_leaves_nothing(d, larger_than_a_message(d))
+    an_interrupt_ends_the_wait_for_a_proxy_that_stands_still(d)
 print("ok")

@@ -8,13 +8,13 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alba/interrupt.h"
 #include "alba/progress.h"
 #include "alba/verb.h"
 #include "base/crc32c.h"
@@ -37,21 +37,19 @@ struct download {
     uint64_t at_once_bytes; /* what is not larger comes in one message */
     uint32_t crc;
     struct progress progress;
+    struct interrupt interrupt;
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signum)
-{
-    (void)signum;
-    interrupted = 1;
-}
 
 static int call(struct download *d, const struct proxy_request *request,
                 struct proxy_reply *ret_reply)
 {
-    int rc = target_call(d->t, d->cli, request, TARGET_TRANSFER_TIMEOUT_MS, ret_reply);
+    int rc = d->interrupt.happened
+                 ? ERR_CANCELED
+                 : target_call(d->t, d->cli, request, TARGET_TRANSFER_TIMEOUT_MS, ret_reply);
 
+    if (rc != 0 && d->interrupt.happened) {
+        return err_say(&d->cli->err, ERR_CANCELED, "interrupted; nothing is left");
+    }
     if (rc != 0 && d->cli->exception_code == PROXY_RC_OBJECT_NOT_FOUND) {
         err_say(&d->cli->err, ERR_NOT_FOUND, "object '%s' does not exist", (char *)d->name.data);
     }
@@ -180,9 +178,7 @@ static int read_all(struct download *d)
         rc = err_set(&d->cli->err, -errno, "empty the file");
     }
     while (rc == 0 && d->done < d->size_bytes) {
-        rc = interrupted ? err_say(&d->cli->err, ERR_CANCELED, "interrupted; nothing is left")
-             : d->size_bytes <= d->at_once_bytes ? read_at_once(d)
-                                                 : read_window(d);
+        rc = d->size_bytes <= d->at_once_bytes ? read_at_once(d) : read_window(d);
         progress_show(&d->progress, d->done);
     }
     return rc != 0 ? rc : check_whole(d);
@@ -246,8 +242,7 @@ int download_object(struct target *t, struct cli *cli, const char *ns, const cha
                  ? err_say(&cli->err, -errno, "file %.200s: its folder does not exist", path)
                  : err_set(&cli->err, -errno, "a file beside %.200s", path);
     }
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    interrupt_begin(&d.interrupt, t);
     progress_begin(&d.progress, "downloading", 0, true);
     for (unsigned i = 0; d.fd >= 0 && rc == AGAIN && i < TRIES_MAX; i++) {
         d.at_once_bytes = i < WINDOW_TRIES ? WINDOW_BYTES : PROXY_CLIENT_REPLY_BYTES_MAX / 2;
@@ -264,6 +259,7 @@ int download_object(struct target *t, struct cli *cli, const char *ns, const cha
     if (rc != 0 && d.fd >= 0) {
         unlink(part);
     }
+    interrupt_end(&d.interrupt);
     free(part);
     free(real);
     return rc;

@@ -1,9 +1,9 @@
 #include "alba/upload.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 
+#include "alba/interrupt.h"
 #include "alba/progress.h"
 #include "alba/upload_stream.h"
 #include "alba/verb.h"
@@ -23,9 +23,7 @@ struct watch {
     uint64_t read_before;
     uint64_t bytes;
     uv_timer_t timer;
-    uv_signal_t sigint;
-    uv_signal_t sigterm;
-    bool interrupted;
+    struct interrupt interrupt;
 };
 
 /* A retry reads the file once more: never beyond the end. */
@@ -37,45 +35,21 @@ static void on_time(uv_timer_t *timer)
     progress_show(&w->progress, done < w->bytes ? done : w->bytes);
 }
 
-/* It may be killed at any time; its end is the end of the call. */
-static void on_signal(uv_signal_t *handle, int signum)
-{
-    struct watch *w = handle->data;
-
-    (void)signum;
-    w->interrupted = true;
-    kill(w->t->proxy.pid, SIGKILL);
-}
-
 static void watch_begin(struct watch *w, struct target *t, uint64_t bytes)
 {
-    uv_loop_t *loop = &t->s.loop;
-
     *w = (struct watch){.t = t, .bytes = bytes, .read_before = private_proxy_bytes_read(&t->proxy)};
-    CHECK(uv_timer_init(loop, &w->timer) == 0);
-    CHECK(uv_signal_init(loop, &w->sigint) == 0);
-    CHECK(uv_signal_init(loop, &w->sigterm) == 0);
-    w->timer.data = w->sigint.data = w->sigterm.data = w;
+    CHECK(uv_timer_init(&t->s.loop, &w->timer) == 0);
+    w->timer.data = w;
     CHECK(uv_timer_start(&w->timer, on_time, LOOK_MS, LOOK_MS) == 0);
-    CHECK(uv_signal_start(&w->sigint, on_signal, SIGINT) == 0);
-    CHECK(uv_signal_start(&w->sigterm, on_signal, SIGTERM) == 0);
+    interrupt_begin(&w->interrupt, t);
     progress_begin(&w->progress, "uploading", bytes, true);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct watch *w = handle->data;
-
-    session_done(&w->t->s, 0, NULL);
 }
 
 static void watch_end(struct watch *w)
 {
     progress_end(&w->progress);
     uv_close((uv_handle_t *)&w->timer, NULL);
-    uv_close((uv_handle_t *)&w->sigint, NULL);
-    uv_close((uv_handle_t *)&w->sigterm, on_closed); /* the last one */
-    session_wait(&w->t->s);
+    interrupt_end(&w->interrupt); /* the timer is closed before */
 }
 
 /* The proxy opens the file itself. */
@@ -99,7 +73,7 @@ static int by_path(struct target *t, struct cli *cli, const struct upload *u)
     }
     if (t->is_private) {
         watch_end(&w);
-        if (rc != 0 && w.interrupted) {
+        if (rc != 0 && w.interrupt.happened) {
             rc = err_say(&cli->err, ERR_CANCELED, "interrupted; it is there whole or not at all");
         }
     }
