@@ -3,6 +3,7 @@ deployment. A verb that is added without a call here fails the test; those about
 test_asd_verbs.py."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -197,6 +198,9 @@ def objects(c, prefix="", where=()):
     same()
     listed, text = c.both(f"{prefix}list-objects", *where, "ns")
     assert listed["objects"] == text.split() == ["o1", "o2"]
+    last = c.json(f"{prefix}list-objects", *where, "ns", "--reverse", "--max=1")
+    assert last == {"objects": ["o2"], "n": 1, "have_more": True}, last
+    assert c.text(f"{prefix}list-objects", *where, "ns", "--reverse").split() == ["o2", "o1"]
     if prefix == "":
         shown, text = c.both("show-object", "ns", "o1")
         assert shown["size"] == c.source.stat().st_size and "o1" in text
@@ -335,7 +339,8 @@ def safety(c):
     two = ns_of(c.json("get-disk-safety", f"--long-id={ids[0]}", f"--long-id={ids[1]}"))
     assert two["safety"] == -1, two
     assert "LOST" in c.text("get-disk-safety", f"--long-id={ids[0]},{ids[1]}", "--namespace=ns")
-    refused(lambda: c.json("get-disk-safety", "--long-id=nobody"), "unknown osd nobody")
+    said = refused(lambda: c.json("get-disk-safety", "--long-id=nobody"), "unknown osd nobody")
+    assert re.search('osd ([^ "]*)', said)[1] == "nobody", said  # as programs cut it out
     # nobody is at the first of its addresses
     c.json("update-osd", f"--long-id={ids[0]}", "--ip=127.0.0.2,127.0.0.1")
     alive = ns_of(c.json("get-disk-safety", "--include-errored-as-dead"))

@@ -18,7 +18,7 @@ static const char *of_registry(int code)
     case MGR_PRESET_EXISTS:
         return "alba update-preset changes it";
     case MGR_OSD_UNKNOWN:
-        return "see alba list-all-osds";
+        return "(see alba list-all-osds)"; /* programs cut the id out: a blank ends it */
     default:
         return NULL;
     }
@@ -78,5 +78,5 @@ void advice_add(struct cli *cli)
         return; /* it says more than the cause */
     }
     err_copy(&why, &cli->err);
-    err_say(&cli->err, why.code, "%s; %s", why.msg, advice);
+    err_say(&cli->err, why.code, "%s%s%s", why.msg, advice[0] == '(' ? " " : "; ", advice);
 }

@@ -126,8 +126,12 @@ static int list_pages(struct target *t, struct cli *cli, int64_t max, json_t *es
     struct proxy_reply reply;
     int rc;
 
-    buf_put(&from, cli_option(cli, "first"), strlen(cli_option(cli, "first")));
     request.range.reverse = cli_flag(cli, "reverse");
+    if (request.range.reverse && !cli_flag(cli, "first")) { /* no name is greater than this */
+        memset(buf_extend(&from, MANIFEST_NAME_BYTES_MAX), 0xff, MANIFEST_NAME_BYTES_MAX);
+    } else {
+        buf_put(&from, cli_option(cli, "first"), strlen(cli_option(cli, "first")));
+    }
     request.range.first_included = true;
     do {
         int64_t left = max < 0 ? -1 : max - (int64_t)json_array_size(cli->result);

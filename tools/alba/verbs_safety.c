@@ -79,7 +79,7 @@ static int check_named(struct session *s, struct cli *cli, const char *list)
         bool is_known = registry_view_osd_find(view, long_id) != NULL;
 
         if (!is_known) {
-            err_say(&s->err, ERR_NOT_FOUND, "unknown osd %.100s; see alba list-all-osds", long_id);
+            err_say(&s->err, ERR_NOT_FOUND, "unknown osd %.100s", long_id);
             session_fail_mgr(s, cli, MGR_OSD_UNKNOWN);
         }
         free(long_id);
