@@ -266,6 +266,7 @@ def proxy_views(c, where):
     assert c.json("list-objects", "ns")["objects"] == [], "a benchmark left objects"
     refused(lambda: c.json("proxy-bench", *where, "--scenarios=writes,reds", "ns"), "'reds'")
     refused(lambda: c.json("alba-bench", *few[:3], "absent"), "absent")
+    interrupted_bench(c, where)
 
 
 def metadata(c):
@@ -415,6 +416,26 @@ def disks(c):
     c.json("vdisk-delete", "v1")
     assert c.text("vdisk-delete", "v2") == "disk 'v2' is deleted\n"
     assert c.json("vdisk-list") == []
+
+
+def interrupted_bench(c, where):
+    """Ctrl-C reaches all of a terminal's process group, SIGTERM the verb alone: what was written goes
+    either way, and no more than that is asked for."""
+    env = dict(os.environ, ALBA_CONFIG=str(c.d.dir / "alba.url"))
+    words = ["--to-json", "--count=50000", "--size=4KiB", "--scenarios=writes", "ns"]
+    for verb, options, stop in (("alba-bench", [], lambda pid: os.killpg(pid, signal.SIGINT)),
+                                ("proxy-bench", where, lambda pid: os.kill(pid, signal.SIGTERM))):
+        with subprocess.Popen([BIN / "alba", verb, *options, *words], env=env, text=True,
+                              start_new_session=True, stdout=subprocess.PIPE) as bench:
+            wait_for("it to write",
+                     lambda: c.d.alba("list-objects", "ns", "--first=alba-bench/")["n"] > 20)
+            stop(bench.pid)
+            rows = json.loads(bench.communicate(timeout=300)[0])["result"]
+        assert bench.returncode == 0 and rows[0]["ops"] < 50000, rows
+        assert c.d.alba("list-objects", "ns", "--first=alba-bench/")["n"] == 0, verb
+    deleted = c.d.alba("proxy-statistics", *where)["ns_stats"]
+    deleted = next(s["delete"]["n"] for name, s in deleted if name == "ns")
+    assert deleted < rows[0]["ops"] + 100, (deleted, rows)
 
 
 def disk_stays(c, volume):

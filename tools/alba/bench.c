@@ -204,7 +204,10 @@ static bool cleans(const struct bench_scenario *scenario)
 static int run_all(struct bench *b, const struct bench_scenario *scenario)
 {
     b->scenario = scenario;
-    return runner_run(&b->runner, scenario->name, cleans(scenario));
+    return runner_run(&b->runner, scenario->name,
+                      cleans(scenario)   ? RUNNER_CLEANS
+                      : scenario->writes ? RUNNER_WRITES
+                                         : RUNNER_READS);
 }
 
 void bench_init(struct bench *b, struct asd_link *link, uint64_t count, unsigned depth,

@@ -86,10 +86,14 @@ static int spawn(struct private_proxy *p, struct err *e)
     char option[] = "--config";
     char die[] = "--die-with-parent";
     char *args[] = {program, option, config, die, NULL};
+    posix_spawnattr_t attributes;
     int rc = program == NULL ? e->code : 0;
 
-    if (rc == 0) {
-        rc = -posix_spawn(&p->pid, program, NULL, NULL, args, environ);
+    if (rc == 0) { /* in a session of its own: Ctrl-C is for the verb, which may have to clean up */
+        posix_spawnattr_init(&attributes);
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+        rc = -posix_spawn(&p->pid, program, NULL, &attributes, args, environ);
+        posix_spawnattr_destroy(&attributes);
         if (rc != 0) {
             err_set(e, rc, "start %s", program);
         }

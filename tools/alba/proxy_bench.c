@@ -163,7 +163,10 @@ static int run_all(struct proxy_bench *b, const struct proxy_bench_scenario *sce
 {
     b->scenario = scenario;
     b->proxy_code = 0;
-    return runner_run(&b->runner, scenario->name, scenario->fill == fill_delete) == 0
+    return runner_run(&b->runner, scenario->name,
+                      scenario->fill == fill_delete ? RUNNER_CLEANS
+                      : scenario->writes            ? RUNNER_WRITES
+                                                    : RUNNER_READS) == 0
                ? 0
                : target_fail(b->target, b->cli, &b->runner.err, b->proxy_code);
 }
