@@ -147,6 +147,13 @@ static char *text_of(struct slice name)
     return text;
 }
 
+/* A change of the registry, once begun, cannot be called off. */
+static bool always(struct session *s)
+{
+    (void)s;
+    return true;
+}
+
 static void on_created(void *ctx, int rc, const struct err *e)
 {
     struct session *s = ctx;
@@ -177,6 +184,7 @@ void op_create_namespace(struct session *s)
     } else if (preset == NULL && s->request.create.has_preset) {
         session_fail(s, PROXY_RC_PRESET_NOT_FOUND, "no preset has such a name");
     } else {
+        s->is_in_doubt = always;
         registry_namespace_create(registry_of(s), name, preset, on_created, s);
     }
     free(name);
@@ -221,6 +229,7 @@ void op_delete_namespace(struct session *s)
         return;
     }
     drop_cached(s);
+    s->is_in_doubt = always;
     registry_namespace_delete_while(registry_of(s), name, is_wanted, on_deleted, s);
     free(name);
 }

@@ -63,6 +63,13 @@ static void on_cancel(struct session *s)
     give_up(s->stream, PROXY_RC_UNKNOWN, "canceled");
 }
 
+static bool is_in_doubt(struct session *s)
+{
+    const struct stream_op *op = s->stream;
+
+    return op != NULL && op->sequence != NULL && sequence_is_in_doubt(op->sequence);
+}
+
 /* ---- words to the client ---- */
 
 static void ask(struct stream_op *op)
@@ -174,6 +181,7 @@ void op_apply_stream(struct session *s)
     op->frame = session_take_frame(s, &op->request);
     s->stream = op;
     s->cancel = on_cancel;
+    s->is_in_doubt = is_in_doubt;
     spec.ns = op->request.ns;
     spec.apply = &op->request.apply;
     spec.stream = &op->data;
@@ -242,6 +250,7 @@ void op_stream_part(struct session *s)
     }
     s->deadline_ms = s->start_ms + op->step_ms;
     s->cancel = on_cancel;
+    s->is_in_doubt = is_in_doubt;
     if (op->rc == 0) { /* else its end is on the way */
         take_part(op, s);
     }

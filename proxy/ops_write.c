@@ -19,6 +19,11 @@ static void on_cancel(struct session *s)
     sequence_cancel(s->op);
 }
 
+static bool is_in_doubt(struct session *s)
+{
+    return sequence_is_in_doubt(s->op);
+}
+
 /* Manifests are copied into the reply while it is encoded. */
 void op_reply_manifests(struct session *s, struct sequence *sequence)
 {
@@ -80,6 +85,7 @@ static void start(struct session *s, struct write_op *op, const struct proxy_app
     op->session = s;
     session_keep_frame(s, &op->frame);
     s->cancel = on_cancel;
+    s->is_in_doubt = is_in_doubt;
     s->op = sequence_start(s->server->engine, &spec, on_done, op);
 }
 

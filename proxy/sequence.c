@@ -468,6 +468,11 @@ void sequence_extend(struct sequence *s, uint64_t deadline_ms)
     }
 }
 
+bool sequence_is_in_doubt(const struct sequence *s)
+{
+    return s->was_in_doubt || (s->state == SEQUENCE_COMMIT && s->pending > 0);
+}
+
 static void on_canceled(struct later_item *item)
 {
     struct sequence *s = container_of(item, struct sequence, start);

@@ -44,6 +44,8 @@ struct sequence *sequence_start(struct engine *engine, const struct sequence_spe
                                 sequence_cb cb, void *ctx);
 /* It has until then, at least: for a client that sends more. Before the callback. */
 void sequence_extend(struct sequence *sequence, uint64_t deadline_ms);
+/* Its commit was begun, and what came of it is not known. Before the callback. */
+bool sequence_is_in_doubt(const struct sequence *sequence);
 /* A wish; the callback still comes. A commit that was sent is not taken back, and its answer
  * counts, but it is not sent again, nor decided anew when another one was faster. */
 void sequence_cancel(struct sequence *sequence);

@@ -66,6 +66,7 @@ static void finish(struct session *s)
     s->head_ms = 0;
     s->op = NULL;
     s->cancel = NULL;
+    s->is_in_doubt = NULL;
     server->running--;
     frame_room_give(&server->room, &s->share);
     if (!s->is_closed) {
@@ -99,8 +100,16 @@ void session_reply(struct session *s, const struct proxy_reply *reply, void (*se
 {
     struct gather g = {0};
     struct err e;
-    int rc = proxy_reply_encode(reply, s->manifest_version, &g, &e);
+    int rc;
 
+    if (s->is_answered) {
+        finish(s);
+        if (sent != NULL) {
+            sent(ctx);
+        }
+        return;
+    }
+    rc = proxy_reply_encode(reply, s->manifest_version, &g, &e);
     if (rc != 0) {
         gather_release(&g);
         session_fail(s, rc_of(rc), e.msg);
@@ -118,20 +127,32 @@ void session_reply_unit(struct session *s)
     session_reply(s, &(struct proxy_reply){.code = s->request.code}, NULL, NULL);
 }
 
-void session_fail_name(struct session *s, int32_t rc, struct slice name)
+static void write_error(struct session *s, int32_t rc, struct slice text)
 {
     struct buf b = {0};
 
     CHECK(rc != PROXY_RC_OK);
-    proxy_error_put(&b, s->manifest_version, rc, name);
+    proxy_error_put(&b, s->manifest_version, rc, text);
     net_conn_write(s->conn, b.data, b.len);
     buf_release(&b);
+}
+
+void session_fail_name(struct session *s, int32_t rc, struct slice name)
+{
+    if (!s->is_answered) {
+        write_error(s, rc, name);
+    }
     finish(s);
+}
+
+static bool is_in_doubt(struct session *s)
+{
+    return s->is_in_doubt != NULL && s->is_in_doubt(s);
 }
 
 void session_fail(struct session *s, int32_t rc, const char *text)
 {
-    if (s->has_timed_out && rc == PROXY_RC_UNKNOWN) {
+    if (s->has_timed_out && rc == PROXY_RC_UNKNOWN && !is_in_doubt(s)) {
         rc = PROXY_RC_TIMED_OUT;
         text = "the request's deadline is over";
     }
@@ -194,16 +215,11 @@ void session_on_frame_window(struct session *s, uint32_t frame_bytes, uint32_t w
 /* What came of the frame was only a part of the request, so nothing of it was done. */
 static void give_up_frame(struct session *s)
 {
-    struct buf b = {0};
-
     log_debug("session", "no room for a frame", "peer=%s", net_conn_peer(s->conn)->text);
     frame_room_give(&s->server->room, &s->share);
     net_conn_skip_frame(s->conn);
     s->head_ms = 0;
-    proxy_error_put(&b, s->manifest_version, PROXY_RC_BUSY,
-                    slice_str("no memory for requests, try again later"));
-    net_conn_write(s->conn, b.data, b.len);
-    buf_release(&b);
+    write_error(s, PROXY_RC_BUSY, slice_str("no memory for requests, try again later"));
     net_conn_pause(s->conn, false);
 }
 
@@ -287,6 +303,24 @@ void session_on_close(struct session *s)
     }
 }
 
+/* What it still holds, frame and memory, is given back when it ends. */
+static void leave_behind(struct session *s)
+{
+    struct session *next = session_new(s->server, s->conn);
+    bool in_doubt = is_in_doubt(s);
+
+    log_debug("session", "request left behind at its deadline", "op=%s in_doubt=%d",
+              proxy_code_name(s->request.code), in_doubt);
+    next->manifest_version = s->manifest_version;
+    write_error(s, in_doubt ? PROXY_RC_IN_DOUBT : PROXY_RC_TIMED_OUT,
+                slice_str(in_doubt ? "the request's deadline is over, its outcome is unknown"
+                                   : "the request's deadline is over"));
+    s->is_answered = true;
+    s->is_closed = true;
+    net_conn_set_user(s->conn, next);
+    net_conn_pause(s->conn, false); /* may hand over the next frame */
+}
+
 void session_check(struct session *s, uint64_t now_ms)
 {
     if (frame_share_waits(&s->share)) {
@@ -296,13 +330,15 @@ void session_check(struct session *s, uint64_t now_ms)
         return;
     }
     op_stream_check(s, now_ms);
-    if (!s->is_running || s->cancel == NULL) {
+    if (!s->is_running || s->is_closed) {
         return;
     }
-    if (now_ms >= s->deadline_ms) {
+    if (now_ms >= s->deadline_ms && s->has_timed_out) {
+        leave_behind(s);
+    } else if (now_ms >= s->deadline_ms) {
         s->has_timed_out = true;
-        session_cancel(s);
-    } else if (net_conn_peer_left(s->conn)) {
+        session_cancel(s); /* with the next check it has had its time to end */
+    } else if (s->cancel != NULL && net_conn_peer_left(s->conn)) {
         session_cancel(s);
     }
 }

@@ -2,8 +2,10 @@
  *
  * Requests of a connection run strictly one after another: reading is paused while one
  * runs. An operation (ops_*.c) is started with the decoded request and ends it, once, with
- * session_reply() or session_fail(); what it borrows of the request lives until then.
- * Loop thread only. */
+ * session_reply() or session_fail(); what it borrows of the request lives until then. One that
+ * does not end soon after its deadline (what it waits for cannot be called off) is left behind: the
+ * client is told, another session goes on with the connection, and this one goes with its
+ * operation. Loop thread only. */
 #ifndef PROXY_SESSION_H
 #define PROXY_SESSION_H
 
@@ -18,6 +20,7 @@
 struct session;
 struct stream_op;
 typedef void (*session_cancel_cb)(struct session *session);
+typedef bool (*session_doubt_cb)(struct session *session);
 
 struct session {
     struct proxy_server *server;
@@ -30,11 +33,14 @@ struct session {
 
     void *op;                 /* state of the operation; its own */
     session_cancel_cb cancel; /* ask the operation to end soon; NULL: it will */
+    /* At the deadline: may it have been executed, or be yet? NULL: it changes nothing. */
+    session_doubt_cb is_in_doubt;
     struct stream_op *stream; /* ops_stream.c: a put between two requests; NULL: none */
 
     bool is_running; /* private from here on */
     bool is_closed;
     bool has_timed_out;
+    bool is_answered; /* at the deadline; the operation ends by itself, its result is nobody's */
     uint8_t *frame;
     uint32_t frame_bytes;
     struct frame_share share; /* of the server's memory for frames */

@@ -1,5 +1,6 @@
 """A proxy with low limits among peers that mean no good: connections, requests and objects beyond them
 are refused with a reason, everybody else is served meanwhile; limits change without a restart."""
+import contextlib
 import json
 import os
 import pathlib
@@ -8,12 +9,13 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
-from foreign_proxy import ForeignProxy, MAGIC, refused, upload, upload_file
+from foreign_proxy import ForeignProxy, MAGIC, Refused, exists, refused, upload, upload_file
 from harness import BIN, Deployment, connect, frozen, wait_for
 
-UNKNOWN = 1
+UNKNOWN, IN_DOUBT, TIMED_OUT = 1, 64, 67
 CONNECTIONS = 8
 MIB = 1 << 20
 LIMITS = {"max_client_connections": CONNECTIONS, "request_timeout": 3, "request_memory": "16MiB",
@@ -112,13 +114,71 @@ def requests_have_a_deadline(d, where):
     with ForeignProxy(where) as p:
         p.drop_cache("ns")
         with frozen(*pids):
-            begun = time.monotonic()
+            begun = time.monotonic_ns() // 1_000_000  # the proxy counts whole ones
             message = refused(UNKNOWN, p.apply, "ns", updates=[upload("late", b"x" * 50_000)])
             assert b"deadline" in message, message
-            assert time.monotonic() - begun >= 3
+            assert time.monotonic_ns() // 1_000_000 - begun >= 3000
             refused(UNKNOWN, p.ping, 4.0)
             p.ping()  # nobody waits for who hangs
         assert p.multi_exists("ns", ["late"]) == [False]
+
+
+def metadata_does_not_answer(d, where, files):
+    """It would for 10 s and more, each step of a request: they end at their deadline, whatever they
+    are, and the connection goes on. What may have been done says so, what says no was not done."""
+    (files / "silent").write_bytes(b"silent")
+    asked = {
+        "names": (lambda p: p.list_namespaces(), lambda p: p.namespace_exists("ns"),
+                  lambda p: p.list_objects("ns"), lambda p: p.drop_cache("ns")),
+        "objects": (lambda p: p.multi_exists("ns", ["most"]), lambda p: p.object_info("ns", "most"),
+                    lambda p: p.read_slices("ns", [("most", [(0, 9)])]),
+                    lambda p: p.read_objects("ns", ["most"])),
+        "files": (lambda p: p.read_file("ns", "most", files / "not there"),
+                  lambda p: p.write_file("ns", "f", files / "silent"),
+                  lambda p: p.read_slices("ns", [("unheard of", [(0, 1)])], False)),
+        "changes": (lambda p: p.apply("ns", updates=[upload("u", b"silent")]),
+                    lambda p: p.apply("ns", [exists("most")]),
+                    lambda p: p.delete_object("ns", "most")),
+        "namespaces": (lambda p: p.create_namespace("fresh"), lambda p: p.delete_namespace("old"),
+                       lambda p: p.delete_object("ns", "none", True)),
+    }
+
+    def ask(kind, p):
+        for i, action in enumerate(asked[kind]):
+            begun = time.monotonic()
+            try:
+                got = action(p)
+            except Refused as e:
+                got = e.code
+            told.append((kind, i, got, time.monotonic() - begun))
+
+    told = []
+    with contextlib.ExitStack() as stack:
+        clients = {kind: stack.enter_context(ForeignProxy(where)) for kind in asked}
+        for p in clients.values():
+            p.update_session({"manifest_ser": b"\3"})  # for codes of ours
+        clients["changes"].create_namespace("old")
+        with frozen(d.daemon("meta")["pid"]):
+            threads = [threading.Thread(target=ask, args=x) for x in clients.items()]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+        for p in clients.values():
+            assert p.ping() > 0
+        assert len(told) == sum(map(len, asked.values())), told
+        for kind, i, got, seconds in told:
+            doubt = kind == "changes" or (kind, i) in (("files", 1), ("namespaces", 2))
+            assert got in ((IN_DOUBT,) if (kind, i) in (("namespaces", 0), ("namespaces", 1)) else
+                           (IN_DOUBT, TIMED_OUT) if doubt else (TIMED_OUT,)), told
+            assert seconds < 9, told
+        clients["names"].update_session({"manifest_ser": b"\2"})
+        there = clients["names"].multi_exists("ns", ["f", "u", "most"])
+        codes = {(kind, i): got for kind, i, got, _ in told}
+        for at, name, untouched in ((("files", 1), 0, False), (("changes", 0), 1, False),
+                                    (("changes", 2), 2, True)):
+            assert codes[at] == IN_DOUBT or there[name] == untouched, (told, there)
+        assert not (files / "not there").exists()
 
 
 def tell(d, number, *texts):
@@ -193,6 +253,7 @@ def main():
         who_has_spoken_keeps_its_place(where)
         frames_beyond_all_bounds_close_the_connection(where)
         larger_objects_are_refused(where, files)
+        metadata_does_not_answer(d, where, files)
         requests_have_a_deadline(d, where)
         limits_change_without_a_restart(d, where, files)
         figures_are_told(d, where)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "meta/ns_keys.h"
 #include "sim/proxy_fixture.h"
 
 /* ---- raw sockets ---- */
@@ -276,6 +277,13 @@ static void a_put_whose_client_left_before_it_was_read_is_not_executed(void **st
     fixture_free(f);
 }
 
+static bool is_idle(void *ctx)
+{
+    const struct fixture *f = ctx;
+
+    return f->server->running == 0;
+}
+
 static void a_request_past_its_deadline_is_told_so(void **state)
 {
     struct fixture *f = fixture_new(1);
@@ -291,6 +299,82 @@ static void a_request_past_its_deadline_is_told_so(void **state)
         fake_asd_set_fate(f->w->asds[i], hang, NULL);
     }
     assert_int_equal(fixture_simple(f, &request), PROXY_RC_TIMED_OUT);
+    fixture_free(f);
+}
+
+/* What waits for the metadata cannot be called off: it is left behind, its client told, and another
+ * request of the same connection answered. The late answer comes to a request that is nobody's. */
+static void what_the_metadata_does_not_answer_is_left_behind_at_its_deadline(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    struct slice names[] = {slice_str("o")};
+    struct proxy_object_slices slices = {.name = slice_str("o")};
+    struct proxy_range all = {.max = -1};
+    struct proxy_request requests[] = {
+        {.code = PROXY_GET_OBJECT_INFO,
+         .object = {.name = slice_str("o")},
+         .consistent_read = true},
+        {.code = PROXY_MULTI_EXISTS, .names = {.items = names, .count = 1}},
+        {.code = PROXY_READ_OBJECTS,
+         .names = {.items = names, .count = 1},
+         .consistent_read = true},
+        {.code = PROXY_READ_SLICES,
+         .reads = {.items = &slices, .count = 1},
+         .consistent_read = true},
+        {.code = PROXY_DELETE_OBJECT, .object = {.name = slice_str("none")}},
+    };
+    struct proxy_request list = {.code = PROXY_LIST_OBJECTS, .ns = fixture_ns(), .range = all};
+    struct key prefix;
+
+    (void)state;
+    assert_int_equal(fixture_put(f, "o", "data", 4), 0);
+    proxy_server_set_timeout_ms(f->server, 300);
+    ns_key_root(&prefix, f->w->ns_id, 'n');
+    for (size_t i = 0; i < sizeof(requests) / sizeof(*requests); i++) {
+        bool is_change = requests[i].code == PROXY_DELETE_OBJECT;
+
+        requests[i].ns = fixture_ns();
+        kv_mem_hold_answer(f->w->kv, slice_key(&prefix));
+        assert_int_equal(fixture_simple(f, &requests[i]),
+                         is_change ? PROXY_RC_IN_DOUBT : PROXY_RC_TIMED_OUT);
+        assert_true(kv_mem_has_held_answer(f->w->kv));
+        assert_int_equal(f->server->running, 1);
+        assert_int_equal(fixture_simple(f, &list), 0);
+        kv_mem_answer_held(f->w->kv);
+        loop_run_until_true(&f->w->base.loop, is_idle, f);
+        assert_int_equal(fixture_simple(f, &list), 0);
+    }
+    world_expect(f->w, "o", "data", 4);
+    fixture_free(f);
+}
+
+/* The request and its connection end, or the proxy does, before the answer comes. */
+static void what_was_left_behind_outlives_its_connection(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    struct slice names[] = {slice_str("o")};
+    struct proxy_request request = {
+        .code = PROXY_MULTI_EXISTS, .ns = fixture_ns(), .names = {.items = names, .count = 1}};
+    struct raw raw = raw_connect(f);
+    struct key prefix;
+    bool closed = false;
+
+    (void)state;
+    proxy_server_set_timeout_ms(f->server, 300);
+    ns_key_root(&prefix, f->w->ns_id, 'n');
+    kv_mem_hold_answer(f->w->kv, slice_key(&prefix));
+    raw_hello(&raw);
+    raw_request(&raw, &request);
+    assert_int_equal(raw_reply(&raw, NULL), PROXY_RC_UNKNOWN); /* 67 for clients that know it */
+    close(raw.fd);
+    loop_fixture_run_ms(&f->w->base, 20);
+    assert_int_equal(f->server->running, 1);
+    proxy_server_close(f->server, fixture_on_closed, &closed);
+    f->server = NULL;
+    loop_fixture_run_ms(&f->w->base, 20);
+    assert_false(closed);
+    kv_mem_answer_held(f->w->kv);
+    loop_run_until(&f->w->base.loop, &closed);
     fixture_free(f);
 }
 
@@ -566,6 +650,8 @@ int main(void)
         cmocka_unit_test(a_client_that_goes_away_takes_its_request_along),
         cmocka_unit_test(a_put_whose_client_left_before_it_was_read_is_not_executed),
         cmocka_unit_test(a_request_past_its_deadline_is_told_so),
+        cmocka_unit_test(what_the_metadata_does_not_answer_is_left_behind_at_its_deadline),
+        cmocka_unit_test(what_was_left_behind_outlives_its_connection),
         cmocka_unit_test(connections_over_the_limit_are_closed_and_the_others_served),
         cmocka_unit_test(a_reader_that_does_not_read_holds_up_no_put),
         cmocka_unit_test(large_frames_wait_until_there_is_room_for_them),
