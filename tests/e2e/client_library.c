@@ -22,7 +22,7 @@
 
 static struct albacore *client;
 static struct albacore_call call = {.size = sizeof(call)};
-static const char ns[] = "library";
+static const char *ns = "library";
 
 /* Byte `at` of the data of a seed; half of it compresses. */
 static unsigned char byte_of(unsigned long seed, size_t at)
@@ -308,12 +308,13 @@ static void run_counters(void)
 
     albacore_counters(client, &c);
     printf("{\"direct_reads\": %lu, \"proxy_reads\": %lu, \"not_known\": %lu, \"aside\": %lu, "
+           "\"suspect\": %lu, "
            "\"missing\": %lu, \"damaged\": %lu, \"unreachable\": %lu, \"disks_aside\": %lu, "
            "\"proxy_tries\": %lu, \"far\": %lu, \"direct_far_trips\": %lu}\n",
            (unsigned long)c.direct_reads, (unsigned long)c.proxy_reads, (unsigned long)c.not_known,
-           (unsigned long)c.aside, (unsigned long)c.missing, (unsigned long)c.damaged,
-           (unsigned long)c.unreachable, (unsigned long)c.disks_aside, (unsigned long)c.proxy_tries,
-           (unsigned long)c.far, (unsigned long)c.direct_far_trips);
+           (unsigned long)c.aside, (unsigned long)c.suspect, (unsigned long)c.missing,
+           (unsigned long)c.damaged, (unsigned long)c.unreachable, (unsigned long)c.disks_aside,
+           (unsigned long)c.proxy_tries, (unsigned long)c.far, (unsigned long)c.direct_far_trips);
 }
 
 static void run(const char *line)
@@ -373,15 +374,18 @@ static void run(const char *line)
 int main(int argc, char **argv)
 {
     struct albacore_options options = albacore_options_init();
-    const char *near = getenv("NEAR");
+    const char *near[] = {getenv("NEAR"), getenv("NEAR_TOO")};
     struct albacore_error e;
     char line[1024];
 
     options.proxies = (const char *const *)(argv + 1);
     options.proxy_count = (size_t)argc - 1;
     options.flags = getenv("PROXY_ONLY") != NULL ? ALBACORE_PROXY_ONLY : 0;
-    options.near_nodes = &near;
-    options.near_node_count = near != NULL;
+    options.near_nodes = near;
+    options.near_node_count = (near[0] != NULL) + (near[1] != NULL);
+    options.direct_ms =
+        getenv("DIRECT_MS") != NULL ? (uint32_t)strtoul(getenv("DIRECT_MS"), NULL, 10) : 0;
+    ns = getenv("NAMESPACE") != NULL ? getenv("NAMESPACE") : ns;
     if (albacore_connect(&options, &client, &e) != 0 ||
         (albacore_namespace_create(client, ns, NULL, NULL, &e) != 0 && e.code != ALBACORE_EXISTS)) {
         fprintf(stderr, "%s\n", e.text);
