@@ -387,7 +387,8 @@ class Caller:
 
 def is_asd_verb(verb):
     """About one ASD or one disk: test_asd_verbs.py has it."""
-    return verb.startswith(("asd-", "osd-", "bench-")) and verb != "asd-start"
+    return (verb.startswith(("asd-", "osd-", "bench-"))
+            and verb not in ("asd-start", "asd-discovery"))
 
 
 def random_file(path, size, seed):

@@ -358,14 +358,25 @@ def safety(c):
 
 
 def refusals(c):
-    """Verbs that cannot do here what they did: they say so, and do nothing."""
+    """Verbs that cannot do here what they did: they say so, and do nothing. Their --help does, too."""
     for verb, args, text in (
+            ("unit-tests", ["--only-test=x"], "tools/check"),
+            ("recover-namespace", ["ns", "host"], "alba restore-metadata"),
+            ("namespace-recovery-agent", ["ns", "/home", "1", "0", "--osd-id=1"], "backup-metadata"),
             ("verify-namespace", ["--factor=2", "ns", "job"], "every read is verified"),
+            ("verify-namespaces", ["--factor=2", "job"], "every read is verified"),
+            ("rewrite-object", ["ns", "o"], "--allow-overwrite"),
+            ("rewrite-namespace", ["--factor=1", "ns", "job"], "--allow-overwrite"),
+            ("show-job-progress", ["job"], "alba list-jobs"),
+            ("clear-job-progress", ["job"], "alba list-jobs"),
+            ("dev-edit-config", [], "restart it"),
+            ("asd-discovery", [], "alba add-osd"),
             ("set-namespace-cache-quota", ["--fragment-cache-quota", "5", "ns"], "closed edition"),
             ("add-s3-osd", ["--arakoon-url=x", "--long-id=y"], "alba add-osd")):
         refused(lambda: c.d.alba(verb, *args), text)
         code, out, err = c.d.run(verb, *args, check=False)
         assert code == 2 and out == "" and text in err, (code, out, err)
+        assert text in c.d.run(verb, "--help")[1]
         c.note("json", verb)
         c.note("text", verb)
     refused(lambda: c.json("add-osd", "--node-id=n", "--prefix=p", "--preset=q",

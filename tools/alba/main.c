@@ -47,6 +47,7 @@ extern const struct verb host_verbs[];
 extern const struct verb backup_verbs[];
 extern const struct verb maintenance_verbs[];
 extern const struct verb config_verbs[];
+extern const struct verb refused_verbs[];
 
 /* Tables of one group stand together: alba --help goes through them in this order. */
 const struct verb *const verb_tables[] = {up_verbs,
@@ -80,6 +81,7 @@ const struct verb *const verb_tables[] = {up_verbs,
                                           maintenance_verbs,
                                           config_verbs,
                                           general_verbs,
+                                          refused_verbs,
                                           NULL};
 
 /* A unique beginning of a verb serves as the verb, as scripts expect. */

@@ -75,16 +75,6 @@ static void show_nothing_waits(const struct cli *cli)
     puts("there are no messages: every change is made at once");
 }
 
-/* ---- the closed edition ---- */
-
-static int run_cache_quota(struct cli *cli)
-{
-    return err_say(&cli->err, -EINVAL,
-                   "quotas of a namespace in caches are of the older software's closed edition; "
-                   "here each proxy's configuration bounds its caches (alba proxy-start "
-                   "--help-config)");
-}
-
 const struct verb config_verbs[] = {
     {.name = "dev-extract-config",
      .group = "Metadata",
@@ -123,16 +113,6 @@ const struct verb config_verbs[] = {
      .summary = "tell them: there is nothing to tell",
      .run = run_deliver,
      .show = show_nothing_waits,
-     .wants_registry = true},
-    {.name = "set-namespace-cache-quota",
-     .group = "Namespaces",
-     .positionals = "NAME",
-     .summary = "refused: of the older software's closed edition",
-     .options = {{.name = "fragment-cache-quota", .arg = "N", .help = "refused"},
-                 {.name = "clear-fragment-cache-quota", .help = "refused"},
-                 {.name = "block-cache-quota", .arg = "N", .help = "refused"},
-                 {.name = "clear-block-cache-quota", .help = "refused"}},
-     .run = run_cache_quota,
      .wants_registry = true},
     {.name = NULL},
 };

@@ -314,16 +314,6 @@ static void show_config(const struct cli *cli)
     putchar('\n');
 }
 
-/* ---- what this version cannot do ---- */
-
-static int run_verify(struct cli *cli)
-{
-    return err_say(&cli->err, -EINVAL,
-                   "this version cannot verify a whole namespace at once; every read is verified, "
-                   "each ASD checks its disk by itself, and alba asd-range-validate checks values "
-                   "of one");
-}
-
 #define CONFIG_NOTE "Which of it agents of this version look at is part of the answer."
 
 const struct verb maintenance_verbs[] = {
@@ -375,13 +365,6 @@ const struct verb maintenance_verbs[] = {
      .summary = "print which agent has the lease to work; others stand by unseen",
      .run = run_participants,
      .show = show_participants,
-     .wants_registry = true},
-    {.name = "verify-namespace",
-     .group = "Maintenance",
-     .positionals = "NAMESPACE [JOB]",
-     .summary = "refused: not in this version",
-     .options = {{.name = "factor", .arg = "N", .help = "refused"}},
-     .run = run_verify,
      .wants_registry = true},
     {.name = NULL},
 };

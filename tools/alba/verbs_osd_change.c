@@ -216,13 +216,6 @@ static void show_claimed_by(const struct cli *cli)
     puts(owner != NULL ? owner : "nobody's");
 }
 
-/* ---- the closed edition's ---- */
-
-static int run_add_s3(struct cli *cli)
-{
-    return err_say(&cli->err, -EINVAL, "a bucket of S3 cannot be an OSD; see alba add-osd");
-}
-
 #define LONG_ID                                                                                    \
     {                                                                                              \
         .name = "long-id", .arg = "ID", .help = "as alba list-all-osds shows it"                   \
@@ -267,12 +260,5 @@ const struct verb osd_change_verbs[] = {
      .options = {ASD_LINK_ADDRESS},
      .run = run_claimed_by,
      .show = show_claimed_by},
-    {.name = "add-s3-osd",
-     .group = "OSDs",
-     .summary = "refused: of the older software's closed edition",
-     .options = {{.name = "arakoon-url", .arg = "URL", .help = "refused"},
-                 {.name = "long-id", .arg = "ID", .help = "refused"}},
-     .run = run_add_s3,
-     .wants_registry = true},
     {.name = NULL},
 };
