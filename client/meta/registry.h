@@ -94,6 +94,7 @@ void registry_preset_update(struct registry *registry, const char *name, const j
 void registry_preset_add_osds(struct registry *registry, const char *name, const uint64_t *osd_ids,
                               unsigned count, registry_cb cb, void *ctx);
 /* ERR_BUSY while namespaces use it: the message names some. */
+/* ERR_BUSY: a namespace uses it. -EPERM: it is the default. */
 void registry_preset_delete(struct registry *registry, const char *name, registry_cb cb, void *ctx);
 void registry_preset_set_default(struct registry *registry, const char *name, registry_cb cb,
                                  void *ctx);

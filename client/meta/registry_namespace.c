@@ -116,9 +116,12 @@ static int build_create(struct change *c, const struct registry_view *view)
         n->host = mem_strdup(old->nsm_host);
         return 1;
     }
+    if (preset == NULL && n->preset[0] == '\0') {
+        return err_say(&c->err, ERR_NOT_FOUND,
+                       "no preset is the default: name one, or alba preset-set-default does");
+    }
     if (preset == NULL) {
-        return err_set(&c->err, ERR_NOT_FOUND, "preset '%s'",
-                       n->preset[0] != '\0' ? n->preset : "default");
+        return err_set(&c->err, ERR_NOT_FOUND, "preset '%s'", n->preset);
     }
     if (host == NULL) {
         return err_say(&c->err, ERR_NOT_FOUND, "no NSM host that is not lost");

@@ -1,4 +1,5 @@
 /* Presets and NSM hosts of the registry. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,10 +194,12 @@ static int build_delete(struct change *c, const struct registry_view *view)
         name_users(view, op->name, users, sizeof(users));
         return err_say(&c->err, ERR_BUSY, "preset '%s' is used by namespaces: %s", op->name, users);
     }
-    change_delete(c, REG_PRESET, op->name);
     if (is_default) {
-        change_put_new(c, REG_DEFAULT_PRESET, "", json_pack("{s:s}", "name", ""));
+        return err_say(&c->err, -EPERM,
+                       "preset '%s' is the default; alba preset-set-default names another first",
+                       op->name);
     }
+    change_delete(c, REG_PRESET, op->name);
     return 0;
 }
 

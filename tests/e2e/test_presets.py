@@ -72,6 +72,7 @@ def default(d):
     before = next(p["name"] for p in d.alba("list-presets") if p["is_default"])
     create(d, "other", policies=[[1, 1, 2, 1]])
     d.alba("preset-set-default", "other")
+    fails(d, 15, "alba preset-set-default", "delete-preset", "other")
     d.alba("create-namespace", "unnamed")
     listed = {n["name"]: n["preset_name"] for n in d.alba("list-namespaces")}
     assert listed["unnamed"] == "other"

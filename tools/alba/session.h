@@ -29,6 +29,7 @@ enum session_mgr_code {
     MGR_OSD_CLAIMED = 11,
     MGR_PRESET_NOT_FOUND = 13,
     MGR_PRESET_EXISTS = 14,
+    MGR_PRESET_IS_DEFAULT = 15,
     MGR_PRESET_IN_USE = 16,
     MGR_PRESET_INVALID = 17
 };

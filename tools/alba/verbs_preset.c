@@ -136,6 +136,7 @@ static int run_create_preset(struct cli *cli)
 static int code_of(int rc)
 {
     return rc == ERR_NOT_FOUND ? MGR_PRESET_NOT_FOUND
+           : rc == -EPERM      ? MGR_PRESET_IS_DEFAULT
            : rc == ERR_BUSY    ? MGR_PRESET_IN_USE
            : rc == ERR_CONFIG  ? MGR_PRESET_INVALID
                                : MGR_UNKNOWN;

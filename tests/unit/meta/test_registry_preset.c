@@ -142,7 +142,19 @@ static void a_preset_in_use_stays_and_names_who_uses_it(void **state)
         assert_int_equal(reg_await(f, &w), 0);
     }
     registry_preset_delete(f->b, "default", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(reg_await(f, &w), -EPERM);
+}
+
+static void poke(struct fixture *f, const char *kind, const char *name, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+
+    assert_non_null(take_json);
+    value_make_json(&value, reg_key(&key, kind, name), take_json);
+    kv_mem_poke(f->store, reg_key(&key, kind, name), slice_buf(&value));
+    json_decref(take_json);
+    buf_release(&value);
 }
 
 /* Claiming needs an OSD that answers; to presets only the record counts. */
@@ -152,15 +164,8 @@ static void poke_claimed_osd(struct fixture *f, const char *long_id, int osd_id)
                              long_id, "osd_id", osd_id, "ips", "127.0.0.1", "port", 8000, "use_tls",
                              0, "node_id", "n", "datacenter", "", "capacity_bytes", 1000,
                              "claimed_since_us", 1, "decommissioned", 0);
-    struct buf value = {0};
-    struct key key;
 
-    assert_non_null(json);
-    reg_key(&key, REG_OSD, long_id);
-    value_make_json(&value, reg_key(&key, REG_OSD, long_id), json);
-    kv_mem_poke(f->store, reg_key(&key, REG_OSD, long_id), slice_buf(&value));
-    json_decref(json);
-    buf_release(&value);
+    poke(f, REG_OSD, long_id, json);
 }
 
 static int add_osds(struct fixture *f, const char *name, const uint64_t *ids, unsigned count)
@@ -201,14 +206,17 @@ static void osds_are_added_to_an_explicit_list_only(void **state)
     assert_int_equal(add_osds(f, "nope", three_and_one, 1), ERR_NOT_FOUND);
 }
 
-static void without_a_default_preset_one_must_be_named(void **state)
+static void the_default_preset_stays_and_without_one_it_must_be_named(void **state)
 {
     struct fixture *f = *state;
     struct reg_wait w = {0};
 
     registry_preset_delete(f->a, "default", reg_wait_cb, &w);
-    assert_int_equal(reg_await(f, &w), 0);
-    assert_int_equal(create_namespace(f, f->a, "n", NULL), ERR_NOT_FOUND);
+    assert_int_equal(reg_await(f, &w), -EPERM);
+    assert_string_equal(w.err.msg, "preset 'default' is the default; alba preset-set-default "
+                                   "names another first");
+    poke(f, REG_DEFAULT_PRESET, "", json_pack("{s:s}", "name", "")); /* as of older programs */
+    assert_int_equal(create_namespace(f, f->b, "n", NULL), ERR_NOT_FOUND);
     assert_int_equal(create_namespace(f, f->a, "n", "nope"), ERR_NOT_FOUND);
 }
 
@@ -221,7 +229,7 @@ int main(void)
         TEST(an_update_that_makes_no_sense_is_refused_and_says_why),
         TEST(a_preset_in_use_stays_and_names_who_uses_it),
         TEST(osds_are_added_to_an_explicit_list_only),
-        TEST(without_a_default_preset_one_must_be_named),
+        TEST(the_default_preset_stays_and_without_one_it_must_be_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
