@@ -9,7 +9,8 @@ STAT = {"n": int, "avg": NUMBER, "exp_avg": NUMBER, "m2": NUMBER, "var": NUMBER,
 OSD = {"id": (int, None), "alba_id": (str, None), "kind": "AsdV1", "ips": [str], "port": int,
        "use_tls": bool, "use_rdma": bool, "decommissioned": bool, "node_id": str, "long_id": str,
        "total": int, "used": (int, None), "seen": [NUMBER], "read": [NUMBER], "write": [NUMBER],
-       "errors": [list], "checksum_errors": (int, None), "claimed_since": (float, None)}
+       "errors": [list], "checksum_errors": (int, None), "claimed_since": (float, None),
+       "albamgr_cfg": None, "prefix": None, "preset": None, "endpoints": None}
 NAMESPACE_STATISTICS = {"logical": int, "storage": int, "storage_per_osd": [[int]],
                         "bucket_count": [list]}
 NAMESPACE = {"id": int, "name": str, "nsm_host_id": str, "state": "active", "preset_name": str}

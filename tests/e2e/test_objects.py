@@ -74,6 +74,7 @@ def names_of_any_bytes(d):
     listed = d.alba("list-objects", "--max=-1", "bytes")
     assert listed["objects"] == ["caf\u00e9", "caf\\xe9", "\\xff\\x5c"], listed
     assert listed["escaped"] == [1, 2] and listed["n"] == 3, listed
+    assert d.run("list-objects", "--to-json", "bytes")[1].isascii()
     assert "caf\\xe9\n" in d.run("list-objects", "bytes")[1]
     shown = d.alba("show-object", "bytes", os.fsdecode(b"caf\xe9"))
     assert shown["name"] == "caf\\xe9" and shown["name_escaped"]

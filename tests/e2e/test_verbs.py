@@ -381,6 +381,10 @@ def refusals(c):
         c.note("text", verb)
     refused(lambda: c.json("add-osd", "--node-id=n", "--prefix=p", "--preset=q",
                            "--alba-osd-config-url=file:///x"), "another alba")
+    refused(lambda: c.json("add-osd", "--node-id=n", "--endpoint=tcp://x:1"), "nor a proxy")
+    long_id = c.json("list-osds")[0]["long_id"]
+    for option in "--endpoint=tcp://x:1", "--alba-osd-config-url=file:///x":
+        refused(lambda: c.json("update-osd", f"--long-id={long_id}", option), "--ip and --port")
 
 
 def return_codes(c):
@@ -397,10 +401,21 @@ def return_codes(c):
     answer = json.loads(out)
     assert code == 0 and answer["success"] is False and err == "", (code, out, err)
     assert answer["error"]["exception_type"] == "proxy_exn", answer
-    assert answer["error"]["exception_code"] == 18, answer
+    assert answer["error"]["exception_code"] == 2, answer
+    for verb in "upload-object", "proxy-upload-object":
+        said = json.loads(c.d.run(verb, "ns", c.source, "x", "--to-json", check=False)[1])["error"]
+        assert (said["exception_type"], said["exception_code"]) == ("proxy_exn", 2), said
+    said = json.loads(c.d.run("show-object", "--to-json", "ns", "absent", check=False)[1])["error"]
+    assert (said["exception_type"], said["exception_code"]) == ("nsm_exn", 6), said
     assert c.d.run("proxy-upload-object", "ns", check=False)[0] == 1
     code, out, _ = c.d.run("proxy-upload-object", "--to-json", "ns", check=False)
     assert code == 0 and json.loads(out)["success"] is False
+    for words, code in ((["list-osds", "--bogus", "--to-json"], 0), (["no-such", "--to-json"], 1),
+                        (["list-osds", "--to-json", "--", "--bogus"], 0)):
+        got, out, err = c.d.run(*words, check=False)
+        assert got == code and err == "", (got, err)
+        assert json.loads(out)["success"] is False, out
+    assert c.d.run("list-osds", "--", "--to-json", check=False)[:2] == (1, "")
     assert c.d.run("list-osds", "--attempts=x", check=False)[0] == 1
     c.d.run("proxy-delete-object", "ns", "x")
 
@@ -567,12 +582,14 @@ def osds(c):
 
 def help_texts(c, verbs):
     overview = c.d.run("--help")[1]
-    assert c.d.run("-h")[1] == overview
+    assert c.d.run("-h")[1] == c.d.run("help")[1] == overview
+    assert c.d.run("help", "no-such", check=False)[0] == 1
     for verb in verbs:
         assert verb in overview.split(), f"{verb} is not in alba --help"
         usage = c.d.run(verb, "--help")[1]
         assert usage.startswith(f"Usage: alba {verb} [options]"), usage
         assert c.d.run(verb, "-h")[1] == usage
+    assert c.d.run("help", "list-osds")[1] == c.d.run("list-osds", "--help")[1]
 
 
 with Deployment("--asds=3") as d:

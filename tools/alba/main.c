@@ -132,20 +132,64 @@ static void open_standard_streams(void)
     }
 }
 
+/* Whatever is wrong with the words around it: a program reads stdout alone. */
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--to-json") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool asks_for_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
+/* "alba help VERB", or all of them. */
+static int help(int argc, char **argv)
+{
+    const struct verb *verb;
+    struct err e;
+
+    if (argc < 3) {
+        help_overview(stdout);
+        return output_flush("help", 0);
+    }
+    verb = verb_find(argv[2], &e);
+    if (verb == NULL) {
+        fprintf(stderr, "alba: %s\n", e.msg);
+        return 1;
+    }
+    help_verb(verb, stdout);
+    return output_flush("help", 0);
+}
+
+/* Of a command line that names none: its failure is told all the same. */
+static const struct verb no_verb = {.name = "VERB", .group = "", .fails_with_exit_one = true};
+
 int main(int argc, char **argv)
 {
-    struct cli cli = {0};
+    struct cli cli = {.to_json = asks_for_json(argc, argv)};
     int rc;
 
     open_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_WARN);
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        help_overview(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 1 : output_flush("help", 0);
+    if (argc < 2) {
+        help_overview(stderr);
+        return 1;
+    }
+    if (asks_for_help(argv[1])) {
+        return help(argc, argv);
     }
     cli.verb = verb_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1], &cli.err);
+    if (cli.verb == NULL && cli.to_json) {
+        cli.verb = &no_verb;
+        return output_finish(&cli, cli.err.code);
+    }
     if (cli.verb == NULL) {
         fprintf(stderr, "alba: %s\n", cli.err.msg);
         return 1;

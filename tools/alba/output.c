@@ -83,7 +83,7 @@ static void succeed_json(struct cli *cli)
 
     json_object_set_new(doc, "success", json_true());
     json_object_set(doc, "result", cli->result);
-    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    json_dumpf(doc, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15) | JSON_ENSURE_ASCII);
     putchar('\n');
     json_decref(doc);
 }

@@ -14,6 +14,8 @@
 #include "alba/verb.h"
 #include "meta/nsm.h"
 
+enum { NSM_OBJECT_NOT_FOUND = 6 }; /* as of nsm_exn in older software */
+
 /* A proxy answers some codes with the name alone: what the verb says. */
 static int tell(struct cli *cli, const char *name, int rc)
 {
@@ -22,6 +24,7 @@ static int tell(struct cli *cli, const char *name, int rc)
     case PROXY_RC_ASSERT_FAILED: /* the only assert of these verbs: it is absent */
         err_say(&cli->err, ERR_EXISTS, "object '%s' exists already; --allow-overwrite replaces it",
                 name);
+        cli->exception_code = PROXY_RC_OVERWRITE_NOT_ALLOWED;
         break;
     case PROXY_RC_OBJECT_NOT_FOUND:
         err_say(&cli->err, ERR_NOT_FOUND, "object '%s' does not exist", name);
@@ -243,6 +246,10 @@ static int run_show(struct cli *cli)
         }
         if (rc != 0) {
             session_fail_mgr(&s, cli, ns == NULL ? MGR_NAMESPACE_NOT_FOUND : MGR_UNKNOWN);
+        }
+        if (rc == ERR_NOT_FOUND && ns != NULL) {
+            cli->exception_type = "nsm_exn";
+            cli->exception_code = NSM_OBJECT_NOT_FOUND;
         }
     }
     session_close(&s);

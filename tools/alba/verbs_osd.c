@@ -37,6 +37,9 @@ static void show_alba_id(const struct cli *cli)
 
 /* ---- lists ---- */
 
+/* Of kinds of OSD that are not here; programs of the older software look for every field. */
+static const char *const other_kinds[] = {"albamgr_cfg", "prefix", "preset", "endpoints"};
+
 static json_t *osd_json(const struct registry_view *view, const struct registry_osd *osd)
 {
     json_t *ips = json_array();
@@ -57,6 +60,9 @@ static json_t *osd_json(const struct registry_view *view, const struct registry_
                         osd->is_claimed ? json_real((double)osd->claimed_since_us / 1e6)
                                         : json_null());
     json_object_set_new(o, "datacenter", json_string(osd->datacenter));
+    for (size_t i = 0; i < sizeof(other_kinds) / sizeof(*other_kinds); i++) {
+        json_object_set_new(o, other_kinds[i], json_null());
+    }
     return o;
 }
 
@@ -272,9 +278,10 @@ static int run_add_osd(struct cli *cli)
         return rc;
     }
     if (cli_option(cli, "alba-osd-config-url") != NULL || cli_option(cli, "prefix") != NULL ||
-        cli_option(cli, "preset") != NULL) {
+        cli_option(cli, "preset") != NULL || cli_option(cli, "endpoint") != NULL) {
         return err_say(&cli->err, -EINVAL,
-                       "another alba cannot be an OSD here; give --host and --port of an ASD");
+                       "neither another alba nor a proxy can be an OSD here; give --host and "
+                       "--port of an ASD");
     }
     if (node_id == NULL) {
         return err_say(&cli->err, -EINVAL,
@@ -342,7 +349,7 @@ static int run_claim_osd(struct cli *cli)
         .help = "whose reads, writes and errors to show (default: $ALBA_DIR's, else null)"         \
     }
 
-#define REFUSED "refused: another alba cannot be an OSD here"
+#define REFUSED "refused: another alba cannot be an OSD here, nor a proxy of one"
 
 const struct verb osd_verbs[] = {
     {.name = "get-alba-id",
@@ -360,7 +367,8 @@ const struct verb osd_verbs[] = {
           {.name = "datacenter", .arg = "ID", .value_default = "", .help = "where that machine is"},
           {.name = "alba-osd-config-url", .arg = "URL", .help = REFUSED},
           {.name = "prefix", .arg = "PREFIX", .help = REFUSED},
-          {.name = "preset", .arg = "NAME", .help = REFUSED}},
+          {.name = "preset", .arg = "NAME", .help = REFUSED},
+          {.name = "endpoint", .arg = "URI", .help = REFUSED, .is_list = true}},
      .run = run_add_osd,
      .show = show_long_id,
      .wants_registry = true},

@@ -83,6 +83,12 @@ static int run_update(struct cli *cli)
     int64_t port;
     int rc = open_osd(&s, cli, &old);
 
+    if (rc == 0 &&
+        (cli_option(cli, "endpoint") != NULL || cli_option(cli, "alba-osd-config-url") != NULL)) {
+        rc = err_say(&cli->err, -EINVAL,
+                     "no OSD here is another alba, nor a proxy of one; --ip and --port tell where "
+                     "an ASD is");
+    }
     if (rc == 0 && !is_change(cli)) {
         rc = err_say(&cli->err, -EINVAL,
                      "nothing to change: give --ip, --port, --node-id or --datacenter");
@@ -216,6 +222,8 @@ static void show_claimed_by(const struct cli *cli)
     puts(owner != NULL ? owner : "nobody's");
 }
 
+#define REFUSED "refused: no OSD here is another alba, nor a proxy of one"
+
 #define LONG_ID                                                                                    \
     {                                                                                              \
         .name = "long-id", .arg = "ID", .help = "as alba list-all-osds shows it"                   \
@@ -232,7 +240,9 @@ const struct verb osd_change_verbs[] = {
                   .is_list = true},
                  {.name = "port", .arg = "PORT", .help = "its port"},
                  {.name = "node-id", .arg = "ID", .help = "the machine it is in"},
-                 {.name = "datacenter", .arg = "ID", .help = "where that machine is"}},
+                 {.name = "datacenter", .arg = "ID", .help = "where that machine is"},
+                 {.name = "endpoint", .arg = "URI", .help = REFUSED, .is_list = true},
+                 {.name = "alba-osd-config-url", .arg = "URL", .help = REFUSED}},
      .run = run_update,
      .wants_registry = true},
     {.name = "decommission-osd",
