@@ -46,7 +46,18 @@ def a_changed_byte_is_found(folder, prefix, connect_to, known):
     assert tried > 5, tried
 
 
+def every_command_of_the_protocol_is_said():
+    text = (GOLDEN.parents[2] / "client/wire/PROTOCOL.md").read_text()
+    asd, proxy = text.split("\n## Proxy protocol\n")
+    for prefix, part in ("asd", asd), ("proxy", proxy):
+        commands = re.findall(r"^\| (\d+) \| ([A-Z]\w+)(?: \(\*ours\*\))? \|", part, re.M)
+        said = "".join(path.read_text() for path in GOLDEN.glob(f"{prefix}_*.txt"))
+        missing = [c for c in commands if not re.search(rf"^# {c[0]} {c[1]}\b", said, re.M)]
+        assert len(commands) >= 14 and not missing, (prefix, len(commands), missing)
+
+
 def main():
+    every_command_of_the_protocol_is_said()
     with Deployment("--asds=3", "--nodes=1") as d:
         with AsdProcess(d.root, "golden") as asd:
             where = ("127.0.0.1", asd.port)
@@ -63,7 +74,7 @@ def main():
         for where in (("127.0.0.1", d.info()["proxy_port"]), d.dir / "run/proxy.sock"):
             for slowly in False, True:
                 shutil.rmtree(d.dir / "files/out", ignore_errors=True)
-                assert play_all(GOLDEN, "proxy", lambda: connect(where), known, slowly) >= 14
+                assert play_all(GOLDEN, "proxy", lambda: connect(where), known, slowly) >= 16
         a_changed_byte_is_found(d.root, "proxy_sessions", lambda: connect(where), known)
         a_changed_byte_is_found(d.root, "proxy_osds", lambda: connect(where), known)
 
