@@ -10,7 +10,10 @@ static const char *state_of(const struct osd *osd)
     if (osd->aside) {
         return "aside";
     }
-    return osd->full ? "full" : "ok";
+    if (osd->full) {
+        return "full";
+    }
+    return osd->slow.is ? "slow" : "ok";
 }
 
 static void print_osds(const struct engine *engine, struct buf *out)

@@ -2,7 +2,8 @@
  *
  * fail -> aside, probe in 1 s -> probe fails: next in 1.5 x the time (up to 60 s)
  *                             -> probe says full: back for reads, probed again
- *                             -> probe succeeds: back for everything. */
+ *                             -> probe succeeds: back for everything.
+ * slow -> probe after its own delay, then as above, until one takes no longer than it may. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ struct osd_probe {
     struct asd_call call;
     struct gather request;
     struct osd *osd;
+    uint64_t begun_ms;
 };
 
 static void on_tick(uv_timer_t *timer);
@@ -54,7 +56,7 @@ static void push_failure(struct osd *osd, int rc, const char *why)
 
 static bool wants_probe(const struct osd *osd)
 {
-    return !osd->gone && (osd->aside || osd->full);
+    return !osd->gone && (osd->aside || osd->full || osd->slow.is);
 }
 
 /* The timer ended if it was gone from the registry when that was the only one to probe. */
@@ -99,9 +101,32 @@ void osd_set_aside(struct osd *osd, int rc, const char *why)
     osd_probe_schedule(osd);
 }
 
-static void take_back(struct osd *osd, bool full)
+void osd_note_write(struct osd *osd, uint64_t begun_ms, uint64_t ended_ms, uint64_t usual_ms)
 {
-    if (osd->aside || osd->full != full) {
+    char why[160];
+
+    if (!osd_slow_wrote(&osd->slow, begun_ms, ended_ms, usual_ms)) {
+        return;
+    }
+    snprintf(why, sizeof(why), "%u fragments in a row too slow, the last took %llu ms, others %llu",
+             OSD_SLOW_WRITES, (unsigned long long)(ended_ms - begun_ms),
+             (unsigned long long)usual_ms);
+    push_failure(osd, 0, why);
+    log_warn("osds", "set aside for new fragments", "osd=%llu long_id=%s why=\"%s\"",
+             (unsigned long long)osd->id, osd->long_id, why);
+    osd_probe_schedule(osd);
+    if (osd->probe == NULL && !osd->aside) {
+        osd->probe_delay_ms = osd->slow.delay_ms;
+        osd->probe_at_ms = clock_mono_ms() + osd->probe_delay_ms;
+    }
+}
+
+/* It answered, a probe at that. */
+static void take_back(struct osd *osd, bool full, uint64_t begun_ms)
+{
+    bool is_fast = osd_slow_probed(&osd->slow, begun_ms, clock_mono_ms());
+
+    if (osd->aside || osd->full != full || is_fast) {
         log_info("osds", full ? "answers again, is full" : "taken back", "osd=%llu long_id=%s",
                  (unsigned long long)osd->id, osd->long_id);
         osd->osds->returns++;
@@ -141,9 +166,9 @@ static void on_probe(struct asd_call *call, int rc)
 
     osd->probe = NULL;
     if (rc == 0 || rc == ERR_FULL) {
-        take_back(osd, rc == ERR_FULL);
+        take_back(osd, rc == ERR_FULL, probe->begun_ms);
     }
-    if (rc == 0) {
+    if (rc == 0 && !osd->slow.is) {
         osd->probe_delay_ms = 0;
     } else {
         osd->probe_delay_ms += osd->probe_delay_ms / 2;
@@ -177,6 +202,7 @@ static int probe_start(struct osd *osd)
     int rc;
 
     probe->osd = osd;
+    probe->begun_ms = clock_mono_ms();
     asd_request_encode(&request, &probe->request);
     rc = asd_client_call(osd->client, &probe->call, &probe->request, osds->probe_timeout_ms,
                          on_probe);

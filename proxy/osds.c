@@ -289,12 +289,27 @@ const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const
     for (unsigned i = 0; i < osds->live_count; i++) {
         const struct osd *osd = osds->live[i];
 
-        osds->choose[i].usable = osd != except && osd_is_usable(osd, reserve);
+        osds->choose[i].usable = osd != except && !osd->slow.is && osd_is_usable(osd, reserve);
         osds->choose[i].total_bytes = osd->total_bytes;
         osds->choose[i].used_bytes = osd->used_bytes;
     }
     *ret_count = osds->live_count;
     return osds->choose;
+}
+
+bool osds_choose_slow_too(struct osds *osds, bool reserve, const struct osd *except)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < osds->live_count; i++) {
+        const struct osd *osd = osds->live[i];
+
+        if (osd->slow.is && osd != except && osd_is_usable(osd, reserve)) {
+            osds->choose[i].usable = true;
+            any = true;
+        }
+    }
+    return any;
 }
 
 bool osd_is_far(const struct osd *osd)

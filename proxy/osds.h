@@ -4,8 +4,8 @@
  * new fragments and is read last, until a probe (a 512 KiB write, as the protocol's
  * requalification wants it; after 1 s, then 1.5 x longer each time, up to 60 s) succeeds.
  * A store without our claim (an unmounted disk, one of another alba) fails every call alike.
- * A full OSD is only closed to new fragments. At most OSD_CALLS_MAX calls are in flight
- * to one OSD, so that a slow one cannot hold the memory of all. */
+ * A full OSD is only closed to new fragments, a slow one (osd_slow.h) while others suffice. At
+ * most OSD_CALLS_MAX calls are in flight to one OSD, so that it cannot hold the memory of all. */
 #ifndef PROXY_OSDS_H
 #define PROXY_OSDS_H
 
@@ -19,6 +19,7 @@
 #include "net/addr.h"
 #include "net/asd_client.h"
 #include "policy/choose.h"
+#include "proxy/osd_slow.h"
 #include "proxy/osd_suspect.h"
 
 enum {
@@ -68,6 +69,7 @@ struct osd {
     bool full;    /* no new fragments; reads are fine */
     bool near;    /* where the read preference says */
     struct osd_suspect suspect; /* of not answering: not preferred for reads */
+    struct osd_slow slow;       /* to write: osds_choose_list() */
 
     double read_s[OSD_EVENTS_MAX]; /* Unix times, newest first, 0 = none */
     double write_s[OSD_EVENTS_MAX];
@@ -112,10 +114,13 @@ unsigned osds_aside_count(const struct osds *osds);
 /* How often one was taken back or came new: more may be possible than before. */
 unsigned osds_returns(const struct osds *osds);
 /* For policy/choose.h: index i is osds_at(i). `usable` is up to date; full ones count as
- * usable for those who may use the reserve, `except` (may be NULL) does not. Valid until
- * the next call. */
+ * usable for those who may use the reserve, slow ones and `except` (may be NULL) do not. Valid
+ * until the next call. */
 const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const struct osd *except,
                                           unsigned *ret_count);
+
+/* That list with the slow ones: for when there is no choice without. False: there are none. */
+bool osds_choose_slow_too(struct osds *osds, bool reserve, const struct osd *except);
 
 /* Appends to the message which OSDs take no new fragments, and why. */
 void osds_explain(const struct osds *osds, bool reserve, struct err *e);
@@ -130,6 +135,8 @@ static inline bool osd_is_usable(const struct osd *osd, bool reserve)
     return !osd->gone && !osd->aside && !osd->decommissioned && (reserve || !osd->full);
 }
 
+/* It stored a fragment; the others of the chunk took `usual_ms`. */
+void osd_note_write(struct osd *osd, uint64_t begun_ms, uint64_t ended_ms, uint64_t usual_ms);
 /* Bytes of this OSD failed their checks. */
 void osd_note_corrupt(struct osd *osd);
 

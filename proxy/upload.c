@@ -148,6 +148,7 @@ static bool drive_chunks(struct upload *u)
             chunk->enough_ms = clock_mono_ms();
         }
         if (is_done) {
+            upload_chunk_judge(chunk);
             close_chunk(u, chunk);
         }
     }

@@ -246,6 +246,32 @@ bool upload_chunk_step(struct upload_chunk *chunk)
     return ended == chunk->fragment_count;
 }
 
+static int compare_ms(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+void upload_chunk_judge(const struct upload_chunk *chunk)
+{
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        const struct upload_fragment *f = &chunk->fragments[i];
+        uint64_t others[PRESET_FRAGMENTS_MAX];
+        size_t count = 0;
+
+        for (uint32_t j = 0; j < chunk->fragment_count; j++) {
+            if (j != i && chunk->fragments[j].state == UPLOAD_FRAGMENT_STORED) {
+                others[count++] = chunk->fragments[j].took_ms;
+            }
+        }
+        if (count > 0 && f->state == UPLOAD_FRAGMENT_STORED) {
+            qsort(others, count, sizeof(*others), compare_ms);
+            osd_note_write(f->osd, f->begun_ms, f->begun_ms + f->took_ms, others[count / 2]);
+        }
+    }
+}
+
 void upload_chunk_cancel(struct upload_chunk *chunk)
 {
     if (chunk->is_filling) {

@@ -37,7 +37,7 @@ static void fail(struct upload_fragment *f, const char *why)
               "chunk=%" PRIu32 " fragment=%" PRIu32 " osd=%llu why=\"%s\"", f->chunk->index,
               f->index, (unsigned long long)f->osd->id, why);
     if (!upload_is_over(u) && f->replacements < UPLOAD_REPLACEMENTS_MAX) {
-        other = upload_replacement(f, f->osd);
+        other = upload_replacement(f, f->osd, true);
     }
     if (other == NULL) {
         f->state = UPLOAD_FRAGMENT_FAILED;
@@ -55,6 +55,7 @@ static void note_stored(struct upload_fragment *f)
     bool late = u->state == UPLOAD_STORED;
 
     f->state = UPLOAD_FRAGMENT_STORED;
+    f->took_ms = clock_mono_ms() - f->begun_ms;
     u->engine->stats.totals.fragments_stored++;
     if (!late) {
         struct manifest_fragment *mf =
@@ -110,6 +111,7 @@ static void start_put(struct upload_fragment *f)
 
     encode_value(x, f->index, &spec.payload, &spec.image);
     f->state = UPLOAD_FRAGMENT_SENDING;
+    f->begun_ms = clock_mono_ms();
     u->pending++;
     fragment_put_start(&f->put, u->engine, f->osd, &spec, on_put);
 }

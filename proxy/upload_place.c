@@ -54,6 +54,9 @@ int upload_choose(struct upload *u)
     const struct choose_osd *list = osds_choose_list(engine->osds, u->spec.reserve, NULL, &count);
     int rc = choose_place(preset, list, count, &engine->rnd, &result, &u->err);
 
+    if (rc == ERR_NO_POLICY && osds_choose_slow_too(engine->osds, u->spec.reserve, NULL)) {
+        rc = choose_place(preset, list, count, &engine->rnd, &result, &u->err);
+    }
     if (rc != 0) {
         osds_explain(engine->osds, u->spec.reserve, &u->err);
         return rc;
@@ -181,7 +184,8 @@ static bool has_room(const struct upload_fragment *f, const struct osd *osd)
     return set_fill(&set, f) && set_add(&set, osd->id);
 }
 
-struct osd *upload_replacement(const struct upload_fragment *f, const struct osd *failed)
+struct osd *upload_replacement(const struct upload_fragment *f, const struct osd *failed,
+                               bool slow_too)
 {
     struct upload *u = f->chunk->upload;
     struct engine *engine = u->engine;
@@ -189,6 +193,7 @@ struct osd *upload_replacement(const struct upload_fragment *f, const struct osd
     struct choose_more more = {.policy = &u->policy, .held = held, .want = 1};
     uint32_t chosen[PRESET_FRAGMENTS_MAX];
     const struct choose_osd *list;
+    uint32_t found;
     struct osd *osd;
     unsigned count;
 
@@ -200,7 +205,11 @@ struct osd *upload_replacement(const struct upload_fragment *f, const struct osd
         }
     }
     list = osds_choose_list(engine->osds, u->spec.reserve, failed, &count);
-    if (choose_extra(u->spec.preset, &more, list, count, &engine->rnd, chosen) == 0) {
+    found = choose_extra(u->spec.preset, &more, list, count, &engine->rnd, chosen);
+    if (found == 0 && slow_too && osds_choose_slow_too(engine->osds, u->spec.reserve, failed)) {
+        found = choose_extra(u->spec.preset, &more, list, count, &engine->rnd, chosen);
+    }
+    if (found == 0) {
         return NULL;
     }
     osd = osds_at(engine->osds, chosen[0]);
@@ -247,15 +256,21 @@ void upload_chunk_place(struct upload_chunk *chunk)
     for (uint32_t i = 0; i < chunk->fragment_count; i++) {
         struct upload_fragment *f = &chunk->fragments[i];
         struct osd *osd;
+        bool fits;
 
-        if (f->osd == NULL || target_fits(f)) {
+        if (f->osd == NULL) {
             continue;
         }
-        f->state = UPLOAD_FRAGMENT_FAILED;
-        osd = upload_replacement(f, f->osd);
+        fits = target_fits(f);
+        if (fits && !f->osd->slow.is) {
+            continue;
+        }
+        osd = upload_replacement(f, f->osd, !fits);
         if (osd != NULL) {
             u->targets[i] = osd;
             upload_fragment_send_to(f, osd);
+        } else if (!fits) {
+            f->state = UPLOAD_FRAGMENT_FAILED;
         }
     }
 }

@@ -25,6 +25,7 @@ struct upload_fragment {
     unsigned replacements;
     unsigned busy_tries;
     uint64_t send_at_ms;
+    uint64_t begun_ms, took_ms; /* the last try */
     struct fragment_put put;
 };
 
@@ -107,7 +108,8 @@ bool upload_relax(struct upload *u, unsigned possible);
 /* Its fragments' first OSDs: upload.targets, but for those that are of no use any more. */
 void upload_chunk_place(struct upload_chunk *chunk);
 /* Another OSD that the policy allows beside those of the chunk's other fragments, or NULL. */
-struct osd *upload_replacement(const struct upload_fragment *f, const struct osd *failed);
+struct osd *upload_replacement(const struct upload_fragment *f, const struct osd *failed,
+                               bool slow_too);
 
 /* upload_chunk.c */
 void upload_chunk_start(struct upload *u);
@@ -116,6 +118,8 @@ bool upload_chunk_step(struct upload_chunk *chunk);
 unsigned upload_chunk_count(const struct upload_chunk *chunk, enum upload_fragment_state state);
 /* When its stragglers have had their time; 0: it has not enough fragments yet. */
 uint64_t upload_chunk_patience_ms(const struct upload_chunk *chunk);
+/* All of it has ended: who was slow? */
+void upload_chunk_judge(const struct upload_chunk *chunk);
 void upload_chunk_cancel(struct upload_chunk *chunk);
 void upload_chunk_free(struct upload_chunk *chunk);
 

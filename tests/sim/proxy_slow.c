@@ -1,0 +1,133 @@
+/* An OSD that stores what it is given, but takes seconds for it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/holes.h"
+#include "sim/proxy_world.h"
+
+enum { DELAY_MS = OSD_SLOW_MS + 300, WAIT_MS = 60000, BYTES = 50000 };
+
+#define P42 "[[4,2,6,2],[4,2,5,2]]"
+
+static struct world *slow_world(const char *preset)
+{
+    struct world *w = world_new(6, 3, preset);
+
+    w->osd_timeout_ms = 20000; /* it answers in time */
+    world_new_engine(w);
+    return w;
+}
+
+static enum fake_fate writes_late(void *ctx, struct fake_asd *asd,
+                                  const struct asd_request *request)
+{
+    (void)ctx;
+    (void)asd;
+    return request->code == ASD_APPLY ? FAKE_DELAY : FAKE_NORMAL;
+}
+
+static void make_slow(struct world *w, unsigned i, bool is_slow)
+{
+    w->asds[i]->delay_ms = DELAY_MS;
+    fake_asd_set_fate(w->asds[i], is_slow ? writes_late : NULL, NULL);
+}
+
+static unsigned count_slow(struct world *w)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < osds_count(w->engine->osds); i++) {
+        count += osds_at(w->engine->osds, i)->slow.is;
+    }
+    return count;
+}
+
+static unsigned put_and_count(struct world *w, const void *data)
+{
+    struct manifest m;
+    unsigned missing;
+
+    assert_int_equal(world_put(w, "o", data, BYTES), 0);
+    world_expect(w, "o", data, BYTES);
+    assert_true(world_manifest(w, "o", &m));
+    missing = holes_count(&m);
+    manifest_release(&m);
+    return missing;
+}
+
+static void puts_go_on_without_a_slow_osd_until_it_is_fast_again(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET(P42, 16384, "lz4"));
+    uint8_t data[BYTES];
+    unsigned applies;
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(put_and_count(w, data), 0);
+    make_slow(w, 2, true);
+    for (unsigned i = 0; count_slow(w) == 0; i++) { /* more where the others are slow, too */
+        assert_int_equal(put_and_count(w, data), 0);
+        assert_true(count_slow(w) == 0 || i + 1 >= OSD_SLOW_WRITES);
+    }
+    applies = w->asds[2]->applies;
+    assert_int_equal(put_and_count(w, data), 1);
+    assert_int_equal(w->asds[2]->applies, applies);
+    while (w->asds[2]->applies == applies) { /* a probe, which takes too long */
+        loop_fixture_run_ms(&w->base, 50);
+    }
+    world_settle(w);
+    loop_fixture_run_ms(&w->base, DELAY_MS);
+    assert_int_equal(count_slow(w), 1);
+    assert_int_equal(osds_aside_count(w->engine->osds), 0); /* reads do not mind */
+    make_slow(w, 2, false);
+    for (unsigned ms = 0; ms < WAIT_MS && count_slow(w) > 0; ms += 50) {
+        loop_fixture_run_ms(&w->base, 50);
+    }
+    assert_int_equal(count_slow(w), 0);
+    assert_int_equal(put_and_count(w, data), 0);
+    world_free(w);
+}
+
+static void a_slow_osd_is_used_when_no_policy_holds_without_it(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
+    uint8_t data[BYTES];
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    osds_at(w->engine->osds, 2)->slow.is = true;
+    assert_int_equal(put_and_count(w, data), 0);
+    world_free(w);
+}
+
+static void where_all_are_slow_all_are_used(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET(P42, 16384, "lz4"));
+    uint8_t data[BYTES];
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(put_and_count(w, data), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        make_slow(w, i, true);
+    }
+    for (unsigned i = 0; i < OSD_SLOW_WRITES; i++) {
+        assert_int_equal(put_and_count(w, data), 0);
+    }
+    assert_int_equal(count_slow(w), 0);
+    for (unsigned i = 0; i < 6; i++) {
+        make_slow(w, i, false);
+    }
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(puts_go_on_without_a_slow_osd_until_it_is_fast_again),
+        cmocka_unit_test(a_slow_osd_is_used_when_no_policy_holds_without_it),
+        cmocka_unit_test(where_all_are_slow_all_are_used),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
