@@ -13,6 +13,7 @@
 #include <albacore/albacore.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,6 +384,12 @@ int main(int argc, char **argv)
     options.flags = getenv("PROXY_ONLY") != NULL ? ALBACORE_PROXY_ONLY : 0;
     options.near_nodes = near;
     options.near_node_count = (near[0] != NULL) + (near[1] != NULL);
+    if (getenv("OLDER") !=
+        NULL) { /* a program from before there were these: they are not looked at */
+        options.size = offsetof(struct albacore_options, near_nodes);
+        options.near_nodes = (const char *const *)(uintptr_t)1;
+        options.near_node_count = 3;
+    }
     options.direct_ms =
         getenv("DIRECT_MS") != NULL ? (uint32_t)strtoul(getenv("DIRECT_MS"), NULL, 10) : 0;
     ns = getenv("NAMESPACE") != NULL ? getenv("NAMESPACE") : ns;

@@ -141,6 +141,14 @@ def check_cplusplus(installed):
     run(program, env=installed.env)
 
 
+def check_older(installed, binary, first):
+    """The options of a program that was compiled before there were so many."""
+    with Program(installed, binary, first, OLDER="1") as p:
+        p.ok("put older 1000 1")
+        p.ok("get older 1000 1")
+        p.ok("delete older")
+
+
 def check_objects(d, p):
     p.ok(f"put a {3 * MIB} 1")
     p.ok("put empty 0 1")
@@ -411,6 +419,7 @@ def main():
         first = "unix://" + str(d.dir / "run/proxy.sock")
         check_example(installed, d, first)
         binary = installed.compile(HERE / "client_library.c", "-std=gnu11", "-O1")
+        check_older(installed, binary, first)
         with Program(installed, binary, first) as p:
             check_objects(d, p)
             check_limits(d, p)
