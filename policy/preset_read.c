@@ -312,6 +312,13 @@ int preset_update(struct preset *p, const json_t *json, struct err *e)
     }
     preset_copy(&changed, p);
     rc = preset_fields_read(&changed, json, "", fields, sizeof(fields) / sizeof(fields[0]), e);
+    if (rc == 0 && p->cipher != CIPHER_NONE && changed.cipher == CIPHER_NONE) {
+        rc = err_say(
+            e, ERR_CONFIG,
+            "fragment_encryption: a preset that encrypts does not change to [\"none\"]: its "
+            "objects stay encrypted, and clients that read them ask for the preset's key. "
+            "Create another preset, and a namespace that uses it");
+    }
     if (rc == 0) {
         rc = preset_validate(&changed, e);
     }

@@ -16,6 +16,7 @@ enum { USERS_NAMED_MAX = 3, USERS_TEXT_BYTES = 192 };
 struct preset_op {
     struct reg_op op;
     struct preset preset;
+    bool becomes_default;
 };
 
 static struct preset_op *preset_of(struct change *c)
@@ -29,6 +30,22 @@ static void preset_done(struct change *change, int rc)
     reg_op_done(change, rc);
 }
 
+static int check_claimed(struct change *c, const struct registry_view *view, const uint64_t *ids,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (registry_view_osd_by_id(view, ids[i]) == NULL) {
+            return err_say(&c->err, ERR_NOT_FOUND, "unknown osd %" PRIu64, ids[i]);
+        }
+    }
+    return 0;
+}
+
+static void put_default(struct change *c, const char *name)
+{
+    change_put_new(c, REG_DEFAULT_PRESET, "", json_pack("{s:s}", "name", name));
+}
+
 static int build_create(struct change *c, const struct registry_view *view)
 {
     struct preset *preset = &preset_of(c)->preset;
@@ -36,8 +53,14 @@ static int build_create(struct change *c, const struct registry_view *view)
     if (registry_view_preset_find(view, preset->name) != NULL) {
         return err_set(&c->err, ERR_EXISTS, "preset '%s'", preset->name);
     }
+    if (check_claimed(c, view, preset->osd_ids, preset->osd_id_count) != 0) {
+        return c->err.code;
+    }
     preset->version = 0;
     change_put_new(c, REG_PRESET, preset->name, preset_to_json(preset));
+    if (preset_of(c)->becomes_default) {
+        put_default(c, preset->name);
+    }
     return 0;
 }
 
@@ -58,7 +81,8 @@ void registry_preset_create(struct registry *registry, const struct preset *pres
     op->op.cb = cb;
     op->op.ctx = ctx;
     preset_copy(&op->preset, preset);
-    /* What the registry tells is not stored. */
+    /* What the registry tells is not stored with it. */
+    op->becomes_default = preset->is_default;
     op->preset.is_default = false;
     op->preset.in_use = true;
     if (record_check_name("preset name", preset->name, MANIFEST_PRESET_BYTES_MAX, e) != 0 ||
@@ -104,17 +128,6 @@ static int build_update(struct change *c, const struct registry_view *view)
         return rc;
     }
     put_next_version(c, &changed);
-    return 0;
-}
-
-static int check_claimed(struct change *c, const struct registry_view *view, const uint64_t *ids,
-                         size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (registry_view_osd_by_id(view, ids[i]) == NULL) {
-            return err_say(&c->err, ERR_NOT_FOUND, "unknown osd %" PRIu64, ids[i]);
-        }
-    }
     return 0;
 }
 
@@ -210,7 +223,7 @@ static int build_set_default(struct change *c, const struct registry_view *view)
     if (find(view, op) == NULL) {
         return ERR_NOT_FOUND;
     }
-    change_put_new(c, REG_DEFAULT_PRESET, "", json_pack("{s:s}", "name", op->name));
+    put_default(c, op->name);
     return 0;
 }
 

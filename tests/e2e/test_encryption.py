@@ -269,6 +269,11 @@ def former_keys_stay_readable(d):
     marked, noise = (d.root / "marked").read_bytes(), (d.root / "random").read_bytes()
     assert get(d, ns, NAME) == marked and get(d, ns, "second") == noise
 
+    # clients ask by namespace, not by object: "no key" would be wrong for those that are encrypted
+    refused(lambda: d.run("update-preset", ns, stdin='{"fragment_encryption": ["none"]}'),
+            "Create another preset")
+    assert preset(d, ns)["version"] == before + 1
+
     (d.dir / "keys/one").rename(d.root / "one")
     refused(lambda: get(d, ns, NAME), id_of(one), ns, "key_files")
     with proxy_of(d) as p:  # what it knows it knows

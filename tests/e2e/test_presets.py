@@ -76,8 +76,17 @@ def default(d):
     d.alba("create-namespace", "unnamed")
     listed = {n["name"]: n["preset_name"] for n in d.alba("list-namespaces")}
     assert listed["unnamed"] == "other"
+    exported = preset(d, "other")
+    assert exported["is_default"] and exported["in_use"]
     d.alba("preset-set-default", before)
     fails(d, 13, "'nope'", "preset-set-default", "nope")
+    d.run("update-preset", "other", stdin='{"fragment_size": 65536}')
+    copies = {"copy": preset(d, "other"), "copied default": exported}
+    for name, document in copies.items():  # as list-presets printed them
+        d.run("create-preset", name, stdin=json.dumps(document))
+        copied = {"name": name, "in_use": False, "version": 0}
+        assert preset(d, name) == {**document, **copied}
+    d.alba("preset-set-default", before)
 
 
 def explicit(d):
@@ -87,6 +96,8 @@ def explicit(d):
     d.alba("create-namespace", "few", "few")
     d.alba("upload-object", "few", d.root / "in", "before")
     assert osds_of(d, "few", "before") == [{a, b}]
+    fails(d, 10, "unknown osd 77", "create-preset", "fewer",
+          stdin=f'{{"policies": [[1, 1, 2, 1]], "osds": ["explicit", [{a}, 77]]}}')
     fails(d, 10, "unknown osd 77", "add-osds-to-preset", "few", f"--osd-id={c}", "--osd-id=77")
     fails(d, 17, "'other' uses every osd", "add-osds-to-preset", "other", "--osd-id=1")
     refused(lambda: d.alba("add-osds-to-preset", "few", "--osd-id=1,,2"), "--osd-id=1,,2")
@@ -152,11 +163,9 @@ def explained(d):
     d.start("asd1")
     d.wait_running("asd1")
 
-    create(d, "none", policies=[[3, 1, 4, 1]], osds=["explicit", [12345]])
+    create(d, "none", policies=[[3, 1, 4, 1]], osds=["explicit", []])
     x = d.alba("preset-explain", "none")
     assert x["policy"] is None and x["osds_may_fail"] is None and x["usable"]["osds"] == 0
-    assert {"id": 12345, "long_id": None, "node_id": None,
-            "why": "in the list of the preset, but there is no such osd"} in x["left_out"]
     assert "puts are refused" in d.run("preset-explain", "none")[1]
     code, out, _ = d.run("preset-explain", "nope", "--to-json", check=False)
     assert code == 1 and json.loads(out)["error"]["exception_code"] == 13

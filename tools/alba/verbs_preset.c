@@ -125,7 +125,10 @@ static int run_create_preset(struct cli *cli)
         registry_preset_create(s.registry, &preset, session_done, &s);
         rc = session_wait(&s);
         if (rc != 0) {
-            session_fail_mgr(&s, cli, rc == ERR_EXISTS ? MGR_PRESET_EXISTS : MGR_UNKNOWN);
+            session_fail_mgr(&s, cli,
+                             rc == ERR_EXISTS      ? MGR_PRESET_EXISTS
+                             : rc == ERR_NOT_FOUND ? MGR_OSD_UNKNOWN
+                                                   : MGR_UNKNOWN);
         }
     }
     session_close(&s);
@@ -385,7 +388,9 @@ const struct verb preset_verbs[] = {
          "the file has 32 random bytes and mode 600, and every proxy names it in its\n"
          "'key_files' (transfers of this program: $ALBA_KEY_FILES, else keys/ below\n"
          "$ALBA_DIR). The registry keeps the key's id (SHA-256) only. Ciphers besides:\n"
-         "aes-256-gcm, and aes-ctr-256, which does not detect forgery.",
+         "aes-256-gcm, and aes-ctr-256, which does not detect forgery.\n"
+         "One of those that list-presets --to-json shows is taken as well: with is_default\n"
+         "true it becomes the default here; name, version and in_use are the registry's own.",
      .options = {{.name = "input-url",
                   .arg = "FILE",
                   .help = "the JSON (default: standard input)"}},
@@ -399,7 +404,8 @@ const struct verb preset_verbs[] = {
                 "max_per_datacenter; what the JSON does not name stays. For example:\n"
                 "  {\"policies\": [[5,3,7,2],[4,2,5,2]]}\n"
                 "The version of the preset goes up by one, and every proxy uses it from its next\n"
-                "look at the registry on (a few seconds). Objects that exist stay as they are.",
+                "look at the registry on (a few seconds). Objects that exist stay as they are,\n"
+                "so a preset with a cipher may get another one, or another key, but not none.",
      .options = {{.name = "input-url",
                   .arg = "FILE",
                   .help = "the JSON (default: standard input)"}},

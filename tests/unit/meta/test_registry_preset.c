@@ -124,6 +124,26 @@ static void an_update_that_makes_no_sense_is_refused_and_says_why(void **state)
     assert_int_equal(found(f, f->a, "default")->version, 0);
 }
 
+static void a_preset_with_a_cipher_keeps_one(void **state)
+{
+    static const char one[] = "{\"fragment_encryption\": [\"aes-ctr-256\", \""
+                              "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+                              "\"]}";
+    static const char other[] = "{\"fragment_encryption\": [\"aes-256-gcm\", \""
+                                "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+                                "\"]}";
+    static const char none[] = "{\"fragment_encryption\": [\"none\"]}";
+    struct fixture *f = *state;
+
+    assert_int_equal(update(f, f->a, "default", none), 0); /* as it is */
+    assert_int_equal(update(f, f->a, "default", one), 0);
+    assert_int_equal(update(f, f->a, "default", none), ERR_CONFIG);
+    assert_non_null(strstr(last.err.msg, "Create another preset, and a namespace that uses it"));
+    assert_int_equal(found(f, f->b, "default")->cipher, CIPHER_AES_CTR_256);
+    assert_int_equal(update(f, f->a, "default", other), 0);
+    assert_int_equal(found(f, f->b, "default")->cipher, CIPHER_AES_256_GCM);
+}
+
 static void a_preset_in_use_stays_and_names_who_uses_it(void **state)
 {
     static const char *const names[] = {"one", "two", "three", "four", "five"};
@@ -192,6 +212,21 @@ static void osds_are_added_to_an_explicit_list_only(void **state)
     assert_int_equal(reg_await(f, &w), 0);
     preset_release(&preset);
 
+    preset_init_volumes(&preset, "fewer");
+    preset.osds_explicit = true;
+    preset.osd_ids = mem_dup(unknown, sizeof(unknown));
+    preset.osd_id_count = 2;
+    preset.is_default = true;
+    registry_preset_create(f->b, &preset, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), ERR_NOT_FOUND);
+    assert_string_equal(w.err.msg, "unknown osd 7");
+    assert_null(found(f, f->a, "fewer"));
+    preset.osd_id_count = 1;
+    registry_preset_create(f->b, &preset, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_string_equal(found(f, f->a, NULL)->name, "fewer"); /* as it says, the default */
+    preset_release(&preset);
+
     assert_int_equal(add_osds(f, "few", three_and_one, 3), 0);
     assert_int_equal(found(f, f->b, "few")->version, 1);
     assert_int_equal(found(f, f->b, "few")->osd_id_count, 3);
@@ -227,6 +262,7 @@ int main(void)
         TEST(an_update_changes_what_it_names_and_nothing_else),
         TEST(updates_of_two_processes_are_both_kept),
         TEST(an_update_that_makes_no_sense_is_refused_and_says_why),
+        TEST(a_preset_with_a_cipher_keeps_one),
         TEST(a_preset_in_use_stays_and_names_who_uses_it),
         TEST(osds_are_added_to_an_explicit_list_only),
         TEST(the_default_preset_stays_and_without_one_it_must_be_named),
