@@ -125,7 +125,7 @@ const struct config_key proxy_config_keys[] = {
      .offset = AT(upload_slack),
      .help = "patience with stragglers once enough fragments are stored, as part of the time so "
              "far"},
-    {.name = "propagate_osd_info_delay",
+    {.name = "registry_interval",
      .type = CONFIG_FLOAT,
      .min = 0,
      .max = 3600,
@@ -160,6 +160,7 @@ const struct config_key proxy_config_keys[] = {
     CONFIG_ROW_HTTP_IPS(AT(http_ips)),
     CONFIG_ROW_TRANSPORT(AT(transport)),
     TLS_CONFIG_CLIENT_ROW(tls_keys, struct proxy_config, tls),
+    CONFIG_ROW_UNUSED("albamgr_cfg_file"),
     CONFIG_ROW_UNUSED("albamgr_connection_pool_size"),
     CONFIG_ROW_UNUSED("nsm_host_connection_pool_size"),
     CONFIG_ROW_UNUSED("osd_connection_pool_size"),
@@ -171,6 +172,7 @@ const struct config_key proxy_config_keys[] = {
     CONFIG_ROW_UNUSED("chattiness"),
     CONFIG_ROW_UNUSED("tcp_keepalive"),
     CONFIG_ROW_UNUSED("use_fadvise"),
+    CONFIG_ROW_UNUSED("propagate_osd_info_delay"),
     {0},
 };
 

@@ -51,6 +51,7 @@ const struct config_key maintenance_config_keys[] = {
     CONFIG_ROW_HTTP_PORT(AT(http_port)),
     CONFIG_ROW_HTTP_IPS(AT(http_ips)),
     TLS_CONFIG_CLIENT_ROW(tls_keys, struct maintenance_config, tls),
+    CONFIG_ROW_UNUSED("albamgr_cfg_file"),
     CONFIG_ROW_UNUSED("fragment_cache"),
     CONFIG_ROW_UNUSED("albamgr_connection_pool_size"),
     CONFIG_ROW_UNUSED("nsm_host_connection_pool_size"),

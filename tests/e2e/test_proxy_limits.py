@@ -241,9 +241,25 @@ def bad_limits_are_refused(d):
         assert done.returncode != 0 and key in done.stderr, (key, value, done.stderr)
 
 
+def keys_of_older_software_are_taken(d):
+    """With a warning each: they change nothing."""
+    old = {"albamgr_cfg_file": "/etc/alba/old", "propagate_osd_info_delay": 60.0,
+           "chattiness": 1.0, "tcp_keepalive": {"enable_tcp_keepalive": True}}
+    path = d.root / "check.json"
+    for daemon in "proxy", "maintenance":
+        config = json.loads((d.dir / f"etc/{daemon}.json").read_text())
+        path.write_text(json.dumps(config | old))
+        done = subprocess.run([BIN / f"alba-{daemon}", "--check", f"--config={path}"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for key in old:
+            assert re.search(rf"key has no effect.*{key}", done.stderr + done.stdout), (key, done)
+
+
 def main():
     with Deployment() as d:
         bad_limits_are_refused(d)
+        keys_of_older_software_are_taken(d)
         d.alba("create-namespace", "ns", "volumes")
         d.hold("volumedriver")  # it has connections of its own
         d.reconfigured("proxy", **LIMITS)
