@@ -236,28 +236,36 @@ static int unpack_all(struct fetch *f)
     return rc;
 }
 
-/* What came may be for a longer range than ours. */
+/* What came may be for a longer range than ours, and bad elsewhere: of that, our three parts. */
 static int unpack_flat(struct fetch *f)
 {
     const struct shared_get *get = f->wait.get;
-    uint8_t *raw;
+    struct fragment_range own[SHARED_GET_PARTS_MAX];
+    const uint8_t *from = get->data.data;
+    uint8_t *cut = NULL;
+    size_t bytes = 0;
     int rc;
 
     if (f->range.offset == get->spec.raw_offset && f->range.bytes == get->spec.raw_bytes) {
         return fragment_flat_unpack(&f->ref, f->range.offset, f->range.bytes, get->data,
                                     f->range.dest, &f->err);
     }
-    raw = bigmem_alloc(get->spec.raw_bytes);
-    rc = fragment_flat_unpack(&f->ref, get->spec.raw_offset, get->spec.raw_bytes, get->data, raw,
-                              &f->err);
-    if (rc == 0) {
-        memcpy(f->range.dest, raw + (f->range.offset - get->spec.raw_offset), f->range.bytes);
+    parts_of(f, own);
+    cut = bigmem_alloc((size_t)own[0].bytes + own[1].bytes + own[2].bytes);
+    for (uint32_t i = 0; i < get->spec.part_count; i++) {
+        const struct fragment_range *has = &get->spec.parts[i];
+
+        memcpy(cut + bytes, from + (own[i].offset - has->offset), own[i].bytes);
+        bytes += own[i].bytes;
+        from += has->bytes;
     }
-    bigmem_free(raw);
+    rc = fragment_flat_unpack(&f->ref, f->range.offset, f->range.bytes, slice_of(cut, bytes),
+                              f->range.dest, &f->err);
+    bigmem_free(cut);
     return rc;
 }
 
-/* As before. The other may have seen another trailer than we, if the OSD makes them up. */
+/* The same. The other may have seen another trailer than we, if the OSD makes them up. */
 static int unpack_blocks(struct fetch *f)
 {
     const struct shared_get *get = f->wait.get;
@@ -367,9 +375,7 @@ static void on_trailer(struct fetch *f)
 
 static uint32_t bytes_to_unpack(const struct fetch *f)
 {
-    return readable_is_format0(f->readable) ? f->ref.shape.raw_bytes
-           : f->state == FETCH_FLAT         ? f->wait.get->spec.raw_bytes
-                                            : f->range.bytes;
+    return readable_is_format0(f->readable) ? f->ref.shape.raw_bytes : f->range.bytes;
 }
 
 static void on_answer(struct shared_wait *wait, int rc)

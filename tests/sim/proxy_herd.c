@@ -220,6 +220,39 @@ static void a_range_inside_another_waits_for_that_one(void **state)
     }
 }
 
+/* A byte is bad in the one, outside of the other. */
+static void who_waits_for_a_longer_range_looks_at_its_own_part_only(void **state)
+{
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[1], 0, data);
+    struct reader longer, inside[3];
+    struct manifest m;
+    struct buf key;
+
+    (void)state;
+    assert_true(world_manifest(w, "o", &m));
+    key = world_fragment_key(w, &m, 0, 0);
+    assert_true(fake_asd_flip(world_asd_of(w, manifest_fragment_at(&m, 0, 0)->osd_id),
+                              slice_buf(&key), 5000));
+    w->engine->repairs.paid_ms = UINT64_MAX / 2; /* no repair meanwhile */
+    start(&longer, w, data, 4000, 28000);
+    start(&inside[0], w, data, 8192, 4096);
+    start(&inside[1], w, data, 12289, 10000);
+    start(&inside[2], w, data, 31990, 10);
+    wait_for_all(&longer, 1);
+    wait_for_all(inside, 3);
+    assert_int_equal(longer.rc, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(inside[i].rc, 0);
+    }
+    assert_int_equal(w->engine->stats.totals.fragment_reads_shared, 3);
+    assert_int_equal(w->engine->stats.totals.corrupt_fragments, 1);
+    assert_int_equal(w->engine->stats.totals.reconstructed, 1);
+    buf_release(&key);
+    manifest_release(&m);
+    world_free(w);
+}
+
 static void who_gives_up_leaves_the_others_their_answer(void **state)
 {
     static uint8_t data[BYTES];
@@ -500,6 +533,7 @@ int main(void)
         cmocka_unit_test(a_herd_unpacks_a_whole_fragment_once),
         cmocka_unit_test(a_herd_at_a_bad_fragment_of_format_0_gets_the_object),
         cmocka_unit_test(a_range_inside_another_waits_for_that_one),
+        cmocka_unit_test(who_waits_for_a_longer_range_looks_at_its_own_part_only),
         cmocka_unit_test(who_gives_up_leaves_the_others_their_answer),
         cmocka_unit_test(when_all_give_up_the_question_ends),
         cmocka_unit_test(a_failure_is_everybodys),
