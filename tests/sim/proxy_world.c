@@ -131,6 +131,15 @@ struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json)
     return world_new_of(world_seed(), asds, nodes, preset_json);
 }
 
+struct world *world_new_patient(unsigned asds, unsigned nodes, const char *preset_json)
+{
+    struct world *world = world_new(asds, nodes, preset_json);
+
+    world->osd_timeout_ms = WORLD_PATIENT_MS;
+    world_new_engine(world);
+    return world;
+}
+
 struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const char *preset_json)
 {
     struct world *world = mem_zalloc(sizeof(*world));
