@@ -13,6 +13,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "meta/ns_keys.h"
 #include "meta/nsm_gc.h"
 #include "proxy/lookup.h"
 #include "proxy/repair_private.h"
@@ -35,6 +36,7 @@ static void repair_free(struct repair *r)
     manifest_release(&r->edited);
     registry_view_drop(r->view);
     free(r->spots);
+    free(r->osd_ids);
     free(r->placed);
     free(r);
     engine_drop(engine);
@@ -244,6 +246,7 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
     }
     r->object = object_new(r->ns_id, &reply->objects[0].manifest);
     manifest_copy(&r->edited, &r->object->manifest);
+    r->osd_count = ns_manifest_osds(&r->edited, &r->osd_ids);
     rc = readable_init(&r->readable, r->engine, r->object, &e);
     if (rc != 0) {
         fail(r, rc, &e);

@@ -12,7 +12,6 @@
 #include "base/bigmem.h"
 #include "base/check.h"
 #include "base/mem.h"
-#include "meta/ns_keys.h"
 #include "proxy/recovery.h"
 #include "proxy/repair_private.h"
 
@@ -41,23 +40,14 @@ static void chunk_fail(struct repair_chunk *c, int rc, struct err *e)
 
 /* ---- places ---- */
 
-static bool holds_some(const struct manifest *m, uint64_t osd_id)
+static bool holds_some(const struct repair *r, uint64_t osd_id)
 {
-    for (size_t i = 0; i < (size_t)m->chunk_count * manifest_fragments_per_chunk(m); i++) {
-        if (m->fragments[i].has_osd && m->fragments[i].osd_id == osd_id) {
+    for (size_t i = 0; i < r->osd_count; i++) {
+        if (r->osd_ids[i] == osd_id) {
             return true;
         }
     }
     return false;
-}
-
-static size_t osds_of(const struct manifest *m)
-{
-    uint64_t *ids;
-    size_t count = ns_manifest_osds(m, &ids);
-
-    free(ids);
-    return count;
 }
 
 static bool has_failed(const struct repair_part *p, uint64_t osd_id)
@@ -105,7 +95,7 @@ static struct osd *pick(const struct repair_part *p, const struct osd *except)
                                    .max_per_node = m->scheme.max_disks_per_node};
     uint64_t held[PRESET_FRAGMENTS_MAX];
     struct choose_more more = {.policy = &policy, .held = held, .want = 1};
-    bool is_wide = osds_of(m) >= REPAIR_OBJECT_OSDS_MAX;
+    bool is_wide = r->osd_count >= REPAIR_OBJECT_OSDS_MAX;
     uint32_t chosen[PRESET_FRAGMENTS_MAX];
     const struct choose_osd *all;
     struct choose_osd *list;
@@ -118,7 +108,7 @@ static struct osd *pick(const struct repair_part *p, const struct osd *except)
     memcpy(list, all, count * sizeof(*list));
     for (unsigned i = 0; i < count; i++) {
         list[i].usable = list[i].usable && !has_failed(p, list[i].osd_id) &&
-                         (!is_wide || holds_some(m, list[i].osd_id));
+                         (!is_wide || holds_some(r, list[i].osd_id));
     }
     if (choose_extra(r->preset, &more, list, count, &r->engine->rnd, chosen) != 0) {
         found = osds_at(r->engine->osds, chosen[0]);
@@ -181,6 +171,10 @@ static void note_stored(struct repair_part *p)
     edited->has_osd = true;
     edited->osd_id = p->osd->id;
     edited->version = p->version;
+    if (!holds_some(r, p->osd->id)) {
+        r->osd_ids = mem_realloc(r->osd_ids, (r->osd_count + 1) * sizeof(*r->osd_ids));
+        r->osd_ids[r->osd_count++] = p->osd->id;
+    }
     r->placed = mem_realloc(r->placed, (r->placed_count + 1) * sizeof(*r->placed));
     placed = &r->placed[r->placed_count++];
     *placed = (struct repair_placed){
@@ -385,15 +379,20 @@ static void on_memory(struct budget_share *share)
     chunk_read_rest(&c->read, r->engine, &r->readable, c->index, c->wanted, c->data, on_read);
 }
 
-/* The chunk, parity that is read in place of data, and what is made. */
+/* The chunk; and what reading it takes, or what is made of it then, which may be more than is
+ * known to be lost: m at most, as k were read. */
 static size_t memory_bytes(const struct repair_chunk *c)
 {
     const struct repair *r = c->repair;
+    const struct manifest_scheme *scheme = &r->object->manifest.scheme;
     uint32_t fragment = layout_fragment_bytes(&r->readable.layout, c->index);
+    uint32_t known = (uint32_t)__builtin_popcount(c->wanted);
+    uint32_t made = known > r->readable.m ? known : r->readable.m;
+    size_t reading = chunk_read_all_memory(&r->readable, c->index);
+    size_t making = encode_memory_bytes(made, 0, fragment, scheme->codec, scheme->cipher);
 
-    return layout_chunk_bytes(&r->readable.layout, c->index) + (size_t)r->readable.m * fragment +
-           encode_memory_bytes((uint32_t)__builtin_popcount(c->wanted), 0, fragment,
-                               r->object->manifest.scheme.codec, r->object->manifest.scheme.cipher);
+    return layout_chunk_bytes(&r->readable.layout, c->index) +
+           (reading > making ? reading : making);
 }
 
 bool repair_chunk_start(struct repair *r, uint32_t chunk, uint32_t wanted)

@@ -67,6 +67,8 @@ struct repair {
     struct object *object;  /* as the namespace manager has it: constant */
     struct manifest edited; /* the same with the sums of what was made anew: for recovery info */
     struct readable readable;
+    uint64_t *osd_ids; /* owned: of all that hold some of it, or will */
+    size_t osd_count;
     uint32_t next_chunk;
     struct repair_chunk *chunk;   /* at hand, or NULL */
     struct repair_placed *placed; /* owned */

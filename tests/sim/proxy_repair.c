@@ -531,6 +531,75 @@ static void repairs_overwrites_and_an_agent_under_faults_lose_nothing(void **sta
     fixture_free(f);
 }
 
+/* ---- memory ---- */
+
+struct watch {
+    uv_check_t check;
+    const struct engine *engine;
+    size_t chunk_bytes, most;
+    bool is_beyond, closed;
+};
+
+static void on_check(uv_check_t *check)
+{
+    struct watch *watch = check->data;
+    size_t scratch = watch->engine->scratch_bytes;
+
+    watch->most = scratch > watch->most ? scratch : watch->most;
+    watch->is_beyond |=
+        scratch != 0 && scratch + watch->chunk_bytes > watch->engine->budget.used_bytes;
+}
+
+static void on_unwatched(uv_handle_t *handle)
+{
+    ((struct watch *)handle->data)->closed = true;
+}
+
+static enum fake_fate slow_reads(void *ctx, struct fake_asd *asd, const struct asd_request *request)
+{
+    (void)ctx;
+    (void)asd;
+    return request->code == ASD_PARTIAL_GET ? FAKE_DELAY : FAKE_NORMAL;
+}
+
+/* One fragment is known to be lost, another one is found on the way; the answers come together. */
+static void a_repair_holds_no_more_than_it_has_taken(void **state)
+{
+    enum { FRAGMENT = 1 << 20, CHUNK = 4 * FRAGMENT };
+    struct world *w = world_new_patient(8, 8, WORLD_PRESET("[[4,2,6,2]]", 1048576, "none"));
+    struct watch watch = {.engine = w->engine, .chunk_bytes = CHUNK};
+    uint8_t *data = mem_alloc(CHUNK);
+    struct ended ended = {0};
+    struct manifest m;
+
+    (void)state;
+    world_fill(w, data, CHUNK);
+    assert_int_equal(world_put(w, "o", data, CHUNK), 0);
+    world_settle(w);
+    assert_true(world_manifest(w, "o", &m));
+    repair_harm(w, &m, 0, 0, LOSE);
+    repair_harm(w, &m, 0, 1, LOSE);
+    for (unsigned i = 0; i < w->asd_count; i++) {
+        w->asds[i]->delay_ms = 30;
+        fake_asd_set_fate(w->asds[i], slow_reads, NULL);
+    }
+    uv_check_init(&w->base.loop, &watch.check);
+    watch.check.data = &watch;
+    uv_check_start(&watch.check, on_check);
+    repair_start_repair(w, "o", 0, &ended);
+    loop_fixture_run_until(&w->base, &ended.done);
+    uv_close((uv_handle_t *)&watch.check, on_unwatched);
+    loop_fixture_run_until(&w->base, &watch.closed);
+    assert_int_equal(ended.rc, 0);
+    assert_int_equal(ended.fragments, 2);
+    assert_true(watch.most >= 4 * FRAGMENT);
+    assert_false(watch.is_beyond);
+    assert_true(repair_is_strong(w, "o", data));
+    manifest_release(&m);
+    free(data);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -549,6 +618,7 @@ int main(void)
         cmocka_unit_test(with_too_few_left_nothing_is_changed),
         cmocka_unit_test(what_another_has_repaired_is_not_computed_for_ever),
         cmocka_unit_test(repairs_overwrites_and_an_agent_under_faults_lose_nothing),
+        cmocka_unit_test(a_repair_holds_no_more_than_it_has_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
