@@ -394,7 +394,7 @@ static void herds_by_chance_get_the_right_bytes_or_an_error(void **state)
 static unsigned questions_of(struct world *w, const uint8_t *data, unsigned count, bool consistent)
 {
     struct reader readers[READERS];
-    unsigned before = kv_mem_counts(w->store).gets;
+    unsigned before = kv_mem_counts(w->store).ns_gets;
 
     manifest_cache_remove(&w->engine->manifests, w->ns_id, slice_str("o"));
     for (unsigned i = 0; i < count; i++) {
@@ -404,7 +404,7 @@ static unsigned questions_of(struct world *w, const uint8_t *data, unsigned coun
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(readers[i].rc, 0);
     }
-    return kv_mem_counts(w->store).gets - before;
+    return kv_mem_counts(w->store).ns_gets - before;
 }
 
 static void a_herd_asks_for_a_manifest_as_often_as_one_does(void **state)
@@ -417,9 +417,9 @@ static void a_herd_asks_for_a_manifest_as_often_as_one_does(void **state)
     (void)state;
     assert_true(one > 0);
     assert_int_equal(questions_of(w, data, READERS, false), one);
-    before = kv_mem_counts(w->store).gets;
+    before = kv_mem_counts(w->store).ns_gets;
     assert_int_equal(calls_of(w, data, 1, 5000, 3000), 0); /* and it was kept */
-    assert_int_equal(kv_mem_counts(w->store).gets, before);
+    assert_int_equal(kv_mem_counts(w->store).ns_gets, before);
     /* As it is now: each for himself. */
     assert_true(questions_of(w, data, READERS, true) >= READERS);
     assert_null(w->engine->asked_names);

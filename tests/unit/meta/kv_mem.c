@@ -7,6 +7,7 @@
 #include "base/rnd.h"
 #include "meta/bytes.h"
 #include "meta/kv_engine.h"
+#include "meta/ns_keys.h"
 
 struct entry {
     struct slice key, value;
@@ -344,6 +345,14 @@ static void schedule(struct kv_mem *mem, struct mem_op *m)
     uv_idle_start(&mem->idle, on_turn);
 }
 
+static bool is_of_namespace(struct slice key)
+{
+    uint64_t ns_id;
+    struct err e;
+
+    return ns_key_parse_id(key, &ns_id, &e) == 0;
+}
+
 static void mem_start(struct kv *kv, struct kv_op *op)
 {
     struct kv_mem *mem = container_of(kv, struct kv_mem, kv);
@@ -351,6 +360,7 @@ static void mem_start(struct kv *kv, struct kv_op *op)
     struct kv_mem_counts *counts = &mem->store->counts;
 
     counts->gets += op->kind == KV_OP_GET;
+    counts->ns_gets += op->kind == KV_OP_GET && is_of_namespace(op->keys[0]);
     counts->ranges += op->kind == KV_OP_RANGE;
     counts->applies += op->kind == KV_OP_APPLY;
     list_init(&m->held);

@@ -25,7 +25,8 @@ typedef enum kv_mem_fate (*kv_mem_fate_cb)(void *ctx, const struct kv_txn *txn);
 
 struct kv_mem_counts {
     unsigned gets, ranges, applies; /* as asked for */
-    unsigned executed;              /* transactions that changed the store */
+    unsigned ns_gets;  /* of these those in namespaces: a registry asks when it likes */
+    unsigned executed; /* transactions that changed the store */
 };
 
 struct kv_mem_store;
