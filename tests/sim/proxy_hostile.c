@@ -222,43 +222,17 @@ static void a_read_does_not_wait_for_a_giant_lookup(void **state)
     world_free(w);
 }
 
-/* What reads hold, and what they have taken for it, whenever the loop has looked for events. */
-struct watch {
-    uv_check_t check;
-    const struct engine *engine;
-    size_t most;
-    bool is_beyond;
-};
-
-static void on_check(uv_check_t *check)
-{
-    struct watch *watch = check->data;
-    const struct engine *engine = watch->engine;
-
-    watch->most = engine->scratch_bytes > watch->most ? engine->scratch_bytes : watch->most;
-    watch->is_beyond |= engine->scratch_bytes > engine->budget.used_bytes;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct watch *watch = handle->data;
-
-    watch->engine = NULL;
-}
-
 /* As `count` clients at once. Returns the most that was held. */
 static size_t read_within_memory(struct world *w, const struct get_spec *spec, unsigned count,
                                  size_t memory_bytes)
 {
     struct answer answers[8] = {{.done = false}};
-    struct watch watch = {.engine = w->engine};
+    struct world_watch watch;
 
     assert_true(count <= 8);
     w->engine->budget.limit_bytes = memory_bytes;
     engine_set_hedging(w->engine, false); /* what is overtaken is not theirs any more */
-    uv_check_init(w->engine->loop, &watch.check);
-    watch.check.data = &watch;
-    uv_check_start(&watch.check, on_check);
+    world_watch_start(w, &watch, 0);
     for (unsigned i = 0; i < count; i++) {
         get_start(w->engine, spec, on_answer, &answers[i]);
     }
@@ -277,14 +251,11 @@ static size_t read_within_memory(struct world *w, const struct get_spec *spec, u
         }
     }
     get_free(answers[0].get);
-    uv_close((uv_handle_t *)&watch.check, on_closed);
-    while (watch.engine != NULL) {
-        loop_fixture_run_ms(&w->base, 1);
-    }
+    world_watch_end(w, &watch);
     assert_false(watch.is_beyond);
     assert_int_equal(w->engine->scratch_bytes, 0);
     assert_int_equal(w->engine->budget.used_bytes, 0);
-    return watch.most;
+    return watch.most_bytes;
 }
 
 /* Each of them takes k ranges of other fragments, and k answers. */

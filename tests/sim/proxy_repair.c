@@ -533,28 +533,6 @@ static void repairs_overwrites_and_an_agent_under_faults_lose_nothing(void **sta
 
 /* ---- memory ---- */
 
-struct watch {
-    uv_check_t check;
-    const struct engine *engine;
-    size_t chunk_bytes, most;
-    bool is_beyond, closed;
-};
-
-static void on_check(uv_check_t *check)
-{
-    struct watch *watch = check->data;
-    size_t scratch = watch->engine->scratch_bytes;
-
-    watch->most = scratch > watch->most ? scratch : watch->most;
-    watch->is_beyond |=
-        scratch != 0 && scratch + watch->chunk_bytes > watch->engine->budget.used_bytes;
-}
-
-static void on_unwatched(uv_handle_t *handle)
-{
-    ((struct watch *)handle->data)->closed = true;
-}
-
 static enum fake_fate slow_reads(void *ctx, struct fake_asd *asd, const struct asd_request *request)
 {
     (void)ctx;
@@ -567,7 +545,7 @@ static void a_repair_holds_no_more_than_it_has_taken(void **state)
 {
     enum { FRAGMENT = 1 << 20, CHUNK = 4 * FRAGMENT };
     struct world *w = world_new_patient(8, 8, WORLD_PRESET("[[4,2,6,2]]", 1048576, "none"));
-    struct watch watch = {.engine = w->engine, .chunk_bytes = CHUNK};
+    struct world_watch watch;
     uint8_t *data = mem_alloc(CHUNK);
     struct ended ended = {0};
     struct manifest m;
@@ -583,16 +561,13 @@ static void a_repair_holds_no_more_than_it_has_taken(void **state)
         w->asds[i]->delay_ms = 30;
         fake_asd_set_fate(w->asds[i], slow_reads, NULL);
     }
-    uv_check_init(&w->base.loop, &watch.check);
-    watch.check.data = &watch;
-    uv_check_start(&watch.check, on_check);
+    world_watch_start(w, &watch, CHUNK);
     repair_start_repair(w, "o", 0, &ended);
     loop_fixture_run_until(&w->base, &ended.done);
-    uv_close((uv_handle_t *)&watch.check, on_unwatched);
-    loop_fixture_run_until(&w->base, &watch.closed);
+    world_watch_end(w, &watch);
     assert_int_equal(ended.rc, 0);
     assert_int_equal(ended.fragments, 2);
-    assert_true(watch.most >= 4 * FRAGMENT);
+    assert_true(watch.most_bytes >= 4 * FRAGMENT);
     assert_false(watch.is_beyond);
     assert_true(repair_is_strong(w, "o", data));
     manifest_release(&m);

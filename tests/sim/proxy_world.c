@@ -180,6 +180,33 @@ struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const c
     return world;
 }
 
+static void on_check(uv_check_t *check)
+{
+    struct world_watch *watch = container_of(check, struct world_watch, check);
+    size_t held = watch->engine->scratch_bytes;
+
+    watch->most_bytes = held > watch->most_bytes ? held : watch->most_bytes;
+    watch->is_beyond |= held != 0 && held + watch->besides_bytes > watch->engine->budget.used_bytes;
+}
+
+static void on_unwatched(uv_handle_t *handle)
+{
+    container_of((uv_check_t *)handle, struct world_watch, check)->closed = true;
+}
+
+void world_watch_start(struct world *world, struct world_watch *watch, size_t besides_bytes)
+{
+    *watch = (struct world_watch){.engine = world->engine, .besides_bytes = besides_bytes};
+    assert_int_equal(uv_check_init(&world->base.loop, &watch->check), 0);
+    assert_int_equal(uv_check_start(&watch->check, on_check), 0);
+}
+
+void world_watch_end(struct world *world, struct world_watch *watch)
+{
+    uv_close((uv_handle_t *)&watch->check, on_unwatched);
+    loop_fixture_run_until(&world->base, &watch->closed);
+}
+
 void world_free(struct world *world)
 {
     bool closed = false;

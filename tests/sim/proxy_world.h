@@ -76,6 +76,22 @@ bool world_manifest(struct world *world, const char *name, struct manifest *ret_
 /* get must give exactly these bytes */
 void world_expect(struct world *world, const char *name, const void *data, size_t bytes);
 
+/* What reads hold, and what the engine's budget has been asked for, whenever the loop has looked
+ * for events. */
+struct world_watch {
+    size_t most_bytes; /* that they held */
+    bool is_beyond;    /* at some time more than was taken */
+
+    uv_check_t check; /* private from here on */
+    const struct engine *engine;
+    size_t besides_bytes;
+    bool closed;
+};
+
+/* `besides_bytes` are held besides, as long as there are some. */
+void world_watch_start(struct world *world, struct world_watch *watch, size_t besides_bytes);
+void world_watch_end(struct world *world, struct world_watch *watch);
+
 /* Key under which a fragment lies; the caller releases it. */
 struct buf world_fragment_key(struct world *world, const struct manifest *m, uint32_t chunk,
                               uint32_t fragment);
