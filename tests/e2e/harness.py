@@ -97,7 +97,7 @@ def talk(where, messages):
 
 
 def side_by_side(*actions):
-    """All at the same time, each with a deployment of its own."""
+    """All at the same time, with deployments of their own, or parts of one that do not meet."""
     with concurrent.futures.ThreadPoolExecutor(len(actions)) as pool:
         for running in [pool.submit(action) for action in actions]:
             running.result()

@@ -5,7 +5,7 @@ import pathlib
 import random
 import subprocess
 
-from harness import BIN, Deployment, random_file, refused, talk, wait_for
+from harness import BIN, Deployment, random_file, refused, side_by_side, talk, wait_for
 
 rng = random.Random(20)
 
@@ -104,7 +104,6 @@ def cli(d):
     refused(lambda: d.alba("vdisk-create", "v", "10XB"), "10XB")
     refused(lambda: d.alba("vdisk-info", "no-such-disk"), "no-such-disk")
     refused(lambda: d.alba("list-osds", f"--config={d.root / 'in'}"), str(d.root / "in"))
-    refused(lambda: d.alba("list-osds", "--config=asd://127.0.0.1:1"), "127.0.0.1:1")
     refused(lambda: d.alba("list-osds", "--config=arakoon://x/y"), "arakoon")
     refused(lambda: d.alba("claim-osd", "--long-id=nobody"), "nobody")
     refused(lambda: d.alba("claim-osd", "--long-id=" + "n" * 10240), "unknown osd nnn")
@@ -139,6 +138,11 @@ def cli(d):
     assert code == 2 and "no-such-namespace" in err
     code, _, err = d.run("create-namespace", check=False)
     assert code != 0 and "NAME" in err
+
+
+def nobody_there(d):
+    """It is waited for, for ten seconds."""
+    refused(lambda: d.alba("list-osds", "--config=asd://127.0.0.1:1"), "127.0.0.1:1")
 
 
 def what_to_do_next(d):
@@ -296,7 +300,7 @@ with Deployment() as d:
     configs(d)
     other_home(d)
     unmounted_home(d)
-    cli(d)
+    side_by_side(lambda: cli(d), lambda: nobody_there(d))
     unwritten(d)
     what_to_do_next(d)
     ports(d)
