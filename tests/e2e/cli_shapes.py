@@ -55,7 +55,7 @@ SHAPES = {
     "mgr-statistics": STATISTICS,
     "proxy-list-namespaces": [str],
     "proxy-list-objects": {"have_more": bool, "n": int, "objects": [str]},
-    "list-objects": {"have_more": bool, "n": int, "objects": [str]},
+    "list-objects": [str],
     "show-object": {"name": str, "object_id": str, "storage_scheme": list, "encrypt_info": list,
                     "chunk_sizes": [int], "size": int, "checksum": [str], "fragments": [[{
                         "osd": (int, None), "ver": int, "crc": [str], "len": int}]],

@@ -96,7 +96,10 @@ def cli(d):
     refused(lambda: d.alba("upload-object", "ns", d.root / "missing", "n"), "missing")
     refused(lambda: d.alba("upload-object", "ns", d.root, "n"), str(d.root), "regular file")
     refused(lambda: d.alba("upload-object", "ns", d.root / "in", "kept"), "'kept' exists already")
+    refused(lambda: d.alba("upload-object", "ns", "/proc/self/status", "n"), "does not tell its size")
     refused(lambda: d.alba("download-object", "ns", "kept", d.root), str(d.root), "directory")
+    refused(lambda: d.alba("download-object", "ns", "kept", "-"), "'-' is not standard output")
+    refused(lambda: d.alba("download-object", "ns", "kept", "/dev/stdout"), "name the file to write")
     refused(lambda: d.alba("delete-object", "ns", "no-such-object"),
             "object 'no-such-object' does not exist")
     refused(lambda: d.alba("list-objects", "--max=x", "ns"), "--max=x")
@@ -261,7 +264,7 @@ def too_few_osds(d):
     refused(lambda: d.alba("upload-object", "ns", d.root / "in", "new"), "no policy",
             "3 of 6 OSDs usable", "not answering: osd ")
     refused(lambda: d.alba("download-object", "ns", "kept", d.root / "never"), "kept")
-    assert "kept" in d.alba("list-objects", "ns")["objects"]
+    assert "kept" in d.alba("list-objects", "ns")
     assert [o["answers"] for o in d.alba("list-osds")].count(False) == 3
     for name in held:
         d.start(name)

@@ -49,4 +49,4 @@ with Deployment() as d:
         d.alba("proxy-download-object", "--host=127.0.0.1", f"--port={d.info()['proxy_port']}",
                "ns", name, d.root / "out")
         assert filecmp.cmp(source, d.root / "out", shallow=False), f"{name} changed"
-    assert set(stored) <= set(d.alba("list-objects", "--max=-1", "ns")["objects"])
+    assert set(stored) <= set(d.alba("list-objects", "--max=-1", "ns"))

@@ -43,9 +43,9 @@ def overwrite_and_delete(d):
     d.alba("proxy-upload-object", *d.proxy, "--allow-overwrite", "ns", b, "x")
     d.alba("download-object", "ns", "x", d.root / "out")
     assert filecmp.cmp(b, d.root / "out", shallow=False)
-    assert "x" in d.alba("list-objects", "--max=-1", "ns")["objects"]
+    assert "x" in d.alba("list-objects", "--max=-1", "ns")
     d.alba("delete-object", "ns", "x")
-    assert "x" not in d.alba("list-objects", "--max=-1", "ns")["objects"]
+    assert "x" not in d.alba("list-objects", "--max=-1", "ns")
     refused(lambda: d.alba("delete-object", "ns", "x"), "x")
     refused(lambda: d.alba("download-object", "ns", "x", d.root / "out"), "x")
     refused(lambda: d.alba("proxy-download-object", *d.proxy, "ns", "x", d.root / "out"), "x")
@@ -60,6 +60,10 @@ def list_in_pages(d):
     assert d.alba("proxy-list-objects", *d.proxy, "--max=-1", "many")["objects"] == names
     page = d.alba("proxy-list-objects", *d.proxy, "--max=7", "--first=o0010", "many")
     assert page["objects"] == names[10:17] and page["have_more"]
+    part = ["--first=o0020", "--finc=false", "--last=o0011", "--linc=false", "--reverse"]
+    assert d.alba("list-objects", *part, "many") == names[19:11:-1]
+    assert d.alba("proxy-list-objects", *d.proxy, *part, "--max=3", "many") == {
+        "have_more": True, "n": 3, "objects": names[19:16:-1]}
     d.alba("proxy-delete-namespace", *d.proxy, "many")
     assert "many" not in [n["name"] for n in d.alba("list-namespaces")]
     refused(lambda: d.alba("list-objects", "many"), "many")
@@ -71,16 +75,31 @@ def names_of_any_bytes(d):
     d.alba("create-namespace", "bytes", "default")
     for name in (b"caf\xe9", b"caf\xc3\xa9", b"\xff\\"):
         d.alba("upload-object", "bytes", small, os.fsdecode(name))
-    listed = d.alba("list-objects", "--max=-1", "bytes")
-    assert listed["objects"] == ["caf\u00e9", "caf\\xe9", "\\xff\\x5c"], listed
-    assert listed["escaped"] == [1, 2] and listed["n"] == 3, listed
+    names = ["caf\u00e9", "caf\\xe9", "\\xff\\x5c"]
+    listed = d.alba("proxy-list-objects", *d.proxy, "--max=-1", "bytes")
+    assert listed["objects"] == names and listed["escaped"] == [1, 2] and listed["n"] == 3, listed
+    assert d.alba("list-objects", "--max=-1", "bytes") == names
     assert d.run("list-objects", "--to-json", "bytes")[1].isascii()
     assert "caf\\xe9\n" in d.run("list-objects", "bytes")[1]
     shown = d.alba("show-object", "bytes", os.fsdecode(b"caf\xe9"))
     assert shown["name"] == "caf\\xe9" and shown["name_escaped"]
     d.alba("delete-object", "bytes", os.fsdecode(b"caf\xe9"))
     refused(lambda: d.alba("delete-object", "bytes", os.fsdecode(b"caf\xe9")), "caf\\xe9")
-    assert d.alba("list-objects", "--max=-1", "bytes")["escaped"] == [1]
+    assert d.alba("proxy-list-objects", *d.proxy, "bytes")["escaped"] == [1]
+    zero = "z\\x00\\x0a"  # no command line could hold it as it is
+    d.alba("upload-object", "--unescape", "bytes", small, zero)
+    refused(lambda: d.alba("proxy-upload-object", *d.proxy, "--unescape", "bytes", small, zero),
+            "exists already")
+    assert d.alba("list-objects", "--unescape", f"--first={zero}", "bytes")[0] == zero
+    assert d.alba("show-object", "--unescape", "bytes", zero)["size"] == 100
+    d.alba("download-object", "--unescape", "bytes", zero, d.root / "back")
+    assert filecmp.cmp(small, d.root / "back", shallow=False)
+    d.alba("delete-object", "--unescape", "bytes", zero)
+    d.alba("delete-object", "--unescape", "bytes", "\\xff\\x5c")
+    refused(lambda: d.alba("delete-object", "--unescape", "bytes", "\\q"), "character 1")
+    d.alba("upload-object", "bytes", small, "two\nlines\x1b[2J")
+    said = d.run("list-objects", "bytes")[1].splitlines()
+    assert said == ["caf\u00e9", "two\\x0alines\\x1b[2J"], said
 
 
 def survive_two_disks(d):

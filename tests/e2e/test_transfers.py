@@ -107,7 +107,7 @@ def an_interrupt_leaves_nothing(d, source):
         os.close(terminal)
         assert list((d.root / "tmp").iterdir()) == [], "a folder of the proxy stayed"
         assert leftovers(d) == [] and not (d.root / "never").exists()
-    names = d.alba("list-objects", "ns")["objects"]
+    names = d.alba("list-objects", "ns")
     assert "never" not in names, names
     wait_for("no proxy of the verbs to be left",
              lambda: str(d.root / "tmp") not in subprocess.run(

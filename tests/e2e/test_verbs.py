@@ -154,6 +154,16 @@ def namespaces(c):
     c.text("create-namespace", "n2")
     listed, text = c.both("list-namespaces")
     assert {"n1", "n2"} <= {n["name"] for n in listed} and "n2" in text
+
+    def part(*words):
+        return [n["name"] for n in c.json("list-namespaces", *words)]
+
+    names = part()
+    assert part("--reverse") == names[::-1] and part("--max=1") == names[:1]
+    assert part("--first=n1", "--last=n2") == ["n1", "n2"]
+    assert part("--first=n1", "--finc=false", "--last=n2") == ["n2"]
+    assert part("--reverse", "--first=n2", "--last=n1", "--linc=false") == ["n2"]
+    refused(lambda: part("--finc=maybe"), "--finc=maybe", "true or false")
     c.json("delete-namespace", "n1")
     c.text("delete-namespace", "n2")
     assert not {"n1", "n2"} & {n["name"] for n in c.json("list-namespaces")}
@@ -175,6 +185,7 @@ def contents(c):
     assert count == len(listed) and "ns" in text.split()
     assert next(n for n in listed if n["name"] == "ns")["statistics"] == shown
     assert c.json("show-namespaces", "--first=ns", "--max=1")[0] == 1
+    assert c.json("show-namespaces", "--first=ns", "--last=ns", "--reverse")[1][0]["name"] == "ns"
     refused(lambda: c.json("show-namespace", "absent"), "'absent'", "list-namespaces")
     for verb in ("list-namespace-osds", "list-ns-osds"):
         osds, text = c.both(verb, "ns")
@@ -197,16 +208,21 @@ def objects(c, prefix="", where=()):
     c.text(f"{prefix}download-object", *where, "ns", "o2", back)
     same()
     listed, text = c.both(f"{prefix}list-objects", *where, "ns")
-    assert listed["objects"] == text.split() == ["o1", "o2"]
+    assert (listed["objects"] if prefix else listed) == text.split() == ["o1", "o2"]
     last = c.json(f"{prefix}list-objects", *where, "ns", "--reverse", "--max=1")
-    assert last == {"objects": ["o2"], "n": 1, "have_more": True}, last
+    assert last == ({"objects": ["o2"], "n": 1, "have_more": True} if prefix else ["o2"]), last
     assert c.text(f"{prefix}list-objects", *where, "ns", "--reverse").split() == ["o2", "o1"]
     if prefix == "":
         shown, text = c.both("show-object", "ns", "o1")
         assert shown["size"] == c.source.stat().st_size and "o1" in text
+        checksum = c.d.alba("show-object", "--attribute=checksum", "ns", "o1")
+        text = c.text("show-object", "--attribute=checksum", "ns", "o1")
+        assert checksum == shown["checksum"] and checksum[1] in text and len(text.splitlines()) == 1
+        refused(lambda: c.json("show-object", "--attribute=chksum", "ns", "o1"), "'chksum'")
     c.json(f"{prefix}delete-object", *where, "ns", "o1")
     c.text(f"{prefix}delete-object", *where, "ns", "o2")
-    assert c.json(f"{prefix}list-objects", *where, "ns")["objects"] == []
+    listed = c.json(f"{prefix}list-objects", *where, "ns")
+    assert (listed["objects"] if prefix else listed) == []
 
 
 def two_proxies(c):
@@ -229,6 +245,8 @@ def proxies(c):
         c.text("proxy-create-namespace", *where, "n4")
         listed, text = c.both("proxy-list-namespaces", *where)
         assert {"n3", "n4"} <= set(listed) and text.split() == listed
+        part = ["--reverse", "--first=n4", "--last=n3", "--finc=false"]
+        assert c.json("proxy-list-namespaces", *where, *part) == ["n3"]
         objects(c, "proxy-", where)
         proxy_views(c, where)
         c.both("proxy-invalidate-cache", *where, "ns")
@@ -263,7 +281,7 @@ def proxy_views(c, where):
     assert len(rows) == 5 and "get_version" in text
     rows, _ = c.both("alba-bench", *few, "--scenarios=partial-reads")
     assert [r["name"] for r in rows] == ["partial-reads"]
-    assert c.json("list-objects", "ns")["objects"] == [], "a benchmark left objects"
+    assert c.json("list-objects", "ns") == [], "a benchmark left objects"
     refused(lambda: c.json("proxy-bench", *where, "--scenarios=writes,reds", "ns"), "'reds'")
     refused(lambda: c.json("alba-bench", *few[:3], "absent"), "absent")
     interrupted_bench(c, where)
@@ -454,11 +472,11 @@ def interrupted_bench(c, where):
         with subprocess.Popen([BIN / "alba", verb, *options, *words], env=env, text=True,
                               start_new_session=True, stdout=subprocess.PIPE) as bench:
             wait_for("it to write",
-                     lambda: c.d.alba("list-objects", "ns", "--first=alba-bench/")["n"] > 20)
+                     lambda: len(c.d.alba("list-objects", "ns", "--first=alba-bench/")) > 20)
             stop(bench.pid)
             rows = json.loads(bench.communicate(timeout=300)[0])["result"]
         assert bench.returncode == 0 and rows[0]["ops"] < 50000, rows
-        assert c.d.alba("list-objects", "ns", "--first=alba-bench/")["n"] == 0, verb
+        assert c.d.alba("list-objects", "ns", "--first=alba-bench/") == [], verb
     deleted = c.d.alba("proxy-statistics", *where)["ns_stats"]
     deleted = next(s["delete"]["n"] for name, s in deleted if name == "ns")
     assert deleted < rows[0]["ops"] + 100, (deleted, rows)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alba/escape.h"
 #include "alba/help.h"
 #include "alba/output.h"
 #include "alba/verb.h"
@@ -143,6 +144,15 @@ int cli_number(struct cli *cli, const char *name, int64_t min, int64_t max, int6
                              name, text, (long long)min, (long long)max);
     }
     *ret_value = value;
+    return 0;
+}
+
+int cli_bytes(struct cli *cli, const char *text, struct buf *ret_bytes)
+{
+    if (cli_flag(cli, "unescape")) {
+        return escape_parse(text, ret_bytes, &cli->err);
+    }
+    buf_put(ret_bytes, text, strlen(text));
     return 0;
 }
 

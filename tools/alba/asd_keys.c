@@ -3,22 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "alba/escape.h"
 #include "alba/verb.h"
 #include "base/mem.h"
 #include "wire/asd_msg.h"
-
-int asd_keys_bytes(struct cli *cli, const char *text, struct buf *ret_bytes)
-{
-    int rc = 0;
-
-    if (cli_flag(cli, "unescape")) {
-        rc = escape_parse(text, ret_bytes, &cli->err);
-    } else {
-        buf_put(ret_bytes, text, strlen(text));
-    }
-    return rc;
-}
 
 int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first)
 {
@@ -28,7 +15,7 @@ int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first)
                               .bytes = mem_array(count, sizeof(*keys->bytes)),
                               .count = count};
     for (unsigned i = 0; i < count; i++) {
-        int rc = asd_keys_bytes(cli, cli_arg(cli, first + i), &keys->bytes[i]);
+        int rc = cli_bytes(cli, cli_arg(cli, first + i), &keys->bytes[i]);
 
         if (rc == 0 && (keys->bytes[i].len == 0 || keys->bytes[i].len > ASD_KEY_BYTES_MAX)) {
             rc = err_say(&cli->err, -EINVAL, "a key has 1 to %d bytes, not %zu", ASD_KEY_BYTES_MAX,

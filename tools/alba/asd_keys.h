@@ -17,14 +17,6 @@ struct asd_keys {
     struct buf *bytes; /* private: one per key */
 };
 
-#define ASD_KEYS_UNESCAPE                                                                          \
-    {                                                                                              \
-        .name = "unescape",                                                                        \
-        .help = "arguments are escaped, as keys are printed: \\n \\t \\\\ \\255 (decimal) \\xff"   \
-    }
-
-/* One argument as bytes: unescaped if --unescape is given. Appends to *ret_bytes. */
-int asd_keys_bytes(struct cli *cli, const char *text, struct buf *ret_bytes);
 /* The positionals from `first` on. Release in any case. */
 int asd_keys_take(struct asd_keys *keys, struct cli *cli, unsigned first);
 void asd_keys_release(struct asd_keys *keys);

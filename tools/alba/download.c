@@ -51,7 +51,7 @@ static int call(struct download *d, const struct proxy_request *request,
         return err_say(&d->cli->err, ERR_CANCELED, "interrupted; nothing is left");
     }
     if (rc != 0 && d->cli->exception_code == PROXY_RC_OBJECT_NOT_FOUND) {
-        err_say(&d->cli->err, ERR_NOT_FOUND, "object '%s' does not exist", (char *)d->name.data);
+        err_say(&d->cli->err, ERR_NOT_FOUND, "object '%s' does not exist", cli_arg(d->cli, 1));
     }
     return rc;
 }
@@ -163,7 +163,7 @@ static int check_whole(struct download *d)
 {
     if (d->checksum.algo == CHECKSUM_CRC32C && d->checksum.crc32c != d->crc) {
         return err_say(&d->cli->err, ERR_CHECKSUM, "object '%s' came with another checksum",
-                       (char *)d->name.data);
+                       cli_arg(d->cli, 1));
     }
     return 0;
 }
@@ -213,12 +213,18 @@ static char *real_place(struct cli *cli, const char *path)
     struct stat st;
     char *real;
 
+    if (strcmp(path, "-") == 0) {
+        err_say(&cli->err, -EINVAL,
+                "'-' is not standard output here, as an object is verified before its file is "
+                "there; name a file (./- for one of that name)");
+        return NULL;
+    }
     if (stat(path, &st) != 0) {
         return mem_strdup(path);
     }
     if (!S_ISREG(st.st_mode)) {
-        err_say(&cli->err, -EINVAL, "%.200s is not a regular file%s", path,
-                S_ISDIR(st.st_mode) ? " but a directory; name the file to write" : "");
+        err_say(&cli->err, -EINVAL, "%.200s is not a regular file%s; name the file to write", path,
+                S_ISDIR(st.st_mode) ? " but a directory" : "");
         return NULL;
     }
     real = realpath(path, NULL);
@@ -228,10 +234,10 @@ static char *real_place(struct cli *cli, const char *path)
     return real;
 }
 
-int download_object(struct target *t, struct cli *cli, const char *ns, const char *name,
+int download_object(struct target *t, struct cli *cli, const char *ns, struct slice name,
                     const char *path)
 {
-    struct download d = {.t = t, .cli = cli, .ns = slice_str(ns), .name = slice_str(name)};
+    struct download d = {.t = t, .cli = cli, .ns = slice_str(ns), .name = name};
     char *real = real_place(cli, path);
     char *part = real != NULL ? mem_printf("%s.part-%ld", real, (long)getpid()) : NULL;
     int rc = real != NULL ? AGAIN : cli->err.code;
@@ -250,7 +256,8 @@ int download_object(struct target *t, struct cli *cli, const char *ns, const cha
     }
     progress_end(&d.progress);
     if (rc == AGAIN) {
-        rc = err_say(&cli->err, ERR_BUSY, "object '%.100s' is replaced again and again", name);
+        rc = err_say(&cli->err, ERR_BUSY, "object '%.100s' is replaced again and again",
+                     cli_arg(cli, 1));
     }
     rc = rc != 0 ? rc : settle(&d, part, real);
     if (d.fd >= 0) {

@@ -9,7 +9,7 @@
 
 /* Fails with cli->err and leaves no file; so it does after SIGINT and SIGTERM. What was at `path`
  * is replaced, if it is a regular file. */
-int download_object(struct target *t, struct cli *cli, const char *ns, const char *name,
+int download_object(struct target *t, struct cli *cli, const char *ns, struct slice name,
                     const char *path);
 
 #endif

@@ -63,6 +63,29 @@ json_t *output_name(struct slice name, bool *ret_escaped)
     return text;
 }
 
+/* For a terminal: a name is one line, and moves no cursor. */
+static char *plain_text(const char *text)
+{
+    struct buf out = {0};
+    size_t len;
+
+    for (; *text != '\0'; text++) {
+        bool is_control = (uint8_t)*text < ' ' || *text == 0x7f;
+
+        buf_printf(&out, is_control ? "\\x%02x" : "%c", (uint8_t)*text);
+    }
+    buf_put_u8(&out, 0);
+    return (char *)buf_detach(&out, &len);
+}
+
+void output_line(const char *text)
+{
+    char *plain = plain_text(text);
+
+    puts(plain);
+    free(plain);
+}
+
 static int fail_json(const struct cli *cli)
 {
     bool escaped;
@@ -157,7 +180,7 @@ static char *cell_text(const json_t *value)
         return mem_strdup("-");
     }
     if (json_is_string(value)) {
-        return mem_strdup(json_string_value(value));
+        return plain_text(json_string_value(value));
     }
     if (!json_is_array(value)) {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));

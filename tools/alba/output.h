@@ -21,6 +21,9 @@ int output_flush(const char *verb, int exit_code);
  * printable ASCII, and each backslash, as \xNN. */
 json_t *output_name(struct slice name, bool *ret_escaped);
 
+/* Text on stdout, control bytes of it as \xNN. */
+void output_line(const char *text);
+
 /* A table on stdout. `columns` is "title=path title=path …"; path is a key of the
  * row objects, "key.key", or "#0" for the place in an array row. */
 void output_table(const json_t *rows, const char *columns);

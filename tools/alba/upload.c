@@ -57,7 +57,7 @@ static int by_path(struct target *t, struct cli *cli, const struct upload *u)
 {
     struct proxy_request request = {.code = PROXY_WRITE_OBJECT_FS,
                                     .ns = slice_str(u->ns),
-                                    .object = {.name = slice_str(u->name),
+                                    .object = {.name = u->name,
                                                .file = slice_str(u->path),
                                                .allow_overwrite = u->allow_overwrite}};
     struct proxy_reply reply;
@@ -85,8 +85,8 @@ static int by_buffer(struct target *t, struct cli *cli, const struct upload *u)
     uint8_t *data = NULL;
     size_t bytes;
     int rc = io_load_file(io_real(), u->path, BUFFER_BYTES_MAX, &data, &bytes);
-    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = slice_str(u->name)};
-    struct proxy_update update = {.kind = PROXY_UPDATE_UPLOAD, .name = slice_str(u->name)};
+    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = u->name};
+    struct proxy_update update = {.kind = PROXY_UPDATE_UPLOAD, .name = u->name};
     struct proxy_request request = {
         .code = PROXY_APPLY_SEQUENCE,
         .ns = slice_str(u->ns),

@@ -11,7 +11,7 @@
 
 struct upload {
     const char *ns;
-    const char *name;
+    struct slice name;
     const char *path; /* from the root */
     uint64_t bytes;   /* of the file */
     bool allow_overwrite;

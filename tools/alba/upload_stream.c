@@ -62,9 +62,9 @@ static bool pause_between(void *ctx, unsigned ms)
 static int run(struct upload_stream *s)
 {
     const struct upload *u = s->upload;
-    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = slice_str(u->name)};
+    struct proxy_assert absent = {.kind = PROXY_ASSERT_ABSENT, .name = u->name};
     struct proxy_update update = {
-        .kind = PROXY_UPDATE_UPLOAD_STREAM, .name = slice_str(u->name), .bytes = u->bytes};
+        .kind = PROXY_UPDATE_UPLOAD_STREAM, .name = u->name, .bytes = u->bytes};
     struct proxy_upload upload = {.ns = slice_str(u->ns),
                                   .apply = {.asserts = &absent,
                                             .assert_count = u->allow_overwrite ? 0 : 1,

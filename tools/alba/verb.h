@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 enum { VERB_OPTIONS_MAX = 24, VERB_POSITIONALS_MAX = 128, VERB_COMMON_MAX = 8 };
@@ -75,6 +76,13 @@ const char *cli_env(const char *name); /* NULL: not set, or empty */
 bool cli_flag(const struct cli *cli, const char *name);
 /* -EINVAL with the option named when it is no whole number in [min, max]. */
 int cli_number(struct cli *cli, const char *name, int64_t min, int64_t max, int64_t *ret_value);
+#define CLI_UNESCAPE                                                                               \
+    {                                                                                              \
+        .name = "unescape",                                                                        \
+        .help = "arguments are escaped, as they are printed: \\n \\t \\\\ \\255 (decimal) \\xff"   \
+    }
+/* An argument as bytes: unescaped if --unescape is given. Appends to *ret_bytes. */
+int cli_bytes(struct cli *cli, const char *text, struct buf *ret_bytes);
 /* i-th positional argument, or NULL. */
 const char *cli_arg(const struct cli *cli, unsigned index);
 

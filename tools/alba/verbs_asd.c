@@ -31,7 +31,7 @@ static int take_value(struct cli *cli, struct buf *ret_value)
         return err_say(&cli->err, -EINVAL, "give a VALUE, or a file with --file=FILE: one of them");
     }
     if (text != NULL) {
-        return asd_keys_bytes(cli, text, ret_value);
+        return cli_bytes(cli, text, ret_value);
     }
     rc = io_load_file(io_real(), file, VALUE_BYTES_MAX, &data, &bytes);
     if (rc == ERR_TOO_LARGE) {
@@ -244,27 +244,27 @@ const struct verb asd_verbs[] = {
      .details = "The value is durable when this returns. It replaces the one the key had.",
      .options = {ASD_LINK_OPTIONS,
                  {.name = "file", .arg = "FILE", .help = "the value is what this file holds"},
-                 ASD_KEYS_UNESCAPE},
+                 CLI_UNESCAPE},
      .run = run_set},
     {.name = "asd-multi-get",
      .group = "One ASD",
      .positionals = "KEY [KEY…]",
      .summary = "print values; None where there is none",
      .details = "A value is printed in quotes and escaped, with its checksum behind it.",
-     .options = {ASD_LINK_OPTIONS, FILE_TO_SAVE, ASD_KEYS_UNESCAPE},
+     .options = {ASD_LINK_OPTIONS, FILE_TO_SAVE, CLI_UNESCAPE},
      .run = run_multi_get,
      .show = show_values},
     {.name = "asd-delete",
      .group = "One ASD",
      .positionals = "KEY",
      .summary = "delete a key",
-     .options = {ASD_LINK_OPTIONS, ASD_KEYS_UNESCAPE},
+     .options = {ASD_LINK_OPTIONS, CLI_UNESCAPE},
      .run = run_delete},
     {.name = "asd-multi-delete",
      .group = "One ASD",
      .positionals = "KEY [KEY…]",
      .summary = "delete keys, all of them or none",
-     .options = {ASD_LINK_OPTIONS, ASD_KEYS_UNESCAPE},
+     .options = {ASD_LINK_OPTIONS, CLI_UNESCAPE},
      .run = run_delete},
     {.name = NULL},
 };
@@ -274,7 +274,7 @@ const struct verb osd_value_verbs[] = {
      .group = "OSDs",
      .positionals = "KEY [KEY…]",
      .summary = "print values of an OSD; None where there is none",
-     .options = {ASD_LINK_OSD_OPTIONS, FILE_TO_SAVE, ASD_KEYS_UNESCAPE},
+     .options = {ASD_LINK_OSD_OPTIONS, FILE_TO_SAVE, CLI_UNESCAPE},
      .run = run_multi_get,
      .show = show_values,
      .wants_registry = true},

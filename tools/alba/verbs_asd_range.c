@@ -8,83 +8,29 @@
 #include "alba/asd_link.h"
 #include "alba/escape.h"
 #include "alba/verb.h"
+#include "alba/walk.h"
 #include "base/mem.h"
 #include "wire/asd_msg.h"
 
 enum { RESULTS_MAX = 1000000 };
 
-/* Where to go on, and how many are still wanted; -1: all. */
-struct walk {
-    struct asd_range range;
-    struct buf first;
-    struct buf last;
-    int64_t left;
-    bool more;
-};
-
-static int take_bool(struct cli *cli, const char *name, bool *ret_value)
+static struct asd_range range_of(const struct walk *w)
 {
-    const char *text = cli_option(cli, name);
-
-    *ret_value = strcmp(text, "true") == 0;
-    if (!*ret_value && strcmp(text, "false") != 0) {
-        return err_say(&cli->err, -EINVAL, "--%s=%.100s: want true or false", name, text);
-    }
-    return 0;
-}
-
-static int walk_init(struct walk *w, struct cli *cli)
-{
-    const char *first = cli_option(cli, "first");
-    const char *last = cli_option(cli, "last");
-    int rc;
-
-    *w = (struct walk){.range = {.first_included = true, .reverse = cli_flag(cli, "reverse")}};
-    rc = cli_number(cli, "max", -1, INT32_MAX, &w->left);
-    if (rc == 0 && first != NULL) {
-        rc = asd_keys_bytes(cli, first, &w->first);
-    } else if (w->range.reverse) { /* from the end: no key is greater than this */
-        memset(buf_extend(&w->first, ASD_KEY_BYTES_MAX), 0xff, ASD_KEY_BYTES_MAX);
-    }
-    rc = rc != 0 ? rc : take_bool(cli, "finc", &w->range.first_included);
-    rc = rc != 0 ? rc : take_bool(cli, "linc", &w->range.last_included);
-    if (rc == 0 && last != NULL) {
-        w->range.has_last = true;
-        rc = asd_keys_bytes(cli, last, &w->last);
-    }
-    w->range.first = slice_buf(&w->first);
-    w->range.last = slice_buf(&w->last);
-    return rc;
-}
-
-static void walk_release(struct walk *w)
-{
-    buf_release(&w->first);
-    buf_release(&w->last);
-}
-
-static void walk_next(struct walk *w, struct slice key, bool included)
-{
-    struct buf first = {0};
-
-    buf_put(&first, key.data, key.len);
-    buf_release(&w->first);
-    w->first = first;
-    w->range.first = slice_buf(&w->first);
-    w->range.first_included = included;
-}
-
-static int32_t walk_max(const struct walk *w)
-{
-    return w->left < 0 || w->left > ASD_RANGE_MAX ? ASD_RANGE_MAX : (int32_t)w->left;
+    return (struct asd_range){.first = w->first,
+                              .last = w->last,
+                              .max = walk_max(w, ASD_RANGE_MAX),
+                              .first_included = w->first_included,
+                              .has_last = w->has_last,
+                              .last_included = w->last_included,
+                              .reverse = w->reverse};
 }
 
 /* Does the way to `key` lead on? Else the ASD would have us go on for ever. */
 static bool walk_leads_to(const struct walk *w, struct slice key, bool or_stay)
 {
-    int order = slice_cmp(key, w->range.first);
+    int order = slice_cmp(key, w->first);
 
-    return order == 0 ? or_stay : (order < 0) == w->range.reverse;
+    return order == 0 ? or_stay : (order < 0) == w->reverse;
 }
 
 /* `count` entries of a reply, of `max` at most, and where they lead. */
@@ -98,7 +44,7 @@ static int walk_check(struct asd_link *l, const struct walk *w, uint32_t count, 
     } else if (!leads_on) {
         char first[ASD_KEY_TEXT_BYTES];
 
-        asd_key_text(w->range.first, first);
+        asd_key_text(w->first, first);
         err_set(&e, ERR_PROTOCOL, "its keys do not lead on from \"%s\"", first);
     } else {
         return 0;
@@ -109,12 +55,12 @@ static int walk_check(struct asd_link *l, const struct walk *w, uint32_t count, 
 /* ---- range ---- */
 
 static int take_keys(struct asd_link *l, struct walk *w, const struct asd_reply *reply, int32_t max,
-                     json_t *keys)
+                     json_t *keys, bool *ret_goes_on)
 {
     uint32_t count = reply->keys.count;
     const struct slice *items = reply->keys.items;
     bool leads_on =
-        count == 0 || walk_leads_to(w, items[count - 1], w->range.first_included && count == 1);
+        count == 0 || walk_leads_to(w, items[count - 1], w->first_included && count == 1);
     int rc = walk_check(l, w, count, max, leads_on);
 
     if (rc != 0) {
@@ -123,34 +69,30 @@ static int take_keys(struct asd_link *l, struct walk *w, const struct asd_reply 
     for (uint32_t i = 0; i < count; i++) {
         json_array_append_new(keys, escape_json(items[i]));
     }
-    w->more = reply->keys.more;
-    w->left -= w->left < 0 ? 0 : count;
-    if (count != 0) {
-        walk_next(w, items[count - 1], false);
-    } else {
-        w->left = 0; /* whatever it says about more */
-    }
+    *ret_goes_on =
+        walk_goes_on(w, count, count != 0 ? items[count - 1] : w->first, reply->keys.more);
     return 0;
 }
 
 static int list_keys(struct asd_link *l, struct walk *w, json_t *keys)
 {
+    bool goes_on;
+
     do {
-        struct asd_request request = {.code = ASD_RANGE, .range = w->range};
+        struct asd_request request = {.code = ASD_RANGE, .range = range_of(w)};
         struct asd_answer answer;
         int rc;
 
-        request.range.max = walk_max(w);
         rc = asd_link_call(l, &request, &answer);
         if (rc != 0) {
             return rc;
         }
-        rc = take_keys(l, w, &answer.reply, request.range.max, keys);
+        rc = take_keys(l, w, &answer.reply, request.range.max, keys, &goes_on);
         asd_answer_release(&answer);
         if (rc != 0) {
             return rc;
         }
-    } while (w->more && w->left != 0);
+    } while (goes_on);
     return 0;
 }
 
@@ -161,7 +103,7 @@ static int run_range(struct cli *cli)
     json_t *keys = json_array();
     int rc = asd_link_open(&l, cli);
 
-    rc = rc != 0 ? rc : walk_init(&w, cli);
+    rc = rc != 0 ? rc : walk_init(&w, cli, ASD_KEY_BYTES_MAX);
     rc = rc != 0 ? rc : list_keys(&l, &w, keys);
     if (rc == 0) {
         cli->result = json_pack("{s:I, s:b, s:O}", "n", (json_int_t)json_array_size(keys),
@@ -242,13 +184,13 @@ static int validate(struct asd_link *l, struct cli *cli, struct walk *w, struct 
 
     do {
         struct asd_request request = {.code = ASD_RANGE_VALIDATE,
-                                      .range = w->range,
+                                      .range = range_of(w),
                                       .verify_checksum = cli_flag(cli, "verify-checksums"),
                                       .show_all = cli_flag(cli, "show-all")};
         struct asd_answer answer;
         int rc;
 
-        request.range.max = follow ? ASD_RANGE_MAX : walk_max(w);
+        request.range.max = follow ? ASD_RANGE_MAX : request.range.max;
         rc = asd_link_call(l, &request, &answer);
         if (rc != 0) {
             return rc;
@@ -259,7 +201,7 @@ static int validate(struct asd_link *l, struct cli *cli, struct walk *w, struct 
             return rc;
         }
     } while (w->more && follow && json_array_size(v->results) < RESULTS_MAX);
-    *ret_next = w->more ? escape_json(w->range.first) : json_null();
+    *ret_next = w->more ? escape_json(w->first) : json_null();
     return 0;
 }
 
@@ -299,7 +241,7 @@ static int run_range_validate(struct cli *cli)
     json_t *next = NULL;
     int rc = asd_link_open(&l, cli);
 
-    rc = rc != 0 ? rc : walk_init(&w, cli);
+    rc = rc != 0 ? rc : walk_init(&w, cli, ASD_KEY_BYTES_MAX);
     rc = rc != 0 ? rc : validate(&l, cli, &w, &v, &next);
     if (rc == 0) {
         cli->result = json_pack("{s:O, s:o, s:I}", "keys", v.results, "next", next, "failed",
@@ -318,29 +260,12 @@ static int run_range_validate(struct cli *cli)
     return rc;
 }
 
-#define RANGE_OPTIONS                                                                              \
-    {.name = "first", .arg = "KEY", .help = "begin here (default: at the first key)"},             \
-        {.name = "finc",                                                                           \
-         .arg = "BOOL",                                                                            \
-         .value_default = "true",                                                                  \
-         .help = "with the first key itself"},                                                     \
-        {.name = "last", .arg = "KEY", .help = "end here (default: at the last key)"},             \
-        {.name = "linc",                                                                           \
-         .arg = "BOOL",                                                                            \
-         .value_default = "true",                                                                  \
-         .help = "with the last key itself"},                                                      \
-        {.name = "max",                                                                            \
-         .arg = "N",                                                                               \
-         .value_default = "100",                                                                   \
-         .help = "so many keys at most; -1: all"},                                                 \
-        {.name = "reverse", .help = "downwards; --first is the upper end then"}, ASD_KEYS_UNESCAPE
-
 const struct verb asd_range_verbs[] = {
     {.name = "asd-range",
      .group = "One ASD",
      .summary = "list keys",
      .details = "One key a line, escaped; --unescape reads them back.",
-     .options = {ASD_LINK_OPTIONS, RANGE_OPTIONS},
+     .options = {ASD_LINK_OPTIONS, WALK_OPTIONS("KEY", "100")},
      .run = run_range,
      .show = show_keys},
     {.name = "asd-range-validate",
@@ -351,7 +276,7 @@ const struct verb asd_range_verbs[] = {
          "compared\nwith its checksums. Fails if any value does; with --to-json it succeeds, "
          "and \"failed\"\ncounts the values that did not pass.",
      .options = {ASD_LINK_OPTIONS,
-                 RANGE_OPTIONS,
+                 WALK_OPTIONS("KEY", "100"),
                  {.name = "verify-checksums", .help = "read the values, too"},
                  {.name = "follow", .help = "to the end, not --max keys"},
                  {.name = "show-all", .help = "list the sound ones, too"}},
@@ -364,7 +289,7 @@ const struct verb osd_range_verbs[] = {
     {.name = "osd-range",
      .group = "OSDs",
      .summary = "list keys of an OSD",
-     .options = {ASD_LINK_OSD_OPTIONS, RANGE_OPTIONS},
+     .options = {ASD_LINK_OSD_OPTIONS, WALK_OPTIONS("KEY", "100")},
      .run = run_range,
      .show = show_keys,
      .wants_registry = true},

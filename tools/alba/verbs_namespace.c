@@ -6,6 +6,7 @@
 #include "alba/output.h"
 #include "alba/target.h"
 #include "alba/verb.h"
+#include "alba/walk.h"
 
 static int run_create(struct cli *cli)
 {
@@ -42,22 +43,34 @@ static int run_delete(struct cli *cli)
     return rc;
 }
 
+static json_t *namespace_json(const struct registry_namespace *ns)
+{
+    return json_pack("{s:I, s:s, s:s, s:s, s:s}", "id", (json_int_t)ns->id, "name", ns->name,
+                     "nsm_host_id", ns->nsm_host, "state", registry_namespace_state_text(ns->state),
+                     "preset_name", ns->preset);
+}
+
 static int run_list(struct cli *cli)
 {
+    struct walk w = {0};
     struct session s;
     int rc = session_open(&s, cli);
-    const struct registry_view *view = rc == 0 ? registry_view(s.registry) : NULL;
+    const struct registry_view *view;
+    size_t count;
 
     cli->result = json_array();
-    for (size_t i = 0; view != NULL && i < registry_view_namespace_count(view); i++) {
-        const struct registry_namespace *ns = registry_view_namespace(view, i);
+    rc = rc != 0 ? rc : walk_init(&w, cli, REGISTRY_NAME_BYTES_MAX);
+    view = rc == 0 ? registry_view(s.registry) : NULL;
+    count = view != NULL ? registry_view_namespace_count(view) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct registry_namespace *ns =
+            registry_view_namespace(view, w.reverse ? count - 1 - i : i);
 
-        json_array_append_new(cli->result,
-                              json_pack("{s:I, s:s, s:s, s:s, s:s}", "id", (json_int_t)ns->id,
-                                        "name", ns->name, "nsm_host_id", ns->nsm_host, "state",
-                                        registry_namespace_state_text(ns->state), "preset_name",
-                                        ns->preset));
+        if (walk_takes(&w, slice_str(ns->name))) {
+            json_array_append_new(cli->result, namespace_json(ns));
+        }
     }
+    walk_release(&w);
     session_close(&s);
     return rc;
 }
@@ -98,36 +111,40 @@ static int run_proxy_invalidate(struct cli *cli)
         NULL);
 }
 
+static int list_names(struct target *t, struct cli *cli, struct walk *w)
+{
+    bool goes_on;
+
+    do {
+        struct proxy_request request = {.code = PROXY_LIST_NAMESPACES,
+                                        .range = walk_proxy_range(w)};
+        struct slice last = w->first;
+        struct proxy_reply reply;
+        int rc = target_call(t, cli, &request, TARGET_TIMEOUT_MS, &reply);
+
+        if (rc != 0) {
+            return rc;
+        }
+        for (uint32_t i = 0; i < reply.namespaces.count; i++) {
+            last = reply.namespaces.items[i].name;
+            json_array_append_new(cli->result, json_stringn((const char *)last.data, last.len));
+        }
+        goes_on = walk_goes_on(w, reply.namespaces.count, last, reply.namespaces.more);
+        proxy_reply_release(&reply);
+    } while (goes_on);
+    return 0;
+}
+
 static int run_proxy_list(struct cli *cli)
 {
-    struct proxy_request request = {.code = PROXY_LIST_NAMESPACES,
-                                    .range = {.first_included = true, .max = -1}};
-    char last[REGISTRY_NAME_BYTES_MAX + 1] = "";
-    struct proxy_reply reply;
-    bool more = false;
+    struct walk w = {0};
     struct target t;
     int rc = target_open(&t, cli);
 
     cli->result = json_array();
-    while (rc == 0) {
-        request.range.first = slice_str(last);
-        rc = target_call(&t, cli, &request, TARGET_TIMEOUT_MS, &reply);
-        if (rc != 0) {
-            break;
-        }
-        for (uint32_t i = 0; i < reply.namespaces.count; i++) {
-            struct slice name = reply.namespaces.items[i].name;
-
-            json_array_append_new(cli->result, json_stringn((const char *)name.data, name.len));
-            snprintf(last, sizeof last, "%.*s", (int)name.len, (const char *)name.data);
-        }
-        more = reply.namespaces.more && reply.namespaces.count != 0;
-        proxy_reply_release(&reply);
-        request.range.first_included = false;
-        if (!more) {
-            break;
-        }
-    }
+    rc = rc != 0 ? rc : walk_init(&w, cli, REGISTRY_NAME_BYTES_MAX);
+    rc = rc != 0 ? rc : list_names(&t, cli, &w);
+    walk_release(&w);
     target_close(&t);
     return rc;
 }
@@ -139,7 +156,7 @@ static void show_names(const struct cli *cli)
 
     json_array_foreach(cli->result, index, name)
     {
-        puts(json_string_value(name));
+        output_line(json_string_value(name));
     }
 }
 
@@ -187,6 +204,7 @@ const struct verb namespace_verbs[] = {
     {.name = "list-namespaces",
      .group = "Namespaces",
      .summary = "list the namespaces",
+     .options = {WALK_OPTIONS("NAME", "-1")},
      .run = run_list,
      .show = show_namespaces,
      .wants_registry = true},
@@ -209,7 +227,7 @@ const struct verb proxy_verbs[] = {
     {.name = "proxy-list-namespaces",
      .group = "Proxy",
      .summary = "the same as list-namespaces",
-     .options = {TARGET_OPTIONS},
+     .options = {TARGET_OPTIONS, WALK_OPTIONS("NAME", "-1")},
      .run = run_proxy_list,
      .show = show_names},
     {.name = "proxy-invalidate-cache",

@@ -8,6 +8,7 @@
 #include "alba/namespace_scan.h"
 #include "alba/output.h"
 #include "alba/verb.h"
+#include "alba/walk.h"
 #include "meta/nsm_gc.h"
 
 /* ---- contents ---- */
@@ -125,20 +126,20 @@ static json_t *namespace_row(const struct registry_namespace *ns, json_t *take_s
                      "preset_name", ns->preset);
 }
 
-static int show_from(struct cli *cli, struct session *s, json_t *list)
+static int show_some(struct cli *cli, struct session *s, struct walk *w, json_t *list)
 {
     const struct registry_view *view = registry_view_hold(registry_view(s->registry));
-    const char *first = cli_option(cli, "first");
-    size_t at = first != NULL ? registry_view_namespace_lower_bound(view, first, strlen(first)) : 0;
-    int64_t max;
-    int rc = cli_number(cli, "max", -1, INT64_MAX, &max);
+    size_t count = registry_view_namespace_count(view);
+    int rc = 0;
 
-    for (size_t i = at; rc == 0 && i < registry_view_namespace_count(view) &&
-                        (max < 0 || (int64_t)json_array_size(list) < max);
-         i++) {
-        const struct registry_namespace *ns = registry_view_namespace(view, i);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        const struct registry_namespace *ns =
+            registry_view_namespace(view, w->reverse ? count - 1 - i : i);
         json_t *statistics;
 
+        if (!walk_takes(w, slice_str(ns->name))) {
+            continue;
+        }
         rc = scan_json(s, ns, &statistics);
         if (rc == 0) {
             json_array_append_new(list, namespace_row(ns, statistics));
@@ -153,10 +154,13 @@ static int show_from(struct cli *cli, struct session *s, json_t *list)
 static int run_show_all(struct cli *cli)
 {
     json_t *list = json_array();
+    struct walk w = {0};
     struct session s;
     int rc = session_open(&s, cli);
 
-    rc = rc != 0 ? rc : show_from(cli, &s, list);
+    rc = rc != 0 ? rc : walk_init(&w, cli, REGISTRY_NAME_BYTES_MAX);
+    rc = rc != 0 ? rc : show_some(cli, &s, &w, list);
+    walk_release(&w);
     session_close(&s);
     cli->result = json_pack("[I, o]", (json_int_t)json_array_size(list), list);
     return rc;
@@ -326,9 +330,7 @@ const struct verb namespace_info_verbs[] = {
     {.name = "show-namespaces",
      .group = "Namespaces",
      .summary = "the same of all namespaces",
-     .options =
-         {{.name = "first", .arg = "NAME", .help = "begin with this name"},
-          {.name = "max", .arg = "N", .value_default = "100", .help = "at most so many; -1: all"}},
+     .options = {WALK_OPTIONS("NAME", "100")},
      .run = run_show_all,
      .show = show_all,
      .wants_registry = true},

@@ -1,5 +1,6 @@
 /* Verbs about objects, each as itself (through a private proxy) and as proxy-* twin. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "alba/target.h"
 #include "alba/upload.h"
 #include "alba/verb.h"
+#include "alba/walk.h"
 #include "meta/nsm.h"
 
 enum { NSM_OBJECT_NOT_FOUND = 6 }; /* as of nsm_exn in older software */
@@ -40,9 +42,23 @@ static int tell(struct cli *cli, const char *name, int rc)
 
 /* ---- upload, download ---- */
 
+/* A file whose size is not told, such as those in /proc: it would be stored empty. */
+static bool is_of_unknown_size(const char *path, const struct stat *st)
+{
+    int fd = st->st_size == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    char byte;
+    bool has_some = fd >= 0 && read(fd, &byte, 1) == 1;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return has_some;
+}
+
 static int run_upload(struct cli *cli)
 {
     char *path = realpath(cli_arg(cli, 1), NULL);
+    struct buf name = {0};
     struct target t;
     struct stat st;
     int rc;
@@ -60,16 +76,24 @@ static int run_upload(struct cli *cli)
         free(path);
         return err_say(&cli->err, -EINVAL, "%s is not a regular file", cli_arg(cli, 1));
     }
+    if (is_of_unknown_size(path, &st)) {
+        free(path);
+        return err_say(&cli->err, -EINVAL,
+                       "%s does not tell its size, as files of /proc; store a copy of it",
+                       cli_arg(cli, 1));
+    }
     rc = target_open(&t, cli);
+    rc = rc != 0 ? rc : cli_bytes(cli, cli_arg(cli, 2), &name);
     if (rc == 0) {
         const struct upload upload = {.ns = cli_arg(cli, 0),
-                                      .name = cli_arg(cli, 2),
+                                      .name = slice_buf(&name),
                                       .path = path,
                                       .bytes = (uint64_t)st.st_size,
                                       .allow_overwrite = cli_flag(cli, "allow-overwrite")};
 
-        rc = tell(cli, upload.name, upload_object(&t, cli, &upload));
+        rc = tell(cli, cli_arg(cli, 2), upload_object(&t, cli, &upload));
     }
+    buf_release(&name);
     target_close(&t);
     free(path);
     return rc;
@@ -77,13 +101,16 @@ static int run_upload(struct cli *cli)
 
 static int run_download(struct cli *cli)
 {
+    struct buf name = {0};
     struct target t;
     int rc = target_open(&t, cli);
 
+    rc = rc != 0 ? rc : cli_bytes(cli, cli_arg(cli, 1), &name);
     rc = rc != 0
              ? rc
              : tell(cli, cli_arg(cli, 1),
-                    download_object(&t, cli, cli_arg(cli, 0), cli_arg(cli, 1), cli_arg(cli, 2)));
+                    download_object(&t, cli, cli_arg(cli, 0), slice_buf(&name), cli_arg(cli, 2)));
+    buf_release(&name);
     target_close(&t);
     return rc;
 }
@@ -92,19 +119,21 @@ static int run_download(struct cli *cli)
 
 static int run_delete(struct cli *cli)
 {
-    struct proxy_request request = {.code = PROXY_DELETE_OBJECT,
-                                    .ns = slice_str(cli_arg(cli, 0)),
-                                    .object = {.name = slice_str(cli_arg(cli, 1))}};
+    struct proxy_request request = {.code = PROXY_DELETE_OBJECT, .ns = slice_str(cli_arg(cli, 0))};
     struct proxy_reply reply;
+    struct buf name = {0};
     struct target t;
     int rc = target_open(&t, cli);
 
+    rc = rc != 0 ? rc : cli_bytes(cli, cli_arg(cli, 1), &name);
     if (rc == 0) {
+        request.object.name = slice_buf(&name);
         rc = tell(cli, cli_arg(cli, 1), target_call(&t, cli, &request, TARGET_TIMEOUT_MS, &reply));
     }
     if (rc == 0) {
         proxy_reply_release(&reply);
     }
+    buf_release(&name);
     target_close(&t);
     return rc;
 }
@@ -120,73 +149,67 @@ static void list_add(struct cli *cli, struct slice name, json_t *escaped)
     json_array_append_new(cli->result, text);
 }
 
-/* Pages of one list until `max` (< 0: all) names are there; `escaped`: which of them are. */
-static int list_pages(struct target *t, struct cli *cli, int64_t max, json_t *escaped,
-                      bool *ret_more)
+/* Pages of one list; `escaped`: which names are. */
+static int list_pages(struct target *t, struct cli *cli, struct walk *w, json_t *escaped)
 {
-    struct proxy_request request = {.code = PROXY_LIST_OBJECTS, .ns = slice_str(cli_arg(cli, 0))};
-    struct buf from = {0}; /* any bytes: a name may hold zeroes */
-    struct proxy_reply reply;
-    int rc;
+    bool goes_on;
 
-    request.range.reverse = cli_flag(cli, "reverse");
-    if (request.range.reverse && !cli_flag(cli, "first")) { /* no name is greater than this */
-        memset(buf_extend(&from, MANIFEST_NAME_BYTES_MAX), 0xff, MANIFEST_NAME_BYTES_MAX);
-    } else {
-        buf_put(&from, cli_option(cli, "first"), strlen(cli_option(cli, "first")));
-    }
-    request.range.first_included = true;
     do {
-        int64_t left = max < 0 ? -1 : max - (int64_t)json_array_size(cli->result);
+        struct proxy_request request = {.code = PROXY_LIST_OBJECTS,
+                                        .ns = slice_str(cli_arg(cli, 0)),
+                                        .range = walk_proxy_range(w)};
+        struct slice last = w->first;
+        struct proxy_reply reply;
+        int rc = target_call(t, cli, &request, TARGET_TIMEOUT_MS, &reply);
 
-        request.range.first = slice_buf(&from);
-        request.range.max = left < 0 || left > PROXY_RANGE_MAX ? -1 : (int32_t)left;
-        rc = target_call(t, cli, &request, TARGET_TIMEOUT_MS, &reply);
         if (rc != 0) {
-            break;
+            return rc;
         }
         for (uint32_t i = 0; i < reply.names.count; i++) {
-            list_add(cli, reply.names.items[i], escaped);
+            last = reply.names.items[i];
+            list_add(cli, last, escaped);
         }
-        if (reply.names.count != 0) {
-            struct slice last = reply.names.items[reply.names.count - 1];
-
-            from.len = 0;
-            buf_put(&from, last.data, last.len);
-        }
-        *ret_more = reply.names.more;
+        goes_on = walk_goes_on(w, reply.names.count, last, reply.names.more);
         proxy_reply_release(&reply);
-        request.range.first_included = false;
-    } while (*ret_more && (max < 0 || (int64_t)json_array_size(cli->result) < max));
-    buf_release(&from);
-    return rc;
+    } while (goes_on);
+    return 0;
 }
 
+static void tell_of_list(size_t escaped, bool more)
+{
+    if (escaped != 0) {
+        fprintf(stderr, "names that are not UTF-8 are shown with \\xNN for some bytes: %zu\n",
+                escaped);
+    }
+    if (more) {
+        fprintf(stderr, "there are more; --max=-1 lists all\n");
+    }
+}
+
+/* Programs get the names alone from list-objects; proxy-list-objects tells of them, too. */
 static int run_list(struct cli *cli)
 {
-    bool more = false;
-    json_t *escaped;
+    json_t *escaped = json_array();
+    struct walk w = {0};
     struct target t;
-    int64_t max;
-    int rc = cli_number(cli, "max", -1, INT64_MAX, &max);
+    int rc = target_open(&t, cli);
 
     cli->result = json_array();
-    if (rc != 0) {
-        return rc;
-    }
-    escaped = json_array();
-    rc = target_open(&t, cli);
-    rc = rc != 0 ? rc : list_pages(&t, cli, max, escaped, &more);
-    target_close(&t);
-    if (rc == 0) {
+    rc = rc != 0 ? rc : walk_init(&w, cli, MANIFEST_NAME_BYTES_MAX);
+    rc = rc != 0 ? rc : list_pages(&t, cli, &w, escaped);
+    if (rc == 0 && t.is_private && cli->to_json) {
+        tell_of_list(json_array_size(escaped), w.more);
+    } else if (rc == 0) {
         json_t *names = cli->result;
 
-        cli->result = json_pack("{s:b, s:I, s:o}", "have_more", more, "n",
+        cli->result = json_pack("{s:b, s:I, s:o}", "have_more", w.more, "n",
                                 (json_int_t)json_array_size(names), "objects", names);
         if (json_array_size(escaped) != 0) {
             json_object_set(cli->result, "escaped", escaped);
         }
     }
+    walk_release(&w);
+    target_close(&t);
     json_decref(escaped);
     return rc;
 }
@@ -198,15 +221,32 @@ static void show_list(const struct cli *cli)
 
     json_array_foreach(json_object_get(cli->result, "objects"), index, name)
     {
-        puts(json_string_value(name));
+        output_line(json_string_value(name));
     }
-    if (json_object_get(cli->result, "escaped") != NULL) {
-        fprintf(stderr, "names that are not UTF-8 are shown with \\xNN for some bytes: %zu\n",
-                json_array_size(json_object_get(cli->result, "escaped")));
+    tell_of_list(json_array_size(json_object_get(cli->result, "escaped")),
+                 json_is_true(json_object_get(cli->result, "have_more")));
+}
+
+/* --attribute: the result is that field alone. */
+static int cut_to_attribute(struct cli *cli, struct err *e)
+{
+    const char *name = cli_option(cli, "attribute");
+    json_t *whole = cli->result;
+    json_t *value;
+
+    if (name == NULL) {
+        return 0;
     }
-    if (json_is_true(json_object_get(cli->result, "have_more"))) {
-        fprintf(stderr, "there are more; --max=-1 lists all\n");
+    value = json_object_get(whole, name);
+    if (value == NULL) {
+        return err_say(e, -EINVAL,
+                       "a manifest has no attribute '%.100s'; alba show-object --to-json without "
+                       "--attribute shows which there are",
+                       name);
     }
+    cli->result = json_incref(value);
+    json_decref(whole);
+    return 0;
 }
 
 static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
@@ -221,7 +261,8 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
     }
     if (rc == 0) {
         cli->result = manifest_json(&reply->objects[0].manifest);
-        rc = cli->result != NULL ? 0 : err_say(&reply->err, -EINVAL, "the name is not UTF-8");
+        rc = cli->result != NULL ? cut_to_attribute(cli, &reply->err)
+                                 : err_say(&reply->err, -EINVAL, "the name is not UTF-8");
     }
     session_done(((void **)ctx)[1], rc, &reply->err);
 }
@@ -229,11 +270,14 @@ static void on_manifest(void *ctx, int rc, struct nsm_reply *reply)
 static int run_show(struct cli *cli)
 {
     const struct registry_namespace *ns = NULL;
-    struct slice name = slice_str(cli_arg(cli, 1));
+    struct buf bytes = {0};
+    struct slice name;
     struct nsm *nsm;
     struct session s;
     int rc = session_open(&s, cli);
 
+    rc = rc != 0 ? rc : cli_bytes(cli, cli_arg(cli, 1), &bytes);
+    name = slice_buf(&bytes);
     if (rc == 0) {
         ns = registry_view_namespace_find(registry_view(s.registry), cli_arg(cli, 0),
                                           strlen(cli_arg(cli, 0)));
@@ -252,21 +296,25 @@ static int run_show(struct cli *cli)
             cli->exception_code = NSM_OBJECT_NOT_FOUND;
         }
     }
+    buf_release(&bytes);
     session_close(&s);
     return rc;
 }
 
 static void show_manifest(const struct cli *cli)
 {
-    manifest_show(cli->result);
+    const char *attribute = cli_option(cli, "attribute");
+    json_t *one;
+
+    if (attribute == NULL) {
+        manifest_show(cli->result);
+        return;
+    }
+    one = json_pack("{s:O}", attribute, cli->result);
+    output_fields(one);
+    json_decref(one);
 }
 
-#define LIST_OPTIONS                                                                               \
-    {.name = "first", .arg = "NAME", .value_default = "", .help = "begin here"},                   \
-        {.name = "max", .arg = "N", .value_default = "100", .help = "at most so many; -1: all"},   \
-    {                                                                                              \
-        .name = "reverse", .help = "from the end"                                                  \
-    }
 #define UPLOAD_OPTION                                                                              \
     {                                                                                              \
         .name = "allow-overwrite", .help = "replace an object of that name"                        \
@@ -277,26 +325,28 @@ const struct verb object_verbs[] = {
      .group = "Objects",
      .positionals = "NAMESPACE FILE NAME",
      .summary = "store a file as an object",
-     .options = {UPLOAD_OPTION},
+     .options = {UPLOAD_OPTION, CLI_UNESCAPE},
      .run = run_upload,
      .wants_registry = true},
     {.name = "download-object",
      .group = "Objects",
      .positionals = "NAMESPACE NAME FILE",
      .summary = "read an object into a file, verified",
+     .options = {CLI_UNESCAPE},
      .run = run_download,
      .wants_registry = true},
     {.name = "delete-object",
      .group = "Objects",
      .positionals = "NAMESPACE NAME",
      .summary = "delete an object",
+     .options = {CLI_UNESCAPE},
      .run = run_delete,
      .wants_registry = true},
     {.name = "list-objects",
      .group = "Objects",
      .positionals = "NAMESPACE",
      .summary = "list the names in a namespace",
-     .options = {LIST_OPTIONS},
+     .options = {WALK_OPTIONS("NAME", "100")},
      .run = run_list,
      .show = show_list,
      .wants_registry = true},
@@ -304,6 +354,8 @@ const struct verb object_verbs[] = {
      .group = "Objects",
      .positionals = "NAMESPACE NAME",
      .summary = "print an object's manifest: where its fragments are",
+     .options = {{.name = "attribute", .arg = "NAME", .help = "only this field of it: checksum"},
+                 CLI_UNESCAPE},
      .run = run_show,
      .show = show_manifest,
      .wants_registry = true},
@@ -315,25 +367,25 @@ const struct verb proxy_object_verbs[] = {
      .group = "Proxy",
      .positionals = "NAMESPACE FILE NAME",
      .summary = "the same as upload-object, through a running proxy",
-     .options = {TARGET_OPTIONS, UPLOAD_OPTION},
+     .options = {TARGET_OPTIONS, UPLOAD_OPTION, CLI_UNESCAPE},
      .run = run_upload},
     {.name = "proxy-download-object",
      .group = "Proxy",
      .positionals = "NAMESPACE NAME FILE",
      .summary = "the same as download-object",
-     .options = {TARGET_OPTIONS},
+     .options = {TARGET_OPTIONS, CLI_UNESCAPE},
      .run = run_download},
     {.name = "proxy-delete-object",
      .group = "Proxy",
      .positionals = "NAMESPACE NAME",
      .summary = "the same as delete-object",
-     .options = {TARGET_OPTIONS},
+     .options = {TARGET_OPTIONS, CLI_UNESCAPE},
      .run = run_delete},
     {.name = "proxy-list-objects",
      .group = "Proxy",
      .positionals = "NAMESPACE",
      .summary = "the same as list-objects",
-     .options = {TARGET_OPTIONS, LIST_OPTIONS},
+     .options = {TARGET_OPTIONS, WALK_OPTIONS("NAME", "100")},
      .run = run_list,
      .show = show_list},
     {.name = NULL},
