@@ -470,8 +470,8 @@ static void repair_whatever_is_lost(struct world *w, const char *name, bool plac
         if (is_placed(w, name, i) != placed) {
             continue;
         }
-        /* The epoch that the engine knows may have ended; what reads have found is being repaired as
-         * well, and was entered first. */
+        /* The epoch that the engine knows may have ended; or what reads have found is being made
+         * anew as well, and was entered first. */
         for (unsigned tries = 0; tries < 3 && (ended.rc == ERR_STALE || ended.rc == ERR_BUSY);
              tries++) {
             ended = (struct ended){0};
