@@ -7,6 +7,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/table.h"
+#include "proxy/holes.h"
 
 /* Key: 8 bytes of namespace id, then the name. */
 struct manifest_cache_entry {
@@ -22,16 +23,6 @@ enum {
     MANIFEST_PARTS = 6 /* allocations of a struct manifest */
 };
 
-static bool has_holes(const struct manifest *m)
-{
-    for (size_t i = 0; i < (size_t)m->chunk_count * manifest_fragments_per_chunk(m); i++) {
-        if (!m->fragments[i].has_osd) {
-            return true;
-        }
-    }
-    return false;
-}
-
 struct object *object_new(uint64_t ns_id, struct manifest *take_manifest)
 {
     struct object *object = mem_zalloc(sizeof(*object));
@@ -40,7 +31,7 @@ struct object *object_new(uint64_t ns_id, struct manifest *take_manifest)
     object->manifest = *take_manifest;
     object->refs = 1;
     object->born_ms = clock_mono_ms();
-    object->has_holes = has_holes(&object->manifest);
+    object->has_holes = holes_count(&object->manifest) > 0;
     *take_manifest = (struct manifest){0};
     return object;
 }
