@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "proxy/client_config.h"
 #include "proxy/ops.h"
+#include "proxy/rc.h"
 
 void op_statistics(struct session *s)
 {
@@ -172,20 +173,42 @@ static void reply_key(struct session *s, const struct registry_namespace *ns)
     }
 }
 
+static const struct registry_namespace *namespace_asked_for(const struct session *s)
+{
+    int64_t id = s->request.key.namespace_id;
+
+    return id >= 0 ? registry_view_namespace_by_id(registry_view(s->server->engine->registry),
+                                                   (uint64_t)id)
+                   : NULL;
+}
+
+static void on_key_refreshed(void *ctx, int rc, const struct err *e)
+{
+    struct session *s = ctx;
+    const struct registry_namespace *ns = namespace_asked_for(s);
+
+    if (ns != NULL) {
+        reply_key(s, ns);
+    } else if (rc != 0) {
+        session_fail(s, rc_of(rc), e->msg);
+    } else {
+        session_fail(s, PROXY_RC_NAMESPACE_NOT_FOUND, "no namespace has this id");
+    }
+}
+
 void op_fragment_key(struct session *s)
 {
-    const struct registry_view *view = registry_view(s->server->engine->registry);
-    int64_t ns_id = s->request.key.namespace_id;
-    const struct registry_namespace *ns =
-        ns_id >= 0 ? registry_view_namespace_by_id(view, (uint64_t)ns_id) : NULL;
+    struct registry *registry = s->server->engine->registry;
+    const struct registry_namespace *ns = namespace_asked_for(s);
+    const char *alba_id = registry_view_alba_id(registry_view(registry));
 
     if (!s->may_have_keys) {
         session_fail(s, PROXY_RC_UNKNOWN,
                      "keys are given only over a unix socket, to this machine, or over TLS");
-    } else if (!slice_eq(s->request.key.alba_id, slice_str(registry_view_alba_id(view)))) {
+    } else if (!slice_eq(s->request.key.alba_id, slice_str(alba_id))) {
         session_fail(s, PROXY_RC_UNKNOWN, "another alba id");
-    } else if (ns == NULL) {
-        session_fail(s, PROXY_RC_NAMESPACE_NOT_FOUND, "no namespace has this id");
+    } else if (ns == NULL) { /* or it is newer than what we know */
+        registry_refresh(registry, on_key_refreshed, s);
     } else {
         reply_key(s, ns);
     }
