@@ -250,6 +250,8 @@ def proxies(c):
         objects(c, "proxy-", where)
         proxy_views(c, where)
         c.both("proxy-invalidate-cache", *where, "ns")
+        refused(lambda: c.json("proxy-invalidate-cache", *where, "nss"), "'nss' does not exist",
+                "alba list-namespaces")
         c.json("proxy-delete-namespace", *where, "n3")
         c.text("proxy-delete-namespace", *where, "n4")
         assert not {"n3", "n4"} & set(c.json("proxy-list-namespaces", *where))
@@ -283,6 +285,7 @@ def proxy_views(c, where):
     assert [r["name"] for r in rows] == ["partial-reads"]
     assert c.json("list-objects", "ns") == [], "a benchmark left objects"
     refused(lambda: c.json("proxy-bench", *where, "--scenarios=writes,reds", "ns"), "'reds'")
+    refused(lambda: c.json("proxy-bench", *where, "--scenarios=", "ns"), "no scenario ''")
     refused(lambda: c.json("alba-bench", *few[:3], "absent"), "absent")
     interrupted_bench(c, where)
 
@@ -604,6 +607,7 @@ def help_texts(c, verbs):
     assert c.d.run("help", "no-such", check=False)[0] == 1
     for verb in verbs:
         assert verb in overview.split(), f"{verb} is not in alba --help"
+        assert "(default )" not in c.d.run(verb, "--help")[1], verb
         usage = c.d.run(verb, "--help")[1]
         assert usage.startswith(f"Usage: alba {verb} [options]"), usage
         assert c.d.run(verb, "-h")[1] == usage

@@ -49,7 +49,7 @@ static const char *of_peer(const struct cli *cli)
     switch (cli->err.code) {
     case UV_ECONNREFUSED:
     case UV_ENOENT:
-        return is_proxy ? "no proxy listens there; start it, or give its address with -h and -p"
+        return is_proxy ? "no proxy listens there; start it, or give the address of one that runs"
                : is_asd ? "nothing listens there; is the address right?"
                         : NULL;
     case UV_EOF:

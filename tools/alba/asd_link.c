@@ -68,11 +68,13 @@ void asd_link_close(struct asd_link *l)
 }
 
 /* What can be done about it. NULL: nothing that the message does not say. */
-static const char *advice(int rc)
+static const char *advice(const struct cli *cli, int rc)
 {
     switch (rc) {
     case UV_ECONNREFUSED:
-        return "no ASD listens there; start it, or give its address with -h and -p";
+        return cli->verb->wants_registry
+                   ? "no ASD listens there; start it, or tell where it is now: alba update-osd"
+                   : "no ASD listens there; start it, or give its address with -h and -p";
     case UV_EHOSTUNREACH:
     case UV_ENETUNREACH:
         return "is the address right?";
@@ -102,7 +104,7 @@ static bool may_try_again(int rc)
 int asd_link_fail(struct asd_link *l, const struct err *why)
 {
     struct cli *cli = l->cli;
-    const char *hint = advice(why->code);
+    const char *hint = advice(cli, why->code);
     int32_t code = asd_rc_of(why->code);
     bool by_asd = why->code == ERR_FULL || why->code == ERR_ASSERT_FAILED ||
                   why->code == ERR_UNKNOWN_OPERATION || why->code == ERR_REMOTE ||

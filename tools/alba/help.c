@@ -2,11 +2,15 @@
 
 #include <string.h>
 
+#include "alba/output.h"
 #include "alba/verb.h"
+
+enum { OPTION_COLUMNS = 32 };
 
 static void show_option(const struct verb_option *o, FILE *out)
 {
     char left[64];
+    int bytes;
 
     if (o->letter != 0) {
         snprintf(left, sizeof left, "-%c, --%s%s%s", o->letter, o->name, o->arg ? "=" : "",
@@ -15,8 +19,9 @@ static void show_option(const struct verb_option *o, FILE *out)
         snprintf(left, sizeof left, "    --%s%s%s", o->name, o->arg ? "=" : "",
                  o->arg ? o->arg : "");
     }
-    fprintf(out, "  %-32s %s", left, o->help != NULL ? o->help : "");
-    if (o->value_default != NULL) {
+    bytes = OPTION_COLUMNS + (int)(strlen(left) - output_columns(left));
+    fprintf(out, "  %-*s %s", bytes, left, o->help != NULL ? o->help : "");
+    if (o->value_default != NULL && o->value_default[0] != '\0') {
         fprintf(out, " (default %s)", o->value_default);
     }
     fputc('\n', out);

@@ -217,14 +217,26 @@ static unsigned parse_columns(const char *spec, struct column columns[COLUMNS_MA
     return count;
 }
 
+size_t output_columns(const char *text)
+{
+    size_t columns = 0;
+
+    for (; *text != '\0'; text++) {
+        columns += ((uint8_t)*text & 0xc0) != 0x80;
+    }
+    return columns;
+}
+
 static void print_cell(const struct column *c, const char *text, bool last)
 {
+    int bytes = (int)(c->width + strlen(text) - output_columns(text));
+
     if (c->right) {
-        printf("%*s%s", (int)c->width, text, last ? "\n" : "  ");
+        printf("%*s%s", bytes, text, last ? "\n" : "  ");
     } else if (last) {
         printf("%s\n", text);
     } else {
-        printf("%-*s  ", (int)c->width, text);
+        printf("%-*s  ", bytes, text);
     }
 }
 
@@ -239,10 +251,11 @@ void output_table(const json_t *rows, const char *columns)
         for (unsigned c = 0; c < count; c++) {
             const json_t *value = follow(json_array_get(rows, r), cols[c].path);
             char *text = cell_text(value);
+            size_t width = output_columns(text);
 
             cells[r * count + c] = text;
             cols[c].right = cols[c].right && (json_is_number(value) || json_is_null(value));
-            cols[c].width = strlen(text) > cols[c].width ? strlen(text) : cols[c].width;
+            cols[c].width = width > cols[c].width ? width : cols[c].width;
         }
     }
     for (unsigned c = 0; c < count && row_count != 0; c++) {

@@ -24,6 +24,9 @@ json_t *output_name(struct slice name, bool *ret_escaped);
 /* Text on stdout, control bytes of it as \xNN. */
 void output_line(const char *text);
 
+/* How wide UTF-8 text is; what is wider or narrower than one column a character is not known. */
+size_t output_columns(const char *text);
+
 /* A table on stdout. `columns` is "title=path title=path …"; path is a key of the
  * row objects, "key.key", or "#0" for the place in an array row. */
 void output_table(const json_t *rows, const char *columns);

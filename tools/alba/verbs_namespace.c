@@ -103,12 +103,33 @@ static int run_proxy_delete(struct cli *cli)
         NULL);
 }
 
+static json_t *is_one(const struct proxy_reply *reply)
+{
+    return json_boolean(reply->namespaces.count == 1);
+}
+
+/* A proxy forgets what it never had as well: a mistyped name is told here. */
 static int run_proxy_invalidate(struct cli *cli)
 {
-    return ask_proxy(
-        cli,
-        &(struct proxy_request){.code = PROXY_INVALIDATE_CACHE, .ns = slice_str(cli_arg(cli, 0))},
-        NULL);
+    const struct slice name = slice_str(cli_arg(cli, 0));
+    const struct proxy_request find = {.code = PROXY_LIST_NAMESPACES,
+                                       .range = {.first = name,
+                                                 .first_included = true,
+                                                 .has_last = true,
+                                                 .last = name,
+                                                 .last_included = true,
+                                                 .max = 1}};
+    const struct proxy_request forget = {.code = PROXY_INVALIDATE_CACHE, .ns = name};
+    int rc = ask_proxy(cli, &find, is_one);
+
+    if (rc == 0 && !json_is_true(cli->result)) {
+        cli->exception_type = "proxy_exn";
+        cli->exception_code = PROXY_RC_NAMESPACE_NOT_FOUND;
+        rc =
+            err_say(&cli->err, ERR_NOT_FOUND, "namespace '%.100s' does not exist", cli_arg(cli, 0));
+    }
+    cli->result = NULL; /* true and false are nobody's to release */
+    return rc != 0 ? rc : ask_proxy(cli, &forget, NULL);
 }
 
 static int list_names(struct target *t, struct cli *cli, struct walk *w)

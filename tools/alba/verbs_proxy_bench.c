@@ -14,9 +14,10 @@ enum { VALUE_BYTES_MAX = 256 * 1048576 };
 /* "writes,reads": each in turn; only looked up where `b` is NULL. */
 static int each_scenario(struct cli *cli, struct proxy_bench *b, json_t *rows)
 {
+    const char *at = cli_option(cli, "scenarios");
     int rc = 0;
 
-    for (const char *at = cli_option(cli, "scenarios"); rc == 0 && *at != '\0'; at += *at == ',') {
+    do {
         size_t len = strcspn(at, ",");
         char *name = mem_printf("%.*s", (int)len, at);
 
@@ -27,8 +28,8 @@ static int each_scenario(struct cli *cli, struct proxy_bench *b, json_t *rows)
             rc = proxy_bench_run(b, name, rows);
         }
         free(name);
-        at += len;
-    }
+        at += len + (at[len] == ',');
+    } while (rc == 0 && *at != '\0');
     return rc;
 }
 
