@@ -30,6 +30,11 @@ def flip(path, osd):
     assert flipped > 100, f"osd {osd['id']} has nothing in its slabs"
 
 
+def by_registry(d):
+    """As programs call it: with the metadata, and nothing else that names a proxy."""
+    return osds(d, f"--config={d.dir / 'alba.url'}").values()
+
+
 def read(d, name):
     d.alba("proxy-download-object", "ns", name, d.root / "back")
     assert (d.root / "back").read_bytes() == (d.root / "in").read_bytes(), f"{name} changed"
@@ -54,6 +59,8 @@ def test_fragment_with_a_flipped_bit_is_counted(d):
     assert all(o["checksum_errors"] == 0 for o in after.values() if o["id"] != bad), after
     uri = f"unix://{d.dir}/run/proxy.sock"
     assert osds(d, f"--proxy={uri}")[bad]["checksum_errors"] == after[bad]["checksum_errors"]
+    same = next(o for o in by_registry(d) if o["id"] == bad)
+    assert same["checksum_errors"] == after[bad]["checksum_errors"] and same["write"], same
     row = next(r for r in d.run("list-osds")[1].splitlines() if osd["long_id"] in r)
     assert row.split()[-1] == str(after[bad]["checksum_errors"]), row
 
@@ -70,7 +77,7 @@ def test_errors_are_told_with_their_text(d):
 
 def test_without_a_proxy_nothing_is_claimed(d):
     d.hold("proxy")
-    for o in osds(d).values():
+    for o in [*osds(d).values(), *by_registry(d)]:
         assert all(o[key] == [] for key in LISTS_OF_THE_PROXY) and o["checksum_errors"] is None, o
     code, _, err = d.run("list-osds", f"--proxy=unix://{d.dir}/run/proxy.sock", check=False)
     assert code == 2 and "proxy.sock" in err, err

@@ -4,17 +4,16 @@
 
 enum { VIEW_TIMEOUT_MS = 5000 };
 
-int osd_view_load(struct osd_view *v, struct session *s, const char *uri)
+int osd_view_load(struct osd_view *v, struct session *s)
 {
     const struct proxy_request request = {.code = PROXY_OSD_VIEW};
     int rc;
 
     *v = (struct osd_view){0};
-    if (uri == NULL) {
+    if (s->proxy == NULL) {
         return 0;
     }
-    rc = session_use_proxy(s, uri);
-    rc = rc != 0 ? rc : session_proxy(s, &request, VIEW_TIMEOUT_MS, &v->reply);
+    rc = session_proxy(s, &request, VIEW_TIMEOUT_MS, &v->reply);
     v->is_there = rc == 0;
     return rc;
 }

@@ -14,9 +14,9 @@ struct osd_view {
     struct proxy_reply reply; /* borrows from the session */
 };
 
-/* Asks the proxy at `uri`; NULL asks nobody. Use the session's proxy for nothing else until
+/* Asks the session's proxy; without one it asks nobody. Use it for nothing else until
  * osd_view_release(). */
-int osd_view_load(struct osd_view *v, struct session *s, const char *uri);
+int osd_view_load(struct osd_view *v, struct session *s);
 /* Sets "seen", "read", "write", "errors", all lists, and "checksum_errors"; where they are not
  * known, empty lists, as programs expect, and null. */
 void osd_view_add(const struct osd_view *v, const char *long_id, json_t *o);

@@ -137,13 +137,12 @@ static void choose(struct choice *c, struct proxies *p)
     }
 }
 
-int proxies_use(struct session *s, const char *config)
+int proxies_use(struct session *s)
 {
     struct choice c = {.s = s};
     struct proxies p = {0};
-    int rc = session_open_registry(s, config);
+    int rc = proxies_list(s, &p);
 
-    rc = rc != 0 ? rc : proxies_list(s, &p);
     if (rc == 0 && p.count != 0) {
         proxy_record_this_machine(c.machine);
         choose(&c, &p);

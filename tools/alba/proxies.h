@@ -17,9 +17,9 @@ struct proxies {
 int proxies_list(struct session *s, struct proxies *ret_proxies);
 void proxies_release(struct proxies *proxies); /* accepts {0} */
 
-/* Opens the registry and takes up to PROXIES_USED_MAX of its proxies, of this machine first, the
- * others by chance, that answer and are of the same alba. s->proxy stays NULL when none is
- * listed; ERR_NOT_FOUND when none of them answers. s->err. */
-int proxies_use(struct session *s, const char *config);
+/* Of the registry that `s` has opened, takes up to PROXIES_USED_MAX of its proxies, of this
+ * machine first, the others by chance, that answer and are of the same alba. s->proxy stays NULL
+ * when none is listed; ERR_NOT_FOUND when none of them answers. s->err. */
+int proxies_use(struct session *s);
 
 #endif

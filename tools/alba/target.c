@@ -65,7 +65,10 @@ int target_open_wide(struct target *t, struct cli *cli, unsigned connections)
         rc = private_proxy_start(&t->proxy, cli->config, t->s.tls, &cli->err);
         return rc != 0 ? rc : session_use_proxy(&t->s, t->proxy.uri);
     }
-    rc = looks_up(cli) ? proxies_use(&t->s, cli->config) : 0;
+    if (looks_up(cli)) {
+        rc = session_open_registry(&t->s, cli->config);
+        rc = rc != 0 ? rc : proxies_use(&t->s);
+    }
     if (rc != 0) {
         return session_fail_proxy(&t->s, cli);
     }

@@ -11,6 +11,7 @@
 #include "alba/osd_view.h"
 #include "alba/osds.h"
 #include "alba/output.h"
+#include "alba/proxies.h"
 #include "alba/session.h"
 #include "alba/verb.h"
 #include "base/mem.h"
@@ -114,14 +115,17 @@ static bool is_listed(const struct registry_osd *osd, enum osd_filter filter)
     }
 }
 
-/* The proxy that was named has to answer; that of $ALBA_DIR may be down. */
+/* The proxy that was named has to answer; that of $ALBA_DIR, and those of the registry, may be
+ * down. */
 static int load_view(struct osd_view *v, struct session *s, struct cli *cli)
 {
     const char *named = cli_option(cli, "proxy");
-    char *here = named == NULL ? deployment_proxy_uri() : NULL;
-    int rc = osd_view_load(v, s, named != NULL ? named : here);
+    char *here = named == NULL && !cli->config_given ? deployment_proxy_uri() : NULL;
+    const char *uri = named != NULL ? named : here;
+    int rc = uri != NULL ? session_use_proxy(s, uri) : proxies_use(s);
 
     free(here);
+    rc = rc != 0 ? rc : osd_view_load(v, s);
     return rc == 0 || named == NULL ? 0 : session_fail_proxy(s, cli);
 }
 
@@ -346,7 +350,7 @@ static int run_claim_osd(struct cli *cli)
 #define PROXY_OPTION                                                                               \
     {                                                                                              \
         .name = "proxy", .arg = "URI",                                                             \
-        .help = "whose reads, writes and errors to show (default: $ALBA_DIR's, else null)"         \
+        .help = "whose reads, writes and errors to show (default: one of the deployment)"          \
     }
 
 #define REFUSED "refused: another alba cannot be an OSD here, nor a proxy of one"
