@@ -345,6 +345,27 @@ def maintenance(c):
     assert len(agents) == 1 and agents[0]["id"] in text
 
 
+def claim_lost(c, osd, ns_of):
+    """It answers under its id, but is not the store that was claimed: it does not count as good."""
+    asd = ["--host=127.0.0.1", f"--port={osd['port']}", "--unescape"]
+    keys = [r"l\000\000\000\000", r"j\036\000\000\000" + osd["alba_id"]]
+    claim = c.d.alba("asd-multi-get", *asd, *keys)
+    assert claim[keys[0]][0] == osd["alba_id"], claim
+    try:
+        for key in keys:
+            c.d.alba("asd-delete", *asd, key)
+        answering = {o["id"]: o["answers"] for o in c.json("list-osds")}
+        assert [i for i, is_there in answering.items() if not is_there] == [osd["id"]], answering
+        left = ns_of(c.json("get-disk-safety", "--include-errored-as-dead"))
+        assert left["safety"] == 0, left
+        why = {o["id"]: o["why"] for o in c.json("preset-explain", "volumes")["left_out"]}
+        assert "no claim" in why[osd["id"]], why
+    finally:
+        for key, (value, _) in claim.items():
+            c.d.alba("asd-set", *asd, key, value)
+    assert all(o["answers"] for o in c.json("list-osds"))
+
+
 def safety(c):
     """Three ASDs on as many nodes, 2+1: any one may go."""
     c.json("upload-object", "ns", c.source, "o1")
@@ -371,6 +392,7 @@ def safety(c):
     assert figures["success"], figures
     plan = c.text("preset-explain", "volumes")
     assert "refused" not in plan, plan
+    claim_lost(c, c.json("list-osds")[1], ns_of)
     c.d.hold("asd0")
     dead = ns_of(c.json("get-disk-safety", "--include-errored-as-dead"))
     assert dead["safety"] == 0, dead
@@ -568,6 +590,21 @@ def more_metadata(c):
         daemon.stop()
 
 
+def claimed_by_another(c, asd, long_ids):
+    """What another alba claimed is shown as its own, and is not for the taking."""
+    key = r"l\000\000\000\000"
+    c.d.alba("asd-set", *asd, "--unescape", key, "another-alba")
+    assert [o["long_id"] for o in c.json("list-available-osds")] == long_ids[:1]
+    listed, text = c.both("list-all-osds")
+    foreign = next(o for o in listed if o["long_id"] == long_ids[1])
+    assert foreign["alba_id"] == "another-alba" and foreign["id"] is None, foreign
+    assert foreign["answers"] and "another-alba" in text
+    refused(lambda: c.json("claim-osd", f"--long-id={long_ids[1]}"), "another-alba")
+    c.d.alba("asd-delete", *asd, "--unescape", key)
+    assert len(c.json("list-available-osds")) == 2
+    assert all(o["alba_id"] is None for o in c.json("list-available-osds"))
+
+
 def osds(c):
     """Two fresh disks: started, registered, claimed."""
     daemons = []
@@ -588,6 +625,7 @@ def osds(c):
         available, text = c.both("list-available-osds")
         assert len(available) == 2 and all(o["id"] is None for o in available)
         long_ids += [o["long_id"] for o in available if o["long_id"] not in long_ids]
+        claimed_by_another(c, second[:2], long_ids)
         assert long_ids[1] in said and long_ids[1] in text
         c.json("claim-osd", f"--long-id={long_ids[0]}")
         c.text("claim-osd", f"--long-id={long_ids[1]}")

@@ -68,17 +68,20 @@ static json_t *osd_json(const struct registry_view *view, const struct registry_
 }
 
 /* What the disk itself says; null for an OSD that does not answer. */
-static void add_usage(struct session *s, const struct registry_osd *osd, json_t *o)
+static void add_usage(json_t *o, const struct osd_usage *usage, bool answers)
 {
-    uint64_t used, total;
-    struct err e;
-    bool answers = osd_usage(s, osd, &used, &total, &e) == 0;
-
     json_object_set_new(o, "answers", json_boolean(answers));
-    json_object_set_new(o, "used", answers ? json_integer((json_int_t)used) : json_null());
+    json_object_set_new(o, "used",
+                        answers ? json_integer((json_int_t)usage->used_bytes) : json_null());
     if (answers) {
-        json_object_set_new(o, "total", json_integer((json_int_t)total));
+        json_object_set_new(o, "total", json_integer((json_int_t)usage->total_bytes));
     }
+}
+
+/* Claimed by another alba, or as metadata? Our claim without an OSD id was begun, and not ended. */
+static bool is_foreign(const struct registry_view *view, const struct osd_usage *usage)
+{
+    return usage->owner[0] != '\0' && strcmp(usage->owner, registry_view_alba_id(view)) != 0;
 }
 
 /* OSDs are listed by id, those without one behind them. */
@@ -129,6 +132,27 @@ static int load_view(struct osd_view *v, struct session *s, struct cli *cli)
     return rc == 0 || named == NULL ? 0 : session_fail_proxy(s, cli);
 }
 
+static void list_osd(struct cli *cli, struct session *s, const struct registry_osd *osd,
+                     enum osd_filter filter, const struct osd_view *seen)
+{
+    const struct registry_view *view = registry_view(s->registry);
+    struct osd_usage usage;
+    struct err e;
+    bool answers = osd_usage(s, osd, &usage, &e) == 0;
+    json_t *o;
+
+    if (filter == OSDS_AVAILABLE && is_foreign(view, &usage)) {
+        return;
+    }
+    o = osd_json(view, osd);
+    if (is_foreign(view, &usage)) {
+        json_object_set_new(o, "alba_id", json_string(usage.owner));
+    }
+    add_usage(o, &usage, answers);
+    osd_view_add(seen, osd->long_id, o);
+    json_array_insert_new(cli->result, place_by_id(cli->result, osd), o);
+}
+
 static int list_osds(struct cli *cli, enum osd_filter filter)
 {
     struct osd_view seen = {0};
@@ -140,16 +164,9 @@ static int list_osds(struct cli *cli, enum osd_filter filter)
     const struct registry_view *view = rc == 0 ? registry_view(s.registry) : NULL;
 
     for (size_t i = 0; view != NULL && i < registry_view_osd_count(view); i++) {
-        const struct registry_osd *osd = registry_view_osd(view, i);
-        json_t *o;
-
-        if (!is_listed(osd, filter)) {
-            continue;
+        if (is_listed(registry_view_osd(view, i), filter)) {
+            list_osd(cli, &s, registry_view_osd(view, i), filter, &seen);
         }
-        o = osd_json(view, osd);
-        add_usage(&s, osd, o);
-        osd_view_add(&seen, osd->long_id, o);
-        json_array_insert_new(cli->result, place_by_id(cli->result, osd), o);
     }
     osd_view_release(&seen);
     session_close(&s);
@@ -186,12 +203,24 @@ static int run_list_purging(struct cli *cli)
     return list_osds(cli, OSDS_PURGING);
 }
 
+#define COLUMNS                                                                                    \
+    "id=id long_id=long_id node=node_id address=ips port=port used=used total=total "              \
+    "answers=answers checksum-errors=checksum_errors"
+
 static void show_osds(const struct cli *cli)
 {
+    bool foreign = false;
+    size_t index;
+    json_t *o;
+
+    json_array_foreach(cli->result, index, o)
+    {
+        foreign = foreign || (json_is_null(json_object_get(o, "id")) &&
+                              json_is_string(json_object_get(o, "alba_id")));
+    }
     output_sizes(cli->result, "used");
     output_sizes(cli->result, "total");
-    output_table(cli->result, "id=id long_id=long_id node=node_id address=ips port=port used=used "
-                              "total=total answers=answers checksum-errors=checksum_errors");
+    output_table(cli->result, foreign ? COLUMNS " alba=alba_id" : COLUMNS);
 }
 
 /* ---- add, claim ---- */

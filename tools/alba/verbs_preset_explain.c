@@ -32,13 +32,23 @@ static void leave_out(struct facts *f, const struct registry_osd *osd, json_t *w
 static void ask(struct facts *f, struct session *s, const struct registry_osd *osd,
                 struct choose_osd *o)
 {
+    struct osd_usage usage;
     char used[OUTPUT_SIZE_TEXT_BYTES], total[OUTPUT_SIZE_TEXT_BYTES];
     struct err e;
+    int rc;
 
     if (osd->is_decommissioned) {
         leave_out(f, osd, json_string("decommissioned"));
-    } else if (osd_usage(s, osd, &o->used_bytes, &o->total_bytes, &e) != 0) {
-        leave_out(f, osd, json_sprintf("does not answer: %s", e.msg));
+        return;
+    }
+    rc = osd_usage(s, osd, &usage, &e);
+    o->used_bytes = usage.used_bytes;
+    o->total_bytes = usage.total_bytes;
+    if (rc != 0) {
+        leave_out(
+            f, osd,
+            json_sprintf(rc == ERR_IDENTITY ? "is not what was claimed: %s" : "does not answer: %s",
+                         e.msg));
     } else if (o->used_bytes / FULL_PERCENT >= o->total_bytes / 100) {
         output_size_text(used, o->used_bytes);
         output_size_text(total, o->total_bytes);

@@ -5,12 +5,10 @@
 #include <string.h>
 
 #include "alba/namespace_scan.h"
+#include "alba/osd_usage.h"
 #include "alba/output.h"
 #include "alba/verb.h"
 #include "base/mem.h"
-#include "meta/osd_identity.h"
-
-enum { ASK_TIMEOUT_MS = 5000 };
 
 struct dead_osds {
     uint64_t *ids;
@@ -29,28 +27,13 @@ static bool is_dead(const void *ctx, uint64_t osd_id)
     return false;
 }
 
-static void on_identity(void *ctx, int rc, const struct err *e, const struct osd_identity *identity)
-{
-    (void)identity;
-    session_done(ctx, rc, e);
-}
-
 /* It is itself and holds our claim, now. */
 static bool answers(struct session *s, const struct registry_osd *osd)
 {
-    struct osd_question question = {
-        .tls = s->tls, .long_id = osd->long_id, .timeout_ms = ASK_TIMEOUT_MS};
+    struct osd_usage usage;
     struct err e;
 
-    for (unsigned i = 0; i < osd->ip_count; i++) {
-        if (registry_osd_addr(osd, i, &question.addr, &e) == 0) {
-            osd_ask(&s->loop, &question, on_identity, s);
-            if (session_wait(s) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
+    return osd_usage(s, osd, &usage, &e) == 0;
 }
 
 /* "a,b" */
