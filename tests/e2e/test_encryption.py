@@ -145,6 +145,8 @@ def direct_readers_decrypt_counter_mode(d, key):
         assert p.fragment_key(p.alba_id(), ns_id) == key
         counters = [f["ctr"] for chunk in m["fragments"] for f in chunk]
         assert len(set(counters)) == len(counters) and all(len(c) == 16 for c in counters)
+        shown = d.alba("show-object", ns, "direct")["fragments"]
+        assert [f["ctr"] for chunk in shown for f in chunk] == [x.hex() for x in counters]
         with DirectReader(p.osd_info2()) as direct:
             for offset, length in ((0, 100), (65_000, 4096), (300_007, 33)):
                 places = locations({**m, "encryption": None}, offset, length)

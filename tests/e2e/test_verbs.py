@@ -460,6 +460,8 @@ def return_codes(c):
         assert json.loads(out)["success"] is False, out
     assert c.d.run("list-osds", "--", "--to-json", check=False)[:2] == (1, "")
     assert c.d.run("list-osds", "--attempts=x", check=False)[0] == 1
+    code, out, _ = c.d.run("list-proxies", "--to-json", "--config=/none.url", check=False)
+    assert code == 1 and json.loads(out)["success"] is False  # a verb of ours
     c.d.run("proxy-delete-object", "ns", "x")
 
 

@@ -53,8 +53,10 @@ static json_t *codec_json(uint8_t codec)
 static json_t *fragment_json(const struct manifest_fragment *f)
 {
     json_t *o =
-        json_pack("{s:i, s:o, s:I, s:n, s:n}", "ver", (int)f->version, "crc",
-                  checksum_json(&f->checksum), "len", (json_int_t)f->packed_bytes, "ctr", "fnr");
+        json_pack("{s:i, s:o, s:I, s:o, s:o}", "ver", (int)f->version, "crc",
+                  checksum_json(&f->checksum), "len", (json_int_t)f->packed_bytes, "ctr",
+                  f->has_ctr ? hex_json(slice_of(f->ctr, sizeof(f->ctr))) : json_null(), "fnr",
+                  f->fnr_bytes != 0 ? hex_json(slice_of(f->fnr, f->fnr_bytes)) : json_null());
 
     json_object_set_new(o, "osd", f->has_osd ? json_integer((json_int_t)f->osd_id) : json_null());
     return o;

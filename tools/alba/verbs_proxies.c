@@ -69,6 +69,7 @@ const struct verb proxies_verbs[] = {
      .details = "A proxy that died is listed until three of its announce_interval have passed.",
      .run = run_list,
      .show = show_list,
+     .fails_with_exit_one = true,
      .wants_registry = true},
     {.name = NULL},
 };
