@@ -2,9 +2,10 @@
  *
  * An OSD is slow when three of them in a row took longer than 2 s and than ten times the median of
  * the others of their chunk, each begun after the one before had ended: one pause of the OSD counts
- * once, and where all are slow nobody is. It gets no new fragments while a policy holds without
- * it, until a probe takes no more than 2 s: after 1 s at first, twice as long whenever it is slow
- * again within ten minutes, up to 60 s; a probe that is slow, too, puts off the next (osds.h).
+ * once, and where all are slow nobody is. It gets no new fragments while a policy that asks for
+ * more than k holds without it, until a probe takes no more than 2 s: after 1 s at first, twice as
+ * long whenever it is slow again within ten minutes, up to 60 s; a probe that is slow, too, puts
+ * off the next (osds.h).
  * Reads do not know of it. Pure: times are of the monotonic clock. */
 #ifndef PROXY_OSD_SLOW_H
 #define PROXY_OSD_SLOW_H

@@ -119,7 +119,8 @@ unsigned osds_returns(const struct osds *osds);
 const struct choose_osd *osds_choose_list(struct osds *osds, bool reserve, const struct osd *except,
                                           unsigned *ret_count);
 
-/* That list with the slow ones: for when there is no choice without. False: there are none. */
+/* That list with the slow ones: for when without them there is no choice, or too weak a one.
+ * False: there are none. */
 bool osds_choose_slow_too(struct osds *osds, bool reserve, const struct osd *except);
 
 /* Appends to the message which OSDs take no new fragments, and why. */

@@ -84,8 +84,9 @@ static uint32_t held_by(const struct repair_part *p, uint64_t held[PRESET_FRAGME
     return count;
 }
 
-/* One that the object's policy allows, or NULL. Not `except`, which may be NULL. */
-static struct osd *pick(const struct repair_part *p, const struct osd *except)
+/* One of the usable ones of `all` that the object's policy allows, or NULL. */
+static struct osd *pick_of(const struct repair_part *p, const struct choose_osd *all,
+                           unsigned count)
 {
     struct repair *r = p->chunk->repair;
     const struct manifest *m = &r->edited;
@@ -97,14 +98,10 @@ static struct osd *pick(const struct repair_part *p, const struct osd *except)
     struct choose_more more = {.policy = &policy, .held = held, .want = 1};
     bool is_wide = r->osd_count >= REPAIR_OBJECT_OSDS_MAX;
     uint32_t chosen[PRESET_FRAGMENTS_MAX];
-    const struct choose_osd *all;
-    struct choose_osd *list;
+    struct choose_osd *list = mem_array(count + 1, sizeof(*list));
     struct osd *found = NULL;
-    unsigned count;
 
     more.held_count = held_by(p, held);
-    all = osds_choose_list(r->engine->osds, true, except, &count);
-    list = mem_array(count + 1, sizeof(*list));
     memcpy(list, all, count * sizeof(*list));
     for (unsigned i = 0; i < count; i++) {
         list[i].usable = list[i].usable && !has_failed(p, list[i].osd_id) &&
@@ -114,6 +111,20 @@ static struct osd *pick(const struct repair_part *p, const struct osd *except)
         found = osds_at(r->engine->osds, chosen[0]);
     }
     free(list);
+    return found;
+}
+
+/* A slow one when there is no other. Not `except`, which may be NULL. */
+static struct osd *pick(const struct repair_part *p, const struct osd *except)
+{
+    struct osds *osds = p->chunk->repair->engine->osds;
+    unsigned count;
+    const struct choose_osd *all = osds_choose_list(osds, true, except, &count);
+    struct osd *found = pick_of(p, all, count);
+
+    if (found == NULL && osds_choose_slow_too(osds, true, except)) {
+        found = pick_of(p, all, count);
+    }
     return found;
 }
 

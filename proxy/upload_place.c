@@ -45,18 +45,30 @@ static void fresh_manifest(struct upload *u)
     }
 }
 
+/* Not on slow OSDs, unless the object would then be acknowledged with no fragment to spare. */
+static int choose_osds(struct upload *u, struct choose_result *ret_result)
+{
+    const struct preset *preset = u->spec.preset;
+    struct engine *engine = u->engine;
+    unsigned count;
+    const struct choose_osd *list = osds_choose_list(engine->osds, u->spec.reserve, NULL, &count);
+    int rc = choose_place(preset, list, count, &engine->rnd, ret_result, &u->err);
+    bool is_weak =
+        rc == 0 ? ret_result->policy.min_fragments <= ret_result->policy.k : rc == ERR_NO_POLICY;
+
+    if (is_weak && osds_choose_slow_too(engine->osds, u->spec.reserve, NULL)) {
+        rc = choose_place(preset, list, count, &engine->rnd, ret_result, &u->err);
+    }
+    return rc;
+}
+
 int upload_choose(struct upload *u)
 {
     const struct preset *preset = u->spec.preset;
     struct engine *engine = u->engine;
     struct choose_result result;
-    unsigned count;
-    const struct choose_osd *list = osds_choose_list(engine->osds, u->spec.reserve, NULL, &count);
-    int rc = choose_place(preset, list, count, &engine->rnd, &result, &u->err);
+    int rc = choose_osds(u, &result);
 
-    if (rc == ERR_NO_POLICY && osds_choose_slow_too(engine->osds, u->spec.reserve, NULL)) {
-        rc = choose_place(preset, list, count, &engine->rnd, &result, &u->err);
-    }
     if (rc != 0) {
         osds_explain(engine->osds, u->spec.reserve, &u->err);
         return rc;

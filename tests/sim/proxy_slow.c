@@ -8,6 +8,13 @@
 enum { DELAY_MS = OSD_SLOW_MS + 300, WAIT_MS = 60000, BYTES = 50000 };
 
 #define P42 "[[4,2,6,2],[4,2,5,2]]"
+#define P42_WEAK "[[4,2,6,2],[4,2,5,2],[4,2,4,2]]"
+
+/* Repairs wait until this is given back. */
+static void hold_repairs(struct world *w, bool hold)
+{
+    w->engine->repairs.paid_ms = hold ? UINT64_MAX / 2 : 0;
+}
 
 static struct world *slow_world(const char *preset)
 {
@@ -15,6 +22,7 @@ static struct world *slow_world(const char *preset)
 
     w->osd_timeout_ms = 20000; /* it answers in time */
     world_new_engine(w);
+    hold_repairs(w, true); /* holes are counted */
     return w;
 }
 
@@ -42,17 +50,22 @@ static unsigned count_slow(struct world *w)
     return count;
 }
 
-static unsigned put_and_count(struct world *w, const void *data)
+static unsigned count_holes(struct world *w)
 {
     struct manifest m;
     unsigned missing;
 
-    assert_int_equal(world_put(w, "o", data, BYTES), 0);
-    world_expect(w, "o", data, BYTES);
     assert_true(world_manifest(w, "o", &m));
     missing = holes_count(&m);
     manifest_release(&m);
     return missing;
+}
+
+static unsigned put_and_count(struct world *w, const void *data)
+{
+    assert_int_equal(world_put(w, "o", data, BYTES), 0);
+    world_expect(w, "o", data, BYTES);
+    return count_holes(w);
 }
 
 static void puts_go_on_without_a_slow_osd_until_it_is_fast_again(void **state)
@@ -100,6 +113,51 @@ static void a_slow_osd_is_used_when_no_policy_holds_without_it(void **state)
     world_free(w);
 }
 
+/* On two nodes, or all of one. */
+static void without_two_slow_osds_nothing_is_acknowledged_with_none_to_spare(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET(P42_WEAK, 16384, "lz4"));
+    uint8_t data[BYTES];
+    struct manifest m;
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    for (unsigned other = 1; other < 6; other++) {
+        osds_at(w->engine->osds, 0)->slow.is = true;
+        osds_at(w->engine->osds, other)->slow.is = true;
+        assert_int_equal(put_and_count(w, data), 0);
+        assert_true(world_manifest(w, "o", &m));
+        assert_int_equal(m.scheme.c, 6);
+        manifest_release(&m);
+        osds_at(w->engine->osds, other)->slow.is = false;
+        assert_int_equal(put_and_count(w, data), 1); /* one slow: five will do */
+    }
+    world_free(w);
+}
+
+static void what_only_a_slow_osd_can_take_is_repaired_there(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET(P42, 16384, "lz4"));
+    uint8_t data[BYTES];
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    osds_at(w->engine->osds, 2)->slow.is = true;
+    assert_int_equal(put_and_count(w, data), 1);
+    world_settle(w);
+    assert_int_equal(w->engine->repairs.count, 1);
+    hold_repairs(w, false);
+    for (unsigned ms = 0; ms < WAIT_MS && w->engine->repairs.count > 0; ms += 50) {
+        loop_fixture_run_ms(&w->base, 50);
+    }
+    assert_int_equal(w->engine->repairs.count, 0);
+    assert_int_equal(count_holes(w), 0);
+    assert_int_equal(w->engine->stats.totals.repairs_failed, 0);
+    assert_int_equal(w->engine->stats.totals.repairs_left, 0);
+    world_expect(w, "o", data, BYTES);
+    world_free(w);
+}
+
 static void where_all_are_slow_all_are_used(void **state)
 {
     struct world *w = slow_world(WORLD_PRESET(P42, 16384, "lz4"));
@@ -126,6 +184,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(puts_go_on_without_a_slow_osd_until_it_is_fast_again),
         cmocka_unit_test(a_slow_osd_is_used_when_no_policy_holds_without_it),
+        cmocka_unit_test(without_two_slow_osds_nothing_is_acknowledged_with_none_to_spare),
+        cmocka_unit_test(what_only_a_slow_osd_can_take_is_repaired_there),
         cmocka_unit_test(where_all_are_slow_all_are_used),
     };
 
