@@ -36,6 +36,8 @@ void op_apply_stream(struct session *session);
 void op_stream_part(struct session *session);
 /* Now and then: one whose client is too slow while others wait is canceled. */
 void op_stream_check(struct session *session, uint64_t now_ms);
+/* A put between two requests goes on with `to`; one whose own request runs stays. */
+void op_stream_move(struct session *from, struct session *to);
 void op_stream_leave(struct session *session); /* the session ends */
 
 /* ops_read.c */

@@ -273,6 +273,17 @@ void op_stream_check(struct session *s, uint64_t now_ms)
     }
 }
 
+void op_stream_move(struct session *from, struct session *to)
+{
+    struct stream_op *op = from->stream;
+
+    if (op != NULL && !op->is_asked) {
+        from->stream = NULL;
+        to->stream = op;
+        op->session = to;
+    }
+}
+
 void op_stream_leave(struct session *s)
 {
     struct stream_op *op = s->stream;

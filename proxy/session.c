@@ -312,6 +312,7 @@ static void leave_behind(struct session *s)
     log_debug("session", "request left behind at its deadline", "op=%s in_doubt=%d",
               proxy_code_name(s->request.code), in_doubt);
     next->manifest_version = s->manifest_version;
+    op_stream_move(s, next);
     write_error(s, in_doubt ? PROXY_RC_IN_DOUBT : PROXY_RC_TIMED_OUT,
                 slice_str(in_doubt ? "the request's deadline is over, its outcome is unknown"
                                    : "the request's deadline is over"));

@@ -6,6 +6,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "loop/run.h"
+#include "meta/ns_keys.h"
 #include "meta/nsm.h"
 #include "meta/nsm_gc.h"
 #include "net/stream.h"
@@ -189,6 +190,49 @@ static void other_requests_may_come_between_parts(void **state)
     }
     assert_int_equal(obey_to_the_end(s), 0);
     world_expect(s->f->w, "o", s->data, DATA_BYTES);
+}
+
+static bool is_idle(void *ctx)
+{
+    const struct fixture *f = ctx;
+
+    return f->server->running == 0;
+}
+
+/* What is left behind at its deadline takes no stream along: neither then nor when it ends. */
+static void another_request_that_hangs_does_not_end_it(void **state)
+{
+    struct scene *s = *state;
+    struct world *w = s->f->w;
+    struct slice name = slice_str("none");
+    struct proxy_request exists = {
+        .code = PROXY_MULTI_EXISTS, .ns = fixture_ns(), .names = {.items = &name, .count = 1}};
+    struct key prefix;
+
+    proxy_server_set_timeout_ms(s->f->server, 300);
+    ns_key_root(&prefix, w->ns_id, 'n');
+    for (unsigned early = 0; early < 2; early++) {
+        struct begin b = {.bytes = DATA_BYTES, .deadline_ms = 100000};
+
+        assert_int_equal(begin(s, "o", &b), 0);
+        assert_int_equal(obey(s), 0);
+        kv_mem_hold_answer(w->kv, slice_key(&prefix));
+        assert_int_equal(fixture_simple(s->f, &exists), PROXY_RC_TIMED_OUT);
+        assert_int_equal(s->f->server->running, 1); /* its answer is still to come */
+        if (early == 1) {
+            kv_mem_answer_held(w->kv);
+            loop_run_until_true(&w->base.loop, is_idle, s->f);
+        }
+        while (s->offset < DATA_BYTES / 2) {
+            assert_int_equal(obey(s), 0);
+        }
+        if (early == 0) {
+            kv_mem_answer_held(w->kv);
+            loop_run_until_true(&w->base.loop, is_idle, s->f);
+        }
+        assert_int_equal(obey_to_the_end(s), 0);
+        world_expect(w, "o", s->data, DATA_BYTES);
+    }
 }
 
 static void limits_are_told_before_any_part(void **state)
@@ -531,6 +575,7 @@ int main(void)
         TEST(what_comes_in_parts_reads_back),
         TEST(asserts_and_checksums_hold_as_for_any_put),
         TEST(other_requests_may_come_between_parts),
+        TEST(another_request_that_hangs_does_not_end_it),
         TEST(limits_are_told_before_any_part),
         TEST(disks_that_fail_cost_no_byte),
         TEST(nobody_is_asked_for_more_than_there_is_memory_for),
