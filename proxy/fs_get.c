@@ -41,6 +41,7 @@ struct fs_get {
     int32_t proxy_rc;
     bool canceled;
     bool has_retried;
+    bool is_in_doubt; /* the file is given its name, or has it */
     uint64_t start_ns;
     struct ns_open open;
     struct ns_use use;
@@ -182,7 +183,7 @@ static void start_commit(struct fs_get *g)
         end(g, PROXY_RC_CHECKSUM_MISMATCH);
         return;
     }
-    submit(g, FS_GET_COMMIT, commit_run, commit_done);
+    g->is_in_doubt = submit(g, FS_GET_COMMIT, commit_run, commit_done);
 }
 
 /* Pool thread: the window and the digest are its own meanwhile. */
@@ -433,5 +434,12 @@ void fs_get_cancel(struct fs_get *g)
     } else if (g->state == FS_GET_MEMORY) {
         budget_give(&g->share);
         ended_by_cancel(g);
+    } else if (g->state == FS_GET_COMMIT && pool_cancel(g->engine->pool, &g->work)) {
+        g->is_in_doubt = false;
     }
+}
+
+bool fs_get_is_in_doubt(const struct fs_get *g)
+{
+    return g->is_in_doubt;
 }

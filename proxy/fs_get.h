@@ -25,6 +25,8 @@ struct fs_get_spec {
 struct fs_get *fs_get_start(struct engine *engine, const struct fs_get_spec *spec, fs_get_cb cb,
                             void *ctx);
 void fs_get_cancel(struct fs_get *get); /* a wish */
+/* May the file have appeared, or appear yet, whatever is wished? */
+bool fs_get_is_in_doubt(const struct fs_get *get);
 
 /* ---- in the callback ---- */
 const struct err *fs_get_err(const struct fs_get *get);

@@ -167,6 +167,11 @@ static void on_fs_cancel(struct session *s)
     fs_get_cancel(s->op);
 }
 
+static bool is_fs_in_doubt(struct session *s)
+{
+    return fs_get_is_in_doubt(s->op);
+}
+
 static void on_fs_done(void *ctx, struct fs_get *get, int rc)
 {
     struct session *s = ctx;
@@ -194,5 +199,6 @@ void op_read_object_fs(struct session *s)
         return;
     }
     s->cancel = on_fs_cancel;
+    s->is_in_doubt = is_fs_in_doubt;
     s->op = fs_get_start(s->server->engine, &spec, on_fs_done, s);
 }
