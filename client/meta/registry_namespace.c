@@ -17,10 +17,13 @@
 #include "meta/registry_private.h"
 #include "meta/registry_volume.h"
 
+enum { DISK_LOOKS_MAX = 10 };
+
 struct ns_op {
     struct reg_op op; /* number: namespace id; flag: it was there before, or known (delete) */
     bool (*is_wanted)(void *ctx);  /* delete; NULL: always */
     struct registry_volume volume; /* delete: the disk in it; raw.len 0: none */
+    unsigned looks;                /* delete: at the disk's record again */
     char *preset;
     char *host;
     struct registry *registry;
@@ -288,15 +291,32 @@ static void on_fenced(void *ctx, int rc, struct nsm_reply *reply)
 
 static void on_disk(void *ctx, int rc, const struct err *e, struct registry_volume *volume);
 
+/* The disk's record has changed; or the one of its UUID is damaged, which looks like that. */
+static void look_again(struct ns_op *n)
+{
+    struct err *e = &n->op.change.err;
+
+    if (++n->looks <= DISK_LOOKS_MAX) {
+        registry_volume_get_uuid(n->registry, n->op.name, on_disk, n);
+    } else if (n->volume.raw.len == 0) {
+        ns_done(&n->op.change,
+                err_say(e, ERR_CORRUPT, "namespace '%s': registry key volume-id/%s names no disk",
+                        n->op.name, n->op.name));
+    } else {
+        ns_done(&n->op.change,
+                err_say(e, ERR_BUSY, "disk '%.90s' changes all the time", n->volume.name));
+    }
+}
+
 static void deleted(struct change *c, int rc)
 {
     struct ns_op *n = ns_of(c);
     struct nsm *nsm;
     struct err e;
 
-    if (rc == ERR_ASSERT_FAILED) { /* the disk's record has changed */
+    if (rc == ERR_ASSERT_FAILED) {
         if (!ns_is_closing(n)) {
-            registry_volume_get_uuid(n->registry, n->op.name, on_disk, n);
+            look_again(n);
         }
         return;
     }
@@ -316,7 +336,7 @@ static void on_disk(void *ctx, int rc, const struct err *e, struct registry_volu
         return;
     }
     registry_volume_release(&n->volume);
-    if (rc == 0) {
+    if (rc == 0 && strcmp(volume->uuid, n->op.name) == 0) {
         registry_volume_move(&n->volume, volume);
     }
     if (!ns_is_closing(n)) {

@@ -302,6 +302,37 @@ static void a_disk_that_is_ready_meanwhile_keeps_its_namespace(void **state)
     registry_volume_release(&w.volume);
 }
 
+/* As damage, or half a restore, leaves it: whose data that is nobody knows. */
+static void a_uuid_that_names_no_disk_refuses_the_delete(void **state)
+{
+    static const char *const names[] = {"none", "another"};
+    struct fixture *f = *state;
+    struct volume_wait another = made(f, "another");
+    struct reg_wait deleted = {0};
+
+    put_state(f, &another, REGISTRY_VOLUME_DELETING);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *json = json_pack("{s:s}", "name", names[i]);
+        char uuid[RND_UUID_TEXT_BYTES];
+        struct buf value = {0};
+        struct slice k;
+        struct key key;
+
+        rnd_uuid_text(uuid);
+        k = reg_key(&key, REG_VOLUME_ID, uuid);
+        value_make_json(&value, k, json);
+        kv_mem_poke(f->store, k, slice_buf(&value));
+        buf_release(&value);
+        json_decref(json);
+        assert_int_equal(create_namespace(f, f->a, uuid, NULL), 0);
+        assert_int_equal(delete_namespace(f, uuid, &deleted), ERR_CORRUPT);
+        assert_non_null(strstr(deleted.err.msg, uuid));
+        assert_non_null(strstr(deleted.err.msg, "volume-id/"));
+        assert_non_null(ns_find(refreshed(f, f->b), uuid));
+    }
+    registry_volume_release(&another.volume);
+}
+
 static void on_volumes(void *ctx, int rc, const struct err *e,
                        const struct registry_volume *volumes, size_t count, bool has_more)
 {
@@ -403,6 +434,7 @@ int main(void)
         TEST(a_resize_and_a_delete_are_changes_of_the_registry),
         TEST(the_namespace_of_a_disk_is_deleted_only_with_the_disk),
         TEST(a_disk_that_is_ready_meanwhile_keeps_its_namespace),
+        TEST(a_uuid_that_names_no_disk_refuses_the_delete),
         TEST(volumes_are_listed_in_pages),
         TEST(usage_is_written_now_and_then_and_at_the_end),
     };
