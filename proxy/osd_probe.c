@@ -24,6 +24,7 @@ struct osd_probe {
     struct gather request;
     struct osd *osd;
     uint64_t begun_ms;
+    bool is_awaited; /* by osds_probe_all(): not if the OSD was only slow when it began */
 };
 
 static void on_tick(uv_timer_t *timer);
@@ -54,9 +55,14 @@ static void push_failure(struct osd *osd, int rc, const char *why)
     snprintf(f->text, sizeof(f->text), "%s", why[0] != 0 ? why : err_text(rc));
 }
 
+static bool is_out(const struct osd *osd)
+{
+    return !osd->gone && (osd->aside || osd->full);
+}
+
 static bool wants_probe(const struct osd *osd)
 {
-    return !osd->gone && (osd->aside || osd->full || osd->slow.is);
+    return is_out(osd) || (!osd->gone && osd->slow.is);
 }
 
 /* The timer ended if it was gone from the registry when that was the only one to probe. */
@@ -126,6 +132,10 @@ static void take_back(struct osd *osd, bool full, uint64_t begun_ms)
 {
     bool is_fast = osd_slow_probed(&osd->slow, begun_ms, clock_mono_ms());
 
+    if (osd->aside || osd->full || is_fast) { /* else it took long: reads have nothing to forget */
+        osd->latency_ms = 0;
+        osd->suspect = (struct osd_suspect){0};
+    }
     if (osd->aside || osd->full != full || is_fast) {
         log_info("osds", full ? "answers again, is full" : "taken back", "osd=%llu long_id=%s",
                  (unsigned long long)osd->id, osd->long_id);
@@ -133,8 +143,6 @@ static void take_back(struct osd *osd, bool full, uint64_t begun_ms)
     }
     osd->aside = false;
     osd->full = full;
-    osd->latency_ms = 0;
-    osd->suspect = (struct osd_suspect){0};
 }
 
 /* Everybody waited for this probe too. A callback may make another one forget its wait. */
@@ -163,6 +171,7 @@ static void on_probe(struct asd_call *call, int rc)
     struct osd_probe *probe = container_of(call, struct osd_probe, call);
     struct osd *osd = probe->osd;
     struct osds *osds = osd->osds;
+    bool is_awaited = probe->is_awaited;
 
     osd->probe = NULL;
     if (rc == 0 || rc == ERR_FULL) {
@@ -185,7 +194,9 @@ static void on_probe(struct asd_call *call, int rc)
     buf_release(&call->failed_key);
     gather_release(&probe->request);
     free(probe);
-    probe_waits_count_down(osds);
+    if (is_awaited) {
+        probe_waits_count_down(osds);
+    }
     osds_release_one(osds);
 }
 
@@ -203,6 +214,7 @@ static int probe_start(struct osd *osd)
 
     probe->osd = osd;
     probe->begun_ms = clock_mono_ms();
+    probe->is_awaited = is_out(osd);
     asd_request_encode(&request, &probe->request);
     rc = asd_client_call(osd->client, &probe->call, &probe->request, osds->probe_timeout_ms,
                          on_probe);
@@ -253,12 +265,14 @@ void osds_probe_all(struct osds *osds, struct osds_probe_wait *wait,
     for (unsigned i = 0; i < osds->live_count; i++) {
         struct osd *osd = osds->live[i];
 
-        if (wants_probe(osd) && osd->probe == NULL) {
+        if (is_out(osd) && osd->probe == NULL) {
             probe_start(osd);
         }
     }
     for (unsigned i = 0; i < osds->all_count; i++) {
-        wait->pending += osds->all[i]->probe != NULL;
+        const struct osd_probe *probe = osds->all[i]->probe;
+
+        wait->pending += probe != NULL && probe->is_awaited;
     }
     wait->is_later = wait->pending == 0;
     if (wait->is_later) {

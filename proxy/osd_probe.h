@@ -4,7 +4,8 @@
 
 #include "proxy/osds.h"
 
-/* Probe all that are set aside now; `cb` when each has answered (or timed out). */
+/* Probe all that are set aside or full now, not those that are only slow; `cb` when each has
+ * answered (or timed out). */
 struct osds_probe_wait {
     void (*cb)(struct osds_probe_wait *wait); /* private from here on */
     unsigned pending;

@@ -5,8 +5,8 @@
  * once, and where all are slow nobody is. It gets no new fragments while a policy that asks for
  * more than k holds without it, until a probe takes no more than 2 s: after 1 s at first, twice as
  * long whenever it is slow again within ten minutes, up to 60 s; a probe that is slow, too, puts
- * off the next (osds.h).
- * Reads do not know of it. Pure: times are of the monotonic clock. */
+ * off the next (osds.h). Puts of Low priority are not judged, and reads do not know of it. Pure:
+ * times are of the monotonic clock. */
 #ifndef PROXY_OSD_SLOW_H
 #define PROXY_OSD_SLOW_H
 

@@ -148,7 +148,9 @@ static bool drive_chunks(struct upload *u)
             chunk->enough_ms = clock_mono_ms();
         }
         if (is_done) {
-            upload_chunk_judge(chunk);
+            if (!u->spec.low_priority) { /* else an OSD lets it wait behind others */
+                upload_chunk_judge(chunk);
+            }
             close_chunk(u, chunk);
         }
     }

@@ -55,6 +55,7 @@ static void note_stored(struct upload_fragment *f)
     bool late = u->state == UPLOAD_STORED;
 
     f->state = UPLOAD_FRAGMENT_STORED;
+    f->begun_ms = f->put.call.sent_ns / 1000000; /* not what it waited for others of ours */
     f->took_ms = clock_mono_ms() - f->begun_ms;
     u->engine->stats.totals.fragments_stored++;
     if (!late) {
@@ -111,7 +112,6 @@ static void start_put(struct upload_fragment *f)
 
     encode_value(x, f->index, &spec.payload, &spec.image);
     f->state = UPLOAD_FRAGMENT_SENDING;
-    f->begun_ms = clock_mono_ms();
     u->pending++;
     fragment_put_start(&f->put, u->engine, f->osd, &spec, on_put);
 }

@@ -25,7 +25,7 @@ struct upload_fragment {
     unsigned replacements;
     unsigned busy_tries;
     uint64_t send_at_ms;
-    uint64_t begun_ms, took_ms; /* the last try */
+    uint64_t begun_ms, took_ms; /* once stored */
     struct fragment_put put;
 };
 

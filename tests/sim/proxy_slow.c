@@ -92,6 +92,7 @@ static void puts_go_on_without_a_slow_osd_until_it_is_fast_again(void **state)
     loop_fixture_run_ms(&w->base, DELAY_MS);
     assert_int_equal(count_slow(w), 1);
     assert_int_equal(osds_aside_count(w->engine->osds), 0); /* reads do not mind */
+    assert_true(osds_at(w->engine->osds, 2)->latency_ms > 0);
     make_slow(w, 2, false);
     for (unsigned ms = 0; ms < WAIT_MS && count_slow(w) > 0; ms += 50) {
         loop_fixture_run_ms(&w->base, 50);
@@ -132,6 +133,26 @@ static void without_two_slow_osds_nothing_is_acknowledged_with_none_to_spare(voi
         osds_at(w->engine->osds, other)->slow.is = false;
         assert_int_equal(put_and_count(w, data), 1); /* one slow: five will do */
     }
+    world_free(w);
+}
+
+static void puts_of_low_priority_say_nothing_about_an_osd(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
+    uint8_t data[BYTES];
+    struct proxy_update update = {
+        .kind = PROXY_UPDATE_UPLOAD, .name = slice_str("o"), .data = slice_of(data, sizeof(data))};
+    struct proxy_apply apply = {
+        .updates = &update, .update_count = 1, .flags = PROXY_APPLY_LOW_PRIORITY};
+    struct osd *osd = osds_at(w->engine->osds, 2);
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    assert_int_equal(put_and_count(w, data), 0);
+    osd->slow.writes = OSD_SLOW_WRITES - 1;
+    assert_int_equal(world_apply(w, &apply, NULL), 0);
+    assert_int_equal(osd->slow.writes, OSD_SLOW_WRITES - 1);
+    assert_false(osd->slow.is);
     world_free(w);
 }
 
@@ -185,6 +206,7 @@ int main(void)
         cmocka_unit_test(puts_go_on_without_a_slow_osd_until_it_is_fast_again),
         cmocka_unit_test(a_slow_osd_is_used_when_no_policy_holds_without_it),
         cmocka_unit_test(without_two_slow_osds_nothing_is_acknowledged_with_none_to_spare),
+        cmocka_unit_test(puts_of_low_priority_say_nothing_about_an_osd),
         cmocka_unit_test(what_only_a_slow_osd_can_take_is_repaired_there),
         cmocka_unit_test(where_all_are_slow_all_are_used),
     };

@@ -14,6 +14,7 @@
 #include "lib/loop_fixture.h"
 #include "loop/run.h"
 #include "proxy/osd_call.h"
+#include "proxy/osd_probe.h"
 #include "sim/proxy_fake_asd.h"
 #include "wire/asd_request.h"
 
@@ -284,6 +285,30 @@ static void an_osd_that_left_while_aside_is_probed_when_it_returns(void **state)
     assert_true(is_usable(f, 3));
 }
 
+static void on_probed(struct osds_probe_wait *wait)
+{
+    wait->cb = NULL;
+}
+
+static void who_waits_for_those_set_aside_does_not_wait_for_slow_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct osds_probe_wait wait;
+    unsigned applies = f->asds[0]->applies;
+
+    set_fate(f, 2, FAKE_ERROR);
+    assert_int_not_equal(ask(f, 3), 0);
+    set_fate(f, 2, FAKE_NORMAL);
+    osds_find(f->osds, 1)->slow.is = true;
+    osds_find(f->osds, 1)->probe_at_ms = UINT64_MAX; /* not by itself */
+    osds_probe_all(f->osds, &wait, on_probed);
+    while (wait.cb != NULL) {
+        loop_fixture_run_ms(&f->base, 5);
+    }
+    assert_true(is_usable(f, 3));
+    assert_int_equal(f->asds[0]->applies, applies);
+}
+
 static void an_osd_with_another_identity_is_not_used(void **state)
 {
     struct fixture *f = *state;
@@ -353,6 +378,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_osd_that_left_while_aside_is_probed_when_it_returns,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_is_asked_at_whichever_of_its_addresses_answers,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(who_waits_for_those_set_aside_does_not_wait_for_slow_ones,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_with_another_identity_is_not_used, setup, teardown),
         cmocka_unit_test_setup_teardown(an_osd_that_moved_is_asked_where_it_is_now, setup,
