@@ -139,8 +139,8 @@ static void take_back(struct osd *osd, bool full, uint64_t begun_ms)
     if (osd->aside || osd->full != full || is_fast) {
         log_info("osds", full ? "answers again, is full" : "taken back", "osd=%llu long_id=%s",
                  (unsigned long long)osd->id, osd->long_id);
-        osd->osds->returns++;
     }
+    osd->osds->returns += osd->aside;
     osd->aside = false;
     osd->full = full;
 }

@@ -111,7 +111,7 @@ struct osd *osds_find(struct osds *osds, uint64_t id); /* NULL: unknown */
 unsigned osds_count(const struct osds *osds);          /* those that are not gone */
 struct osd *osds_at(struct osds *osds, unsigned index);
 unsigned osds_aside_count(const struct osds *osds);
-/* How often one was taken back or came new: more may be possible than before. */
+/* How often one that was set aside was taken back, or one came new: more may be possible. */
 unsigned osds_returns(const struct osds *osds);
 /* For policy/choose.h: index i is osds_at(i). `usable` is up to date; full ones count as
  * usable for those who may use the reserve, slow ones and `except` (may be NULL) do not. Valid

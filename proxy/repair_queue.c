@@ -56,31 +56,32 @@ static struct entry *find(struct repair_queue *queue, uint64_t ns_id, struct sli
     return NULL;
 }
 
-/* The oldest of those that rest gives way. */
-static bool make_room(struct repair_queue *queue)
+/* For one more, of `max`. The oldest of those that rest gives way. */
+static bool make_room(struct repair_queue *queue, unsigned max)
 {
     LIST_FOR_EACH_SAFE (it, &queue->entries) {
         struct entry *entry = container_of(it, struct entry, link);
 
-        if (queue->count < REPAIR_QUEUE_MAX) {
+        if (queue->count < max) {
             break;
         }
         if (entry->state == RESTING) {
             forget(entry);
         }
     }
-    return queue->count < REPAIR_QUEUE_MAX;
+    return queue->count < max;
 }
 
 /* The object's entry, if more can be noted there, or a fresh one. NULL: it is not noted. */
-static struct entry *entry_for(struct repair_queue *queue, uint64_t ns_id, struct slice object_id)
+static struct entry *entry_for(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
+                               unsigned max)
 {
     struct entry *entry = find(queue, ns_id, object_id);
 
     if (queue->is_closing || (entry != NULL && entry->state != WAITING)) {
         return NULL;
     }
-    if (entry == NULL && !make_room(queue)) {
+    if (entry == NULL && !make_room(queue, max)) {
         queue->engine->stats.totals.repairs_dropped++;
         return NULL;
     }
@@ -130,7 +131,7 @@ static void put_off(struct entry *entry)
 void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
                       const struct repair_spot *spot)
 {
-    struct entry *entry = entry_for(queue, ns_id, object_id);
+    struct entry *entry = entry_for(queue, ns_id, object_id, REPAIR_QUEUE_HOLES_MAX);
 
     if (entry != NULL) {
         add_spot(entry, spot);
@@ -141,7 +142,8 @@ void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice o
 void repair_queue_note(struct repair_queue *queue, const struct object *object, uint32_t chunk,
                        uint32_t bad)
 {
-    struct entry *entry = entry_for(queue, object->ns_id, object->manifest.object_id);
+    struct entry *entry =
+        entry_for(queue, object->ns_id, object->manifest.object_id, REPAIR_QUEUE_MAX);
 
     if (entry == NULL) {
         return;

@@ -14,13 +14,14 @@
 #include "proxy/manifest_cache.h"
 
 enum {
-    REPAIR_QUEUE_MAX = 1024,             /* objects; what is found beyond is dropped */
-    REPAIR_QUEUE_AT_ONCE = 2,            /* repairs */
-    REPAIR_QUEUE_BYTES_PER_S = 64 << 20, /* read and written by repairs */
-    REPAIR_QUEUE_DELAY_MS = 200,         /* since an object's last read that found something */
-    REPAIR_QUEUE_DELAY_MAX_MS = 5000,    /* since the first */
-    REPAIR_QUEUE_REST_MS = 60000,        /* after a failure, unless room is wanted */
-    REPAIR_QUEUE_LEAVE_MS = 50           /* each work item: it is a change of the registry */
+    REPAIR_QUEUE_MAX = 1024,                       /* objects; what is found beyond is dropped */
+    REPAIR_QUEUE_HOLES_MAX = REPAIR_QUEUE_MAX / 2, /* no more holes: damage goes first */
+    REPAIR_QUEUE_AT_ONCE = 2,                      /* repairs */
+    REPAIR_QUEUE_BYTES_PER_S = 64 << 20,           /* read and written by repairs */
+    REPAIR_QUEUE_DELAY_MS = 200,      /* since an object's last read that found something */
+    REPAIR_QUEUE_DELAY_MAX_MS = 5000, /* since the first */
+    REPAIR_QUEUE_REST_MS = 60000,     /* after a failure, unless room is wanted */
+    REPAIR_QUEUE_LEAVE_MS = 50        /* each work item: it is a change of the registry */
 };
 
 struct engine;

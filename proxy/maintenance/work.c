@@ -3,7 +3,8 @@
  * Each is done with the same code as the proxy has, and taken away when it is done or there is
  * nothing left to do. One that fails waits, twice as long each time, and says in the registry how
  * often it failed and why; after a restart it is tried at once, and then waits as long as before.
- * When an OSD was taken back since, or is new, it does not wait: perhaps that was what it wanted.
+ * When an OSD was taken back since, or is new, it waits an eighth of that: perhaps that was what
+ * it wanted, but one that comes and goes must not undo the waiting of them all.
  * A pass goes on where its time was over, so that those that fail do not keep the agent from the
  * others. Done twice, or by two agents, an item finds the second time that nothing is to be done.
  * Items of a kind that this program does not know stay: a newer one put them there. */
@@ -19,7 +20,7 @@
 #include "proxy/maintenance/agent_private.h"
 #include "proxy/repair_work.h"
 
-enum { ITEMS_AT_ONCE = 64, WAIT_FIRST_MS = 2000, WAIT_MAX_MS = 1800000 };
+enum { ITEMS_AT_ONCE = 64, WAIT_FIRST_MS = 2000, WAIT_MAX_MS = 1800000, RETURN_DIVISOR = 8 };
 
 /* An item that has failed. */
 struct agent_work_note {
@@ -48,11 +49,20 @@ static unsigned wait_ms(uint64_t times)
     return ms < WAIT_MAX_MS ? ms : WAIT_MAX_MS;
 }
 
+/* After the return of an OSD. */
+static unsigned short_wait_ms(unsigned long_ms)
+{
+    unsigned ms = long_ms / RETURN_DIVISOR;
+
+    return ms > WAIT_FIRST_MS ? ms : WAIT_FIRST_MS;
+}
+
 /* In the registry as well, where people see it, and the agent after this one. */
 static void note_failure(struct agent *agent, const json_t *item, unsigned returns,
                          const struct err *why)
 {
-    uint64_t id = json_u64(item, "id", 0);
+    uint64_t id = json_u64(item, "id", 0), now = clock_mono_ms();
+    unsigned wait_for_ms = wait_ms(json_u64(json_object_get(item, "failed"), "times", 0));
     struct agent_work_note *note = note_of(agent, id);
     struct agent_registry_wait wait = {0};
     struct err e;
@@ -64,8 +74,8 @@ static void note_failure(struct agent *agent, const json_t *item, unsigned retur
         *note = (struct agent_work_note){.id = id, .is_seen = true};
     }
     note->returns = returns;
-    note->again_ms = clock_mono_ms() + WAIT_FIRST_MS;
-    note->due_ms = clock_mono_ms() + wait_ms(json_u64(json_object_get(item, "failed"), "times", 0));
+    note->again_ms = now + short_wait_ms(wait_for_ms);
+    note->due_ms = now + wait_for_ms;
     if (!agent_may_act(agent)) {
         return;
     }

@@ -7,7 +7,7 @@
 #include "proxy/holes.h"
 #include "sim/proxy_repair_fixture.h"
 
-enum { FAILURES = 6 }; /* after which an item waits for minutes */
+enum { FAILURES = 5 }; /* after which an item waits for half a minute */
 
 static unsigned holes(struct world *w, const char *name)
 {
@@ -227,8 +227,8 @@ static void what_fewer_osds_than_fragments_cannot_hold_is_not_tried(void **state
     fixture_free(f);
 }
 
-/* It has failed so often that it would wait for minutes. */
-static void an_item_is_tried_again_when_an_osd_is_taken_back(void **state)
+/* It has failed so often that it would wait for long. */
+static void an_item_is_tried_again_sooner_when_an_osd_is_taken_back(void **state)
 {
     struct fixture *f = fixture_new(6);
     uint8_t *data;
@@ -260,19 +260,29 @@ static void thousands_of_them_are_bounded_and_counted(void **state)
     struct fixture *f = fixture_new(6);
     struct repair_queue *queue = &f->w->engine->repairs;
     struct repair_spot spot = {0};
+    struct object *object;
+    uint8_t *data;
 
     (void)state;
     hold_repairs(f->w, true);
+    data = fixture_put(f, "o", BYTES);
     for (uint32_t i = 0; i < 2 * REPAIR_QUEUE_MAX; i++) {
         uint8_t id[MANIFEST_OBJECT_ID_BYTES] = {0};
 
         memcpy(id, &i, sizeof(i));
         repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
         repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
-        assert_true(queue->count <= REPAIR_QUEUE_MAX);
+        assert_true(queue->count <= REPAIR_QUEUE_HOLES_MAX);
     }
-    assert_int_equal(queue->count, REPAIR_QUEUE_MAX);
+    assert_int_equal(queue->count, REPAIR_QUEUE_HOLES_MAX);
     assert_true(f->w->engine->stats.totals.repairs_dropped >= REPAIR_QUEUE_MAX);
+    repair_read_slice(f->w, data, 5);
+    object = manifest_cache_get(&f->w->engine->manifests, f->w->ns_id, slice_str("o"));
+    assert_non_null(object);
+    repair_queue_note(queue, object, 0, 1); /* damage still has room */
+    assert_int_equal(queue->count, REPAIR_QUEUE_HOLES_MAX + 1);
+    object_drop(object);
+    free(data);
     hold_repairs(f->w, false);
     repair_wait_idle(f->w);
     fixture_free(f);
@@ -286,7 +296,7 @@ int main(void)
         cmocka_unit_test(a_read_finds_an_object_that_is_still_incomplete),
         cmocka_unit_test(who_reads_with_an_old_manifest_gets_the_present_one),
         cmocka_unit_test(what_fewer_osds_than_fragments_cannot_hold_is_not_tried),
-        cmocka_unit_test(an_item_is_tried_again_when_an_osd_is_taken_back),
+        cmocka_unit_test(an_item_is_tried_again_sooner_when_an_osd_is_taken_back),
         cmocka_unit_test(thousands_of_them_are_bounded_and_counted),
     };
 
