@@ -164,6 +164,22 @@ static int supersede(struct session *s, struct registry_copier *copier,
     return rc != 0 ? rc : write_once(s, copier, status);
 }
 
+static bool is_enough(const struct registry_copy_status *status)
+{
+    return status->copies != 0 &&
+           (status->copies >= REGISTRY_COPIES_LEAST || status->copies >= status->wanted);
+}
+
+/* Once more if they are too few: maintenance may have written the same meanwhile, and what was
+ * asserted of an OSD's copy was no longer so. */
+static int write_copies(struct session *s, struct registry_copier *copier,
+                        struct registry_copy_status *status)
+{
+    int rc = write_once(s, copier, status);
+
+    return rc != 0 || status->ahead != 0 || is_enough(status) ? rc : write_once(s, copier, status);
+}
+
 static int write_now(struct session *s, struct cli *cli)
 {
     const struct registry_copy_options options = {.is_manual = true,
@@ -171,7 +187,7 @@ static int write_now(struct session *s, struct cli *cli)
     struct registry_copier *copier = registry_copier_new(&s->loop, s->registry, &options);
     struct registry_copy_status status = {0};
     bool closed = false;
-    int rc = write_once(s, copier, &status);
+    int rc = write_copies(s, copier, &status);
 
     if (rc == 0 && status.ahead != 0 && cli_flag(cli, "supersede")) {
         rc = supersede(s, copier, &status);
@@ -183,8 +199,7 @@ static int write_now(struct session *s, struct cli *cli)
                      "), which was restored from something older; to go on with this one: alba "
                      "registry-copies --supersede",
                      status.ahead, status.ahead_version, status.version);
-    } else if (rc == 0 && (status.copies == 0 || (status.copies < REGISTRY_COPIES_LEAST &&
-                                                  status.copies < status.wanted))) {
+    } else if (rc == 0 && !is_enough(&status)) {
         rc = err_say(&s->err, ERR_NOT_ENOUGH, "only %u OSDs hold a copy%s%.200s", status.copies,
                      status.trouble[0] != '\0' ? ": " : "", status.trouble);
     }
