@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/hex.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "policy/preset.h"
 #include "volumedriver/backend_proxy.h"
@@ -64,10 +65,25 @@ static void on_namespace_gone(void *ctx, int rc, const struct err *e)
     registry_volume_delete(c->d->connect.registry, &c->record, on_record_gone, c);
 }
 
+static void on_deleting(void *ctx, int rc, const struct err *e, struct registry_volume *record)
+{
+    struct create *c = ctx;
+
+    if (rc != 0) { /* perhaps another create went on with it: then it is not ours to take away */
+        log_warn("driver", "what a failed create left stays", "volume=%s why=\"%s\"",
+                 c->record.name, e->msg);
+        end(c, c->err.code, &c->err);
+        return;
+    }
+    registry_volume_move(&c->record, record);
+    backend_namespace_delete(c->d->route, c->record.uuid, on_namespace_gone, c);
+}
+
 static void undo(struct create *c, const struct err *why)
 {
     err_copy(&c->err, why);
-    backend_namespace_delete(c->d->route, c->record.uuid, on_namespace_gone, c);
+    c->record.state = REGISTRY_VOLUME_DELETING;
+    registry_volume_put(c->d->connect.registry, &c->record, on_deleting, c);
 }
 
 /* ---- steps ---- */

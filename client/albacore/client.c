@@ -94,7 +94,7 @@ static int check_near(const struct albacore_options *o, struct albacore_error *e
                          (int)NEAR_NODES_MAX);
     }
     for (size_t i = 0; i < o->near_node_count; i++) {
-        if (o->near_nodes[i] == NULL) {
+        if (o->near_nodes == NULL || o->near_nodes[i] == NULL) {
             return error_say(e, ALBACORE_INVALID, "near node %zu has no name", i);
         }
     }

@@ -370,6 +370,7 @@ int daemon_main(const struct daemon_options *options, int argc, char **argv)
     struct err e;
     int code;
 
+    process_open_standard_streams();
     process_tune_malloc();
     if (parse_options(options, argc, argv, &line, &code) != 0) {
         return code;

@@ -1,6 +1,7 @@
 #include "daemon/process.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -154,4 +155,15 @@ void process_print_metrics(struct buf *out)
     put(out, "process_start_time_seconds", METRIC_GAUGE, "Start time since 1970.", u.start_time_s);
     metrics_put_family(out, "albacore_build_info", METRIC_GAUGE, "Always 1.");
     metrics_put_sample(out, "albacore_build_info", "version=\"" ALBACORE_VERSION "\"", 1);
+}
+
+void process_open_standard_streams(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) {
+            abort();
+        }
+    }
 }

@@ -21,8 +21,12 @@ struct process_usage process_usage(void);
 /* process_cpu_seconds_total, process_resident_memory_bytes, …, albacore_build_info. */
 void process_print_metrics(struct buf *out);
 
+/* Standard streams that are closed: files and sockets must not take their places. Each is opened
+ * the wrong way, so that reading or writing it still fails. Call first in main(). */
+void process_open_standard_streams(void);
+
 /* Large buffers come and go all the time: keep their memory instead of asking the kernel for
- * zeroed pages each time. Call first in main(). */
+ * zeroed pages each time. Call early in main(). */
 void process_tune_malloc(void);
 /* But not for ever: gives back what was free at this call and the one before. {0} at first. Call
  * it every few seconds. */

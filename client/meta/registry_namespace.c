@@ -228,7 +228,8 @@ static bool may_be_a_disk(const struct ns_op *n)
 }
 
 /* A disk's namespace has its UUID for a name, and goes only with it: its driver says so in the
- * record first. (One that is being made is nobody's disk yet.) Asserted: that is so still. */
+ * record first. (One that says the disk is being made may be older than the disk, in a registry
+ * that was recovered.) Asserted: that is so still. */
 static int check_disk(struct ns_op *n, struct err *e)
 {
     struct change *c = &n->op.change;
@@ -237,7 +238,7 @@ static int check_disk(struct ns_op *n, struct err *e)
         change_assert_absent(c, REG_VOLUME_ID, n->op.name, ERR_ASSERT_FAILED);
         return 0;
     }
-    if (n->volume.state == REGISTRY_VOLUME_READY) {
+    if (n->volume.state != REGISTRY_VOLUME_DELETING) {
         return err_say(e, -EINVAL,
                        "namespace '%s' holds disk '%.90s': `alba vdisk-delete %.90s` deletes both",
                        n->op.name, n->volume.name, n->volume.name);

@@ -16,7 +16,6 @@ enum { USERS_NAMED_MAX = 3, USERS_TEXT_BYTES = 192 };
 struct preset_op {
     struct reg_op op;
     struct preset preset;
-    bool becomes_default;
 };
 
 static struct preset_op *preset_of(struct change *c)
@@ -58,9 +57,6 @@ static int build_create(struct change *c, const struct registry_view *view)
     }
     preset->version = 0;
     change_put_new(c, REG_PRESET, preset->name, preset_to_json(preset));
-    if (preset_of(c)->becomes_default) {
-        put_default(c, preset->name);
-    }
     return 0;
 }
 
@@ -82,7 +78,6 @@ void registry_preset_create(struct registry *registry, const struct preset *pres
     op->op.ctx = ctx;
     preset_copy(&op->preset, preset);
     /* What the registry tells is not stored with it. */
-    op->becomes_default = preset->is_default;
     op->preset.is_default = false;
     op->preset.in_use = true;
     if (record_check_name("preset name", preset->name, MANIFEST_PRESET_BYTES_MAX, e) != 0 ||

@@ -1,5 +1,6 @@
 """The configuration of alba-asd: what --check says about wrong ones, what a reload changes."""
 import json
+import os
 import pathlib
 import re
 import signal
@@ -127,6 +128,30 @@ def listens_on_a_socket_of_its_name(folder):
     assert code == 1 and "no unix socket 'local.sock' can be in" in err, err
 
 
+def standard_streams_may_be_closed(folder):
+    """Nothing else takes their places, which would get the log, or end the stop in an abort."""
+    asd = AsdProcess(folder, "closed", socket_dir=str(folder))
+    asd.configure()
+    for closed, streams in (("<&-", [0]), (">&-", [1]), ("2>&-", [2]), ("<&- >&- 2>&-", [0, 1, 2])):
+        process = subprocess.Popen(
+            ["sh", "-c", f'exec "$0" "$@" {closed}', BIN / "alba-asd",
+             f"--config={asd.config_path}", "--create"], stderr=subprocess.DEVNULL)
+        try:
+            wait_for("the ASD to serve", lambda: answers(folder / "closed.sock"))
+            for stream in streams:
+                assert os.readlink(f"/proc/{process.pid}/fd/{stream}") == "/dev/null"
+        finally:
+            process.terminate()
+        assert process.wait(60) == 0, closed
+
+
+def answers(path):
+    try:
+        return Peer(path).call(multi_get(b"a"))[0] == OK
+    except OSError:
+        return False
+
+
 def alba(verb, asd, *args):
     done = subprocess.run([BIN / "alba", verb, "--to-json", *asd.address, *args],
                           capture_output=True, text=True, timeout=60)
@@ -244,6 +269,7 @@ with tempfile.TemporaryDirectory(prefix="alba-e2e-") as name:
     checks(folder)
     starts(folder)
     listens_on_a_socket_of_its_name(folder)
+    standard_streams_may_be_closed(folder)
     reloads(folder)
     each_live_setting_takes_effect(folder)
 print("ok; live keys:", ", ".join(live))

@@ -84,9 +84,8 @@ def default(d):
     copies = {"copy": preset(d, "other"), "copied default": exported}
     for name, document in copies.items():  # as list-presets printed them
         d.run("create-preset", name, stdin=json.dumps(document))
-        copied = {"name": name, "in_use": False, "version": 0}
+        copied = {"name": name, "in_use": False, "is_default": False, "version": 0}
         assert preset(d, name) == {**document, **copied}
-    d.alba("preset-set-default", before)
 
 
 def explicit(d):

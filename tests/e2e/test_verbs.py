@@ -3,11 +3,13 @@ deployment. A verb that is added without a call here fails the test; those about
 test_asd_verbs.py."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import time
 
 from harness import BIN, Caller, Deployment, is_asd_verb, random_file, refused, wait_for
 
@@ -288,6 +290,7 @@ def proxy_views(c, where):
     refused(lambda: c.json("proxy-bench", *where, "--scenarios=", "ns"), "no scenario ''")
     refused(lambda: c.json("alba-bench", *few[:3], "absent"), "absent")
     interrupted_bench(c, where)
+    a_verb_that_dies_leaves_no_proxy(c)
 
 
 def metadata(c):
@@ -507,6 +510,31 @@ def interrupted_bench(c, where):
     deleted = c.d.alba("proxy-statistics", *where)["ns_stats"]
     deleted = next(s["delete"]["n"] for name, s in deleted if name == "ns")
     assert deleted < rows[0]["ops"] + 100, (deleted, rows)
+
+
+def orphans():
+    """Proxies that were to end with the process that started them, and are nobody's."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
+        except OSError:
+            continue
+        if words[0].endswith(b"alba-proxy") and b"--die-with-parent" in b" ".join(words):
+            found += [path.name] if parent == "1" else []
+    return found
+
+
+def a_verb_that_dies_leaves_no_proxy(c):
+    """At any time of its start: it has a session of its own, which no Ctrl-C reaches."""
+    env = dict(os.environ, ALBA_CONFIG=str(c.d.dir / "alba.url"))
+    for ms in range(0, 60, 4):
+        with subprocess.Popen([BIN / "alba", "list-objects", "ns"], env=env,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as verb:
+            time.sleep(ms / 1000)
+            verb.kill()
+    wait_for("its proxies to end", lambda: not orphans())
 
 
 def disk_stays(c, volume):

@@ -1,6 +1,5 @@
 /* alba: the command line of Albacore. See verb.h for how a verb is made. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "daemon/nearest.h"
+#include "daemon/process.h"
 
 enum { MATCHES_SHOWN_MAX = 8 };
 
@@ -119,19 +119,6 @@ const struct verb *verb_find(const char *name, struct err *e)
     return match_count == 1 ? found : NULL;
 }
 
-/* Standard streams that are closed: files and sockets must not take their places. Each is opened
- * the wrong way, so that reading or writing it still fails. */
-static void open_standard_streams(void)
-{
-    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
-
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) {
-            abort();
-        }
-    }
-}
-
 /* Whatever is wrong with the words around it: a program reads stdout alone. */
 static bool asks_for_json(int argc, char **argv)
 {
@@ -175,7 +162,7 @@ int main(int argc, char **argv)
     struct cli cli = {.to_json = asks_for_json(argc, argv)};
     int rc;
 
-    open_standard_streams();
+    process_open_standard_streams();
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_WARN);
     if (argc < 2) {

@@ -84,7 +84,7 @@ static int spawn(struct private_proxy *p, struct err *e)
     char *program = daemons_path("alba-proxy", e);
     char *config = mem_printf("%s/proxy.json", p->dir);
     char option[] = "--config";
-    char die[] = "--die-with-parent";
+    char *die = mem_printf("--die-with-parent=%ld", (long)getpid()); /* who may be gone already */
     char *args[] = {program, option, config, die, NULL};
     posix_spawnattr_t attributes;
     int rc = program == NULL ? e->code : 0;
@@ -100,6 +100,7 @@ static int spawn(struct private_proxy *p, struct err *e)
     }
     free(program);
     free(config);
+    free(die);
     return rc;
 }
 

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "meta/registry_view.h"
 
-enum { PROBE_TIMEOUT_MS = 3000, CHOOSE_TIMEOUT_MS = 10000 };
+enum { PROBE_TIMEOUT_MS = 3000, CHOOSE_TIMEOUT_MS = 10000, OPTIONAL_TIMEOUT_MS = 1000 };
 
 /* ---- list ---- */
 
@@ -52,6 +52,10 @@ struct choice {
     const char *uris[PROXIES_USED_MAX]; /* borrowed of the records */
     unsigned count;
     unsigned tried;
+    unsigned wanted;
+    unsigned probe_ms;
+    unsigned choose_ms; /* then what was found is enough */
+    bool is_optional;   /* nothing, too */
 };
 
 /* Can it be reached from here at all, as far as one can tell? */
@@ -69,7 +73,7 @@ static bool is_usable(const struct choice *c, const struct proxy_record *record,
 }
 
 /* Whatever answers there may be another alba's: addresses are those of its machine. */
-static bool answers_as_ours(struct session *s, const char *uri)
+static bool answers_as_ours(struct session *s, const char *uri, unsigned probe_ms)
 {
     const struct proxy_request request = {.code = PROXY_GET_ALBA_ID};
     const char *alba_id = registry_view_alba_id(registry_view(s->registry));
@@ -79,7 +83,7 @@ static bool answers_as_ours(struct session *s, const char *uri)
     if (session_use_proxy(s, uri) != 0) {
         return false;
     }
-    if (session_proxy(s, &request, PROBE_TIMEOUT_MS, &reply) == 0) {
+    if (session_proxy(s, &request, probe_ms, &reply) == 0) {
         is_ours = slice_eq(reply.text, slice_str(alba_id));
         if (!is_ours) {
             err_say(&s->err, ERR_IDENTITY, "proxy %s is of another alba", uri);
@@ -96,7 +100,7 @@ static void try_proxy(struct choice *c, const struct proxy_record *record)
     for (unsigned i = 0; i < record->endpoint_count; i++) {
         if (is_usable(c, record, record->endpoints[i])) {
             c->tried++;
-            if (answers_as_ours(c->s, record->endpoints[i])) {
+            if (answers_as_ours(c->s, record->endpoints[i], c->probe_ms)) {
                 c->uris[c->count++] = record->endpoints[i];
                 return;
             }
@@ -122,12 +126,12 @@ static void shuffle(struct proxies *p)
 
 static void choose(struct choice *c, struct proxies *p)
 {
-    uint64_t end_ms = clock_mono_ms() + CHOOSE_TIMEOUT_MS; /* for more than one */
+    uint64_t end_ms = clock_mono_ms() + c->choose_ms;
 
     shuffle(p);
     for (unsigned pass = 0; pass < 2; pass++) { /* those of this machine first */
-        for (size_t i = 0; i < p->count && c->count < PROXIES_USED_MAX; i++) {
-            if (c->count != 0 && clock_mono_ms() >= end_ms) {
+        for (size_t i = 0; i < p->count && c->count < c->wanted; i++) {
+            if ((c->count != 0 || c->is_optional) && clock_mono_ms() >= end_ms) {
                 return;
             }
             if ((strcmp(p->records[i].machine, c->machine) == 0) == (pass == 0)) {
@@ -137,18 +141,18 @@ static void choose(struct choice *c, struct proxies *p)
     }
 }
 
-int proxies_use(struct session *s)
+static int use(struct session *s, struct choice *c)
 {
-    struct choice c = {.s = s};
     struct proxies p = {0};
     int rc = proxies_list(s, &p);
 
+    c->s = s;
     if (rc == 0 && p.count != 0) {
-        proxy_record_this_machine(c.machine);
-        choose(&c, &p);
-        if (c.count != 0) {
-            rc = session_use_proxies(s, c.uris, c.count);
-        } else if (c.tried == 0) {
+        proxy_record_this_machine(c->machine);
+        choose(c, &p);
+        if (c->count != 0) {
+            rc = session_use_proxies(s, c->uris, c->count);
+        } else if (c->tried == 0) {
             rc = err_say(&s->err, ERR_NOT_FOUND,
                          "none of the proxies that the registry lists (%zu) can be reached from "
                          "here%s; see alba list-proxies",
@@ -160,4 +164,22 @@ int proxies_use(struct session *s)
     }
     proxies_release(&p);
     return rc;
+}
+
+int proxies_use(struct session *s)
+{
+    struct choice c = {
+        .wanted = PROXIES_USED_MAX, .probe_ms = PROBE_TIMEOUT_MS, .choose_ms = CHOOSE_TIMEOUT_MS};
+
+    return use(s, &c);
+}
+
+int proxies_use_one(struct session *s)
+{
+    struct choice c = {.wanted = 1,
+                       .probe_ms = OPTIONAL_TIMEOUT_MS,
+                       .choose_ms = OPTIONAL_TIMEOUT_MS,
+                       .is_optional = true};
+
+    return use(s, &c);
 }

@@ -21,5 +21,7 @@ void proxies_release(struct proxies *proxies); /* accepts {0} */
  * machine first, the others by chance, that answer and are of the same alba. s->proxy stays NULL
  * when none is listed; ERR_NOT_FOUND when none of them answers. s->err. */
 int proxies_use(struct session *s);
+/* The same for what can be done without: one, unless a second passes before any was found. */
+int proxies_use_one(struct session *s);
 
 #endif

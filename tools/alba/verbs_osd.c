@@ -125,7 +125,7 @@ static int load_view(struct osd_view *v, struct session *s, struct cli *cli)
     const char *named = cli_option(cli, "proxy");
     char *here = named == NULL && !cli->config_given ? deployment_proxy_uri() : NULL;
     const char *uri = named != NULL ? named : here;
-    int rc = uri != NULL ? session_use_proxy(s, uri) : proxies_use(s);
+    int rc = uri != NULL ? session_use_proxy(s, uri) : proxies_use_one(s);
 
     free(here);
     rc = rc != 0 ? rc : osd_view_load(v, s);

@@ -389,8 +389,8 @@ const struct verb preset_verbs[] = {
          "'key_files' (transfers of this program: $ALBA_KEY_FILES, else keys/ below\n"
          "$ALBA_DIR). The registry keeps the key's id (SHA-256) only. Ciphers besides:\n"
          "aes-256-gcm, and aes-ctr-256, which does not detect forgery.\n"
-         "One of those that list-presets --to-json shows is taken as well: with is_default\n"
-         "true it becomes the default here; name, version and in_use are the registry's own.",
+         "One of those that list-presets --to-json shows is taken as well: name, version,\n"
+         "in_use and is_default are the registry's own (alba preset-set-default).",
      .options = {{.name = "input-url",
                   .arg = "FILE",
                   .help = "the JSON (default: standard input)"}},

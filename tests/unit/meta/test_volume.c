@@ -265,9 +265,10 @@ static void the_namespace_of_a_disk_is_deleted_only_with_the_disk(void **state)
     char uuid[RND_UUID_TEXT_BYTES];
 
     memcpy(uuid, w.volume.uuid, sizeof(uuid));
-    put_state(f, &w, REGISTRY_VOLUME_READY);
     assert_int_equal(delete_namespace(f, uuid, &deleted), ERR_NOT_FOUND); /* before it is made */
     assert_int_equal(create_namespace(f, f->a, uuid, NULL), 0);
+    assert_int_equal(delete_namespace(f, uuid, &deleted), -EINVAL); /* `creating` may be old */
+    put_state(f, &w, REGISTRY_VOLUME_READY);
     assert_int_equal(delete_namespace(f, uuid, &deleted), -EINVAL);
     assert_non_null(strstr(deleted.err.msg, "holds disk 'vol': `alba vdisk-delete vol`"));
     assert_non_null(ns_find(refreshed(f, f->b), uuid));
@@ -290,6 +291,7 @@ static void a_disk_that_is_ready_meanwhile_keeps_its_namespace(void **state)
     struct reg_wait deleted = {0};
 
     assert_int_equal(create_namespace(f, f->a, w.volume.uuid, NULL), 0);
+    put_state(f, &w, REGISTRY_VOLUME_DELETING);
     kv_mem_set_fate(f->kv_a, scripted, &script);
     registry_namespace_delete(f->a, w.volume.uuid, reg_wait_cb, &deleted);
     while (kv_mem_held_count(f->store) == 0) {

@@ -100,7 +100,7 @@ static void choose(struct chunk *c, struct rnd *rnd, const struct master_key *ke
     fill(rnd, c->raw, bytes);
     c->made.data = c->raw;
     if (!is_format0(c) && rnd_below(rnd, 2) == 0) {
-        c->block_bytes = FRAGMENT_BLOCK_BYTES_MIN << rnd_below(rnd, 5);
+        c->block_bytes = (uint32_t)FRAGMENT_BLOCK_BYTES_MIN << rnd_below(rnd, 5);
     }
 }
 
