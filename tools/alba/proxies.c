@@ -22,7 +22,7 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct proxy_r
     struct listing *l = ctx;
 
     if (rc == 0) {
-        *l->proxies = (struct proxies){.records = mem_dup(records, (count + 1) * sizeof(*records)),
+        *l->proxies = (struct proxies){.records = mem_dup(records, count * sizeof(*records)),
                                        .count = count,
                                        .damaged = damaged};
     }

@@ -94,7 +94,7 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct proxy_r
     (void)e;
     assert_int_equal(rc, 0);
     free(f->listed);
-    f->listed = mem_dup(records, (count + 1) * sizeof(*records));
+    f->listed = mem_dup(records, count * sizeof(*records));
     f->count = count;
     f->damaged = damaged;
     uv_stop(&f->loop);

@@ -34,7 +34,7 @@ static struct buf seal(const struct master_key *key, uint32_t chunk, struct slic
 static int open_rc(struct slice sealed, const struct master_key *key, const uint8_t *id,
                    uint32_t chunk, struct slice expected)
 {
-    uint8_t *copy = mem_dup(sealed.data, sealed.len + 1);
+    uint8_t *copy = mem_dup(sealed.data, sealed.len);
     struct buf record = {0};
     struct err e;
     int rc =
