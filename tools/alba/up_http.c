@@ -107,8 +107,8 @@ static char *redundancy_note(const struct up *up)
         return mem_printf("Down: %u of %u ASDs.", down, up->d.asds);
     }
     return mem_printf(
-        "Down: %u of %u ASDs. What is written now has less redundancy%s and keeps it: "
-        "repair is not built yet.",
+        "Down: %u of %u ASDs. What is written now has less redundancy%s until there are enough "
+        "again: then what it lacks is made.",
         down, up->d.asds, up->d.asds == 6 && down >= 2 ? " (with 4+2: none)" : "");
 }
 
