@@ -69,20 +69,13 @@ static inline void kv_wait_release(struct kv_wait *w)
     *w = (struct kv_wait){0};
 }
 
-static inline void run_until(uv_loop_t *loop, const bool *done)
-{
-    while (!*done) {
-        assert_true(uv_run(loop, UV_RUN_ONCE) != 0 || *done);
-    }
-}
-
 static inline void close_kv(struct kv *kv)
 {
     bool closed = false;
     uv_loop_t *loop = kv_loop(kv);
 
     kv_close(kv, loop_set_true, &closed);
-    run_until(loop, &closed);
+    loop_run_until(loop, &closed);
 }
 
 #endif

@@ -40,7 +40,7 @@ static void apply(struct kv *kv, struct kv_txn *txn, struct kv_wait *w)
     *w = (struct kv_wait){0};
     kv_apply(kv, txn, 0, kv_wait_cb, w);
     assert_false(w->done);
-    run_until(kv_loop(kv), &w->done);
+    loop_run_until(kv_loop(kv), &w->done);
     kv_txn_release(txn);
 }
 
@@ -74,7 +74,7 @@ static void expect(struct kv *kv, const char *key, const char *value)
     struct slice k = text(key);
 
     kv_get(kv, &k, 1, 0, kv_wait_cb, &w);
-    run_until(kv_loop(kv), &w.done);
+    loop_run_until(kv_loop(kv), &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, 1);
     assert_int_equal(w.items[0].found, value != NULL);
@@ -178,7 +178,7 @@ static void many_keys_are_got_in_the_order_asked(void **state)
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     kv_get(f->b, keys, 150, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, 150);
     for (int i = 0; i < 150; i++) {
@@ -188,7 +188,7 @@ static void many_keys_are_got_in_the_order_asked(void **state)
     }
     kv_wait_release(&w);
     kv_get(f->b, NULL, 0, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, 0);
     kv_wait_release(&w);
@@ -225,7 +225,7 @@ static void expect_range(struct kv *kv, const char *low, const char *high, size_
                                 .reverse = reverse,
                                 .keys_only = keys_only},
              0, kv_wait_cb, &w);
-    run_until(kv_loop(kv), &w.done);
+    loop_run_until(kv_loop(kv), &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, count);
     assert_int_equal(w.has_more, has_more);
@@ -317,8 +317,8 @@ static void of_two_transactions_on_one_key_exactly_one_succeeds(void **state)
         kv_txn_put(&tb, text("/t/cas"), text("b"));
         kv_apply(f->a, &ta, 0, kv_wait_cb, &wa);
         kv_apply(f->b, &tb, 0, kv_wait_cb, &wb);
-        run_until(&f->loop, &wa.done);
-        run_until(&f->loop, &wb.done);
+        loop_run_until(&f->loop, &wa.done);
+        loop_run_until(&f->loop, &wb.done);
         assert_int_equal((wa.rc == 0) + (wb.rc == 0), 1);
         assert_int_equal(wa.rc + wb.rc, ERR_ASSERT_FAILED);
         expect(f->a, "/t/cas", wa.rc == 0 ? "a" : "b");
@@ -367,7 +367,7 @@ static void canceling_answers_everything_and_leaves_it_to_be_closed(void **state
     kv_cancel(f->a);
     kv_get(f->a, &key, 1, 0, kv_wait_cb, &waits[2]);
     for (int i = 0; i < 3; i++) {
-        run_until(&f->loop, &waits[i].done);
+        loop_run_until(&f->loop, &waits[i].done);
         assert_int_equal(waits[i].rc, ERR_CANCELED);
         kv_wait_release(&waits[i]);
     }

@@ -22,7 +22,7 @@ void nsm_wait_release(struct nsm_wait *w)
 
 void await(struct nsm *nsm, struct nsm_wait *w)
 {
-    run_until(kv_loop(nsm_kv(nsm)), &w->done);
+    loop_run_until(kv_loop(nsm_kv(nsm)), &w->done);
 }
 
 int await_rc(struct nsm *nsm, struct nsm_wait *w)
@@ -222,7 +222,7 @@ struct nsm_obsolete_list *obsoletes(struct nsm *nsm)
     struct obsolete_wait w = {0};
 
     nsm_obsolete_list(nsm, NS, slice_of(NULL, 0), 1000, obsolete_cb, &w);
-    run_until(kv_loop(nsm_kv(nsm)), &w.done);
+    loop_run_until(kv_loop(nsm_kv(nsm)), &w.done);
     assert_int_equal(w.rc, 0);
     return w.list;
 }

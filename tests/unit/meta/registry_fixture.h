@@ -35,7 +35,7 @@ static inline void reg_wait_cb(void *ctx, int rc, const struct err *e)
 
 static inline int reg_await(struct fixture *f, struct reg_wait *w)
 {
-    run_until(&f->loop, &w->done);
+    loop_run_until(&f->loop, &w->done);
     w->done = false;
     return w->rc;
 }
@@ -87,7 +87,7 @@ static inline void close_registry(struct registry *registry)
     uv_loop_t *loop = kv_loop(registry_kv(registry));
 
     registry_close(registry, loop_set_true, &closed);
-    run_until(loop, &closed);
+    loop_run_until(loop, &closed);
 }
 
 static inline int teardown(void **state)

@@ -50,7 +50,7 @@ static void set(struct kv *kv, const char *key, const char *value)
         kv_txn_delete(&txn, text(key));
     }
     kv_apply(kv, &txn, 0, kv_wait_cb, &w);
-    run_until(kv_loop(kv), &w.done);
+    loop_run_until(kv_loop(kv), &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     kv_txn_release(&txn);
@@ -84,7 +84,7 @@ static void a_transaction_paused_before_its_commit_loses_to_one_that_was_not(voi
     kv_apply(f->a, &txn, 0, kv_wait_cb, &w);
     set(f->b, "/t/cas", "1");
     assert_int_equal(kv_mem_run_held(f->store), 0);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, ERR_ASSERT_FAILED);
     expect(f, "/t/cas", "1");
     kv_wait_release(&w);
@@ -128,7 +128,7 @@ static void commit(struct fixture *f, const enum kv_mem_fate *fates, unsigned co
     kv_txn_assert_absent(&txn, text("/t/once"));
     kv_txn_put(&txn, text("/t/once"), text("1"));
     kv_commit(f->a, &txn, UINT64_MAX / 2, on_commit, w);
-    run_until(&f->loop, &w->done);
+    loop_run_until(&f->loop, &w->done);
     kv_txn_release(&txn);
     kv_mem_set_fate(f->a, NULL, NULL);
 }

@@ -42,7 +42,7 @@ static int teardown(void **state)
         bool closed = false;
 
         registry_close(f->registry, loop_set_true, &closed);
-        run_until(&f->loop, &closed);
+        loop_run_until(&f->loop, &closed);
     }
     assert_int_equal(uv_run(&f->loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&f->loop), 0);
@@ -66,7 +66,7 @@ static struct kv *prepared(uv_loop_t *loop, struct kv *kv)
     struct kv_wait w = {0};
 
     kv_prepare(kv, kv_wait_cb, &w);
-    run_until(loop, &w.done);
+    loop_run_until(loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     return kv;
@@ -116,7 +116,7 @@ static int count_up(struct fixture *f, struct kv *kv, unsigned n, bool killed, b
         asd_process_kill(&f->meta);
         asd_process_start(&f->meta, "meta");
     }
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     kv_txn_release(&txn);
     *ret_doubted = w.doubted;
     return w.rc;
@@ -139,7 +139,7 @@ static void commits_survive_kill_9_and_happen_once(void **state)
     }
     kv_range(kv, &(struct kv_range){.low = text("/t/"), .high = text("/t0"), .limit = 100}, 0,
              kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, 25);
     assert_true(slice_eq(w.items[0].value, text("24")));
@@ -156,7 +156,7 @@ static void reads_wait_for_an_engine_that_comes_back(void **state)
     struct slice key = text("/t/x");
 
     kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     asd_process_kill(&f->meta);
@@ -167,7 +167,7 @@ static void reads_wait_for_an_engine_that_comes_back(void **state)
     }
     assert_false(w.done);
     asd_process_start(&f->meta, "meta");
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_false(w.items[0].found);
     kv_wait_release(&w);
@@ -183,7 +183,7 @@ static void canceling_ends_what_waits_for_a_silent_engine(void **state)
     struct slice key = text("/t/x");
 
     kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     kv_wait_release(&w);
     asd_process_stop(&f->meta);
     w.done = false;
@@ -195,8 +195,8 @@ static void canceling_ends_what_waits_for_a_silent_engine(void **state)
     assert_false(w.done);
     kv_cancel(kv);
     kv_get(kv, &key, 1, 3600000, kv_wait_cb, &late);
-    run_until(&f->loop, &late.done);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &late.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, ERR_CANCELED);
     assert_int_equal(late.rc, ERR_CANCELED);
     kv_wait_release(&w);
@@ -217,14 +217,14 @@ static void an_engine_that_is_not_there_is_an_error_in_time_that_names_it(void *
     asd_process_kill(&f->meta);
     snprintf(where, sizeof(where), "127.0.0.1:%u", f->meta.port);
     kv_get(kv, &key, 1, 500, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_not_equal(w.rc, 0);
     assert_non_null(strstr(w.err.msg, where));
     assert_in_range(clock_mono_ms() - began, 0, 3000);
     kv_wait_release(&w);
     kv_txn_put(&txn, key, text("1"));
     kv_apply(kv, &txn, 500, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_not_equal(w.rc, 0);
     assert_int_not_equal(w.rc, ERR_IN_DOUBT); /* it was certainly not sent */
     kv_wait_release(&w);
@@ -243,14 +243,14 @@ static void another_asd_at_that_address_is_refused(void **state)
     snprintf(url, sizeof(url), "%s/somebody-else", f->meta.url);
     kv = open_engine(f, url);
     kv_get(kv, &key, 1, 3000, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, ERR_IDENTITY);
     kv_wait_release(&w);
     close_kv(kv);
     snprintf(url, sizeof(url), "%s/meta", f->meta.url);
     kv = open_store(f, url);
     kv_get(kv, &key, 1, 3000, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     close_kv(kv);
@@ -266,18 +266,18 @@ static void a_store_that_is_not_metadata_answers_nothing(void **state)
     struct slice key = text("/t/x");
 
     kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, ERR_IDENTITY);
     assert_non_null(strstr(w.err.msg, "is its disk mounted?"));
     kv_wait_release(&w);
     kv_txn_put(&txn, key, text("1"));
     kv_apply(kv, &txn, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, ERR_IDENTITY);
     kv_wait_release(&w);
     kv = prepared(&f->loop, kv); /* seen by the same engine */
     kv_apply(kv, &txn, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     kv_txn_release(&txn);
@@ -299,7 +299,7 @@ static void on_reg(void *ctx, int rc, const struct err *e)
 
 static int reg_await(struct fixture *f, struct reg_wait *w)
 {
-    run_until(&f->loop, &w->done);
+    loop_run_until(&f->loop, &w->done);
     w->done = false;
     return w->rc;
 }
@@ -338,7 +338,7 @@ static void expect_owner(struct fixture *f, const struct asd_process *asd, const
     struct probe_wait w = {0};
 
     osd_ask(&f->loop, &question, on_probe, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_string_equal(w.owner, owner);
     assert_string_equal(w.long_id, asd == &f->meta ? "meta" : "storage");
@@ -351,7 +351,7 @@ static int claim_as(struct fixture *f, const struct asd_process *asd, const char
     struct probe_wait w = {0};
 
     osd_ask(&f->loop, &question, on_probe, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     return w.rc;
 }
 
@@ -423,7 +423,7 @@ static void an_asd_of_another_alba_is_refused_with_its_owner(void **state)
     /* What is storage cannot become a metadata store. */
     kv = open_engine(f, f->storage.url);
     kv_prepare(kv, kv_wait_cb, &k);
-    run_until(&f->loop, &k.done);
+    loop_run_until(&f->loop, &k.done);
     assert_int_equal(k.rc, ERR_EXISTS);
     assert_non_null(strstr(k.err.msg, "another-alba"));
     kv_wait_release(&k);
@@ -510,13 +510,13 @@ static void a_namespace_lives_through_kill_9(void **state)
     manifest_alloc_chunks(&m, 1);
     nsm_apply(nsm, ns->id, &(struct nsm_sequence){.uploads = &upload, .upload_count = 1}, on_nsm,
               &n);
-    run_until(&f->loop, &n.done);
+    loop_run_until(&f->loop, &n.done);
     assert_int_equal(n.rc, 0);
     asd_process_kill(&f->meta);
     asd_process_start(&f->meta, "meta");
     n.done = false;
     nsm_get(nsm, ns->id, &name, 1, on_nsm, &n);
-    run_until(&f->loop, &n.done);
+    loop_run_until(&f->loop, &n.done);
     assert_int_equal(n.rc, 0);
     assert_true(n.found);
     registry_namespace_delete(f->registry, "ns", on_reg, &w);
@@ -542,7 +542,7 @@ static void put_big_values(struct fixture *f, struct kv *kv)
         memset(bytes, 100 + (int)i, BIG_VALUE_BYTES);
         kv_txn_put(&txn, text(key), slice_of(bytes, BIG_VALUE_BYTES));
         kv_apply(kv, &txn, 0, kv_wait_cb, &w);
-        run_until(&f->loop, &w.done);
+        loop_run_until(&f->loop, &w.done);
         assert_int_equal(w.rc, 0);
         kv_wait_release(&w);
         kv_txn_release(&txn);
@@ -608,7 +608,7 @@ static void expect_range(struct fixture *f, struct kv *kv, const unsigned bad[3]
              &(struct kv_range){
                  .low = text("/t/"), .high = text("/t0"), .limit = limit, .reverse = reverse},
              0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, limit < BIG_KEYS ? limit : BIG_KEYS);
     assert_int_equal(w.has_more, limit < BIG_KEYS);
@@ -635,7 +635,7 @@ static void a_damaged_value_fails_no_read_of_the_others(void **state)
         damage_on_disk(f, (uint8_t)(100 + bad[i]));
     }
     kv_get(kv, keys, BIG_KEYS, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.count, BIG_KEYS);
     expect_values(&w, bad, 0, false);
@@ -649,11 +649,11 @@ static void a_damaged_value_fails_no_read_of_the_others(void **state)
     kv_txn_delete(&txn, keys[0]); /* what cannot be read can be replaced */
     kv_txn_put(&txn, keys[3], text("anew"));
     kv_apply(kv, &txn, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     kv_get(kv, keys, 4, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_false(w.items[0].found);
     assert_true(slice_eq(w.items[3].value, text("anew")) && !w.items[3].is_damaged);

@@ -45,7 +45,7 @@ static void close_lease(struct fixture *f, struct owner *owner)
 
     if (owner->lease != NULL) {
         lease_close(owner->lease, loop_set_true, &closed);
-        run_until(&f->loop, &closed);
+        loop_run_until(&f->loop, &closed);
         owner->lease = NULL;
         owner->told = false;
     }

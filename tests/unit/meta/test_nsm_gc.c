@@ -187,11 +187,11 @@ static void obsolete_records_are_paged_and_removed_once(void **state)
     }
     assert_int_equal(delete (f->a, "x"), 0);
     nsm_obsolete_list(f->a, NS, slice_of(NULL, 0), 3, obsolete_cb, &first);
-    run_until(&f->loop, &first.done);
+    loop_run_until(&f->loop, &first.done);
     assert_int_equal(first.list->count, 3);
     assert_true(first.list->has_more);
     nsm_obsolete_list(f->a, NS, first.list->items[2].key, 3, obsolete_cb, &second);
-    run_until(&f->loop, &second.done);
+    loop_run_until(&f->loop, &second.done);
     assert_int_equal(second.list->count, 2);
     assert_false(second.list->has_more);
     assert_true(second.list->items[0].is_whole);
@@ -350,7 +350,7 @@ static void expect_usage(struct fixture *f, int64_t objects, int64_t bytes)
     struct usage_wait w = {0};
 
     nsm_usage_get(f->b, NS, on_usage, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(w.usage.objects, objects);
     assert_int_equal(w.usage.logical_bytes, bytes);
@@ -370,19 +370,19 @@ static void counts_of_several_writers_add_up_until_maintenance_replaces_them(voi
     nsm_usage_add(f->a, NS, "writer a", &one, on_usage, &w[2]);
     nsm_usage_add(f->a, NS, "writer a", &less, on_usage, &w[3]);
     for (int i = 0; i < 4; i++) {
-        run_until(&f->loop, &w[i].done);
+        loop_run_until(&f->loop, &w[i].done);
         assert_int_equal(w[i].rc, 0);
     }
     assert_int_equal(count_kind(f, 'u'), 2);
     expect_usage(f, 2, 250);
     w[0].done = false;
     nsm_usage_replace(f->b, NS, &counted, on_usage, &w[0]);
-    run_until(&f->loop, &w[0].done);
+    loop_run_until(&f->loop, &w[0].done);
     assert_int_equal(count_kind(f, 'u'), 1);
     expect_usage(f, 10, 1000);
     w[0].done = false;
     nsm_usage_add(f->a, NS, "writer a", &one, on_usage, &w[0]);
-    run_until(&f->loop, &w[0].done);
+    loop_run_until(&f->loop, &w[0].done);
     expect_usage(f, 11, 1100);
 }
 

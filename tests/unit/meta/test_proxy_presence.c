@@ -41,7 +41,7 @@ static void end(struct fixture *f, unsigned i)
 
     if (f->presence[i] != NULL) {
         proxy_presence_close(f->presence[i], loop_set_true, &closed);
-        run_until(&f->loop, &closed);
+        loop_run_until(&f->loop, &closed);
         f->presence[i] = NULL;
     }
 }

@@ -105,7 +105,7 @@ static void delete_key(struct fixture *f, const char *key)
 
     kv_txn_delete(&txn, text(key));
     kv_apply(f->kv_b, &txn, 0, kv_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     kv_wait_release(&w);
     kv_txn_release(&txn);
@@ -396,7 +396,7 @@ static void a_late_creator_does_not_bring_back_a_gc_epoch(void **state)
 
         kv_txn_delete(&txn, ns_key_epoch(&key, id, 1)); /* its time has passed */
         kv_apply(f->kv_b, &txn, 0, kv_wait_cb, &k);
-        run_until(&f->loop, &k.done);
+        loop_run_until(&f->loop, &k.done);
         kv_wait_release(&k);
         kv_txn_release(&txn);
     }
@@ -536,13 +536,13 @@ static void configuration_and_work_items_are_kept(void **state)
     json_t *item = json_pack("{s:s}", "kind", "repair");
 
     registry_config_get(f->a, "maintenance", on_json, &j);
-    run_until(&f->loop, &j.done);
+    loop_run_until(&f->loop, &j.done);
     assert_int_equal(j.rc, ERR_NOT_FOUND);
     registry_config_set(f->a, "maintenance", item, reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), 0);
     j = (struct json_wait){0};
     registry_config_get(f->b, "maintenance", on_json, &j);
-    run_until(&f->loop, &j.done);
+    loop_run_until(&f->loop, &j.done);
     assert_string_equal(json_string_value(json_object_get(j.json, "kind")), "repair");
     json_decref(j.json);
 
@@ -554,7 +554,7 @@ static void configuration_and_work_items_are_kept(void **state)
     assert_int_equal(reg_await(f, &w), 0);
     j = (struct json_wait){0};
     registry_work_list(f->b, 0, 10, on_json, &j);
-    run_until(&f->loop, &j.done);
+    loop_run_until(&f->loop, &j.done);
     assert_int_equal(json_array_size(j.json), 2);
     assert_int_equal(json_integer_value(json_object_get(json_array_get(j.json, 1), "id")), 3);
     json_decref(j.json);
@@ -568,7 +568,7 @@ static int add_once(struct fixture *f, struct registry *r, const char *key, uint
 
     registry_work_add_once(r, key, item, items_max, reg_wait_cb, &w);
     json_decref(item);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     return w.rc;
 }
 
@@ -583,15 +583,15 @@ static void of_work_items_with_a_key_there_is_one(void **state)
     assert_int_equal(add_once(f, f->b, "y", 10), 0);
     assert_int_equal(add_once(f, f->a, "z", 2), ERR_BUSY);
     registry_work_list(f->a, 0, 10, on_json, &j);
-    run_until(&f->loop, &j.done);
+    loop_run_until(&f->loop, &j.done);
     assert_int_equal(json_array_size(j.json), 2);
     json_decref(j.json);
     registry_work_remove(f->b, 1, reg_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     w = (struct reg_wait){0};
     registry_work_remove(f->b, 1, reg_wait_cb, &w); /* again: nothing happens */
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
     assert_int_equal(add_once(f, f->a, "x", 10), 0);
     assert_int_equal(add_once(f, f->a, "y", 10), ERR_EXISTS);
@@ -602,7 +602,7 @@ static void remove_work(struct fixture *f, struct registry *r, uint64_t id)
     struct reg_wait w = {0};
 
     registry_work_remove(r, id, reg_wait_cb, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     assert_int_equal(w.rc, 0);
 }
 
@@ -698,11 +698,11 @@ static void why_a_work_item_failed_is_kept_with_it(void **state)
         struct reg_wait w = {0};
 
         registry_work_note(f->b, i < 3 ? 1 : 77, "too few fragments", reg_wait_cb, &w);
-        run_until(&f->loop, &w.done);
+        loop_run_until(&f->loop, &w.done);
         assert_int_equal(w.rc, 0); /* also of one that is gone */
     }
     registry_work_list(f->a, 0, 10, on_json, &j);
-    run_until(&f->loop, &j.done);
+    loop_run_until(&f->loop, &j.done);
     failed = json_object_get(json_array_get(j.json, 0), "failed");
     assert_int_equal(json_array_size(j.json), 1);
     assert_int_equal(json_u64(failed, "times", 0), 3);
@@ -729,7 +729,7 @@ static void a_damaged_work_item_hides_no_other_and_goes_with_its_key(void **stat
     copy[value.len - 3] ^= 4;
     kv_mem_poke(f->store, slice_key(&key), slice_of(copy, value.len));
     registry_work_list(f->a, 0, 10, on_json, &j);
-    run_until(&f->loop, &j.done);
+    loop_run_until(&f->loop, &j.done);
     assert_int_equal(j.rc, 0);
     assert_int_equal(json_array_size(j.json), 2);
     assert_string_equal(json_string_value(json_object_get(json_array_get(j.json, 0), "kind")),

@@ -35,7 +35,7 @@ static struct copy take_copy(struct fixture *f)
     struct err e;
 
     registry_snapshot_read(f->kv_a, on_snapshot, &copy);
-    run_until(&f->loop, &copy.done);
+    loop_run_until(&f->loop, &copy.done);
     assert_int_equal(copy_verify(&copy.head, slice_buf(&copy.snapshot), &e), 0);
     return copy;
 }

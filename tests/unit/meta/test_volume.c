@@ -24,7 +24,7 @@ static void on_volume(void *ctx, int rc, const struct err *e, struct registry_vo
 
 static int vol_await(struct fixture *f, struct volume_wait *w)
 {
-    run_until(&f->loop, &w->done);
+    loop_run_until(&f->loop, &w->done);
     w->done = false;
     return w->rc;
 }
@@ -361,14 +361,14 @@ static void volumes_are_listed_in_pages(void **state)
         registry_volume_release(&w.volume);
     }
     registry_volume_list(f->b, "", 2, on_volumes, &l);
-    run_until(&f->loop, &l.done);
+    loop_run_until(&f->loop, &l.done);
     assert_int_equal(l.count, 2);
     assert_true(l.has_more);
     assert_string_equal(l.names[0], "a");
     assert_string_equal(l.names[1], "b");
     l.done = false;
     registry_volume_list(f->b, "b", 2, on_volumes, &l);
-    run_until(&f->loop, &l.done);
+    loop_run_until(&f->loop, &l.done);
     assert_int_equal(l.count, 1);
     assert_false(l.has_more);
     assert_string_equal(l.names[0], "c");
@@ -396,7 +396,7 @@ static int64_t objects_counted(struct fixture *f, uint64_t ns_id)
 
     assert_int_equal(registry_nsm(f->b, "registry", &nsm, &e), 0);
     nsm_usage_get(nsm, ns_id, on_usage, &w);
-    run_until(&f->loop, &w.done);
+    loop_run_until(&f->loop, &w.done);
     return w.usage.objects;
 }
 
@@ -420,7 +420,7 @@ static void usage_is_written_now_and_then_and_at_the_end(void **state)
     }
     usage_add(usage, ns_id, &one);
     usage_close(usage, loop_set_true, &closed);
-    run_until(&f->loop, &closed);
+    loop_run_until(&f->loop, &closed);
     assert_int_equal(objects_counted(f, ns_id), 3);
 }
 
