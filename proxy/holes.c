@@ -43,10 +43,7 @@ static struct choose_osd *all_osds(struct engine *engine, unsigned *ret_count)
 static bool find_in_chunk(struct engine *engine, const struct preset *preset,
                           const struct manifest *m, uint32_t chunk, struct repair_spot *ret_spot)
 {
-    struct preset_policy policy = {.k = m->scheme.k,
-                                   .m = m->scheme.m,
-                                   .min_fragments = m->scheme.c,
-                                   .max_per_node = m->scheme.max_disks_per_node};
+    struct preset_policy policy = repair_policy_of(m);
     uint64_t held[PRESET_FRAGMENTS_MAX];
     struct choose_more more = {.policy = &policy, .held = held, .want = 1};
     uint32_t chosen[PRESET_FRAGMENTS_MAX];
@@ -70,9 +67,7 @@ static bool find_in_chunk(struct engine *engine, const struct preset *preset,
     list = all_osds(engine, &count);
     found = choose_extra(preset, &more, list, count, &engine->rnd, chosen) == 1;
     free(list);
-    memset(ret_spot, 0, sizeof(*ret_spot)); /* compared as bytes */
-    ret_spot->chunk = chunk;
-    ret_spot->fragment = hole;
+    *ret_spot = (struct repair_spot){.chunk = chunk, .fragment = hole};
     return found;
 }
 

@@ -54,4 +54,7 @@ struct repair *repair_start(struct engine *engine, const struct repair_spec *spe
                             void *ctx);
 void repair_cancel(struct repair *repair); /* a wish */
 
+/* Under which an object was stored, as its manifest tells. */
+struct preset_policy repair_policy_of(const struct manifest *manifest);
+
 #endif

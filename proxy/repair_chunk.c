@@ -84,16 +84,21 @@ static uint32_t held_by(const struct repair_part *p, uint64_t held[PRESET_FRAGME
     return count;
 }
 
+struct preset_policy repair_policy_of(const struct manifest *m)
+{
+    return (struct preset_policy){.k = m->scheme.k,
+                                  .m = m->scheme.m,
+                                  .min_fragments = m->scheme.c,
+                                  .max_per_node = m->scheme.max_disks_per_node};
+}
+
 /* One of the usable ones of `all` that the object's policy allows, or NULL. */
 static struct osd *pick_of(const struct repair_part *p, const struct choose_osd *all,
                            unsigned count)
 {
     struct repair *r = p->chunk->repair;
     const struct manifest *m = &r->edited;
-    struct preset_policy policy = {.k = m->scheme.k,
-                                   .m = m->scheme.m,
-                                   .min_fragments = m->scheme.c,
-                                   .max_per_node = m->scheme.max_disks_per_node};
+    struct preset_policy policy = repair_policy_of(m);
     uint64_t held[PRESET_FRAGMENTS_MAX];
     struct choose_more more = {.policy = &policy, .held = held, .want = 1};
     bool is_wide = r->osd_count >= REPAIR_OBJECT_OSDS_MAX;
