@@ -59,7 +59,10 @@ static void on_gather(uv_check_t *check)
 {
     struct asd_front *front = container_of(check, struct asd_front, gather);
 
-    front->looked_ms = uv_now(front->loop);
+    /* That of the turn before the last: a poll that a stop of the process interrupts ends without
+     * a look at the sockets when a timer is due by then. */
+    front->looked_ms = front->turn_ms;
+    front->turn_ms = uv_now(front->loop);
     if (uv_is_active((uv_handle_t *)&front->gather_now)) {
         uv_idle_stop(&front->gather_now);
         run_finished(front);
@@ -328,7 +331,7 @@ int asd_front_open(struct asd_store *store, uv_loop_t *loop, unsigned read_threa
     pool_limit_low(front->read_pool, read_threads < LOW_SHARE ? 1 : read_threads / LOW_SHARE);
     front->store = store;
     front->loop = loop;
-    front->looked_ms = uv_now(loop);
+    front->looked_ms = front->turn_ms = uv_now(loop);
     list_init(&front->answered);
     list_init(&front->high);
     list_init(&front->low);

@@ -24,7 +24,8 @@ struct asd_front {
     struct list low;
     struct list finished; /* requests that needed no thread: callbacks at the end of the turn */
     unsigned apply_count; /* not called back yet */
-    uint64_t looked_ms;   /* in the turn before, the loop looked at its sockets */
+    uint64_t turn_ms;     /* when the loop last polled */
+    uint64_t looked_ms;   /* earlier: what comes out of a socket now was not there yet */
     uv_check_t gather;    /* all applies of one turn of the loop go into one batch */
     uv_idle_t gather_now;
     struct pool *read_pool; /* NULL: closed */
