@@ -255,19 +255,26 @@ static int compare_ms(const void *a, const void *b)
 
 void upload_chunk_judge(const struct upload_chunk *chunk)
 {
+    uint64_t took_ms[PRESET_FRAGMENTS_MAX];
+    size_t count = 0;
+    size_t middle;
+
+    for (uint32_t i = 0; i < chunk->fragment_count; i++) {
+        if (chunk->fragments[i].state == UPLOAD_FRAGMENT_STORED) {
+            took_ms[count++] = chunk->fragments[i].took_ms;
+        }
+    }
+    if (count < 2) {
+        return;
+    }
+    qsort(took_ms, count, sizeof(*took_ms), compare_ms);
+    middle = (count - 1) / 2;
     for (uint32_t i = 0; i < chunk->fragment_count; i++) {
         const struct upload_fragment *f = &chunk->fragments[i];
-        uint64_t others[PRESET_FRAGMENTS_MAX];
-        size_t count = 0;
 
-        for (uint32_t j = 0; j < chunk->fragment_count; j++) {
-            if (j != i && chunk->fragments[j].state == UPLOAD_FRAGMENT_STORED) {
-                others[count++] = chunk->fragments[j].took_ms;
-            }
-        }
-        if (count > 0 && f->state == UPLOAD_FRAGMENT_STORED) {
-            qsort(others, count, sizeof(*others), compare_ms);
-            osd_note_write(f->osd, f->begun_ms, f->begun_ms + f->took_ms, others[count / 2]);
+        if (f->state == UPLOAD_FRAGMENT_STORED) { /* beside the median of the others */
+            osd_note_write(f->osd, f->begun_ms, f->begun_ms + f->took_ms,
+                           took_ms[f->took_ms <= took_ms[middle] ? middle + 1 : middle]);
         }
     }
 }
