@@ -8,6 +8,7 @@ import subprocess
 
 from asd_process import AsdProcess
 from harness import BIN, Caller, Deployment, is_asd_verb, random_file, refused, wait_for
+from slabs import flip, places
 
 BINARY = r"k\000\255\n"  # as the CLI writes a key of these five bytes
 
@@ -71,20 +72,16 @@ def ranges(c, asd):
 
 def values_that_fail(c, asd):
     """For programs the validation has done its work, and tells which; for people it fails."""
-    slab = next((c.one.home / "slabs").iterdir())
-    sound = slab.read_bytes()
-    at = sound.index(c.source.read_bytes()[:64]) + 1000
-    with open(slab, "r+b", buffering=0) as file:
-        file.seek(at)
-        file.write(bytes(x ^ 0xff for x in sound[at:at + 3]))
-        result = c.json("asd-range-validate", *asd, "--verify-checksums")
-        assert result["failed"] == 1 and result["next"] is None, result
-        assert result["keys"] == [["large", [["file_exists", True], ["CRC32c", False]]]], result
-        code, out, err = c.d.run("asd-range-validate", *asd, "--verify-checksums", check=False)
-        assert code == 2 and out == "large: file_exists ok, CRC32c FAILED\n", (code, out)
-        assert "1 value failed" in err and len(err.splitlines()) == 1, err
-        file.seek(at)
-        file.write(sound[at:at + 3])
+    slab, = (c.one.home / "slabs").iterdir()
+    large, = places(slab, c.source.read_bytes())
+    flip(slab, large + 1000)
+    result = c.json("asd-range-validate", *asd, "--verify-checksums")
+    assert result["failed"] == 1 and result["next"] is None, result
+    assert result["keys"] == [["large", [["file_exists", True], ["CRC32c", False]]]], result
+    code, out, err = c.d.run("asd-range-validate", *asd, "--verify-checksums", check=False)
+    assert code == 2 and out == "large: file_exists ok, CRC32c FAILED\n", (code, out)
+    assert "1 value failed" in err and len(err.splitlines()) == 1, err
+    flip(slab, large + 1000)
     assert c.json("asd-range-validate", *asd, "--verify-checksums")["failed"] == 0
 
 
@@ -250,9 +247,8 @@ def inspection(c, asd):
         two.stop()
         text = c.text("asd-inspect", f"--home={two.home}", "--verify")
         assert text.startswith("ASD two on node n1") and text.endswith("\nclean\n"), text
-        with open(next((two.home / "slabs").iterdir()), "r+b") as slab:
-            slab.seek(4096 + 1000)
-            slab.write(b"rot")
+        slab, = (two.home / "slabs").iterdir()
+        flip(slab, next(places(slab, c.source.read_bytes())) + 1000)
         assert look(c, two.home)[0] == 0  # its bytes were not read
         code, answer = look(c, two.home, "--verify")
         damage = answer["result"]["findings"]
@@ -260,7 +256,7 @@ def inspection(c, asd):
         assert [(x["kind"], x["key"]) for x in damage] == [("damage", "a")], damage
         code, out, err = c.d.run("asd-inspect", f"--home={two.home}", "--verify", check=False)
         assert code == 1 and "damage: value of a: " in out and err == "", (out, err)
-        next((two.home / "slabs").iterdir()).unlink()
+        slab.unlink()
         code, answer = look(c, two.home)
         assert code == 1 and "has no file" in answer["result"]["findings"][0]["text"], answer
     for args, why in (([], "--home"), (["--home=/no/where"], "/no/where"),

@@ -1,6 +1,5 @@
 """Encrypted presets from the command line to the disks: nothing readable is stored, keys go nowhere,
 what is wrong with a key is said, and objects of former keys stay readable."""
-import errno
 import hashlib
 import json
 import os
@@ -9,6 +8,7 @@ import subprocess
 from foreign_asd import DirectReader, fragment_key, locations
 from foreign_proxy import ForeignProxy, Refused, upload
 from harness import BIN, Deployment, need, random_file, refused, wait_for
+from slabs import written
 
 MARKER = b"a line that must not be found on any disk\n"
 NAME = "an-object-name-that-must-not-be-found-either"
@@ -60,21 +60,6 @@ def files_below(path):
             yield os.path.join(folder, name)
 
 
-def written(f):
-    """What was ever written to a file, a run after the other: nearly all of a slab is a hole."""
-    at = 0
-    while True:
-        try:
-            at = f.seek(at, os.SEEK_DATA)
-        except OSError as e:
-            assert e.errno == errno.ENXIO, e  # no more
-            return
-        end = f.seek(at, os.SEEK_HOLE)
-        f.seek(at)
-        yield f.read(end - at)
-        at = end
-
-
 def holding(path, *needles):
     """The files that have one of these in them."""
     found = []
@@ -84,7 +69,7 @@ def holding(path, *needles):
         except OSError:  # a socket, or gone since
             continue
         with f:
-            for data in written(f):
+            for _, data in written(f):
                 found += [name for needle in needles if needle in data]
     return found
 

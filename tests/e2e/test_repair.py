@@ -5,6 +5,7 @@ import os
 
 from foreign_proxy import ForeignProxy, upload
 from harness import Deployment, wait_for
+from slabs import flip, places
 
 MIB = 1 << 20
 
@@ -37,34 +38,14 @@ def delete_fragment(d, osds, ns_id, manifest, chunk, fragment):
     assert not is_there(d, osds, ns_id, manifest, chunk, fragment)
 
 
-def places(path, needle):
-    """Where it stands in what is written of a slab, which is as long as it may become."""
-    with open(path, "rb") as file:
-        at = 0
-        while True:
-            try:
-                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            except OSError:  # no more
-                return
-            end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
-            data = os.pread(file.fileno(), end - at, at)
-            found = data.find(needle)
-            while found >= 0:
-                yield at + found
-                found = data.find(needle, found + 1)
-            at = end
-
-
 def flip_in_slabs(d, needle):
     """One bit wherever a slab holds these bytes: a store that refused a fragment, because it did
     not know the namespace yet, holds them twice for a while."""
     flipped = 0
     for slab in sorted(d.dir.glob("data/asd*/**/slabs/*")):
-        for at in list(places(slab, needle)):
-            with open(slab, "r+b") as file:
-                file.seek(at + 100)
-                file.write(bytes([needle[100] ^ 1]))
-            flipped += 1
+        offsets = [at + 100 for at in places(slab, needle)]
+        flip(slab, *offsets)
+        flipped += len(offsets)
     assert flipped > 0, "no slab holds that fragment"
 
 

@@ -6,6 +6,7 @@ import urllib.request
 
 from asd_process import AsdProcess
 from harness import Deployment, random_file, wait_for
+from slabs import flip, places
 
 
 def ask(url, path, method="GET"):
@@ -22,14 +23,6 @@ def passes_done(url, number):
     return scrub if scrub["pass"] >= number and scrub["state"] == "paused" else None
 
 
-def flip(path, at):
-    with open(path, "r+b") as f:
-        f.seek(at)
-        byte = f.read(1)[0]
-        f.seek(at)
-        f.write(bytes([byte ^ 1]))
-
-
 def rot_is_found(d, asd, url):
     source = random_file(d.root / "source", 300_000, seed=5)
     address = [f"--host={asd['address'].rsplit(':')[0]}", f"--port={asd['address'].rsplit(':')[1]}"]
@@ -42,11 +35,9 @@ def rot_is_found(d, asd, url):
 
     content = source.read_bytes()
     home = json.loads(open(asd["config"]).read())["home"]
-    for slab in sorted((d.root / home / "slabs").iterdir()):  # the second copy in it is "bad"
-        first = slab.read_bytes().find(content)
-        if first >= 0:
-            flip(slab, slab.read_bytes().find(content, first + 1) + 1000)
-            break
+    slab, = (d.root / home / "slabs").iterdir()
+    _, bad, _ = places(slab, content)
+    flip(slab, bad + 1000)
     ask(url, "/scrub", "POST")
     scrub = wait_for("the rot to be found", lambda: passes_done(url, done + 2))
     assert scrub["bad_values"] == 1 == len(scrub["bad"]), scrub
