@@ -287,7 +287,7 @@ static const struct kv_engine_ops asd_ops = {.start = asd_start,
                                              .close = asd_close,
                                              .op_bytes = sizeof(struct asd_op)};
 
-/* asd://host:port[/long-id], asd+tls://… */
+/* asd://IP:port[/long-id], asd+tls://… */
 static int parse_url(struct kv_asd *asd, const char *url, struct err *e)
 {
     bool is_tls = strncmp(url, "asd+tls", strlen("asd+tls")) == 0;
@@ -298,7 +298,11 @@ static int parse_url(struct kv_asd *asd, const char *url, struct err *e)
     int n = snprintf(tcp, sizeof(tcp), "tcp://%.*s", (int)authority_bytes, authority);
 
     if (n < 0 || (size_t)n >= sizeof(tcp) || net_addr_parse(&asd->addr, tcp, e) != 0) {
-        return err_say(e, ERR_CONFIG, "'%s' is not asd%s://host:port", url, is_tls ? "+tls" : "");
+        return err_say(
+            e, ERR_CONFIG,
+            "engine URL '%s': want asd%s://IP:PORT[/LONG-ID], one address; names are not "
+            "looked up",
+            url, is_tls ? "+tls" : "");
     }
     if (is_tls) {
         net_addr_set_tls(&asd->addr);

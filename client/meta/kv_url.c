@@ -13,6 +13,8 @@
 
 enum { URL_FILE_BYTES_MAX = 65536 };
 
+#define EXAMPLE "asd://127.0.0.1:8000"
+
 static bool has_prefix(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
@@ -31,7 +33,7 @@ int kv_url_check(const char *url, struct err *e)
         return 0;
     }
     if (has_prefix(url, "arakoon://")) {
-        return err_set(e, ERR_CONFIG,
+        return err_say(e, ERR_CONFIG,
                        "'%s': arakoon is not supported; metadata lives in asd://, etcd:// or "
                        "postgresql:// here",
                        url);
@@ -39,10 +41,10 @@ int kv_url_check(const char *url, struct err *e)
     for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
         if (scheme == strlen(later[i]) && has_prefix(url, later[i]) &&
             has_prefix(url + scheme, "://")) {
-            return err_set(e, ERR_CONFIG, "'%s': this build has no %s engine", url, later[i]);
+            return err_say(e, ERR_CONFIG, "'%s': this build has no %s engine", url, later[i]);
         }
     }
-    return err_set(e, ERR_CONFIG, "'%s' is not an engine URL such as asd://127.0.0.1:8000", url);
+    return err_say(e, ERR_CONFIG, "'%s' is not an engine URL such as " EXAMPLE, url);
 }
 
 /* The first line of the file that is not empty. */
@@ -89,8 +91,16 @@ int kv_url_load(const char *where, char ret_url[KV_URL_BYTES_MAX], struct err *e
     if (has_prefix(where, "file://")) {
         return load_file(where + strlen("file://"), ret_url, e);
     }
+    if (where[0] == '\0') {
+        return err_say(e, ERR_CONFIG, "the engine URL is empty; one looks like " EXAMPLE);
+    }
     if (strstr(where, "://") == NULL) {
-        return load_file(where, ret_url, e);
+        int rc = load_file(where, ret_url, e);
+
+        return rc != -ENOENT
+                   ? rc
+                   : err_say(e, rc, "'%s' is neither a file nor an engine URL such as " EXAMPLE,
+                             where);
     }
     if (kv_url_check(where, e) != 0) {
         return e->code;

@@ -143,9 +143,42 @@ def cli(d):
     assert code != 0 and "NAME" in err
 
 
+def no_metadata_there(d):
+    """What of the address is wrong, or who answers instead; it is not waited for."""
+    proxy = d.info()["proxy_port"]
+    asd0 = json.loads((d.dir / "etc/asd0.json").read_text())["port"]
+    for url, *texts in (("", "the engine URL is empty", "asd://127.0.0.1:8000"),
+                        ("asd://", "want asd://IP:PORT"),
+                        ("asd://127.0.0.1", "'asd://127.0.0.1'", "want asd://IP:PORT"),
+                        ("asd://127.0.0.1:8000,127.0.0.1:8001", "one address"),
+                        ("asd://meta.example:8000", "names are not looked up"),
+                        ("http://127.0.0.1:8000", "'http://127.0.0.1:8000'", "asd://127.0.0.1:8000"),
+                        ("127.0.0.1:8000", "neither a file nor an engine URL"),
+                        ("asd+tls://127.0.0.1:8000", "127.0.0.1:8000", "certificates", "--tls"),
+                        (f"asd://127.0.0.1:{proxy}", str(proxy), "at this address?", "--config"),
+                        (f"asd://127.0.0.1:{asd0}", str(asd0), "at this address?")):
+        untailed(lambda u=url: d.alba("list-osds", f"--config={u}"), texts[0])
+        refused(lambda u=url: d.alba("upload-object", "ns", d.root / "in", "x", f"--config={u}"),
+                *texts)
+    assert len(d.alba("list-osds", f"--config=asd://{d.daemon('meta')['address']}/")) == 6
+
+
 def nobody_there(d):
-    """It is waited for, for ten seconds."""
-    refused(lambda: d.alba("list-osds", "--config=asd://127.0.0.1:1"), "127.0.0.1:1")
+    """It is waited for, for ten seconds. One line says where, why, and what to do next."""
+    file = d.root / "stale.url"
+    file.write_text("asd://127.0.0.1:1")
+    texts = "asd://127.0.0.1:1", "Connection refused", "alba up", "--config", "ALBA_CONFIG"
+
+    def asks(*words):
+        refused(lambda: d.alba(*words, "--config=asd://127.0.0.1:1"), *texts)
+        code, out, err = d.run(*words, f"--config={file}", check=False)
+        assert code == 2 and out == "" and len(err.splitlines()) == 1, (words, code, err)
+        assert all(text in err for text in (str(file), *texts)), err
+
+    side_by_side(*(lambda w=words: asks(*w) for words in (
+        ["list-osds"], ["upload-object", "ns", d.root / "in", "x"], ["proxy-list-namespaces"],
+        ["preset-explain", "volumes"], ["backup-metadata", f"--output={d.root / 'b'}"],
+        ["list-work"])))
 
 
 def what_to_do_next(d):
@@ -303,7 +336,7 @@ with Deployment() as d:
     configs(d)
     other_home(d)
     unmounted_home(d)
-    side_by_side(lambda: cli(d), lambda: nobody_there(d))
+    side_by_side(lambda: cli(d), lambda: nobody_there(d), lambda: no_metadata_there(d))
     unwritten(d)
     what_to_do_next(d)
     ports(d)

@@ -37,6 +37,8 @@ def verbs(d):
         said = list(pool.map(lambda words: refused(d, *words), direct + others))
     for text in said[:len(direct)]:
         assert f"metadata asd://{d.meta_address}" in text and "does not answer: " in text, text
+        assert "is it running (alba up)" in text, text
+    assert str(d.dir / "alba.url") in said[0], said[0]
     assert not (d.root / "never").exists()
 
 

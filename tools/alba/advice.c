@@ -44,8 +44,12 @@ static const char *of_peer(const struct cli *cli)
     bool is_proxy = strstr(cli->err.msg, "proxy tcp://") != NULL ||
                     strstr(cli->err.msg, "proxy tls://") != NULL ||
                     strstr(cli->err.msg, "proxy unix://") != NULL;
-    bool is_asd = strstr(cli->err.msg, "asd tcp://") != NULL;
+    bool is_asd =
+        strstr(cli->err.msg, "asd tcp://") != NULL || strstr(cli->err.msg, "asd tls://") != NULL;
 
+    if (strstr(cli->err.msg, "metadata asd") != NULL && strstr(cli->err.msg, "does not answer")) {
+        return "is it running (alba up)?"; /* a daemon says so, whatever the code */
+    }
     switch (cli->err.code) {
     case UV_ECONNREFUSED:
     case UV_ENOENT:
@@ -54,7 +58,10 @@ static const char *of_peer(const struct cli *cli)
                         : NULL;
     case UV_EOF:
     case UV_ECONNRESET:
+    case ERR_PROTOCOL:
         return is_asd ? "is it an ASD that listens there?" : NULL;
+    case ERR_CONFIG:
+        return is_proxy || is_asd ? "--tls or ALBA_CLI_TLS names them" : NULL;
     default:
         return NULL;
     }

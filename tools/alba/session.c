@@ -69,6 +69,22 @@ static bool may_try_again(int rc)
            rc == UV_EHOSTUNREACH || rc == UV_ENETUNREACH || rc == ERR_BUSY;
 }
 
+/* Behind the cause: what to do next, and where the address is from. */
+static int say_next(struct session *s, const char *config, int rc)
+{
+    bool is_url = strstr(config, "://") != NULL;
+    struct err why;
+
+    if (!may_try_again(rc) && rc != ERR_PROTOCOL && rc != ERR_IDENTITY && rc != ERR_NOT_FOUND) {
+        return rc;
+    }
+    err_copy(&why, &s->err);
+    return err_say(&s->err, rc,
+                   "%s; is it running (alba up) at this address%s%.80s? --config or ALBA_CONFIG "
+                   "names another",
+                   why.msg, is_url ? "" : " of ", is_url ? "" : config);
+}
+
 int session_open_registry(struct session *s, const char *config)
 {
     int rc;
@@ -87,7 +103,7 @@ int session_open_registry(struct session *s, const char *config)
         registry_refresh(s->registry, session_done, s);
         rc = session_wait(s);
         if (rc == 0 || i + 1 >= s->attempts || !may_try_again(rc)) {
-            return rc;
+            return say_next(s, config, rc);
         }
         uv_sleep(ATTEMPT_PAUSE_MS);
     }

@@ -178,7 +178,11 @@ static void engines_are_refused_by_name(void **state)
     expect_refused("arakoon://host:4000", "arakoon is not supported");
     expect_refused("etcd://host:2379", "no etcd engine");
     expect_refused("postgresql://host/db", "no postgresql engine");
-    expect_refused("http://host", "not an engine URL");
+    expect_refused("http://host", "not an engine URL such as asd://");
+    expect_refused("ASD://127.0.0.1:1", "not an engine URL such as asd://");
+    expect_refused("127.0.0.1:1",
+                   "'127.0.0.1:1' is neither a file nor an engine URL such as asd://");
+    expect_refused("", "the engine URL is empty; one looks like asd://");
     expect_refused("/no/such/file", "/no/such/file");
     expect_refused("file:///no/such/file", "/no/such/file");
 }
