@@ -75,8 +75,13 @@ void log_line(enum log_level level, const char *mod, const char *event, const ch
         len = LINE_BYTES - 1;
     }
     for (int i = 0; i < len; i++) {
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) {
+        unsigned char c = (unsigned char)line[i];
+        unsigned char next = i + 1 < len ? (unsigned char)line[i + 1] : 0;
+
+        if (c < 0x20 || c == 0x7f) {
             line[i] = '?';
+        } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) { /* a C1 control in UTF-8 */
+            line[i] = line[i + 1] = '?';
         }
     }
     line[len++] = '\n';

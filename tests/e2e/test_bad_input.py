@@ -234,6 +234,23 @@ def what_to_do_next(d):
         assert done.returncode != 0 and want in done.stderr, done.stderr
 
 
+def names_that_drive_terminals(d):
+    """A title set, the screen cleared, a line of its own: an error is one line of text all the same."""
+    raw = "o\x1b]0;x\a\x1b[2J\nalba: all is well\r\x7f\u009bm\u00e9"
+    shown = "o\\x1b]0;x\\x07\\x1b[2J\\x0aalba: all is well\\x0d\\x7f\\xc2\\x9bm\u00e9"
+    proxy = ["--host=127.0.0.1", f"--port={d.info()['proxy_port']}"]
+    bad = d.root / "preset.json"
+    bad.write_text(json.dumps({"policies": [[1, 1, 1, 1]], raw: 1}))
+    for words in (["delete-object", "ns", raw], ["proxy-delete-object", *proxy, "ns", raw],
+                  ["list-objects", raw], ["create-namespace", "n", raw], ["vdisk-info", raw],
+                  ["claim-osd", f"--long-id={raw}"], ["list-osds", f"--config={raw}"],
+                  ["create-preset", "p", f"--input-url={bad}"], ["list-osds", f"--{raw}"],
+                  ["list-osds", raw], [raw]):
+        code, out, err = d.run(*words, check=False)
+        assert code != 0 and out == "" and shown in err, (words, err)
+        assert err.endswith("\n") and all(c.isprintable() for c in err[:-1]), (words, err)
+
+
 def usage(pid):
     """(open descriptors, resident KiB)"""
     with open(f"/proc/{pid}/status") as status:
@@ -339,6 +356,7 @@ with Deployment() as d:
     side_by_side(lambda: cli(d), lambda: nobody_there(d), lambda: no_metadata_there(d))
     unwritten(d)
     what_to_do_next(d)
+    names_that_drive_terminals(d)
     ports(d)
     too_few_osds(d)
     d.alba("download-object", "ns", "kept", d.root / "out")

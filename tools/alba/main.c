@@ -147,7 +147,7 @@ static int help(int argc, char **argv)
     }
     verb = verb_find(argv[2], &e);
     if (verb == NULL) {
-        fprintf(stderr, "alba: %s\n", e.msg);
+        output_note("alba: %s", e.msg);
         return 1;
     }
     help_verb(verb, stdout);
@@ -178,12 +178,12 @@ int main(int argc, char **argv)
         return output_finish(&cli, cli.err.code);
     }
     if (cli.verb == NULL) {
-        fprintf(stderr, "alba: %s\n", cli.err.msg);
+        output_note("alba: %s", cli.err.msg);
         return 1;
     }
     rc = cli_parse(&cli, argc - 2, argv + 2);
     if (rc != 0 && !cli.to_json) {
-        fprintf(stderr, "alba %s: %s\n", cli.verb->name, cli.err.msg);
+        output_note("alba %s: %s", cli.verb->name, cli.err.msg);
         return 1;
     }
     if (cli.verbose) {

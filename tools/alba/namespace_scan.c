@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alba/output.h"
 #include "alba/progress.h"
 #include "base/mem.h"
 #include "meta/ns_keys.h"
@@ -134,6 +135,7 @@ int namespace_scan(struct namespace_scan *scan, struct session *s,
     struct progress p;
     struct key low, high;
     struct nsm *nsm;
+    char *plain_name;
     int rc = registry_nsm(s->registry, ns->nsm_host, &nsm, &s->err);
 
     if (rc != 0) {
@@ -144,7 +146,8 @@ int namespace_scan(struct namespace_scan *scan, struct session *s,
     high = low;
     key_prefix_end(&high);
     buf_put(&scan->last, low.data, low.len);
-    progress_begin(&p, ns->name, 0, false);
+    plain_name = output_plain(ns->name);
+    progress_begin(&p, plain_name, 0, false);
     do {
         kv_range(nsm_kv(nsm),
                  &(struct kv_range){.low = slice_buf(&scan->last),
@@ -155,6 +158,7 @@ int namespace_scan(struct namespace_scan *scan, struct session *s,
         progress_show(&p, scan->objects);
     } while (rc == 0 && scan->more);
     progress_end(&p);
+    free(plain_name);
     return rc == 0 ? 0 : err_wrap(&s->err, "namespace '%.80s'", ns->name);
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include "alba/advice.h"
 #include "alba/verb.h"
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/mem.h"
 
 enum { COLUMNS_MAX = 12, FIELD_WIDTH = 24 };
@@ -63,16 +65,40 @@ json_t *output_name(struct slice name, bool *ret_escaped)
     return text;
 }
 
-/* For a terminal: a name is one line, and moves no cursor. */
-static char *plain_text(const char *text)
+/* How many bytes the character here has; 0: it may do something to a terminal, or is no UTF-8. */
+static size_t printable(const char *at)
+{
+    static const uint32_t least[] = {0, 0, 0xa0, 0x800, 0x10000}; /* C1 controls end before a0 */
+    uint8_t first = (uint8_t)*at;
+    size_t bytes = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    uint32_t c = bytes == 1 ? first : first & (0xffu >> (bytes + 1));
+
+    if (bytes == 1) {
+        return first >= ' ' && first != 0x7f;
+    }
+    for (size_t i = 1; i < bytes; i++) {
+        if (((uint8_t)at[i] & 0xc0) != 0x80) {
+            return 0; /* the end of the text, too */
+        }
+        c = c << 6 | ((uint8_t)at[i] & 0x3f);
+    }
+    return first >= 0xc0 && first < 0xf8 && c >= least[bytes] ? bytes : 0;
+}
+
+char *output_plain(const char *text)
 {
     struct buf out = {0};
     size_t len;
 
-    for (; *text != '\0'; text++) {
-        bool is_control = (uint8_t)*text < ' ' || *text == 0x7f;
+    while (*text != '\0') {
+        size_t bytes = printable(text);
 
-        buf_printf(&out, is_control ? "\\x%02x" : "%c", (uint8_t)*text);
+        if (bytes == 0) {
+            buf_printf(&out, "\\x%02x", (uint8_t)*text++);
+        } else {
+            buf_put(&out, text, bytes);
+            text += bytes;
+        }
     }
     buf_put_u8(&out, 0);
     return (char *)buf_detach(&out, &len);
@@ -80,10 +106,24 @@ static char *plain_text(const char *text)
 
 void output_line(const char *text)
 {
-    char *plain = plain_text(text);
+    char *plain = output_plain(text);
 
     puts(plain);
     free(plain);
+}
+
+void output_note(const char *fmt, ...)
+{
+    char *text, *plain;
+    va_list ap;
+
+    va_start(ap, fmt);
+    CHECK(vasprintf(&text, fmt, ap) >= 0);
+    va_end(ap);
+    plain = output_plain(text);
+    fprintf(stderr, "%s\n", plain);
+    free(plain);
+    free(text);
 }
 
 static int fail_json(const struct cli *cli)
@@ -115,7 +155,7 @@ int output_flush(const char *verb, int exit_code)
 {
     if (fflush(stdout) != 0) {
         if (errno != EPIPE) {
-            fprintf(stderr, "alba %s: write the output: %s\n", verb, strerror(errno));
+            output_note("alba %s: write the output: %s", verb, strerror(errno));
         }
         return 2;
     }
@@ -131,7 +171,7 @@ int output_finish(struct cli *cli, int rc)
         return output_flush(cli->verb->name, fail_json(cli));
     }
     if (rc != 0) {
-        fprintf(stderr, "alba %s: %s\n", cli->verb->name, cli->err.msg);
+        output_note("alba %s: %s", cli->verb->name, cli->err.msg);
         return 2;
     }
     if (cli->result == NULL) {
@@ -180,7 +220,7 @@ static char *cell_text(const json_t *value)
         return mem_strdup("-");
     }
     if (json_is_string(value)) {
-        return plain_text(json_string_value(value));
+        return output_plain(json_string_value(value));
     }
     if (!json_is_array(value)) {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));

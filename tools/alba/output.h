@@ -21,8 +21,13 @@ int output_flush(const char *verb, int exit_code);
  * printable ASCII, and each backslash, as \xNN. */
 json_t *output_name(struct slice name, bool *ret_escaped);
 
-/* Text on stdout, control bytes of it as \xNN. */
+/* Text for a terminal, fresh: one line that moves no cursor. Control characters, and bytes that are
+ * not UTF-8, are \xNN. */
+char *output_plain(const char *text);
+/* Such a line on stdout. */
 void output_line(const char *text);
+/* And on stderr: errors, and whatever names what came from outside. */
+void output_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* How wide UTF-8 text is; what is wider or narrower than one column a character is not known. */
 size_t output_columns(const char *text);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alba/output.h"
 #include "base/clock.h"
 #include "base/rnd.h"
 #include "meta/kv_commit.h"
@@ -74,8 +75,8 @@ static int check_still(struct session *s, struct slice key, const char *ours, st
 
         if (seen->len == 0) {
             buf_put(seen, value.data, value.len);
-            fprintf(stderr, "waiting up to %d s for the lease of maintenance agent %s\n",
-                    WAIT_MS / 1000, look.owner);
+            output_note("waiting up to %d s for the lease of maintenance agent %s", WAIT_MS / 1000,
+                        look.owner);
         } else if (!slice_eq(value, slice_buf(seen))) {
             rc = err_say(&s->err, ERR_BUSY,
                          "maintenance agent %.60s works on this metadata: stop it first",

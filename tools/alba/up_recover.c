@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alba/output.h"
 #include "alba/recover.h"
 #include "alba/up.h"
 #include "alba/verb.h"
@@ -105,7 +106,7 @@ static void say_doubts(const struct recover *r)
 
     json_array_foreach(r->doubts, i, text)
     {
-        fprintf(stderr, "doubt: %s\n", json_string_value(text));
+        output_note("doubt: %s", json_string_value(text));
     }
 }
 
@@ -146,7 +147,7 @@ static int add_asds(struct up *up, struct recover *r)
         char *address;
 
         if (up_wait_asd(up, up->asds[i], NULL) != 0) {
-            fprintf(stderr, "going on without %s: %s\n", up->asds[i]->name, up->s.err.msg);
+            output_note("going on without %s: %s", up->asds[i]->name, up->s.err.msg);
             continue;
         }
         snprintf(name, sizeof name, "asd%u", i);

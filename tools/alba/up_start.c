@@ -8,6 +8,7 @@
 #include "alba/daemons.h"
 #include "alba/management.h"
 #include "alba/osds.h"
+#include "alba/output.h"
 #include "alba/up.h"
 #include "alba/up_config.h"
 #include "alba/verb.h"
@@ -204,7 +205,7 @@ static int start_asds(struct up *up)
         snprintf(node_id, sizeof node_id, "node%u", i % up->d.nodes);
         rc = adopt_asd(up, up->asds[i], node_id);
         if (rc != 0 && goes_without(up, up->asds[i])) {
-            fprintf(stderr, "going on without %s: %s\n", up->asds[i]->name, up->s.err.msg);
+            output_note("going on without %s: %s", up->asds[i]->name, up->s.err.msg);
             rc = 0;
         }
     }

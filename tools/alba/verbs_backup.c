@@ -153,8 +153,8 @@ static void show_backup(const struct cli *cli)
     tell(cli, "backed up", stderr);
     json_array_foreach(lost, index, name)
     {
-        fprintf(stderr, "namespace %s is lost: nothing of its objects is in it\n",
-                json_string_value(name));
+        output_note("namespace %s is lost: nothing of its objects is in it",
+                    json_string_value(name));
     }
 }
 

@@ -109,10 +109,12 @@ static void control_characters_cannot_forge_a_line(void **state)
 {
     const char *text;
 
-    log_info("m", "open", "name=%s", "a\nb\r\tc\x1b[31m\x7f d\xc3\xa9");
+    log_info("m", "open", "name=%s",
+             "a\nb\r\tc\x1b[31m\x7f d\xc3\xa9 \xc2\x9b"
+             "1m");
     text = captured(*state);
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
-    assert_non_null(strstr(text, "name=a?b??c?[31m? d\xc3\xa9\n"));
+    assert_non_null(strstr(text, "name=a?b??c?[31m? d\xc3\xa9 ??1m\n"));
 }
 
 static void a_long_line_is_cut_and_still_one_line(void **state)
