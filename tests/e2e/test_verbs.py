@@ -1,6 +1,7 @@
 """Every verb of `alba commands` works, for people and with --to-json, and has its --help; all in one
 deployment. A verb that is added without a call here fails the test; those about one ASD are called in
 test_asd_verbs.py."""
+import contextlib
 import json
 import os
 import pathlib
@@ -9,9 +10,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 
-from harness import BIN, Caller, Deployment, is_asd_verb, random_file, refused, wait_for
+from harness import (BIN, Caller, Deployment, connect, is_asd_verb, is_gone, random_file, refused,
+                     wait_for)
 
 DAEMON_VERBS = ("up", "asd-start", "proxy-start", "maintenance")  # end with a signal
 
@@ -290,7 +291,7 @@ def proxy_views(c, where):
     refused(lambda: c.json("proxy-bench", *where, "--scenarios=", "ns"), "no scenario ''")
     refused(lambda: c.json("alba-bench", *few[:3], "absent"), "absent")
     interrupted_bench(c, where)
-    a_verb_that_dies_leaves_no_proxy(c)
+    a_verb_that_dies_leaves_nothing(c)
 
 
 def metadata(c):
@@ -512,29 +513,63 @@ def interrupted_bench(c, where):
     assert deleted < rows[0]["ops"] + 100, (deleted, rows)
 
 
-def orphans():
-    """Proxies that were to end with the process that started them, and are nobody's."""
+def private_proxies(pid):
+    """Those that this process started."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            words = (path / "cmdline").read_bytes().split(b"\0")
             parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            is_proxy = (path / "cmdline").read_bytes().split(b"\0")[0].endswith(b"alba-proxy")
         except OSError:
             continue
-        if words[0].endswith(b"alba-proxy") and b"--die-with-parent" in b" ".join(words):
-            found += [path.name] if parent == "1" else []
+        found += [int(path.name)] if is_proxy and parent == str(pid) else []
     return found
 
 
-def a_verb_that_dies_leaves_no_proxy(c):
-    """At any time of its start: it has a session of its own, which no Ctrl-C reaches."""
-    env = dict(os.environ, ALBA_CONFIG=str(c.d.dir / "alba.url"))
-    for ms in range(0, 60, 4):
-        with subprocess.Popen([BIN / "alba", "list-objects", "ns"], env=env,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as verb:
-            time.sleep(ms / 1000)
-            verb.kill()
-    wait_for("its proxies to end", lambda: not orphans())
+def a_verb_that_dies_leaves_nothing(c):
+    """Its proxy, which has a session of its own that no Ctrl-C reaches, ends with it: when it has just
+    been started, and when it serves. The next verb removes their folder, but not one in use."""
+    tmp = c.d.root / "tmp"
+    tmp.mkdir()
+    env = dict(os.environ, ALBA_CONFIG=str(c.d.dir / "alba.url"), TMPDIR=str(tmp))
+
+    @contextlib.contextmanager
+    def verb(begun):
+        """One that is far from its end, and its proxy, when `begun` is true of its folder."""
+        others = set(tmp.iterdir())
+        with subprocess.Popen([BIN / "alba", "alba-bench", "--count=10000000",
+                               "--scenarios=get_version", "ns"], env=env, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as process:
+            try:
+                proxy, = wait_for("its proxy to start", lambda: private_proxies(process.pid))
+                folder, = set(tmp.iterdir()) - others
+                wait_for("its proxy to begin", lambda: begun(folder))
+                yield folder
+            finally:
+                process.kill()
+        wait_for("its proxy to end", lambda: is_gone(proxy))
+        done = subprocess.run([BIN / "alba-proxy", f"--config={c.d.dir / 'etc/proxy.json'}",
+                               f"--die-with-parent={process.pid}"], capture_output=True, text=True,
+                              timeout=60)  # killed before it could ask the kernel for a signal
+        assert done.returncode == 1 and f"process {process.pid}" in done.stderr, done
+
+    def listens(folder):
+        with contextlib.suppress(OSError):
+            connect(folder / "s").close()
+            return True
+        return False
+
+    for begun in lambda _: True, listens:
+        with verb(begun):
+            pass
+        assert len(list(tmp.iterdir())) == 1, "what this is about"
+        with verb(listens) as folder:
+            subprocess.run([BIN / "alba", "list-objects", "ns"], env=env, check=True,
+                           stdout=subprocess.DEVNULL)
+            assert list(tmp.iterdir()) == [folder], "the one in use stays"
+        subprocess.run([BIN / "alba", "list-objects", "ns"], env=env, check=True,
+                       stdout=subprocess.DEVNULL)
+        assert list(tmp.iterdir()) == []
 
 
 def disk_stays(c, volume):

@@ -1,12 +1,16 @@
 #include "alba/private_proxy.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,7 +24,85 @@
 
 enum { START_TRIES = 500, START_PAUSE_US = 20000 };
 
+#define DIR_PREFIX "alba-verb."
+
 extern char **environ;
+
+/* ---- its folder ---- */
+
+static void remove_dir(int parent_fd, const char *dir, int dir_fd)
+{
+    static const char *const names[] = {"proxy.json", "s", "s.fd"};
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        unlinkat(dir_fd, names[i], 0);
+    }
+    unlinkat(parent_fd, dir, AT_REMOVEDIR);
+}
+
+/* A verb that was killed has left its own, and the lock of it. */
+static void remove_if_left(int parent_fd, const char *dir)
+{
+    int fd = openat(parent_fd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0) {
+        return;
+    }
+    if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        remove_dir(parent_fd, dir, fd);
+    }
+    close(fd);
+}
+
+static void remove_left(const char *tmp)
+{
+    DIR *parent = opendir(tmp);
+
+    if (parent == NULL) {
+        return;
+    }
+    for (const struct dirent *d; (d = readdir(parent)) != NULL;) {
+        if (strncmp(d->d_name, DIR_PREFIX, strlen(DIR_PREFIX)) == 0) {
+            remove_if_left(dirfd(parent), d->d_name);
+        }
+    }
+    closedir(parent);
+}
+
+/* It is locked until it is removed, or the verb is killed. */
+static int make_dir(struct private_proxy *p, struct err *e)
+{
+    const char *tmp = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
+    int rc;
+
+    remove_left(tmp);
+    for (;;) {
+        p->dir = mem_printf("%s/" DIR_PREFIX "XXXXXX", tmp);
+        if (mkdtemp(p->dir) == NULL) {
+            break;
+        }
+        p->dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (p->dir_fd < 0 && errno != ENOENT) {
+            break;
+        }
+        while (p->dir_fd >= 0 && flock(p->dir_fd, LOCK_EX) != 0 && errno == EINTR) {
+        }
+        if (access(p->dir, F_OK) == 0) {
+            return 0;
+        }
+        if (p->dir_fd >= 0) { /* another verb took it for one that was left, before the lock */
+            close(p->dir_fd);
+        }
+        free(p->dir);
+    }
+    rc = err_set(e, -errno, "make folder %s", p->dir);
+    free(p->dir);
+    p->dir = NULL;
+    return rc;
+}
+
+/* ---- start ---- */
 
 /* What is no file, as a URL, stays as it is. */
 static json_t *absolute_path(const char *path)
@@ -130,15 +212,11 @@ static int wait_listening(struct private_proxy *p, struct err *e)
 int private_proxy_start(struct private_proxy *p, const char *config, const struct net_tls *tls,
                         struct err *e)
 {
-    const char *tmp = getenv("TMPDIR");
-    int rc = 0;
+    int rc;
 
     *p = (struct private_proxy){0};
-    p->dir = mem_printf("%s/alba.XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(p->dir) == NULL) {
-        rc = err_set(e, -errno, "make folder %s", p->dir);
-        free(p->dir);
-        p->dir = NULL;
+    rc = make_dir(p, e);
+    if (rc != 0) {
         return rc;
     }
     p->uri = mem_printf("unix://%s/s", p->dir);
@@ -165,21 +243,14 @@ uint64_t private_proxy_bytes_read(const struct private_proxy *p)
 
 void private_proxy_stop(struct private_proxy *p)
 {
-    static const char *const names[] = {"proxy.json", "s", "s.fd"};
-
     if (p->pid > 0) {
         kill(p->pid, SIGTERM);
         while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR) {
         }
     }
-    for (unsigned i = 0; p->dir != NULL && i < sizeof(names) / sizeof(*names); i++) {
-        char *path = mem_printf("%s/%s", p->dir, names[i]);
-
-        unlink(path);
-        free(path);
-    }
     if (p->dir != NULL) {
-        rmdir(p->dir);
+        remove_dir(AT_FDCWD, p->dir, p->dir_fd);
+        close(p->dir_fd);
     }
     free(p->dir);
     free(p->uri);

@@ -1,6 +1,7 @@
 /* A proxy for one invocation of the CLI: the verbs that name no proxy do their work
  * through an alba-proxy of their own, started on a unix socket in a folder that only this
- * user may enter, and ended with the verb. One thread. */
+ * user may enter, and ended with the verb. What a verb that was killed has left of its folder the
+ * next one removes. One thread. */
 #ifndef ALBA_PRIVATE_PROXY_H
 #define ALBA_PRIVATE_PROXY_H
 
@@ -13,8 +14,9 @@ struct net_tls; /* net/tls.h */
 
 struct private_proxy {
     pid_t pid;
-    char *dir; /* owned */
-    char *uri; /* owned: "unix://…" */
+    char *dir;  /* owned */
+    int dir_fd; /* of `dir`, unless that is NULL: locked, so that others let it be */
+    char *uri;  /* owned: "unix://…" */
 };
 
 /* Starts it and waits until it listens. It uses the files of `tls`, if that is not NULL. Its file
