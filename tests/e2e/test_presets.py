@@ -162,6 +162,23 @@ def explained(d):
     d.start("asd1")
     d.wait_running("asd1")
 
+    # Full is what refuses values, by its own limit, how little it may have used.
+    wait_for("asd1 to serve", lambda: d.alba("preset-explain", "told")["left_out"] == [])
+    asd1 = next(o for o in d.alba("list-osds") if o["long_id"] == out["long_id"])
+    where = [f"--host={asd1['ips'][0]}", f"--port={asd1['port']}"]
+    before = d.alba("asd-range", *where, "--max=-1")
+    for options, full in ((["true"], True), (["false"], False)):
+        d.alba("asd-set-full", *where, *options)
+        x = d.alba("preset-explain", "told")
+        assert [(o["long_id"], o["why"].split(":")[0]) for o in x["left_out"]] == (
+            [(out["long_id"], "full")] if full else []), x["left_out"]
+    d.reconfigured("asd1", limit=1, capacity=1 << 20)
+    (left,) = d.alba("preset-explain", "told")["left_out"]
+    assert left["long_id"] == out["long_id"] and left["why"].startswith("full: "), left
+    d.reconfigured("asd1", limit=99, capacity=None)
+    assert d.alba("preset-explain", "told")["left_out"] == []
+    assert d.alba("asd-range", *where, "--max=-1") == before, "asked, and nothing is stored"
+
     create(d, "none", policies=[[3, 1, 4, 1]], osds=["explicit", []])
     x = d.alba("preset-explain", "none")
     assert x["policy"] is None and x["osds_may_fail"] is None and x["usable"]["osds"] == 0

@@ -3,29 +3,39 @@
 #include <stdio.h>
 
 #include "alba/asd_call.h"
+#include "base/crc32c.h"
 #include "meta/osd_identity.h"
+#include "wire/osd_keys.h"
 
 enum { USAGE_TIMEOUT_MS = 5000 };
 
-static int ask_ours(struct session *s, const struct registry_osd *osd, struct osd_usage *ret_usage,
-                    struct err *e)
+/* Of one that this alba has claimed. */
+static int call_ours(struct session *s, const struct registry_osd *osd,
+                     const struct asd_request *request, struct asd_answer *ret_answer,
+                     struct err *e)
 {
     const char *alba_id = registry_view_alba_id(registry_view(s->registry));
     struct asd_client_options options = {.tls = s->tls, .owner = alba_id};
     struct net_addr addrs[REGISTRY_OSD_IPS_MAX];
-    const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
-    struct asd_answer answer;
     int rc = registry_osd_client_options(osd, addrs, &options, e);
 
-    if (rc == 0) {
-        rc = asd_call(&s->loop, &options, &request, USAGE_TIMEOUT_MS, &answer, e);
-    }
+    return rc != 0 ? rc : asd_call(&s->loop, &options, request, USAGE_TIMEOUT_MS, ret_answer, e);
+}
+
+static int ask_ours(struct session *s, const struct registry_osd *osd, struct osd_usage *ret_usage,
+                    struct err *e)
+{
+    const struct asd_request request = {.code = ASD_GET_DISK_USAGE};
+    struct asd_answer answer;
+    int rc = call_ours(s, osd, &request, &answer, e);
+
     if (rc != 0) {
         return rc;
     }
     ret_usage->used_bytes = (uint64_t)answer.reply.usage.used_bytes;
     ret_usage->total_bytes = (uint64_t)answer.reply.usage.capacity_bytes;
-    snprintf(ret_usage->owner, sizeof(ret_usage->owner), "%s", alba_id);
+    snprintf(ret_usage->owner, sizeof(ret_usage->owner), "%s",
+             registry_view_alba_id(registry_view(s->registry)));
     asd_answer_release(&answer);
     return 0;
 }
@@ -75,4 +85,24 @@ int osd_usage(struct session *s, const struct registry_osd *osd, struct osd_usag
 {
     *ret_usage = (struct osd_usage){0};
     return osd->is_claimed ? ask_ours(s, osd, ret_usage, e) : ask_anybodys(s, osd, ret_usage, e);
+}
+
+/* An OSD looks for room before it looks at asserts: this one fails on each that is claimed, so that
+ * nothing is stored. */
+int osd_takes_values(struct session *s, const struct registry_osd *osd, struct err *e)
+{
+    struct asd_assert claimed = {.key = slice_str(OSD_KEY_INSTANCE_NEXT)};
+    struct asd_update update = {.key = slice_str(OSD_KEY_TEST),
+                                .value = slice_str("?"),
+                                .checksum = checksum_crc32c(crc32c(0, "?", 1))};
+    const struct asd_request request = {
+        .code = ASD_APPLY,
+        .apply = {.asserts = &claimed, .assert_count = 1, .updates = &update, .update_count = 1}};
+    struct asd_answer answer;
+    int rc = call_ours(s, osd, &request, &answer, e);
+
+    if (rc == 0) {
+        asd_answer_release(&answer);
+    }
+    return rc == ERR_ASSERT_FAILED ? 0 : rc;
 }

@@ -18,5 +18,7 @@ struct osd_usage {
  * answers is another, or has not our claim. */
 int osd_usage(struct session *s, const struct registry_osd *osd, struct osd_usage *ret_usage,
               struct err *e);
+/* Does one of ours take new values? It decides, by its own limits: ERR_FULL if not. */
+int osd_takes_values(struct session *s, const struct registry_osd *osd, struct err *e);
 
 #endif

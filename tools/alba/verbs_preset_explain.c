@@ -11,9 +11,6 @@
 #include "base/mem.h"
 #include "policy/explain.h"
 
-/* Of an OSD with the default `limit` and the reserve that puts may not use. */
-enum { FULL_PERCENT = 97 };
-
 struct facts {
     const struct preset *preset; /* borrowed */
     struct choose_osd *osds;     /* claimed, of the preset; node ids borrowed from the view */
@@ -42,17 +39,18 @@ static void ask(struct facts *f, struct session *s, const struct registry_osd *o
         return;
     }
     rc = osd_usage(s, osd, &usage, &e);
+    rc = rc != 0 ? rc : osd_takes_values(s, osd, &e);
     o->used_bytes = usage.used_bytes;
     o->total_bytes = usage.total_bytes;
-    if (rc != 0) {
+    if (rc == ERR_FULL) {
+        output_size_text(used, o->used_bytes);
+        output_size_text(total, o->total_bytes);
+        leave_out(f, osd, json_sprintf("full: %s of %s used", used, total));
+    } else if (rc != 0) {
         leave_out(
             f, osd,
             json_sprintf(rc == ERR_IDENTITY ? "is not what was claimed: %s" : "does not answer: %s",
                          e.msg));
-    } else if (o->used_bytes / FULL_PERCENT >= o->total_bytes / 100) {
-        output_size_text(used, o->used_bytes);
-        output_size_text(total, o->total_bytes);
-        leave_out(f, osd, json_sprintf("full: %s of %s used", used, total));
     } else {
         o->usable = true;
     }
@@ -287,7 +285,7 @@ const struct verb preset_explain_verbs[] = {
      .details =
          "Asks each OSD of the preset now. Why a policy that comes earlier does not apply is\n"
          "told with the count of what fits; OSDs that get no new fragments are named:\n"
-         "decommissioned, full (97 % used), or not answering.",
+         "decommissioned, full (they refuse values), or not answering.",
      .run = run_explain,
      .show = show_explain,
      .wants_registry = true,
