@@ -45,6 +45,40 @@ static void fresh_manifest(struct upload *u)
     }
 }
 
+/* No fragment has a larger field in the manifest, wherever it is put. */
+static struct manifest_fragment largest_fragment(const struct upload *u)
+{
+    const struct preset *preset = u->spec.preset;
+    struct manifest_fragment f = {
+        .has_osd = true,
+        .has_ctr = preset->cipher == CIPHER_AES_CTR_256,
+        .packed_bytes = INT32_MAX,
+        .checksum = {.algo = preset->fragment_checksum == PRESET_CHECKSUM_SHA1 ? CHECKSUM_SHA1
+                                                                               : CHECKSUM_CRC32C}};
+
+    for (unsigned i = 0; i < osds_count(u->engine->osds); i++) {
+        const struct osd *osd = osds_at(u->engine->osds, i);
+
+        f.osd_id = osd->id > f.osd_id ? osd->id : f.osd_id;
+    }
+    return f;
+}
+
+static int check_manifest(struct upload *u)
+{
+    struct manifest_fragment largest = largest_fragment(u);
+    struct err e;
+    int rc = nsm_manifest_check(u->spec.name.len, strlen(u->spec.preset->name),
+                                u->layout.chunk_count, u->policy.k + u->policy.m, &largest, &e);
+
+    return rc == 0 ? 0
+                   : err_set(&u->err, rc,
+                             "%" PRIu64 " bytes in chunks of %u x %" PRIu32
+                             " (preset '%s'; one with larger fragments takes more): %s",
+                             u->spec.size_bytes, u->policy.k, u->spec.preset->fragment_bytes,
+                             u->spec.preset->name, e.msg);
+}
+
 /* Not on slow OSDs, unless the object would then be acknowledged with no fragment to spare. */
 static int choose_osds(struct upload *u, struct choose_result *ret_result)
 {
@@ -84,8 +118,7 @@ int upload_choose(struct upload *u)
     rc = layout_init(&u->layout, preset_fragment_format(preset), u->policy.k,
                      preset->fragment_bytes, u->spec.size_bytes, &u->err);
     if (rc == 0) {
-        rc = nsm_manifest_check(u->spec.name.len, strlen(preset->name), u->layout.chunk_count,
-                                u->policy.k + u->policy.m, &u->err);
+        rc = check_manifest(u);
     }
     if (rc != 0) {
         return rc;

@@ -179,7 +179,8 @@ int nsm_sequence_check(const struct nsm_sequence_size *size, unsigned *ret_osds_
 }
 
 int nsm_manifest_check(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
-                       unsigned fragments_per_chunk, struct err *e)
+                       unsigned fragments_per_chunk, const struct manifest_fragment *largest,
+                       struct err *e)
 {
     uint64_t bytes;
 
@@ -187,7 +188,8 @@ int nsm_manifest_check(size_t name_bytes, size_t preset_bytes, uint64_t chunk_co
         return err_set(e, ERR_TOO_LARGE, "name of %zu bytes (at most %d)", name_bytes,
                        MANIFEST_NAME_BYTES_MAX);
     }
-    bytes = manifest_v3_bytes_bound(name_bytes, preset_bytes, chunk_count, fragments_per_chunk);
+    bytes = manifest_v3_bytes_bound(name_bytes, preset_bytes, chunk_count, fragments_per_chunk,
+                                    largest);
     if (bytes > NSM_MANIFEST_BYTES_MAX) {
         return err_set(e, ERR_TOO_LARGE, "manifest of up to %llu bytes (at most %d)",
                        (unsigned long long)bytes, NSM_MANIFEST_BYTES_MAX);

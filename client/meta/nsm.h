@@ -15,7 +15,7 @@
 
 enum {
     NSM_OBJECT_ID_BYTES = MANIFEST_OBJECT_ID_BYTES,
-    NSM_MANIFEST_BYTES_MAX = 262144, /* as stored: so that an overwrite fits a transaction */
+    NSM_MANIFEST_BYTES_MAX = 327680, /* as stored: an overwrite names three in a transaction */
     NSM_UPDATES_PER_UPLOAD = 4,      /* and one for each OSD that has fragments */
     NSM_UPDATES_PER_DELETE = 3,
     NSM_ASSERTS_PER_UPLOAD = 2, /* beside its name's */
@@ -127,9 +127,10 @@ struct nsm_sequence_size {
 /* Before anything is uploaded: does it fit a transaction? ERR_TOO_LARGE with the count. It does if
  * the fragments of each upload, over all its chunks, lie on *ret_osds_max OSDs at most. */
 int nsm_sequence_check(const struct nsm_sequence_size *size, unsigned *ret_osds_max, struct err *e);
-/* Could the manifest be stored? ERR_TOO_LARGE. */
+/* Could the manifest be stored? manifest_v3_bytes_bound(). ERR_TOO_LARGE. */
 int nsm_manifest_check(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
-                       unsigned fragments_per_chunk, struct err *e);
+                       unsigned fragments_per_chunk, const struct manifest_fragment *largest,
+                       struct err *e);
 
 /* ERR_ASSERT_FAILED: failed_name. ERR_STALE: gc_epoch_ended. UV_ECANCELED: not wanted any more.
  * ERR_IN_DOUBT: outcome unknown, delete no fragment. Else nothing was changed, nor will be. */

@@ -115,9 +115,11 @@ void manifest_release(struct manifest *m); /* leaves {0} */
 /* Heap bytes it holds, for caches bounded in bytes. */
 size_t manifest_memory_bytes(const struct manifest *m);
 
-/* Bytes a version 3 record cannot exceed: to refuse an object before it is uploaded. */
+/* Bytes a version 3 record cannot exceed, in any version of its fragments, when none has a field
+ * larger than `largest`: to refuse an object before it is uploaded. */
 uint64_t manifest_v3_bytes_bound(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
-                                 uint32_t fragments_per_chunk);
+                                 uint32_t fragments_per_chunk,
+                                 const struct manifest_fragment *largest);
 
 /* Append the record: one byte of version, a length, and the rest. On failure nothing was
  * appended. ERR_TOO_LARGE over MANIFEST_RECORD_BYTES_MAX; -EINVAL when a field breaks

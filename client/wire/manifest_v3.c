@@ -21,8 +21,6 @@ enum { SCHEME_RSVM_W8 = 1, TAIL_MUST_KNOW = 0x80 };
 enum { FRAGMENT_OSD = 1, FRAGMENT_CTR = 2, FRAGMENT_FNR = 4, FRAGMENT_FLAGS = 7 };
 enum {
     FRAGMENT_BYTES_MIN = 1 + 1 + 1 + 1,
-    /* flags, osd, version, SHA-1, packed length, ctr, fnr */
-    FRAGMENT_BYTES_MAX = 1 + 9 + 5 + 25 + 5 + 17 + 17,
     CHUNK_BYTES_MAX = 5,
     FIXED_BYTES_MAX = 512 /* everything else but names and tail */
 };
@@ -324,10 +322,25 @@ int manifest_v3_get(struct rd *r, struct manifest *ret_manifest, struct err *e)
     return rc == 0 ? 0 : err_wrap(e, "manifest version 3");
 }
 
-uint64_t manifest_v3_bytes_bound(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
-                                 uint32_t fragments_per_chunk)
+static size_t fragment_bytes_bound(const struct manifest_fragment *largest)
 {
-    uint64_t per_chunk = CHUNK_BYTES_MAX + (uint64_t)fragments_per_chunk * FRAGMENT_BYTES_MAX;
+    struct manifest_fragment f = *largest;
+    struct buf b = {0};
+    size_t bytes;
+
+    f.version = INT32_MAX; /* repairs raise it */
+    put_fragment(&b, &f);
+    bytes = b.len;
+    buf_release(&b);
+    return bytes;
+}
+
+uint64_t manifest_v3_bytes_bound(size_t name_bytes, size_t preset_bytes, uint64_t chunk_count,
+                                 uint32_t fragments_per_chunk,
+                                 const struct manifest_fragment *largest)
+{
+    uint64_t per_chunk =
+        CHUNK_BYTES_MAX + (uint64_t)fragments_per_chunk * fragment_bytes_bound(largest);
 
     if (chunk_count > MANIFEST_FRAGMENTS_MAX) {
         return UINT64_MAX;

@@ -55,7 +55,7 @@ def sixteen_and_four_with_large_fragments(d):
 
 
 def one_that_is_larger_than_any_buffer(d):
-    d.alba("create-namespace", "big", "volumes")
+    d.alba("create-namespace", "big", "default")
     source = random_file(d.root / "big", BIG_BYTES, seed=1)
     d.alba("upload-object", "big", source, "big")
     assert d.alba("show-object", "big", "big")["size"] == BIG_BYTES

@@ -349,6 +349,8 @@ static int check_size(size_t uploads, unsigned fragments, size_t deletes, size_t
 
 static void what_does_not_fit_is_refused_before_an_upload(void **state)
 {
+    struct manifest_fragment f = {
+        .has_osd = true, .osd_id = 99, .packed_bytes = INT32_MAX, .checksum = checksum_crc32c(0)};
     struct err e;
 
     (void)state;
@@ -364,9 +366,12 @@ static void what_does_not_fit_is_refused_before_an_upload(void **state)
     assert_int_equal(check_size(1, 6, 0, 118, 0, &e), ERR_TOO_LARGE);
     assert_non_null(strstr(e.msg, "121 asserts (at most 120)"));
     assert_int_equal(check_size(1, 6, 0, SIZE_MAX, 0, &e), ERR_TOO_LARGE);
-    assert_int_equal(nsm_manifest_check(100, 10, 16, 6, &e), 0);
-    assert_int_equal(nsm_manifest_check(100, 10, 1000000, 28, &e), ERR_TOO_LARGE);
-    assert_int_equal(nsm_manifest_check(1025, 10, 16, 6, &e), ERR_TOO_LARGE);
+    assert_int_equal(nsm_manifest_check(100, 10, 16, 6, &f, &e), 0);
+    assert_int_equal(nsm_manifest_check(100, 10, 5120, 3, &f, &e), 0); /* 5 GiB three times */
+    assert_int_equal(nsm_manifest_check(100, 10, 1000000, 28, &f, &e), ERR_TOO_LARGE);
+    assert_int_equal(nsm_manifest_check(1025, 10, 16, 6, &f, &e), ERR_TOO_LARGE);
+    f.has_ctr = true;
+    assert_int_equal(nsm_manifest_check(100, 10, 1024, 9, &f, &e), 0); /* at the default policy */
 }
 
 /* What a volume does for each SCO: one round trip, once the owner tag is known. */

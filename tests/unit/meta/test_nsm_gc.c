@@ -2,6 +2,7 @@
 #include "unit/meta/nsm_fixture.h"
 
 #include "base/clock.h"
+#include "base/rnd.h"
 
 static int call(struct nsm *nsm, void (*f)(struct nsm *, uint64_t, uint64_t, nsm_cb, void *),
                 uint64_t epoch)
@@ -386,6 +387,77 @@ static void counts_of_several_writers_add_up_until_maintenance_replaces_them(voi
     expect_usage(f, 11, 1100);
 }
 
+/* ---- limits ---- */
+
+enum { LARGE_FRAGMENTS = 9 };
+
+static struct manifest_fragment large_fragment(uint64_t osd_id)
+{
+    struct manifest_fragment f = {.has_osd = true,
+                                  .osd_id = osd_id,
+                                  .packed_bytes = INT32_MAX,
+                                  .checksum = {.algo = CHECKSUM_SHA1},
+                                  .has_ctr = true};
+
+    rnd_bytes(f.checksum.sha1, sizeof(f.checksum.sha1)); /* neither shrinks */
+    rnd_bytes(f.ctr, sizeof(f.ctr));
+    return f;
+}
+
+/* Of the largest that nsm_manifest_check() lets pass. */
+static struct manifest *make_large(uint64_t first_osd)
+{
+    struct manifest *m = make("large", first_osd);
+    struct manifest_fragment largest = large_fragment(first_osd + LARGE_FRAGMENTS);
+    uint32_t chunks = 1;
+    struct err e;
+
+    while (nsm_manifest_check(5, 1, chunks + 1, LARGE_FRAGMENTS, &largest, &e) == 0) {
+        chunks++;
+    }
+    m->scheme.k = 5;
+    m->scheme.m = 4;
+    manifest_alloc_chunks(m, chunks);
+    for (uint32_t i = 0; i < chunks; i++) {
+        m->chunk_bytes[i] = 5 << 20;
+        for (uint32_t j = 0; j < LARGE_FRAGMENTS; j++) {
+            *manifest_fragment_at(m, i, j) = large_fragment(first_osd + j);
+        }
+    }
+    m->size_bytes = (uint64_t)chunks * (5 << 20);
+    return m;
+}
+
+static int move_all(void *ctx, struct manifest *m)
+{
+    (void)ctx;
+    m->version_id = INT32_MAX;
+    for (uint32_t i = 0; i < m->chunk_count; i++) {
+        for (uint32_t j = 0; j < LARGE_FRAGMENTS; j++) {
+            *manifest_fragment_at(m, i, j) = large_fragment(80 + j);
+            manifest_fragment_at(m, i, j)->version = INT32_MAX;
+        }
+    }
+    return 0;
+}
+
+static void the_largest_manifest_is_overwritten_and_updated(void **state)
+{
+    struct fixture *f = *state;
+    struct manifest *first = make_large(1);
+    struct manifest *second = make_large(40);
+    struct nsm_wait w = {0};
+
+    assert_int_equal(put(f->a, first), 0);
+    assert_int_equal(put(f->a, second), 0);
+    assert_true(holds(f->b, "large", second));
+    nsm_update(f->a, NS, second->object_id, 1, move_all, nsm_wait_cb, &w);
+    assert_int_equal(await_rc(f->a, &w), 0);
+    assert_int_equal(expand_all(f->b), 2);
+    unmake(first);
+    unmake(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +473,7 @@ int main(void)
         TEST(a_destroyed_namespace_leaves_no_key_and_its_neighbours_stay),
         TEST(all_objects_can_be_walked),
         TEST(counts_of_several_writers_add_up_until_maintenance_replaces_them),
+        TEST(the_largest_manifest_is_overwritten_and_updated),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
