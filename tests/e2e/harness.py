@@ -4,7 +4,8 @@
         d.alba("create-namespace", "ns", "default")
 
 The programs come from $ALBA_BIN (CMake sets it). Every process that is started here is
-ended here, by the pid it was started with.
+ended here, by the pid it was started with. The last word of a test that got to its end
+is "ok".
 """
 import concurrent.futures
 import contextlib
@@ -26,6 +27,19 @@ import urllib.request
 import cli_shapes
 
 BIN = pathlib.Path(os.environ.get("ALBA_BIN", "build/release/bin")).resolve()
+
+if not __debug__:
+    sys.exit("PYTHONOPTIMIZE or -O takes the asserts away: nothing would be tested")
+
+
+def ended(number, _):
+    """Else a test that is ended says nothing, and all that it started stays."""
+    sys.exit(f"ended by {signal.Signals(number).name}")
+
+
+for number in signal.SIGTERM, signal.SIGHUP:
+    if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+        signal.signal(number, ended)
 
 
 class Failed(Exception):

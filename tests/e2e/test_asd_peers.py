@@ -270,3 +270,4 @@ def main():
 
 
 main()
+print("ok")

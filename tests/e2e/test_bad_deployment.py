@@ -106,3 +106,4 @@ with Deployment("--asds=2", "--volume=disk:64MiB") as d:  # fewer than the defau
     assert d.alba("vdisk-info", "disk")["size"] == 64 << 20
     said = (d.root / "up.log").read_text()
     assert f"disk 'disk' is there already and keeps its size: {64 << 20} bytes, not" in said, said
+print("ok")

@@ -362,3 +362,4 @@ with Deployment() as d:
     d.alba("download-object", "ns", "kept", d.root / "out")
     assert (d.root / "out").read_bytes() == (d.root / "in").read_bytes()
     d.assert_no_restarts()
+print("ok")

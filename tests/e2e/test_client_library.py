@@ -436,3 +436,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    print("ok")

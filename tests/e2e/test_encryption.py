@@ -295,3 +295,4 @@ with Deployment("--asds=6", "--nodes=3") as d:
     bad_key_files_are_named(d)
     a_key_that_is_missing_is_named_and_may_come_later(d)
     former_keys_stay_readable(d)
+print("ok")

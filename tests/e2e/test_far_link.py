@@ -165,3 +165,4 @@ def main():
 
 
 main()
+print("ok")

@@ -348,3 +348,4 @@ def main():
 
 
 main()
+print("ok")

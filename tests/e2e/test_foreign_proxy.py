@@ -476,3 +476,4 @@ def main():
 
 
 main()
+print("ok")

@@ -1,6 +1,7 @@
 """kill -9 of ASDs while objects are put: everything acknowledged stays readable.
 
 ROUNDS (default 12; the nightly run takes 100) rounds; the seed is printed."""
+import concurrent.futures
 import filecmp
 import os
 import random
@@ -32,17 +33,17 @@ with Deployment() as d:
     d.alba("create-namespace", "ns", "volumes")
     source = random_file(d.root / "source", 3_000_000, seed=SEED)
     stored, stop = [], threading.Event()
-    writer = threading.Thread(target=put_all_the_time, args=(d, source, stored, stop))
-    writer.start()
-    try:
-        for i in range(ROUNDS):
-            victim = f"asd{rng.randrange(6)}"
-            wait_for(f"{victim} to run", lambda: d.daemon(victim)["state"] == "running", 60)
-            d.kill_and_wait(victim)
-            time.sleep(rng.uniform(0.2, 3.0) if ROUNDS < 50 else rng.uniform(3.0, 4.0))
-    finally:
-        stop.set()
-        writer.join()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(put_all_the_time, d, source, stored, stop)
+        try:
+            for i in range(ROUNDS):
+                victim = f"asd{rng.randrange(6)}"
+                wait_for(f"{victim} to run", lambda: d.daemon(victim)["state"] == "running", 60)
+                d.kill_and_wait(victim)
+                time.sleep(rng.uniform(0.2, 3.0) if ROUNDS < 50 else rng.uniform(3.0, 4.0))
+        finally:
+            stop.set()
+    writer.result()
     print(f"{len(stored)} objects acknowledged")
     assert len(stored) > ROUNDS, "too few puts went through to say anything"
     for name in stored:
@@ -50,3 +51,4 @@ with Deployment() as d:
                "ns", name, d.root / "out")
         assert filecmp.cmp(source, d.root / "out", shallow=False), f"{name} changed"
     assert set(stored) <= set(d.alba("list-objects", "--max=-1", "ns"))
+print("ok")

@@ -65,3 +65,4 @@ with Deployment() as d:
     said(stamp(d, "verify"), 300)
     for name in ("asd1", "asd4"):
         d.start(name)
+print("ok")

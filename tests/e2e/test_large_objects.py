@@ -78,3 +78,4 @@ def main():
 
 
 main()
+print("ok")

@@ -74,3 +74,4 @@ with Deployment() as d:
     except Failed as e:
         assert "exists already" in str(e), e
     works_again(d, "after it hung")
+print("ok")

@@ -137,3 +137,4 @@ with Deployment() as d:
     survive_two_disks(d)
     come_back(d)
     assert len(os.listdir(d.dir / "log")) >= 9
+print("ok")

@@ -266,3 +266,4 @@ with Deployment("--asds=6", "--nodes=3") as d:
     explained(d)
     interchange(d)
     datacenters(d)
+print("ok")

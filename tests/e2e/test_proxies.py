@@ -144,3 +144,4 @@ with Deployment("--asds=3") as d:
         for proxy in filter(None, (a, b, c)):
             proxy.end(signal.SIGKILL)
     d.assert_no_restarts()
+print("ok")

@@ -110,3 +110,4 @@ def main():
 
 
 main()
+print("ok")

@@ -280,3 +280,4 @@ def main():
 
 
 main()
+print("ok")

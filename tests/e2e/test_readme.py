@@ -58,3 +58,4 @@ for document in documents:
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
         if "://" not in link:
             assert (document.parent / link).exists(), f"{document} links to {link}"
+print("ok")

@@ -278,3 +278,4 @@ with Deployment() as d, AsdProcess(d.root, "far") as far, AsdProcess(d.root, "la
     an_osd_claimed_after_the_backup_is_read(d, late)
     a_backup_brings_manifests_back(d, before)
     an_older_copy_is_not_taken_silently(d)
+print("ok")

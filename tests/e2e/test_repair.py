@@ -125,3 +125,4 @@ def main():
 
 
 main()
+print("ok")

@@ -64,3 +64,4 @@ def main():
 
 
 main()
+print("ok")

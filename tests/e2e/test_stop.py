@@ -137,3 +137,4 @@ def daemons():
 
 
 side_by_side(daemons, open_volume)
+print("ok")

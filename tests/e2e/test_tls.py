@@ -181,3 +181,4 @@ def main():
 
 
 main()
+print("ok")

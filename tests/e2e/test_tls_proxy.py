@@ -198,3 +198,4 @@ def main():
 
 
 main()
+print("ok")

@@ -299,3 +299,4 @@ with Deployment() as d:
         print(part.__name__)
         part(d)
     d.assert_no_restarts()
+print("ok")

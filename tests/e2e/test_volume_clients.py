@@ -2,16 +2,16 @@
 
 A client that is not installed is left out, and named; with none of them the test is skipped."""
 import filecmp
+import functools
 import json
 import os
 import shutil
 import struct
 import subprocess
 import sys
-import threading
 
 import nbd_client as nbd
-from harness import Deployment, random_file
+from harness import Deployment, random_file, side_by_side
 
 MIB = 1 << 20
 VOLUME_BYTES = 256 * MIB
@@ -121,11 +121,7 @@ def own_client(d):
         for j in range(16):
             c.write((i * 16 + j) * 65536, struct.pack("<QQ", i, j) * 4096)
 
-    threads = [threading.Thread(target=write, args=x) for x in zip(clients, range(8))]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    side_by_side(*(functools.partial(write, c, i) for i, c in enumerate(clients)))
     clients[0].flush()
     for i in range(8):
         for j in range(16):
@@ -156,3 +152,4 @@ with Deployment() as d:
 if len(left_out) == 5:
     print("SKIP: " + "; ".join(left_out))
     sys.exit(77)
+print("ok")

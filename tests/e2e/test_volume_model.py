@@ -155,3 +155,4 @@ with Deployment() as d:
     d.volumes_anew(journal_bytes=96 << 20, journal_segment_bytes=8 << 20)
     for seed in range(SEED, SEED + SEEDS):
         run_seed(d, seed)
+print("ok")

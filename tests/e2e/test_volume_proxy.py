@@ -237,3 +237,4 @@ def proxies():
 
 
 side_by_side(proxies, full_journal)
+print("ok")

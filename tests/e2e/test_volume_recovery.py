@@ -465,3 +465,4 @@ def losses():
 
 
 side_by_side(losses, taken_volumes)
+print("ok")

@@ -96,3 +96,4 @@ def main():
 
 
 main()
+print("ok")
