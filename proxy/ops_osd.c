@@ -1,9 +1,12 @@
 /* What this proxy knows about the OSDs: from the registry, and from its own calls. */
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/check.h"
 #include "base/mem.h"
 #include "proxy/ops.h"
+#include "proxy/osd_owners.h"
 
 /* Arrays that a struct osd_info or osd_state borrows while a reply is encoded. */
 struct osd_lists {
@@ -161,7 +164,27 @@ static struct osd_state state_of(const struct osd_info *info, const struct osd *
                               .checksum_errors = info->checksum_errors};
 }
 
-void op_osd_view(struct session *s)
+struct view_op {
+    struct osd_owners owners;
+    struct session *session;
+};
+
+/* An OSD that is not ours is free unless another alba is known to have claimed it. */
+static struct osd_claim claim_of(const struct registry_osd *known, const struct osd_owners *owners,
+                                 const char *alba_id)
+{
+    const char *owner = known->is_claimed ? NULL : osd_owners_of(owners, known->long_id);
+
+    if (known->is_claimed) {
+        return (struct osd_claim){.kind = OSD_CLAIM_THIS, .osd_id = known->osd_id};
+    }
+    if (owner != NULL && strcmp(owner, alba_id) != 0) {
+        return (struct osd_claim){.kind = OSD_CLAIM_ANOTHER, .alba_id = slice_str(owner)};
+    }
+    return (struct osd_claim){.kind = OSD_CLAIM_AVAILABLE};
+}
+
+static void reply_view(struct session *s, const struct osd_owners *owners)
 {
     struct engine *engine = s->server->engine;
     const struct registry_view *view = registry_view(engine->registry);
@@ -179,9 +202,7 @@ void op_osd_view(struct session *s)
         struct osd_info info = info_of(known, osd, &lists[i]);
 
         claims[reply.view.claim_count++] = (struct proxy_claim){
-            .long_id = slice_str(known->long_id),
-            .claim = {.kind = known->is_claimed ? OSD_CLAIM_THIS : OSD_CLAIM_AVAILABLE,
-                      .osd_id = known->osd_id}};
+            .long_id = slice_str(known->long_id), .claim = claim_of(known, owners, alba_id)};
         if (known->is_claimed) {
             states[reply.view.state_count++] = (struct proxy_osd_state){
                 .osd_id = known->osd_id,
@@ -196,4 +217,25 @@ void op_osd_view(struct session *s)
     free(claims);
     free(states);
     free(lists);
+}
+
+static void on_owners(struct osd_owners *owners)
+{
+    struct view_op *op = container_of(owners, struct view_op, owners);
+
+    reply_view(op->session, owners);
+    osd_owners_release(owners);
+    free(op);
+}
+
+void op_osd_view(struct session *s)
+{
+    const struct engine *engine = s->server->engine;
+    struct view_op *op = mem_zalloc(sizeof(*op));
+
+    op->session = s;
+    s->op = op;
+    if (!osd_owners_ask(&op->owners, engine->loop, engine->registry, on_owners)) {
+        on_owners(&op->owners);
+    }
 }

@@ -11,8 +11,8 @@ import signal
 import socket
 import subprocess
 
-from harness import (BIN, Caller, Deployment, connect, is_asd_verb, is_gone, random_file, refused,
-                     wait_for)
+from harness import (BIN, Caller, Deployment, connect, frozen, is_asd_verb, is_gone, random_file,
+                     refused, wait_for)
 
 DAEMON_VERBS = ("up", "asd-start", "proxy-start", "maintenance")  # end with a signal
 
@@ -655,7 +655,7 @@ def more_metadata(c):
         daemon.stop()
 
 
-def claimed_by_another(c, asd, long_ids):
+def claimed_by_another(c, asd, pid, long_ids):
     """What another alba claimed is shown as its own, and is not for the taking."""
     key = r"l\000\000\000\000"
     c.d.alba("asd-set", *asd, "--unescape", key, "another-alba")
@@ -665,7 +665,18 @@ def claimed_by_another(c, asd, long_ids):
     assert foreign["alba_id"] == "another-alba" and foreign["id"] is None, foreign
     assert foreign["answers"] and "another-alba" in text
     refused(lambda: c.json("claim-osd", f"--long-id={long_ids[1]}"), "another-alba")
+
+    def told():
+        known = dict(c.json("proxy-osd-view")["claims"])
+        return [known.get(long_id) for long_id in long_ids]
+
+    free, foreign = ["Available"], ["AnotherAlba", "another-alba"]
+    wait_for("a proxy that knows both", lambda: None not in told())
+    assert told() == [free, foreign] and "another-alba" in c.text("proxy-osd-view")
+    with frozen(pid):
+        assert told() == [free, free], "nobody knows; and it is not waited for"
     c.d.alba("asd-delete", *asd, "--unescape", key)
+    assert told() == [free, free]
     assert len(c.json("list-available-osds")) == 2
     assert all(o["alba_id"] is None for o in c.json("list-available-osds"))
 
@@ -690,7 +701,7 @@ def osds(c):
         available, text = c.both("list-available-osds")
         assert len(available) == 2 and all(o["id"] is None for o in available)
         long_ids += [o["long_id"] for o in available if o["long_id"] not in long_ids]
-        claimed_by_another(c, second[:2], long_ids)
+        claimed_by_another(c, second[:2], daemons[1].process.pid, long_ids)
         assert long_ids[1] in said and long_ids[1] in text
         c.json("claim-osd", f"--long-id={long_ids[0]}")
         c.text("claim-osd", f"--long-id={long_ids[1]}")

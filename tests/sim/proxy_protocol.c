@@ -10,6 +10,7 @@
 #include "loop/run.h"
 #include "proxy/session.h"
 #include "sim/proxy_fixture.h"
+#include "wire/osd_keys.h"
 
 /* ---- namespaces ---- */
 
@@ -499,6 +500,82 @@ static void the_proxy_tells_about_itself_and_its_osds(void **state)
     fixture_free(f);
 }
 
+static enum fake_fate hang(void *asked, struct fake_asd *asd, const struct asd_request *request)
+{
+    (void)asd;
+    (void)request;
+    *(bool *)asked = true;
+    return FAKE_HANG;
+}
+
+static void expect_claim(const struct proxy_reply *reply, const char *long_id, uint8_t kind,
+                         const char *owner)
+{
+    for (uint32_t i = 0; i < reply->view.claim_count; i++) {
+        const struct proxy_claim *c = &reply->view.claims[i];
+
+        if (slice_eq(c->long_id, slice_str(long_id))) {
+            assert_int_equal(c->claim.kind, kind);
+            assert_true(kind != OSD_CLAIM_ANOTHER || slice_eq(c->claim.alba_id, slice_str(owner)));
+            return;
+        }
+    }
+    fail_msg("no claim of %s", long_id);
+}
+
+static void an_osd_that_another_alba_claimed_is_told_as_its(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    struct proxy_request request = {.code = PROXY_OSD_VIEW};
+    struct fake_asd *foreign = world_register_asd(f->w, "foreign", "n9");
+    struct fake_asd *half = world_register_asd(f->w, "half-claimed", "n9");
+    struct fake_asd *silent = world_register_asd(f->w, "silent", "n9");
+    bool asked = false;
+    struct buf log = {0};
+    struct call c;
+
+    (void)state;
+    world_register_asd(f->w, "free", "n9");
+    osd_key_put_instance_log(&log);
+    fake_asd_put(foreign, slice_buf(&log), slice_str("somebody-else"));
+    fake_asd_put(half, slice_buf(&log),
+                 slice_str(registry_view_alba_id(registry_view(f->w->registry))));
+    fake_asd_set_fate(silent, hang, &asked);
+    assert_int_equal(fixture_call(f, &request, &c), 0);
+    assert_int_equal(c.reply.view.claim_count, 10);
+    assert_int_equal(c.reply.view.state_count, 6);
+    expect_claim(&c.reply, "foreign", OSD_CLAIM_ANOTHER, "somebody-else");
+    expect_claim(&c.reply, "half-claimed", OSD_CLAIM_AVAILABLE, NULL); /* claim-osd ends it */
+    expect_claim(&c.reply, "free", OSD_CLAIM_AVAILABLE, NULL);
+    expect_claim(&c.reply, "silent", OSD_CLAIM_AVAILABLE, NULL);
+    expect_claim(&c.reply, f->w->asds[0]->long_id, OSD_CLAIM_THIS, NULL);
+    assert_true(asked);
+    fixture_call_release(&c);
+    buf_release(&log);
+    fixture_free(f);
+}
+
+static void a_server_ends_while_it_asks_an_osd_that_is_silent(void **state)
+{
+    struct fixture *f = fixture_new(0);
+    struct proxy_request request = {.code = PROXY_OSD_VIEW};
+    struct call c = {.code = request.code};
+    bool asked = false, closed = false;
+
+    (void)state;
+    fake_asd_set_fate(world_register_asd(f->w, "silent", "n9"), hang, &asked);
+    proxy_request_encode(&request, &c.request);
+    assert_int_equal(proxy_client_call(f->client, &c.call, &c.request, 20000, fixture_on_call), 0);
+    loop_fixture_run_until(&f->w->base, &asked);
+    proxy_server_close(f->server, fixture_on_closed, &closed);
+    f->server = NULL;
+    loop_fixture_run_until(&f->w->base, &closed);
+    fixture_free(f);
+    assert_true(c.done); /* with an answer, if the server still waited for it */
+    fixture_call_release(&c);
+    gather_release(&c.request);
+}
+
 static void statistics_count_by_namespace(void **state)
 {
     struct fixture *f = fixture_new(1);
@@ -540,6 +617,8 @@ int main(void)
         cmocka_unit_test(a_file_that_appears_at_the_deadline_is_not_told_as_not_executed),
         cmocka_unit_test(files_outside_the_allowed_directories_are_refused_by_rule),
         cmocka_unit_test(the_proxy_tells_about_itself_and_its_osds),
+        cmocka_unit_test(an_osd_that_another_alba_claimed_is_told_as_its),
+        cmocka_unit_test(a_server_ends_while_it_asks_an_osd_that_is_silent),
         cmocka_unit_test(statistics_count_by_namespace),
     };
 

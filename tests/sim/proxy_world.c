@@ -67,7 +67,7 @@ uint64_t world_seed(void)
     return seed;
 }
 
-void world_add_asd(struct world *world, const char *long_id, const char *node_id)
+struct fake_asd *world_register_asd(struct world *world, const char *long_id, const char *node_id)
 {
     struct fake_asd *asd = fake_asd_new(&world->base.loop, long_id);
     struct registry_osd osd = {.long_id = long_id,
@@ -77,11 +77,19 @@ void world_add_asd(struct world *world, const char *long_id, const char *node_id
                                .node_id = node_id,
                                .datacenter = "",
                                .capacity_bytes = 1 << 30};
-    bool added = false, claimed = false;
+    bool added = false;
 
     world->asds[world->asd_count++] = asd;
     registry_osd_add(world->registry, &osd, world_registry_done, &added);
     loop_fixture_run_until(&world->base, &added);
+    return asd;
+}
+
+void world_add_asd(struct world *world, const char *long_id, const char *node_id)
+{
+    bool claimed = false;
+
+    world_register_asd(world, long_id, node_id);
     registry_osd_claim(world->registry, long_id, world_registry_done, &claimed);
     loop_fixture_run_until(&world->base, &claimed);
 }

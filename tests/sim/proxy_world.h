@@ -52,6 +52,8 @@ void world_new_engine(struct world *world); /* close the engine, make a fresh on
 struct fake_asd *world_asd_of(struct world *world, uint64_t osd_id);
 /* Wait until no background work is left. */
 void world_settle(struct world *world);
+/* Not claimed. */
+struct fake_asd *world_register_asd(struct world *world, const char *long_id, const char *node_id);
 void world_add_asd(struct world *world, const char *long_id, const char *node_id); /* claimed */
 void world_fill(struct world *world, uint8_t *ret_data, size_t bytes); /* half compressible */
 
