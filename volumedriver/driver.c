@@ -111,13 +111,13 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct registr
         return; /* on_tick() asks again */
     }
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(volumes[i].owner, d->config->driver_id) != 0) {
-            continue;
-        }
-        if (volumes[i].state == REGISTRY_VOLUME_READY &&
+        bool is_ours = strcmp(volumes[i].owner, d->config->driver_id) == 0;
+        bool is_nobodys = volumes[i].owner[0] == '\0'; /* made, and never opened */
+
+        if (is_ours && volumes[i].state == REGISTRY_VOLUME_READY &&
             driver_volume_find(d, volumes[i].name) == NULL) {
             driver_volume_add(d, &volumes[i], NULL, NULL, &why); /* it is not stopping */
-        } else if (volumes[i].state == REGISTRY_VOLUME_DELETING) {
+        } else if ((is_ours || is_nobodys) && volumes[i].state == REGISTRY_VOLUME_DELETING) {
             driver_finish_add(d, &volumes[i]);
         }
     }

@@ -3,7 +3,9 @@
  *   registry fresh -> record CREATING -> namespace -> root and owner_tag -> record READY -> open
  *
  * A crash leaves the record CREATING; a create of the same name, size and preset goes on from
- * there, a delete takes it away. When a step is refused for good, what was made is removed. */
+ * there, a delete takes it away. When a step is refused for good, what this create made is removed:
+ * it becomes DELETING, which driver_finish.c ends when something comes between. What was there
+ * before stays: a registry that was recovered may hold a record older than its disk. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "policy/preset.h"
 #include "volumedriver/backend_proxy.h"
 #include "volumedriver/driver.h"
+#include "volumedriver/driver_finish.h"
 
 struct create {
     struct driver *d;
@@ -23,6 +26,8 @@ struct create {
     struct backend *backend;
     struct volume_create objects;
     uint8_t uuid[UUID_BYTES];
+    bool made_record;
+    bool made_namespace;
     struct err err;
     driver_cb done;
     void *ctx;
@@ -50,9 +55,11 @@ static void on_record_gone(void *ctx, int rc, const struct err *e, struct regist
 {
     struct create *c = ctx;
 
-    (void)rc; /* what is left is a record CREATING: a delete or another create deals with it */
     (void)e;
     (void)record;
+    if (rc != 0 && rc != ERR_NOT_FOUND) {
+        driver_finish_add(c->d, &c->record);
+    }
     end(c, c->err.code, &c->err);
 }
 
@@ -60,8 +67,10 @@ static void on_namespace_gone(void *ctx, int rc, const struct err *e)
 {
     struct create *c = ctx;
 
-    (void)rc;
-    (void)e;
+    if (rc != 0 && rc != ERR_NOT_FOUND) { /* the record says that it is to go */
+        on_record_gone(c, rc, e, NULL);
+        return;
+    }
     registry_volume_delete(c->d->connect.registry, &c->record, on_record_gone, c);
 }
 
@@ -113,7 +122,7 @@ static void on_objects(struct volume_create *objects, int rc)
 {
     struct create *c = container_of(objects, struct create, objects);
 
-    if (rc == ERR_NO_POLICY || rc == ERR_FULL) {
+    if ((rc == ERR_NO_POLICY || rc == ERR_FULL) && c->made_record && c->made_namespace) {
         undo(c, &objects->err);
         return;
     }
@@ -133,6 +142,7 @@ static void on_namespace(void *ctx, int rc, const struct err *e)
         end(c, rc, e);
         return;
     }
+    c->made_namespace = rc == 0;
     c->backend = backend_proxy_new(c->d->route, c->record.uuid);
     volume_create(c->backend, &c->objects, c->uuid, c->record.size_bytes, DRIVER_SCO_BYTES,
                   on_objects);
@@ -159,6 +169,7 @@ static void on_recorded(void *ctx, int rc, const struct err *e, struct registry_
         return;
     }
     registry_volume_move(&c->record, record);
+    c->made_record = true;
     make_namespace(c);
 }
 
