@@ -24,6 +24,7 @@
 #include "base/rnd.h"
 #include "lib/crash_disk.h"
 #include "lib/vol_io.h"
+#include "loop/run.h"
 #include "volumedriver/journal.h"
 #include "volumedriver/location.h"
 #include "volumedriver/sco.h"
@@ -240,6 +241,11 @@ static void flush(struct rig *r)
     journal_flush(r->j, &f->flush, stats.completed_lsn, on_flush);
 }
 
+static bool is_flushed(void *ctx)
+{
+    return ((const struct rig *)ctx)->flushes == 0;
+}
+
 static void on_assigned(struct journal_append *append, int rc)
 {
     struct assignment *a = container_of(append, struct assignment, append);
@@ -275,9 +281,7 @@ static void assign(struct rig *r, unsigned v, uint8_t kind)
     r->assigned_seq[v] = kind == SCO_GC ? r->assigned_seq[v] : r->flushed_seq[v];
     list_push(&r->assignments[v], &a->link);
     journal_append(r->j, &a->append, on_assigned);
-    while (!a->ended) {
-        uv_run(&r->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&r->loop, &a->ended);
 }
 
 /* As if the oldest SCO of a volume had been put and applied: its records are not needed. */
@@ -317,9 +321,7 @@ static void give_back(struct rig *r, unsigned keep_max)
 {
     r->pressed = false;
     flush(r);
-    while (r->flushes != 0) {
-        uv_run(&r->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&r->loop, is_flushed, r);
     for (unsigned v = 0; v < VOLUMES; v++) {
         unsigned keep = (unsigned)rnd_below(&r->rnd, keep_max + 1);
 
@@ -349,9 +351,7 @@ static void rig_close(struct rig *r)
     abandon_live(r);
     r->closed = false;
     journal_close(r->j, on_closed, r);
-    while (!r->closed) {
-        uv_run(&r->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&r->loop, &r->closed);
     r->j = NULL;
     assert_int_equal(crash_disk_open_count(r->disk), 0);
 }
@@ -365,9 +365,7 @@ static void write_and_flush(struct rig *r)
             uv_run(&r->loop, UV_RUN_NOWAIT);
         }
         flush(r);
-        while (r->flushes != 0) {
-            uv_run(&r->loop, UV_RUN_ONCE);
-        }
+        loop_run_until_true(&r->loop, is_flushed, r);
     }
 }
 
@@ -415,9 +413,7 @@ static void check_record(struct rig *r, unsigned v, struct record *record, const
     if (x->op == FRAME_OP_WRITE) {
         content(r->seed, v, x->seq, want, bytes);
         assert_int_equal(journal_read(r->j, &reading.read, on_read), 0);
-        while (!reading.done) {
-            uv_run(&r->loop, UV_RUN_ONCE);
-        }
+        loop_run_until(&r->loop, &reading.done);
         if (reading.rc == 0) {
             assert_memory_equal(want, have, bytes);
         } else {
@@ -517,12 +513,14 @@ static void check(struct rig *r)
 
 struct opening {
     struct journal_append append;
-    int rc; /* 1: not yet */
+    int rc;
+    bool done;
 };
 
 static void on_open(struct journal_append *append, int rc)
 {
     container_of(append, struct opening, append)->rc = rc;
+    container_of(append, struct opening, append)->done = true;
 }
 
 static void begin_epochs(struct rig *r)
@@ -530,8 +528,7 @@ static void begin_epochs(struct rig *r)
     struct opening opens[VOLUMES];
 
     for (unsigned v = 0; v < VOLUMES; v++) {
-        opens[v] = (struct opening){.rc = 1,
-                                    .append = {.volume = r->uuid[v],
+        opens[v] = (struct opening){.append = {.volume = r->uuid[v],
                                                .seq = r->last_seq[v] + 1,
                                                .epoch = ++r->epoch[v],
                                                .op = FRAME_OP_OPEN,
@@ -539,9 +536,7 @@ static void begin_epochs(struct rig *r)
         journal_append(r->j, &opens[v].append, on_open);
     }
     for (unsigned v = 0; v < VOLUMES; v++) {
-        while (opens[v].rc == 1) {
-            uv_run(&r->loop, UV_RUN_ONCE);
-        }
+        loop_run_until(&r->loop, &opens[v].done);
         r->failed = r->failed || opens[v].rc != 0;
     }
 }

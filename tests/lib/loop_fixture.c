@@ -14,6 +14,14 @@ static void on_timer(uv_timer_t *timer)
     uv_stop(timer->loop); /* it may have run before the poll, which must not block then */
 }
 
+/* Nor where a timer has brought what is waited for. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    if (*(const bool *)prepare->data) {
+        uv_stop(prepare->loop);
+    }
+}
+
 static void start_timer(struct loop_fixture *f, uint64_t ms, bool *late)
 {
     *late = false;
@@ -27,6 +35,7 @@ void loop_fixture_init(struct loop_fixture *f)
     signal(SIGPIPE, SIG_IGN); /* as every daemon does; peers close when they like */
     assert_int_equal(uv_loop_init(&f->loop), 0);
     assert_int_equal(uv_timer_init(&f->loop, &f->timer), 0);
+    assert_int_equal(uv_prepare_init(&f->loop, &f->prepare), 0);
 }
 
 void loop_fixture_run_until(struct loop_fixture *f, const bool *flag)
@@ -34,9 +43,12 @@ void loop_fixture_run_until(struct loop_fixture *f, const bool *flag)
     bool late;
 
     start_timer(f, LOOP_FIXTURE_WAIT_MS, &late);
+    f->prepare.data = (void *)(uintptr_t)flag;
+    assert_int_equal(uv_prepare_start(&f->prepare, on_prepare), 0);
     while (!*flag && !late) {
         uv_run(&f->loop, UV_RUN_ONCE);
     }
+    uv_prepare_stop(&f->prepare);
     uv_timer_stop(&f->timer);
     if (!*flag) {
         fail_msg("nothing happened for %d ms", LOOP_FIXTURE_WAIT_MS);
@@ -76,6 +88,7 @@ void loop_fixture_release(struct loop_fixture *f)
 
     loop_fixture_drain(f);
     uv_close((uv_handle_t *)&f->timer, NULL);
+    uv_close((uv_handle_t *)&f->prepare, NULL);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     rc = uv_loop_close(&f->loop);
     if (rc != 0) {

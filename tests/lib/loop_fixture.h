@@ -14,7 +14,8 @@
 
 struct loop_fixture {
     uv_loop_t loop;
-    uv_timer_t timer; /* private */
+    uv_timer_t timer; /* private from here on */
+    uv_prepare_t prepare;
 };
 
 enum { LOOP_FIXTURE_WAIT_MS = 10000 };

@@ -1,5 +1,6 @@
 #include "lib/vol_node.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "loop/run.h"
 
 const uint8_t vol_uuid[16] = "simulated-volume";
+
+enum { TURN_MS_MAX = 20 };
 
 struct claim_call {
     struct later_item later;
@@ -91,9 +94,19 @@ static void on_pressure(void *ctx, uint64_t lsn)
     volume_host_pressure(&((struct vol_node *)ctx)->host, lsn);
 }
 
+/* UV_RUN_ONCE would run due timers first, then wait for an event, though it was a timer that the
+ * caller waits for. */
 void vol_node_turn(struct vol_node *n, bool wait)
 {
-    uv_run(n->loop, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    if (wait) {
+        struct pollfd events = {.fd = uv_backend_fd(n->loop), .events = POLLIN};
+        int wait_ms;
+
+        uv_update_time(n->loop);
+        wait_ms = uv_backend_timeout(n->loop);
+        poll(&events, 1, wait_ms < 0 || wait_ms > TURN_MS_MAX ? TURN_MS_MAX : wait_ms);
+    }
+    uv_run(n->loop, UV_RUN_NOWAIT);
 }
 
 static bool is_idle(void *ctx)

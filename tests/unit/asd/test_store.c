@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "fault/asd_fixture.h"
 #include "lib/tempdir.h"
+#include "loop/run.h"
 #include "unit/asd/io_hook.h"
 
 enum { LARGE = 100000 };
@@ -230,11 +231,23 @@ static void on_many(struct asd_store_op *op, int rc)
     m->order = (*m->answered)++;
 }
 
+struct many_wait {
+    const unsigned *answered;
+    unsigned count;
+};
+
+static bool are_answered(void *ctx)
+{
+    const struct many_wait *w = ctx;
+
+    return *w->answered >= w->count;
+}
+
 static void wait_many(struct asd_fixture *f, const unsigned *answered, unsigned count)
 {
-    while (*answered < count) {
-        uv_run(&f->base.loop, UV_RUN_ONCE);
-    }
+    struct many_wait w = {.answered = answered, .count = count};
+
+    loop_run_until_true(&f->base.loop, are_answered, &w);
 }
 
 static void requests_of_one_turn_share_one_flush(void **state)

@@ -590,6 +590,11 @@ void kv_mem_refuse_held(struct kv_mem_store *store)
     }
 }
 
+bool kv_mem_has_held(void *store)
+{
+    return kv_mem_held_count(store) != 0;
+}
+
 unsigned kv_mem_held_count(const struct kv_mem_store *store)
 {
     unsigned count = 0;

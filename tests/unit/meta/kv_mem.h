@@ -65,6 +65,7 @@ bool kv_mem_run_newest_held(struct kv_mem_store *store);
 /* They end with ERR_FULL, not executed. */
 void kv_mem_refuse_held(struct kv_mem_store *store);
 unsigned kv_mem_held_count(const struct kv_mem_store *store);
+bool kv_mem_has_held(void *store); /* to wait for */
 
 /* Straight from the store. Borrowed until the next change. */
 bool kv_mem_peek(const struct kv_mem_store *store, struct slice key, struct slice *ret_value);

@@ -140,9 +140,7 @@ static int interrupted(struct fixture *f, struct manifest *upload, const char *d
 
     kv_mem_set_fate(f->kv_a, meddled, &m);
     start(f->a, upload, delete, NULL, 0, &w);
-    while (kv_mem_held_count(f->store) == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, kv_mem_has_held, f->store);
     meddle(&m);
     kv_mem_run_held(f->store);
     return await_rc(f->a, &w);
@@ -274,9 +272,7 @@ static void an_overwrite_retires_the_manifest_that_a_late_update_left(void **sta
     assert_int_equal(put(f->b, old), 0);
     kv_mem_set_fate(f->kv_a, scripted, &script);
     start(f->a, new, NULL, NULL, 0, &w);
-    while (kv_mem_held_count(f->store) == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, kv_mem_has_held, f->store);
     nsm_update(f->b, NS, old->object_id, 1, on_edit, nsm_wait_cb, &u);
     assert_int_equal(await_rc(f->b, &u), 0);
     kv_mem_run_held(f->store);

@@ -20,6 +20,7 @@ struct fixture {
     struct proxy_presence *presence[2];
     struct proxy_record *listed; /* by look() */
     size_t count, damaged;
+    bool has_listed;
 };
 
 static int setup(void **state)
@@ -97,16 +98,14 @@ static void on_list(void *ctx, int rc, const struct err *e, const struct proxy_r
     f->listed = mem_dup(records, count * sizeof(*records));
     f->count = count;
     f->damaged = damaged;
-    uv_stop(&f->loop);
+    f->has_listed = true;
 }
 
 static size_t look(struct fixture *f)
 {
-    f->count = SIZE_MAX;
+    f->has_listed = false;
     proxy_records_list(f->kv[0], on_list, f);
-    while (f->count == SIZE_MAX) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&f->loop, &f->has_listed);
     return f->count;
 }
 

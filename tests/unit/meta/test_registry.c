@@ -167,6 +167,13 @@ static void on_change(void *ctx)
     changes_told++;
 }
 
+static bool b_has_one(void *ctx)
+{
+    const struct registry_view *view = registry_view(((struct fixture *)ctx)->b);
+
+    return view != NULL && ns_find(view, "one") != NULL;
+}
+
 static void polling_tells_of_changes(void **state)
 {
     struct fixture *f = *state;
@@ -174,9 +181,7 @@ static void polling_tells_of_changes(void **state)
     changes_told = 0;
     registry_poll(f->b, 5, on_change, NULL);
     assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
-    while (registry_view(f->b) == NULL || ns_find(registry_view(f->b), "one") == NULL) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, b_has_one, f);
     assert_true(changes_told >= 1);
 }
 
@@ -357,9 +362,7 @@ static void a_namespace_left_creating_is_finished_by_the_next(void **state)
 
     kv_mem_set_fate(f->kv_a, scripted, &script);
     registry_namespace_create(f->a, "one", NULL, reg_wait_cb, &w);
-    while (kv_mem_held_count(f->store) == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, kv_mem_has_held, f->store);
     close_registry(f->a); /* dies before the first gc epoch */
     f->a = NULL;
     assert_int_equal(reg_await(f, &w), ERR_CANCELED);
@@ -384,9 +387,7 @@ static void a_late_creator_does_not_bring_back_a_gc_epoch(void **state)
 
     kv_mem_set_fate(f->kv_a, scripted, &script);
     registry_namespace_create(f->a, "one", NULL, reg_wait_cb, &w);
-    while (kv_mem_held_count(f->store) == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, kv_mem_has_held, f->store);
     assert_int_equal(create_namespace(f, f->b, "one", NULL), ERR_EXISTS);
     id = ns_find(registry_view(f->b), "one")->id;
     kv_mem_poke(f->store, ns_key_epoch(&key, id, 2), text("alive"));

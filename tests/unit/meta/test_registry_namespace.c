@@ -24,9 +24,7 @@ static void start_held(struct fixture *f, struct script *script, struct late_del
     assert_int_equal(create_namespace(f, f->a, "one", NULL), 0);
     kv_mem_set_fate(f->kv_a, scripted, script);
     registry_namespace_delete_while(f->a, "one", is_wanted, reg_wait_cb, &d->wait);
-    while (kv_mem_held_count(f->store) == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, kv_mem_has_held, f->store);
 }
 
 static void a_delete_that_lost_its_race_leaves_a_new_namespace_of_that_name_alone(void **state)

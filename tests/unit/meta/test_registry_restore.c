@@ -56,11 +56,14 @@ static void on_volume(void *ctx, int rc, const struct err *e, struct registry_vo
     registry_volume_move(to, volume);
 }
 
-static void turns(struct fixture *f, const struct registry_volume *until_raw)
+static bool has_raw(void *ctx)
 {
-    while (until_raw->raw.len == 0) {
-        assert_true(uv_run(&f->loop, UV_RUN_ONCE) != 0);
-    }
+    return ((const struct registry_volume *)ctx)->raw.len != 0;
+}
+
+static void turns(struct fixture *f, struct registry_volume *until_raw)
+{
+    loop_run_until_true(&f->loop, has_raw, until_raw);
 }
 
 static void make_volume(struct fixture *f, const char *name, enum registry_dtl_state dtl)
@@ -414,9 +417,7 @@ static void of_two_recoveries_the_later_one_wins(void **state)
         target_open(f, &second);
         kv_mem_set_fate(t.kv, on_txn, &nth);
         registry_restore(t.kv, &options, reg_wait_cb, &first);
-        while (kv_mem_held_count(t.store) == 0) {
-            assert_true(uv_run(&f->loop, UV_RUN_ONCE) != 0);
-        }
+        loop_run_until_true(&f->loop, kv_mem_has_held, t.store);
         assert_int_equal(restore(f, &second, &options), 0);
         assert_int_equal(kv_mem_run_held(t.store), 0); /* its asserts fail */
         assert_int_not_equal(reg_await(f, &first), 0);

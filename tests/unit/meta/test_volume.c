@@ -294,9 +294,7 @@ static void a_disk_that_is_ready_meanwhile_keeps_its_namespace(void **state)
     put_state(f, &w, REGISTRY_VOLUME_DELETING);
     kv_mem_set_fate(f->kv_a, scripted, &script);
     registry_namespace_delete(f->a, w.volume.uuid, reg_wait_cb, &deleted);
-    while (kv_mem_held_count(f->store) == 0) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, kv_mem_has_held, f->store);
     put_state(f, &w, REGISTRY_VOLUME_READY);
     assert_int_equal(kv_mem_run_held(f->store), 0);
     assert_int_equal(reg_await(f, &deleted), -EINVAL);

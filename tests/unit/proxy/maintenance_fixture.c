@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "loop/run.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm_gc.h"
 #include "proxy/osd_probe.h"
@@ -150,15 +151,18 @@ static void on_probed(struct osds_probe_wait *wait)
     wait->cb = NULL;
 }
 
+static bool are_probed(void *ctx)
+{
+    return ((const struct osds_probe_wait *)ctx)->cb == NULL;
+}
+
 void fixture_osds_back(struct fixture *f)
 {
     struct osds_probe_wait wait;
 
     for (unsigned i = 0; i < 50 && osds_aside_count(f->w->engine->osds) > 0; i++) {
         osds_probe_all(f->w->engine->osds, &wait, on_probed);
-        while (wait.cb != NULL) {
-            uv_run(&f->w->base.loop, UV_RUN_ONCE);
-        }
+        loop_run_until_true(&f->w->base.loop, are_probed, &wait);
     }
     assert_int_equal(osds_aside_count(f->w->engine->osds), 0);
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "lib/crash_disk.h"
+#include "loop/run.h"
 #include "volumedriver/journal.h"
 
 enum { CLUSTER = 4096, SEGMENT_BYTES = 131072, SUPER = 4096 };
@@ -20,7 +21,7 @@ struct fixture {
     uint8_t data[8 * CLUSTER];
     struct iovec iov;
     struct list live; /* records */
-    unsigned ended, failed, pressed;
+    unsigned ended, awaited, failed, pressed;
     uint64_t pressed_lsn;
     uint64_t segment_bytes; /* 0: SEGMENT_BYTES */
     uint64_t journal_bytes; /* 0: six segments */
@@ -153,11 +154,17 @@ static inline void append_other(struct fixture *f, unsigned v, struct journal_ap
     journal_append(f->j, &w->append, on_append);
 }
 
+static inline bool has_ended(void *ctx)
+{
+    const struct fixture *f = ctx;
+
+    return f->ended >= f->awaited;
+}
+
 static inline void run_until(struct fixture *f, unsigned ended)
 {
-    while (f->ended < ended) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    f->awaited = ended;
+    loop_run_until_true(&f->loop, has_ended, f);
 }
 
 static inline void on_time(uv_timer_t *timer)
@@ -175,7 +182,7 @@ static inline void wait_ms(struct fixture *f, uint64_t ms)
     uv_run(&f->loop, UV_RUN_DEFAULT);
 }
 
-static inline struct journal_stats stats_of(struct fixture *f)
+static inline struct journal_stats stats_of(const struct fixture *f)
 {
     struct journal_stats stats;
 

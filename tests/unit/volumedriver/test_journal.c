@@ -27,13 +27,18 @@ static void writes_of_one_turn_and_of_many_volumes_share_a_frame(void **state)
     assert_true(stats_of(f).frames - frames <= 2);
 }
 
+static bool has_grown(void *ctx)
+{
+    const struct fixture *f = ctx;
+
+    return f->ended != 0 && stats_of(f).segments != JOURNAL_SEGMENTS_MIN;
+}
+
 /* The first write starts it; it has I/O of its own. */
 static void wait_for_growth(struct fixture *f)
 {
     append(f, 0, 1, false);
-    while (f->ended == 0 || stats_of(f).segments == JOURNAL_SEGMENTS_MIN) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, has_grown, f);
 }
 
 static void a_durable_write_costs_one_sync_and_shares_it(void **state)
@@ -53,23 +58,23 @@ static void a_durable_write_costs_one_sync_and_shares_it(void **state)
 
 struct flushing {
     struct journal_flush flush;
-    int rc; /* 1: not yet */
+    int rc;
+    bool done;
 };
 
 static void on_flushed(struct journal_flush *flush, int rc)
 {
     container_of(flush, struct flushing, flush)->rc = rc;
+    container_of(flush, struct flushing, flush)->done = true;
 }
 
 /* Returns what the flush did. */
 static int flush_newest(struct fixture *f)
 {
-    struct flushing fl = {.rc = 1};
+    struct flushing fl = {0};
 
     journal_flush(f->j, &fl.flush, stats_of(f).completed_lsn, on_flushed);
-    while (fl.rc == 1) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&f->loop, &fl.done);
     return fl.rc;
 }
 
@@ -137,6 +142,13 @@ static void a_failed_sync_takes_the_journal_out_of_service(void **state)
     assert_true(stats_of(f).failed);
 }
 
+static bool is_pressed(void *ctx)
+{
+    const struct fixture *f = ctx;
+
+    return f->pressed != 0 && stats_of(f).segments_used >= 4;
+}
+
 static void a_full_ring_waits_asks_for_uploads_and_goes_on(void **state)
 {
     struct fixture *f = *state;
@@ -145,9 +157,7 @@ static void a_full_ring_waits_asks_for_uploads_and_goes_on(void **state)
     for (; n < 60; n++) {
         append(f, 0, 7, false);
     }
-    while (f->pressed == 0 || stats_of(f).segments_used < 4) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, is_pressed, f);
     for (unsigned i = 0; i < 20; i++) {
         uv_run(&f->loop, UV_RUN_NOWAIT);
     }
@@ -223,7 +233,7 @@ static void hold(void *ctx, const char *what, const char *path)
 static void a_flush_is_told_though_a_frame_was_under_way_when_it_ended(void **state)
 {
     struct fixture *f = *state;
-    struct flushing fl = {.rc = 1};
+    struct flushing fl = {0};
     struct held h = {0};
     uint64_t frames;
 
@@ -249,9 +259,7 @@ static void a_flush_is_told_though_a_frame_was_under_way_when_it_ended(void **st
     }
     atomic_store(&h.syncs, false);
     uv_sem_post(&h.sync);
-    while (fl.rc == 1) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&f->loop, &fl.done);
     wait_ms(f, 4 * JOURNAL_IDLE_MS);
     assert_int_equal(stats_of(f).frames, frames + 1);
     atomic_store(&h.writes, false);
@@ -330,6 +338,11 @@ static void on_sync(void *ctx, const char *what, const char *path)
     }
 }
 
+static bool is_out_of_service(void *ctx)
+{
+    return stats_of(ctx).failed;
+}
+
 /* Nobody asked for a flush: the only sync is that of a new segment. It may have been told of
  * frames that were lost. */
 static void a_failed_sync_of_growth_takes_the_journal_out_of_service(void **state)
@@ -339,9 +352,7 @@ static void a_failed_sync_of_growth_takes_the_journal_out_of_service(void **stat
     crash_disk_set_hook(f->disk, on_sync, f);
     append(f, 0, 7, false);
     append(f, 0, 7, false);
-    while (!stats_of(f).failed) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->loop, is_out_of_service, f);
     append(f, 0, 1, false);
     run_until(f, 3);
     assert_true(f->failed >= 1);

@@ -75,9 +75,7 @@ static struct reading *read_all(struct fixture *f)
     }
     r->read = (struct journal_read){.pieces = r->pieces, .piece_count = PIECES};
     assert_int_equal(journal_read(f->j, &r->read, on_read), 0);
-    while (!r->done) {
-        uv_run(&f->loop, UV_RUN_ONCE);
-    }
+    loop_run_until(&f->loop, &r->done);
     return r;
 }
 
