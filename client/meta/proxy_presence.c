@@ -83,7 +83,6 @@ static void withdraw(struct proxy_presence *p)
         return;
     }
     kv_txn_release(&p->txn);
-    p->txn.reserve = true; /* it was written so */
     kv_txn_delete(&p->txn, slice_key(&p->key));
     kv_apply(p->kv, &p->txn, PROXY_PRESENCE_CALL_MS, on_withdrawn, p);
 }
@@ -124,7 +123,6 @@ static void sweep(struct proxy_presence *p)
     uint64_t now = p->now_ms();
 
     kv_txn_release(&p->txn);
-    p->txn.reserve = true;
     for (size_t i = 0; i < p->seen_count && p->txn.update_count < SWEEP_MAX; i++) {
         const struct seen *s = &p->seen[i];
 
