@@ -245,7 +245,7 @@ static void on_put(void *ctx, struct sequence *sequence, int rc)
 
 static void a_put_that_outlives_its_epoch_is_uploaded_again(void **state)
 {
-    struct world *w = world_new(6, 3, WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
+    struct world *w = world_new_patient(6, 3, WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
     struct agent *agent = agent_new(w);
     uint8_t data[30000];
     struct proxy_update update = {
@@ -258,7 +258,7 @@ static void a_put_that_outlives_its_epoch_is_uploaded_again(void **state)
     world_fill(w, data, sizeof(data));
     put(w, "warm", 1000);
     for (unsigned i = 0; i < 6; i++) {
-        w->asds[i]->delay_ms = 300;
+        w->asds[i]->delay_ms = 2000;
         fake_asd_set_fate(w->asds[i], slow_applies, NULL);
     }
     sequence_start(w->engine, &spec, on_put, &rc);
@@ -268,7 +268,10 @@ static void a_put_that_outlives_its_epoch_is_uploaded_again(void **state)
         loop_fixture_run_ms(&w->base, GRACE_MS + 5);
     }
     assert_int_equal(rc, 1);
-    for (unsigned i = 0; i < 200 && rc == 1; i++) {
+    for (unsigned i = 0; i < 6; i++) {
+        fake_asd_set_fate(w->asds[i], NULL, NULL);
+    }
+    for (unsigned i = 0; i < 400 && rc == 1; i++) {
         loop_fixture_run_ms(&w->base, 20);
     }
     assert_int_equal(rc, 0);
