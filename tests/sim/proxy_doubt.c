@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "loop/run.h"
 #include "meta/ns_keys.h"
+#include "proxy/session.h"
 #include "sim/proxy_fixture.h"
 
 enum { PATIENCE_MS = 300 };
@@ -122,6 +124,40 @@ static void a_delete_that_lost_its_race_when_its_client_had_left_is_not_begun_an
     loses_and_stays_lost(true);
 }
 
+/* Another's change of the registry comes first, and then the deadline. */
+static void
+a_namespace_delete_that_lost_its_race_is_not_begun_anew_behind_the_deadline(void **state)
+{
+    struct fixture *f = fixture_new(0);
+    struct registry *other = registry_new(kv_mem_open(&f->w->base.loop, f->w->store));
+    struct proxy_request request = {.code = PROXY_DELETE_NAMESPACE, .ns = fixture_ns()};
+    struct call c = {.code = PROXY_DELETE_NAMESPACE};
+    bool was_held = false, created = false, refreshed = false, closed = false;
+
+    (void)state;
+    uv_timer_stop(&f->server->timer); /* it does not look after deadlines itself */
+    kv_mem_set_fate(f->w->kv, held_once, &was_held);
+    proxy_request_encode(&request, &c.request);
+    assert_int_equal(proxy_client_call(f->client, &c.call, &c.request, 20000, fixture_on_call), 0);
+    loop_run_until_true(&f->w->base.loop, is_held, f);
+    registry_namespace_create(other, "other", "p", world_registry_done, &created);
+    loop_fixture_run_until(&f->w->base, &created);
+    LIST_FOR_EACH (it, &f->server->sessions) {
+        container_of(it, struct session, link)->deadline_ms = clock_mono_ms();
+    }
+    assert_int_equal(kv_mem_run_held(f->w->store), 0);
+    loop_fixture_run_until(&f->w->base, &c.done);
+    assert_int_equal(c.proxy_code, PROXY_RC_TIMED_OUT);
+    gather_release(&c.request);
+    fixture_call_release(&c);
+    registry_refresh(f->w->registry, world_registry_done, &refreshed);
+    loop_fixture_run_until(&f->w->base, &refreshed);
+    assert_non_null(registry_view_namespace_find(registry_view(f->w->registry), "ns", 2));
+    registry_close(other, loop_set_true, &closed);
+    loop_fixture_run_until(&f->w->base, &closed);
+    fixture_free(f);
+}
+
 struct end {
     bool done;
     int rc;
@@ -209,6 +245,8 @@ int main(void)
         cmocka_unit_test(a_put_whose_client_gave_up_is_not_committed_over_a_later_one),
         cmocka_unit_test(a_put_that_lost_its_race_when_its_client_had_left_is_not_begun_anew),
         cmocka_unit_test(a_delete_that_lost_its_race_when_its_client_had_left_is_not_begun_anew),
+        cmocka_unit_test(
+            a_namespace_delete_that_lost_its_race_is_not_begun_anew_behind_the_deadline),
         cmocka_unit_test(a_proxy_that_was_stopped_commits_nothing_behind_the_deadline),
         cmocka_unit_test(no_client_has_a_longer_deadline_than_the_servers),
         cmocka_unit_test(a_server_ends_while_the_metadata_keeps_a_commit),

@@ -6,25 +6,30 @@ static void on_granted(struct budget_share *share)
     (void)share;
 }
 
-/* What waits for the OSD that hangs may be what holds it. */
+/* What waits for the OSD that hangs may be what holds it; replies are held by clients. */
 static void memory_that_is_short_keeps_none_away(void **state)
 {
     struct play *p = play_new();
     struct budget *budget = &p->w->engine->budget;
-    struct budget_share most = {0}, more = {0};
+    struct budget *replies = &p->w->engine->replies;
+    struct budget_share most = {0}, more = {0}, most_replies = {0}, more_replies = {0};
     struct reader r;
 
     (void)state;
     fate_of(p, osd_of(p, 0, 1)->id)->reads = FAKE_HANG;
     budget_take(budget, &most, budget->limit_bytes / 8 * 7, on_granted);
+    budget_take(replies, &most_replies, replies->limit_bytes / 8 * 7, on_granted);
     start(&r, p, place(0, 1), 4096);
     while (budget->used_bytes == budget->limit_bytes / 8 * 7) {
         loop_fixture_run_ms(&p->w->base, 1);
     }
     budget_take(budget, &more, budget->limit_bytes / 2, on_granted);
+    budget_take(replies, &more_replies, replies->limit_bytes / 2, on_granted);
     await(&r);
     assert_int_equal(r.rc, 0);
     assert_true(totals(p)->hedges >= 1);
+    budget_give(&more_replies);
+    budget_give(&most_replies);
     budget_give(&more);
     budget_give(&most);
     play_free(p);

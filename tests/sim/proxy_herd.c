@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "meta/ns_keys.h"
+#include "proxy/shared_get.h"
 #include "sim/proxy_world.h"
 
 #define P42 "[[4,2,6,2],[4,2,5,2],[4,2,4,2]]"
@@ -336,6 +337,57 @@ static void a_failure_is_everybodys(void **state)
     world_free(w);
 }
 
+static void on_nothing(struct shared_wait *wait, int rc)
+{
+    (void)wait;
+    (void)rc;
+    fail();
+}
+
+/* Two manifests that contradict each other: what is good for one of them may not be for the other.
+ */
+static void who_takes_a_fragment_for_something_else_asks_for_himself(void **state)
+{
+    enum { ALIKE = 2, SPECS = ALIKE + 5 };
+    static uint8_t data[BYTES];
+    struct world *w = world_of_slow_asds(presets[0], 0, data);
+    struct shared_get_spec specs[SPECS];
+    struct shared_wait waits[SPECS];
+    struct manifest m;
+    uint32_t packed_bytes;
+
+    (void)state;
+    assert_true(world_manifest(w, "o", &m));
+    packed_bytes = manifest_fragment_at(&m, 0, 0)->packed_bytes;
+    for (unsigned i = 0; i < SPECS; i++) {
+        specs[i] = (struct shared_get_spec){
+            .osd = osds_find(w->engine->osds, manifest_fragment_at(&m, 0, 0)->osd_id),
+            .ns_id = w->ns_id,
+            .name = {.object_id = m.object_id},
+            .stored_bytes = packed_bytes,
+            .shape = fragment_shape_of(65536, COMPRESS_LZ4, CIPHER_NONE),
+            .state = FETCH_ALL,
+            .raw_bytes = 65536,
+            .parts = {{.bytes = packed_bytes}},
+            .part_count = 1};
+    }
+    specs[ALIKE].shape.codec = COMPRESS_NONE;
+    specs[ALIKE + 1].shape.cipher = CIPHER_AES_256_GCM;
+    specs[ALIKE + 2].shape.raw_bytes--;
+    specs[ALIKE + 3].shape.block_bytes *= 2;
+    specs[ALIKE + 4].stored_bytes++;
+    for (unsigned i = 0; i < SPECS; i++) {
+        assert_int_equal(shared_get_join(w->engine, &specs[i], &waits[i], on_nothing), 0);
+        assert_int_equal(waits[i].has_joined, i > 0 && i < ALIKE);
+    }
+    for (unsigned i = 0; i < SPECS; i++) {
+        shared_get_leave(&waits[i]);
+    }
+    assert_null(w->engine->shared_gets);
+    manifest_release(&m);
+    world_free(w);
+}
+
 /* Readers come and go by chance, over a few ranges, while OSDs lose connections. */
 static enum fake_fate flaky(void *ctx, struct fake_asd *asd, const struct asd_request *request)
 {
@@ -541,6 +593,7 @@ int main(void)
         cmocka_unit_test(who_comes_after_a_change_does_not_take_an_older_answer),
         cmocka_unit_test(that_there_is_no_such_object_is_not_passed_on),
         cmocka_unit_test(a_failure_to_read_a_manifest_is_everybodys),
+        cmocka_unit_test(who_takes_a_fragment_for_something_else_asks_for_himself),
         cmocka_unit_test(herds_by_chance_get_the_right_bytes_or_an_error),
     };
 

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "loop/run.h"
 #include "meta/ns_keys.h"
+#include "proxy/lookup.h"
 #include "sim/proxy_world.h"
 
 #define P42 "[[4,2,6,2]]"
@@ -39,6 +40,11 @@ static uint64_t size_read(struct world *w)
     return r.size_bytes;
 }
 
+static bool has_held_answer(void *kv)
+{
+    return kv_mem_has_held_answer(kv);
+}
+
 /* An object of 9000 bytes is overwritten by one of 5000, or deleted, while somebody reads
  * its manifest. */
 static void change_during_a_read(bool is_delete)
@@ -56,9 +62,7 @@ static void change_during_a_read(bool is_delete)
     ns_key_root(&prefix, w->ns_id, 'o');
     kv_mem_hold_answer(w->kv, slice_key(&prefix));
     get_start(w->engine, &spec, on_read, &early);
-    while (!kv_mem_has_held_answer(w->kv)) {
-        loop_fixture_run_ms(&w->base, 1);
-    }
+    loop_run_until_true(&w->base.loop, has_held_answer, w->kv);
     assert_int_equal(is_delete ? world_delete(w, "o") : world_put(w, "o", data, 5000), 0);
     kv_mem_answer_held(w->kv);
     loop_fixture_run_until(&w->base, &early.done); /* it asked before: the old one is right */
@@ -76,6 +80,33 @@ static void a_read_under_way_does_not_bring_back_what_was_deleted(void **state)
 {
     (void)state;
     change_during_a_read(true);
+}
+
+/* A repair has entered what it made: an answer that is on its way says less. */
+static void a_read_under_way_does_not_bring_back_what_was_repaired(void **state)
+{
+    struct world *w = world_new_patient(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    struct get_item item = {.name = slice_str("o")};
+    struct get_spec spec = {.ns = slice_str("ns"), .items = &item, .count = 1};
+    struct reader early = {0};
+    struct manifest repaired;
+    struct key prefix;
+
+    (void)state;
+    assert_int_equal(world_put(w, "o", "data", 4), 0);
+    assert_true(world_manifest(w, "o", &repaired));
+    repaired.version_id++;
+    manifest_cache_remove(&w->engine->manifests, w->ns_id, slice_str("o"));
+    ns_key_root(&prefix, w->ns_id, 'o');
+    kv_mem_hold_answer(w->kv, slice_key(&prefix));
+    get_start(w->engine, &spec, on_read, &early);
+    loop_run_until_true(&w->base.loop, has_held_answer, w->kv);
+    lookup_renew(w->engine, w->ns_id, &repaired);
+    kv_mem_answer_held(w->kv);
+    loop_fixture_run_until(&w->base, &early.done);
+    assert_int_equal(early.rc, 0);
+    assert_null(manifest_cache_get(&w->engine->manifests, w->ns_id, slice_str("o")));
+    world_free(w);
 }
 
 /* This proxy still has the manifest of the object of `had` bytes, whose fragments are gone. */
@@ -148,9 +179,7 @@ static void a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it(void 
     world_fill(w, data, sizeof(data));
     kv_mem_set_fate(w->kv, first_in_doubt, &commits);
     sequence_start(w->engine, &spec, on_written, &early);
-    while (kv_mem_held_count(w->store) == 0) {
-        loop_fixture_run_ms(&w->base, 1);
-    }
+    loop_run_until_true(&w->base.loop, kv_mem_has_held, w->store);
     assert_int_equal(world_put(w, "o", data, 5000), 0);
     assert_false(early.done);
     kv_mem_run_held(w->store);
@@ -370,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_overwritten),
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_deleted),
         cmocka_unit_test(an_object_that_was_overwritten_is_read_whole_whatever_its_size_now),
+        cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_repaired),
         cmocka_unit_test(a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it),
         cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "loop/run.h"
@@ -10,6 +12,7 @@
 #include "meta/nsm.h"
 #include "meta/nsm_gc.h"
 #include "net/stream.h"
+#include "proxy/session.h"
 #include "sim/proxy_fixture.h"
 #include "wire/osd_keys.h"
 
@@ -532,6 +535,44 @@ static void drops_are_too_slow_while_other_streams_wait(void **state)
     assert_false(world_manifest(w, "o", &m));
 }
 
+/* It has sent what it was asked for, and waits for us. */
+static void the_time_that_we_take_ourselves_is_not_the_clients(void **state)
+{
+    struct scene *s = *state;
+    struct world *w = s->f->w;
+    struct budget *budget = &w->engine->streams;
+    struct proxy_request request = {.code = PROXY_STREAM_PART};
+    struct budget_share other = {0};
+    struct world_hold hold;
+    uint64_t go_ms;
+
+    assert_int_equal(begin(s, "o", &(struct begin){.bytes = DATA_BYTES, .deadline_ms = 100000}), 0);
+    budget_take(budget, &other, budget->limit_bytes, on_share);
+    world_hold_threads(w, &hold);
+    request.part.data = slice_of(s->data, s->bytes_max);
+    request.part.crc32c = crc32c(0, s->data, s->bytes_max);
+    s->c = (struct call){.code = request.code};
+    proxy_request_encode(&request, &s->c.request);
+    assert_int_equal(
+        proxy_client_call(s->f->client, &s->c.call, &s->c.request, 20000, fixture_on_call), 0);
+    loop_run_until_true(&w->base.loop, world_has_queued_work, w);
+    uv_sleep(2);
+    go_ms = clock_mono_ms();
+    world_let_go(w, &hold);
+    loop_fixture_run_until(&w->base, &s->c.done);
+    assert_true(s->c.rc == 0 && s->c.reply.wants_part);
+    s->offset = s->c.reply.want.offset;
+    s->bytes_max = s->c.reply.want.bytes_max;
+    gather_release(&s->c.request);
+    fixture_call_release(&s->c);
+    LIST_FOR_EACH (it, &s->f->server->sessions) {
+        session_check(container_of(it, struct session, link), go_ms + NET_HURRY_TIMEOUT_MS - 1);
+    }
+    assert_int_equal(obey_to_the_end(s), 0);
+    budget_give(&other);
+    world_expect(w, "o", s->data, DATA_BYTES);
+}
+
 static void a_client_that_goes_leaves_nothing(void **state)
 {
     struct scene *s = *state;
@@ -589,6 +630,7 @@ int main(void)
         TEST(who_is_slow_while_others_wait_for_memory_has_to_go),
         TEST(who_waited_for_memory_in_vain_may_come_again),
         TEST(drops_are_too_slow_while_other_streams_wait),
+        TEST(the_time_that_we_take_ourselves_is_not_the_clients),
         TEST(a_client_that_goes_leaves_nothing),
         TEST(a_server_that_ends_takes_its_streams_along),
     };

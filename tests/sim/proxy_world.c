@@ -507,3 +507,52 @@ unsigned world_osd_reads(const struct world *world)
     }
     return sum;
 }
+
+/* ---- threads ---- */
+
+static void hold_thread(struct pool_work *work)
+{
+    uv_sem_wait(&container_of(work, struct world_hold_item, work)->hold->go);
+}
+
+static void on_let_go(struct pool_work *work, int rc)
+{
+    assert_int_equal(rc, 0);
+    container_of(work, struct world_hold_item, work)->hold->ended++;
+}
+
+void world_hold_threads(struct world *world, struct world_hold *hold)
+{
+    *hold = (struct world_hold){.count = world->engine->options.threads};
+    assert_true(hold->count <= sizeof(hold->items) / sizeof(*hold->items));
+    assert_int_equal(uv_sem_init(&hold->go, 0), 0);
+    for (unsigned i = 0; i < hold->count; i++) {
+        hold->items[i].hold = hold;
+        assert_int_equal(pool_submit(world->engine->pool, &hold->items[i].work, POOL_HIGH,
+                                     hold_thread, on_let_go),
+                         0);
+    }
+}
+
+bool world_has_queued_work(void *world)
+{
+    const struct engine *engine = ((const struct world *)world)->engine;
+
+    return pool_load(engine->pool) > engine->options.threads;
+}
+
+static bool have_ended(void *ctx)
+{
+    const struct world_hold *hold = ctx;
+
+    return hold->ended == hold->count;
+}
+
+void world_let_go(struct world *world, struct world_hold *hold)
+{
+    for (unsigned i = 0; i < hold->count; i++) {
+        uv_sem_post(&hold->go);
+    }
+    loop_run_until_true(&world->base.loop, have_ended, hold);
+    uv_sem_destroy(&hold->go);
+}

@@ -101,4 +101,18 @@ struct buf world_fragment_key(struct world *world, const struct manifest *m, uin
 void world_make_stale(struct world *world, struct manifest *take_old);
 unsigned world_osd_reads(const struct world *world); /* that all OSDs got */
 
+/* All threads of the engine's pool do nothing until they are let go; what they get to do waits. */
+struct world_hold {
+    struct world_hold_item { /* private */
+        struct pool_work work;
+        struct world_hold *hold;
+    } items[16];
+    uv_sem_t go;
+    unsigned count, ended;
+};
+
+void world_hold_threads(struct world *world, struct world_hold *hold);
+bool world_has_queued_work(void *world); /* behind held threads; to wait for */
+void world_let_go(struct world *world, struct world_hold *hold);
+
 #endif

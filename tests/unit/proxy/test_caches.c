@@ -172,13 +172,17 @@ static void trailers_are_kept_by_what_they_describe(void **state)
 {
     struct index_cache cache;
     struct index_key key = {.id = {.chunk = 1, .fragment = 2}, .stored_bytes = 100};
-    struct index_key others[] = {key, key, key};
+    enum { OTHERS = 6 };
+    struct index_key others[OTHERS] = {key, key, key, key, key, key};
 
     (void)state;
     index_cache_init(&cache, 4000);
     others[0].version = 1;
     others[1].raw_bytes = 1;
     others[2].block_bytes = 1;
+    others[3].codec = 1;
+    others[4].cipher = 1;
+    others[5].stored_bytes = 101;
     for (uint32_t i = 0; i < 100; i++) {
         struct fragment_index index = {.block_count = 10,
                                        .entries = mem_array(10, sizeof(struct fragment_entry))};
@@ -191,13 +195,13 @@ static void trailers_are_kept_by_what_they_describe(void **state)
         shared = index_cache_get(&cache, &key);
         assert_non_null(shared);
         shared_index_drop(shared);
-        for (size_t o = 0; o < 3; o++) {
+        for (size_t o = 0; o < OTHERS; o++) {
             others[o].id.chunk = i;
             assert_null(index_cache_get(&cache, &others[o]));
         }
     }
     assert_int_equal(cache.hits, 100);
-    assert_int_equal(cache.misses, 300);
+    assert_int_equal(cache.misses, 100 * OTHERS);
     index_cache_release(&cache);
 }
 
