@@ -136,6 +136,34 @@ static void an_object_that_was_overwritten_is_read_whole_whatever_its_size_now(v
     read_what_was_overwritten(40000, 0);
 }
 
+/* Of one byte of an object; its fragments were smaller. */
+static void what_takes_more_memory_now_is_read_with_more(void **state)
+{
+    enum { FRAGMENT = 28672, NOW_BYTES = 4 * FRAGMENT };
+    struct world *w = world_new_patient(6, 3, WORLD_PRESET(P42, 28672, "none"));
+    struct proxy_slice first = {.bytes = 1};
+    uint8_t *data = mem_zalloc(NOW_BYTES), *got = NULL;
+    struct world_watch watch;
+    struct manifest old;
+    size_t got_bytes;
+
+    (void)state;
+    engine_set_hedging(w->engine, false); /* what is overtaken is nobody's */
+    assert_int_equal(world_put(w, "o", data, 5000), 0);
+    assert_true(world_manifest(w, "o", &old));
+    assert_int_equal(world_put(w, "o", data, NOW_BYTES), 0);
+    world_make_stale(w, &old);
+    world_watch_start(w, &watch, 0);
+    assert_int_equal(world_get_slices(w, "o", &first, 1, NULL, &got, &got_bytes), 0);
+    world_watch_end(w, &watch);
+    assert_int_equal(w->engine->stats.totals.stale_manifests, 1);
+    assert_true(watch.most_bytes > FRAGMENT); /* it was fetched whole */
+    assert_false(watch.is_beyond);
+    free(got);
+    free(data);
+    world_free(w);
+}
+
 /* ---- a commit in doubt, and a later one of the same name ---- */
 
 /* The first commit happens and its reply is lost; its repetition waits. */
@@ -400,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_deleted),
         cmocka_unit_test(an_object_that_was_overwritten_is_read_whole_whatever_its_size_now),
         cmocka_unit_test(a_read_under_way_does_not_bring_back_what_was_repaired),
+        cmocka_unit_test(what_takes_more_memory_now_is_read_with_more),
         cmocka_unit_test(a_commit_resolved_late_does_not_hide_the_one_that_overwrote_it),
         cmocka_unit_test(a_put_goes_to_the_namespace_that_has_the_name_now),
         cmocka_unit_test(a_delete_goes_to_the_namespace_that_has_the_name_now),
