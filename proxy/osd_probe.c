@@ -24,7 +24,7 @@ struct osd_probe {
     struct gather request;
     struct osd *osd;
     uint64_t begun_ms;
-    bool is_awaited; /* by osds_probe_all(): not if the OSD was only slow when it began */
+    uint64_t serial; /* higher than that of any before it */
 };
 
 static void on_tick(uv_timer_t *timer);
@@ -145,16 +145,33 @@ static void take_back(struct osd *osd, bool full, uint64_t begun_ms)
     osd->full = full;
 }
 
-/* Everybody waited for this probe too. A callback may make another one forget its wait. */
-static void probe_waits_count_down(struct osds *osds)
+/* The serial of the oldest probe under way that somebody may wait for; UINT64_MAX: there is none.
+ * One of an OSD that is only slow becomes such a probe when the OSD is set aside. */
+static uint64_t oldest_awaited(const struct osds *osds)
 {
+    uint64_t oldest = UINT64_MAX;
+
+    for (unsigned i = 0; i < osds->all_count; i++) {
+        const struct osd *osd = osds->all[i];
+
+        if (osd->probe != NULL && is_out(osd) && osd->probe->serial < oldest) {
+            oldest = osd->probe->serial;
+        }
+    }
+    return oldest;
+}
+
+/* A callback may make another one forget its wait. */
+static void end_probe_waits(struct osds *osds)
+{
+    uint64_t oldest = oldest_awaited(osds);
     struct list ready, *link;
 
     list_init(&ready);
     LIST_FOR_EACH_SAFE (it, &osds->probe_waits) {
         struct osds_probe_wait *wait = container_of(it, struct osds_probe_wait, link);
 
-        if (--wait->pending == 0) {
+        if (oldest > wait->serial) {
             list_remove(it);
             list_push(&ready, it);
         }
@@ -171,7 +188,6 @@ static void on_probe(struct asd_call *call, int rc)
     struct osd_probe *probe = container_of(call, struct osd_probe, call);
     struct osd *osd = probe->osd;
     struct osds *osds = osd->osds;
-    bool is_awaited = probe->is_awaited;
 
     osd->probe = NULL;
     if (rc == 0 || rc == ERR_FULL) {
@@ -194,9 +210,7 @@ static void on_probe(struct asd_call *call, int rc)
     buf_release(&call->failed_key);
     gather_release(&probe->request);
     free(probe);
-    if (is_awaited) {
-        probe_waits_count_down(osds);
-    }
+    end_probe_waits(osds);
     osds_release_one(osds);
 }
 
@@ -214,7 +228,7 @@ static int probe_start(struct osd *osd)
 
     probe->osd = osd;
     probe->begun_ms = clock_mono_ms();
-    probe->is_awaited = is_out(osd);
+    probe->serial = ++osds->probe_serial;
     asd_request_encode(&request, &probe->request);
     rc = asd_client_call(osd->client, &probe->call, &probe->request, osds->probe_timeout_ms,
                          on_probe);
@@ -261,7 +275,6 @@ void osds_probe_all(struct osds *osds, struct osds_probe_wait *wait,
                     void (*cb)(struct osds_probe_wait *wait))
 {
     wait->cb = cb;
-    wait->pending = 0;
     for (unsigned i = 0; i < osds->live_count; i++) {
         struct osd *osd = osds->live[i];
 
@@ -269,12 +282,8 @@ void osds_probe_all(struct osds *osds, struct osds_probe_wait *wait,
             probe_start(osd);
         }
     }
-    for (unsigned i = 0; i < osds->all_count; i++) {
-        const struct osd_probe *probe = osds->all[i]->probe;
-
-        wait->pending += probe != NULL && probe->is_awaited;
-    }
-    wait->is_later = wait->pending == 0;
+    wait->serial = osds->probe_serial;
+    wait->is_later = oldest_awaited(osds) > wait->serial;
     if (wait->is_later) {
         later_run(&osds->later, &wait->none, on_nothing_to_probe);
         return;

@@ -5,11 +5,11 @@
 #include "proxy/osds.h"
 
 /* Probe all that are set aside or full now, not those that are only slow; `cb` when each has
- * answered (or timed out). */
+ * answered (or timed out), whatever probes have begun or ended meanwhile. */
 struct osds_probe_wait {
     void (*cb)(struct osds_probe_wait *wait); /* private from here on */
-    unsigned pending;
-    bool is_later; /* there was nothing to probe */
+    uint64_t serial;                          /* of the last probe it waits for */
+    bool is_later;                            /* there was nothing to probe */
     struct list link;
     struct later_item none;
 };

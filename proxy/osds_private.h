@@ -25,6 +25,7 @@ struct osds {
     struct choose_osd *choose;
     unsigned returns;
     uint8_t *probe_data;
+    uint64_t probe_serial; /* of the last one started */
     struct list probe_waits;
 
     bool closing;

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "proxy/holes.h"
+#include "proxy/osds_private.h"
 #include "sim/proxy_world.h"
+#include "wire/osd_keys.h"
 
 enum { DELAY_MS = OSD_SLOW_MS + 300, WAIT_MS = 60000, BYTES = 50000 };
 
@@ -200,6 +202,58 @@ static void where_all_are_slow_all_are_used(void **state)
     world_free(w);
 }
 
+static enum fake_fate probes_late(void *ctx, struct fake_asd *asd,
+                                  const struct asd_request *request)
+{
+    (void)ctx;
+    (void)asd;
+    return request->code == ASD_APPLY && request->apply.update_count == 1 &&
+                   slice_eq(request->apply.updates[0].key, slice_str(OSD_KEY_TEST))
+               ? FAKE_DELAY
+               : FAKE_NORMAL;
+}
+
+/* Its answers to probes alone take longer than two of an OSD that is dead are apart. */
+static struct osd *make_probes_late(struct world *w, unsigned i)
+{
+    w->asds[i]->delay_ms = 3000;
+    fake_asd_set_fate(w->asds[i], probes_late, NULL);
+    return osds_at(w->engine->osds, i);
+}
+
+static void a_put_waits_for_a_late_probe_while_others_are_probed_again(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET("[[4,2,5,2]]", 16384, "lz4"));
+    uint8_t data[BYTES];
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    fake_asd_down(w->asds[0]);
+    osd_set_aside(osds_at(w->engine->osds, 0), -1, "test");
+    osd_set_aside(make_probes_late(w, 1), -1, "test");
+    assert_int_equal(put_and_count(w, data), 1); /* five are enough */
+    fake_asd_up(w->asds[0]);
+    world_free(w);
+}
+
+static void a_put_waits_for_a_probe_that_began_when_its_osd_was_slow(void **state)
+{
+    struct world *w = slow_world(WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
+    struct osd *osd = make_probes_late(w, 1);
+    uint8_t data[BYTES];
+
+    (void)state;
+    world_fill(w, data, sizeof(data));
+    osd->slow.is = true;
+    osd_probe_schedule(osd);
+    while (osd->probe == NULL) {
+        loop_fixture_run_ms(&w->base, 20);
+    }
+    osd_set_aside(osd, -1, "test");
+    assert_int_equal(put_and_count(w, data), 0);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +263,8 @@ int main(void)
         cmocka_unit_test(puts_of_low_priority_say_nothing_about_an_osd),
         cmocka_unit_test(what_only_a_slow_osd_can_take_is_repaired_there),
         cmocka_unit_test(where_all_are_slow_all_are_used),
+        cmocka_unit_test(a_put_waits_for_a_late_probe_while_others_are_probed_again),
+        cmocka_unit_test(a_put_waits_for_a_probe_that_began_when_its_osd_was_slow),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
