@@ -143,16 +143,17 @@ static int32_t proxy_rc_of_file(int rc)
 
 /* ---- file ---- */
 
-static bool submit(struct fs_get *g, enum fs_get_state state, pool_run_cb run, pool_done_cb done)
+/* May free *g. */
+static void submit(struct fs_get *g, enum fs_get_state state, pool_run_cb run, pool_done_cb done)
 {
     int rc = pool_submit(g->engine->pool, &g->work, POOL_HIGH, run, done);
 
     g->state = state;
+    g->is_in_doubt = rc == 0 && state == FS_GET_COMMIT;
     if (rc != 0) {
         err_set(&g->err, rc, "file");
         end(g, PROXY_RC_UNKNOWN);
     }
-    return rc == 0;
 }
 
 static void commit_run(struct pool_work *work)
@@ -183,7 +184,7 @@ static void start_commit(struct fs_get *g)
         end(g, PROXY_RC_CHECKSUM_MISMATCH);
         return;
     }
-    g->is_in_doubt = submit(g, FS_GET_COMMIT, commit_run, commit_done);
+    submit(g, FS_GET_COMMIT, commit_run, commit_done);
 }
 
 /* Pool thread: the window and the digest are its own meanwhile. */

@@ -406,6 +406,44 @@ static void a_file_that_appears_at_the_deadline_is_not_told_as_not_executed(void
     fixture_free(f);
 }
 
+static void a_file_whose_last_step_finds_no_place_in_the_pool_does_not_appear(void **state)
+{
+    struct fixture *f = fixture_new(1);
+    struct engine *engine = f->w->engine;
+    char *path = mem_printf("%s/out", f->real_dir);
+    struct proxy_request read = fs_request(PROXY_READ_OBJECT_FS, "o", path);
+    struct call c = {.code = PROXY_READ_OBJECT_FS};
+    struct job *jobs = mem_array(ENGINE_POOL_QUEUE_MAX, sizeof(*jobs));
+    struct budget_share all = {0};
+    uv_sem_t go;
+
+    (void)state;
+    assert_int_equal(fixture_put(f, "o", "", 0), 0);
+    assert_int_equal(uv_sem_init(&go, 0), 0);
+    budget_take(&engine->budget, &all, engine->budget.limit_bytes, on_share);
+    proxy_request_encode(&read, &c.request);
+    assert_int_equal(proxy_client_call(f->client, &c.call, &c.request, 20000, fixture_on_call), 0);
+    loop_run_until_true(&f->w->base.loop, somebody_waits_for_memory, engine);
+    for (unsigned i = 0; i < ENGINE_POOL_QUEUE_MAX; i++) {
+        jobs[i].go = &go;
+        assert_int_equal(pool_submit(engine->pool, &jobs[i].work, POOL_HIGH, job_run, job_done), 0);
+    }
+    budget_give(&all);
+    loop_fixture_run_until(&f->w->base, &c.done);
+    assert_int_equal(c.proxy_code, PROXY_RC_UNKNOWN);
+    for (unsigned i = 0; i < ENGINE_POOL_QUEUE_MAX; i++) {
+        uv_sem_post(&go);
+    }
+    loop_run_until_true(&f->w->base.loop, has_ended, f);
+    assert_int_equal(access(path, F_OK), -1);
+    uv_sem_destroy(&go);
+    gather_release(&c.request);
+    fixture_call_release(&c);
+    free(jobs);
+    free(path);
+    fixture_free(f);
+}
+
 static void files_outside_the_allowed_directories_are_refused_by_rule(void **state)
 {
     struct fixture *f = fixture_new(1);
@@ -615,6 +653,7 @@ int main(void)
         cmocka_unit_test(a_transaction_of_very_many_parts_is_too_large),
         cmocka_unit_test(files_go_in_and_come_out_whole),
         cmocka_unit_test(a_file_that_appears_at_the_deadline_is_not_told_as_not_executed),
+        cmocka_unit_test(a_file_whose_last_step_finds_no_place_in_the_pool_does_not_appear),
         cmocka_unit_test(files_outside_the_allowed_directories_are_refused_by_rule),
         cmocka_unit_test(the_proxy_tells_about_itself_and_its_osds),
         cmocka_unit_test(an_osd_that_another_alba_claimed_is_told_as_its),
