@@ -254,11 +254,11 @@ static void give_up(struct chunk_read *r)
 
     list_fragments(r, CHUNK_PART_BAD, failed, sizeof(failed));
     list_fragments(r, CHUNK_PART_IDLE, unasked, sizeof(unasked));
-    err_set(&r->err, ERR_NOT_ENOUGH,
-            "chunk %" PRIu32 ": %" PRIu32 " of %" PRIu32 " fragments%s%s%s%s%s%.120s", r->chunk,
-            r->good, r->readable->k, unasked[0] != '\0' ? "; not to be had:" : "", unasked,
-            failed[0] != '\0' ? "; failed:" : "", failed, failed[0] != '\0' ? ", the last: " : "",
-            last.msg);
+    err_say(&r->err, ERR_NOT_ENOUGH,
+            "chunk %" PRIu32 ": not enough fragments: %" PRIu32 " of %" PRIu32 "%s%s%s%s%s%.160s",
+            r->chunk, r->good, r->readable->k, unasked[0] != '\0' ? "; not to be had:" : "",
+            unasked, failed[0] != '\0' ? "; failed:" : "", failed,
+            failed[0] != '\0' ? ", the last: " : "", last.msg);
     finish(r, ERR_NOT_ENOUGH);
 }
 

@@ -117,6 +117,9 @@ static void finish(struct fetch *f, int rc)
     if ((rc == ERR_CORRUPT || rc == ERR_VERSION || rc == -ERANGE) && !f->range.exact) {
         log_corrupt(f);
     }
+    if (rc != 0 && f->osd != NULL) {
+        err_wrap(&f->err, "osd %" PRIu64, f->osd->id);
+    }
     shared_index_drop(f->index);
     f->index = NULL;
     shared_get_drop(f->wait.get);
@@ -203,7 +206,7 @@ static void ask(struct fetch *f)
     f->wait.get = NULL;
     rc = shared_get_join(f->engine, &spec, &f->wait, on_answer);
     if (rc != 0) {
-        err_set(&f->err, rc, "osd %" PRIu64, f->osd->id);
+        err_set(&f->err, rc, "asking");
         finish_later(f, rc);
         return;
     }

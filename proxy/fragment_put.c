@@ -48,7 +48,7 @@ static void start_call(struct fragment_put *p, enum osd_call_kind kind, osd_call
         osd_call_start(p->osd, &p->call, &p->request, kind, p->engine->options.osd_timeout_ms, cb);
 
     if (rc != 0) {
-        finish_later(p, err_set(&p->err, rc, "osd %llu", (unsigned long long)p->osd->id));
+        finish_later(p, err_set(&p->err, rc, "asking"));
         return;
     }
     p->is_calling = true;

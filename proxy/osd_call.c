@@ -69,7 +69,7 @@ static void fail_later(struct osd_call *call, int rc, const char *why)
 {
     call->rc = rc;
     call->asd.maybe_executed = false;
-    err_set(&call->asd.err, rc, "osd %llu: %s", (unsigned long long)call->osd->id, why);
+    err_set(&call->asd.err, rc, "%s", why);
     later_run(&call->osd->osds->later, &call->failing, on_failing);
 }
 

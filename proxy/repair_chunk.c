@@ -217,6 +217,7 @@ static void on_put(struct fragment_put *put, int rc)
             return;
         }
     } else {
+        err_wrap(&put->err, "osd %" PRIu64, p->osd->id);
         p->osd = NULL;
         repair_note_error(r, rc, &put->err);
     }

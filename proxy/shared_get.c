@@ -146,7 +146,7 @@ static int decode(struct shared_get *get)
         return rc;
     }
     if (!reply.partial.found) {
-        rc = err_set(&get->err, ERR_NOT_FOUND, "fragment on osd %" PRIu64, get->spec.osd->id);
+        rc = err_set(&get->err, ERR_NOT_FOUND, "fragment");
     } else if (reply.partial.data.len != expected_bytes(get)) {
         rc = err_set(&get->err, ERR_CORRUPT, "%zu bytes came, %zu were asked for",
                      reply.partial.data.len, expected_bytes(get));

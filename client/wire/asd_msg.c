@@ -9,7 +9,7 @@
 
 static const uint8_t magic[] = {'a', 'L', 'b', 'A'};
 
-enum { HELLO_TEXT_BYTES_MAX = 4096 };
+enum { HELLO_TEXT_BYTES_MAX = 4096, KEY_START_BYTES = 56 };
 
 /* ---- preamble ---- */
 
@@ -154,17 +154,33 @@ void asd_error_put(struct buf *b, unsigned version, uint32_t request_id, int32_t
     llio_sub_end(b, mark);
 }
 
-void asd_key_text(struct slice key, char ret_text[ASD_KEY_TEXT_BYTES])
+/* Returns how many bytes of the key there was room for. */
+static size_t key_text(struct slice key, char *ret_text, size_t bytes)
 {
-    size_t at = 0;
+    size_t at = 0, i = 0;
 
-    for (size_t i = 0; i < key.len && at + 8 < ASD_KEY_TEXT_BYTES; i++) {
+    for (; i < key.len && at + 8 < bytes; i++) {
         uint8_t c = key.data[i];
         bool plain = c >= 0x20 && c < 0x7f && c != '\\';
 
-        at += (size_t)snprintf(ret_text + at, ASD_KEY_TEXT_BYTES - at, plain ? "%c" : "\\x%02x", c);
+        at += (size_t)snprintf(ret_text + at, bytes - at, plain ? "%c" : "\\x%02x", c);
     }
     ret_text[at] = '\0';
+    return i;
+}
+
+void asd_key_text(struct slice key, char ret_text[ASD_KEY_TEXT_BYTES])
+{
+    key_text(key, ret_text, ASD_KEY_TEXT_BYTES);
+}
+
+/* The cause comes first, and the key is short: the messages of many layers share one line. */
+static int key_error(struct err *e, int code, struct slice key)
+{
+    char start[KEY_START_BYTES];
+    bool is_cut = key_text(key, start, sizeof(start)) < key.len;
+
+    return err_say(e, code, "%s: key \"%s\"%s", err_text(code), start, is_cut ? "…" : "");
 }
 
 int asd_error_get(int32_t rc, struct rd payload, struct slice *ret_key, struct err *e)
@@ -180,10 +196,10 @@ int asd_error_get(int32_t rc, struct rd payload, struct slice *ret_key, struct e
     switch (rc) {
     case ASD_RC_ASSERT_FAILED:
         *ret_key = text;
-        return err_set(e, ERR_ASSERT_FAILED, "key \"%s\"", printable);
+        return key_error(e, ERR_ASSERT_FAILED, text);
     case ASD_RC_CORRUPT:
         *ret_key = text;
-        return err_set(e, ERR_CORRUPT, "key \"%s\"", printable);
+        return key_error(e, ERR_CORRUPT, text);
     case ASD_RC_UNKNOWN_OPERATION:
         return err_set(e, ERR_UNKNOWN_OPERATION, "asd");
     case ASD_RC_FULL:

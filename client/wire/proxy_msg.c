@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "wire/llio.h"
 
-enum { PREAMBLE_VERSION_AT = 4, TEXT_SHOWN_MAX = 200 };
+enum { PREAMBLE_VERSION_AT = 4, TEXT_SHOWN_MAX = 300 };
 
 void proxy_preamble_put(struct buf *b)
 {

@@ -193,9 +193,10 @@ static void a_block_that_is_bad_in_too_many_is_named_and_the_rest_is_read(void *
     repair_start_repair(w, "o", 0, &ended);
     loop_fixture_run_until(&w->base, &ended.done);
     assert_int_equal(ended.rc, ERR_NOT_ENOUGH);
-    assert_non_null(strstr(
-        ended.err.msg, ": bytes from 28672 on of each fragment: chunk 0: 3 of 4 fragments; failed: "
-                       "0 1 2, the last: "));
+    assert_non_null(
+        strstr(ended.err.msg,
+               ": bytes from 28672 on of each fragment: chunk 0: not enough fragments: 3 of "
+               "4; failed: 0 1 2, the last: osd "));
     manifest_release(&m);
     end(w, data);
 }

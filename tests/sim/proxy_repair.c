@@ -367,8 +367,8 @@ static void with_too_few_left_nothing_is_changed(void **state)
     loop_fixture_run_until(&f->w->base, &ended.done);
     assert_int_equal(ended.rc, ERR_NOT_ENOUGH);
     assert_int_equal(ended.fragments, 0);
-    assert_non_null(
-        strstr(ended.err.msg, ": chunk 0: 3 of 4 fragments; failed: 0 1 2, the last: "));
+    assert_non_null(strstr(
+        ended.err.msg, ": chunk 0: not enough fragments: 3 of 4; failed: 0 1 2, the last: osd "));
     assert_int_equal(repair_version_of(f->w, "o"), 0);
     free(data);
     fixture_free(f);

@@ -10,6 +10,7 @@
 #include "unit/wire/bytes.h"
 #include "wire/asd_reply.h"
 #include "wire/asd_request.h"
+#include "wire/llio.h"
 #include "wire/osd_keys.h"
 
 #define OBJECT_ID "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -463,6 +464,33 @@ static void error_replies_have_their_bytes_and_meaning(void **state)
     buf_release(&b);
 }
 
+static const char *error_of_key(struct buf *b, int32_t rc, struct slice key, struct err *ret_e)
+{
+    struct slice named;
+
+    b->len = 0;
+    llio_put_string(b, key);
+    asd_error_get(rc, rd_of(b->data, b->len), &named, ret_e);
+    assert_true(slice_eq(named, key));
+    return ret_e->msg;
+}
+
+/* Many layers put something before it, and a line ends somewhere: only of the key is it lost. */
+static void an_error_names_its_cause_before_a_short_part_of_the_key(void **state)
+{
+    const uint8_t raw[] = "p\0\0\0\7n\0\0\0\0\0\0\0\1i\xb7\x1f\x93\x9b\x33";
+    struct buf b = {0};
+    struct err e;
+
+    (void)state;
+    assert_string_equal(error_of_key(&b, ASD_RC_CORRUPT, slice_of(raw, sizeof(raw) - 1), &e),
+                        "stored data fails its checks: key "
+                        "\"p\\x00\\x00\\x00\\x07n\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\"…");
+    assert_string_equal(error_of_key(&b, ASD_RC_ASSERT_FAILED, slice_str("short one"), &e),
+                        "assert failed: key \"short one\"");
+    buf_release(&b);
+}
+
 static void an_empty_apply_reply_is_an_empty_list(void **state)
 {
     struct asd_reply reply;
@@ -532,6 +560,7 @@ int main(void)
         cmocka_unit_test(later_values_follow_in_the_order_of_the_keys),
         cmocka_unit_test(a_reply_borrows_its_large_values),
         cmocka_unit_test(error_replies_have_their_bytes_and_meaning),
+        cmocka_unit_test(an_error_names_its_cause_before_a_short_part_of_the_key),
         cmocka_unit_test(an_empty_apply_reply_is_an_empty_list),
         cmocka_unit_test(version_2_frames_stay_as_they_are),
     };
