@@ -294,6 +294,16 @@ out:
     return 0;
 }
 
+static int read_fixed(struct preset *p, const json_t *value, struct err *e)
+{
+    (void)p;
+    (void)value;
+    return err_say(e, ERR_CONFIG,
+                   "compression and checksums of a preset do not change; policies, "
+                   "fragment_size, fragment_encryption and max_per_datacenter do. Create another "
+                   "preset, and a namespace that uses it");
+}
+
 int preset_update(struct preset *p, const json_t *json, struct err *e)
 {
     static const struct preset_field fields[] = {
@@ -301,6 +311,9 @@ int preset_update(struct preset *p, const json_t *json, struct err *e)
         {"fragment_size", read_fragment_size},
         {"fragment_encryption", read_fragment_encryption},
         {"max_per_datacenter", read_max_per_datacenter},
+        {"compression", read_fixed},
+        {"object_checksum", read_fixed},
+        {"fragment_checksum", read_fixed},
     };
     struct preset changed;
     int rc;

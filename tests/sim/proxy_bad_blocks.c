@@ -197,6 +197,7 @@ static void a_block_that_is_bad_in_too_many_is_named_and_the_rest_is_read(void *
         strstr(ended.err.msg,
                ": bytes from 28672 on of each fragment: chunk 0: not enough fragments: 3 of "
                "4; failed: 0 1 2, the last: osd "));
+    assert_non_null(strstr(ended.err.msg, err_text(ERR_CORRUPT)));
     manifest_release(&m);
     end(w, data);
 }

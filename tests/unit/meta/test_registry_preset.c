@@ -109,7 +109,10 @@ static void an_update_that_makes_no_sense_is_refused_and_says_why(void **state)
         {"{\"policies\": [[4,2,7,1]]}", "policies[0]: min_fragment_count = 7"},
         {"{\"policies\": []}", "policies"},
         {"{\"fragment_size\": 5000}", "fragment_size = 5000"},
-        {"{\"policies\": [[1,0,1,1]], \"compression\": \"none\"}", "unknown key 'compression'"},
+        {"{\"policies\": [[1,0,1,1]], \"compression\": \"none\"}",
+         "compression and checksums of a preset do not change; policies, fragment_size, "
+         "fragment_encryption and max_per_datacenter do"},
+        {"{\"object_checksum\": {}}", "do not change"},
         {"{\"fragment_sise\": 4096}", "did you mean 'fragment_size'"},
     };
     struct fixture *f = *state;
