@@ -147,7 +147,6 @@ size_t fixture_count_meta(struct fixture *f, char kind)
 
 static void on_probed(struct osds_probe_wait *wait)
 {
-    wait->pending = 0;
     wait->cb = NULL;
 }
 
