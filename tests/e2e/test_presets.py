@@ -1,6 +1,8 @@
 """Presets through their life, with the shapes and codes that programs of older software look at; and
 a proxy that runs meanwhile uses each change."""
 import json
+import os
+import threading
 
 from harness import Deployment, Failed, random_file, refused, wait_for
 
@@ -29,6 +31,23 @@ def update(d, name, **keys):
 
 def preset(d, name):
     return next(p for p in d.alba("list-presets") if p["name"] == name)
+
+
+def a_pipe_is_read_to_its_end(d):
+    """What tells no size: /dev/stdin, a FIFO, as <(…) of a shell is one; bounded as a file is."""
+    text = json.dumps({"policies": [[1, 1, 2, 1]]})
+    d.run("create-preset", "piped", "--input-url=/dev/stdin", stdin=text)
+    fifo = d.root / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_text, args=('{"policies": [[1, 2, 3, 1]]}',))
+    writer.start()
+    d.run("update-preset", "piped", f"--input-url={fifo}")
+    writer.join()
+    assert preset(d, "piped")["policies"] == [[1, 2, 3, 1]]
+    fails(d, 17, "more than", "create-preset", "bad", "--input-url=/dev/stdin", stdin=" " * (3 << 20))
+    fails(d, 17, "/dev/null is empty", "create-preset", "bad", "--input-url=/dev/null")
+    fails(d, 17, str(d.root), "create-preset", "bad", f"--input-url={d.root}")
+    d.alba("delete-preset", "piped")
 
 
 def life(d):
@@ -260,6 +279,7 @@ def datacenters(d):
 with Deployment("--asds=6", "--nodes=3") as d:
     random_file(d.root / "in", 1000003, 7)
     life(d)
+    a_pipe_is_read_to_its_end(d)
     default(d)
     explicit(d)
     changes_reach_a_running_proxy(d)

@@ -7,11 +7,11 @@
 #include "alba/asd_keys.h"
 #include "alba/asd_link.h"
 #include "alba/escape.h"
+#include "alba/input.h"
 #include "alba/manifest_json.h"
 #include "alba/verb.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
-#include "loop/io.h"
 #include "wire/asd_msg.h"
 
 enum { VALUE_BYTES_MAX = ASD_FRAME_BYTES_MAX - 2 * ASD_KEY_BYTES_MAX };
@@ -23,9 +23,6 @@ static int take_value(struct cli *cli, struct buf *ret_value)
 {
     const char *file = cli_option(cli, "file");
     const char *text = cli_arg(cli, 1);
-    uint8_t *data = NULL;
-    size_t bytes = 0;
-    int rc;
 
     if ((file == NULL) == (text == NULL)) {
         return err_say(&cli->err, -EINVAL, "give a VALUE, or a file with --file=FILE: one of them");
@@ -33,16 +30,7 @@ static int take_value(struct cli *cli, struct buf *ret_value)
     if (text != NULL) {
         return cli_bytes(cli, text, ret_value);
     }
-    rc = io_load_file(io_real(), file, VALUE_BYTES_MAX, &data, &bytes);
-    if (rc == ERR_TOO_LARGE) {
-        return err_say(&cli->err, rc, "%.200s: a value has at most %d bytes", file,
-                       VALUE_BYTES_MAX);
-    }
-    if (rc != 0) {
-        return err_set(&cli->err, rc, "%.200s", file);
-    }
-    *ret_value = (struct buf){.data = data, .len = bytes, .cap = bytes};
-    return 0;
+    return input_load(file, VALUE_BYTES_MAX, ret_value, &cli->err);
 }
 
 static int run_set(struct cli *cli)
@@ -243,7 +231,9 @@ const struct verb asd_verbs[] = {
      .summary = "store a value",
      .details = "The value is durable when this returns. It replaces the one the key had.",
      .options = {ASD_LINK_OPTIONS,
-                 {.name = "file", .arg = "FILE", .help = "the value is what this file holds"},
+                 {.name = "file",
+                  .arg = "FILE",
+                  .help = "the value is what this file (or pipe) holds"},
                  CLI_UNESCAPE},
      .run = run_set},
     {.name = "asd-multi-get",

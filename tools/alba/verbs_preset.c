@@ -4,29 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alba/input.h"
 #include "alba/output.h"
 #include "alba/session.h"
 #include "alba/verb.h"
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/mem.h"
-#include "loop/io.h"
 #include "policy/preset.h"
 #include "proxy/key_files.h"
-
-/* All of standard input, bounded. */
-static int read_stdin(struct buf *text, struct err *e)
-{
-    size_t n;
-
-    do {
-        n = fread(buf_extend(text, 4096), 1, 4096, stdin);
-        text->len -= 4096 - n;
-    } while (n != 0 && text->len <= PRESET_TEXT_BYTES_MAX);
-    return text->len <= PRESET_TEXT_BYTES_MAX
-               ? 0
-               : err_set(e, ERR_TOO_LARGE, "the preset on standard input");
-}
 
 static int fail_preset(struct cli *cli, int rc)
 {
@@ -63,17 +49,9 @@ static int load_json(struct cli *cli, json_t **ret_json, const char **ret_name)
     const char *url = cli_option(cli, "input-url");
     const char *path = url != NULL && strncmp(url, "file://", 7) == 0 ? url + 7 : url;
     struct buf text = {0};
-    int rc;
+    int rc = input_load(path, PRESET_TEXT_BYTES_MAX, &text, &cli->err);
 
     *ret_name = path != NULL ? path : "standard input";
-    if (path == NULL) {
-        rc = read_stdin(&text, &cli->err);
-    } else {
-        rc = io_load_file(io_real(), path, PRESET_TEXT_BYTES_MAX, &text.data, &text.len);
-        if (rc != 0) {
-            err_set(&cli->err, rc, "preset file %s", path);
-        }
-    }
     if (rc == 0 && text.len == 0) {
         rc = err_say(&cli->err, -EINVAL,
                      "%s is empty: want the JSON of a preset; see alba %s --help", *ret_name,
@@ -393,7 +371,7 @@ const struct verb preset_verbs[] = {
          "in_use and is_default are the registry's own (alba preset-set-default).",
      .options = {{.name = "input-url",
                   .arg = "FILE",
-                  .help = "the JSON (default: standard input)"}},
+                  .help = "the JSON: a file or a pipe (default: standard input)"}},
      .run = run_create_preset,
      .wants_registry = true},
     {.name = "update-preset",
@@ -408,7 +386,7 @@ const struct verb preset_verbs[] = {
                 "so a preset with a cipher may get another one, or another key, but not none.",
      .options = {{.name = "input-url",
                   .arg = "FILE",
-                  .help = "the JSON (default: standard input)"}},
+                  .help = "the JSON: a file or a pipe (default: standard input)"}},
      .run = run_update_preset,
      .wants_registry = true},
     {.name = "add-osds-to-preset",
