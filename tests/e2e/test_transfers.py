@@ -125,6 +125,20 @@ def an_interrupt_ends_the_wait_for_a_proxy_that_stands_still(d):
     assert leftovers(d) == [] and not (d.root / "never").exists()
 
 
+def a_kill_leaves_nothing(d):
+    try:
+        os.close(os.open(d.root, os.O_TMPFILE | os.O_RDWR))
+    except OSError as e:
+        print(f"skipped: {d.root} holds no files without a name: {e}")
+        return
+    process, terminal = start(d, "proxy-download-object", "ns", "giant", d.root / "never")
+    read_until(terminal, b" of 1.0 GiB (")
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    os.close(terminal)
+    assert leftovers(d) == [] and not (d.root / "never").exists()
+
+
 def a_replaced_object_is_never_mixed(d):
     """Two objects in turn under one name while it is read: either of them, whole."""
     sources = [random_file(d.root / f"in{i}", 40 * MIB + i, seed=i) for i in range(2)]
@@ -147,5 +161,6 @@ with Deployment() as d:
     every_size_comes_back(d)
     a_replaced_object_is_never_mixed(d)
     an_interrupt_leaves_nothing(d, larger_than_a_message(d))
+    a_kill_leaves_nothing(d)
     an_interrupt_ends_the_wait_for_a_proxy_that_stands_still(d)
 print("ok")

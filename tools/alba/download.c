@@ -29,6 +29,7 @@ struct download {
     struct slice ns;
     struct slice name;
     int fd;
+    bool has_name; /* the file, while it is not whole */
     uint64_t size_bytes;
     struct checksum checksum; /* of the whole object */
     uint8_t object_id[MANIFEST_OBJECT_ID_BYTES_MAX];
@@ -199,9 +200,36 @@ static int flush_folder(const char *path)
     return rc;
 }
 
+/* Without a name, where the file system knows that: who is killed leaves nothing. */
+static int open_part(struct download *d, const char *path, const char *part)
+{
+    char *copy = mem_strdup(path);
+
+    d->fd = access("/proc/self/fd", X_OK) == 0
+                ? open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666)
+                : -1;
+    free(copy);
+    if (d->fd < 0) {
+        d->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        d->has_name = d->fd >= 0;
+    }
+    return d->fd >= 0 ? 0 : -errno;
+}
+
+/* A name is never given to a file in the place of another: so it goes by way of `part`. */
+static int give_name(struct download *d, const char *part)
+{
+    char *unnamed = mem_printf("/proc/self/fd/%d", d->fd);
+    int rc = d->has_name ? 0 : linkat(AT_FDCWD, unnamed, AT_FDCWD, part, AT_SYMLINK_FOLLOW);
+
+    d->has_name = rc == 0;
+    free(unnamed);
+    return rc;
+}
+
 static int settle(struct download *d, const char *part, const char *path)
 {
-    if (fsync(d->fd) != 0 || rename(part, path) != 0) {
+    if (fsync(d->fd) != 0 || give_name(d, part) != 0 || rename(part, path) != 0) {
         return err_set(&d->cli->err, -errno, "write %.200s", path);
     }
     return flush_folder(path) == 0 ? 0 : err_set(&d->cli->err, -EIO, "folder of %.200s", path);
@@ -237,16 +265,16 @@ static char *real_place(struct cli *cli, const char *path)
 int download_object(struct target *t, struct cli *cli, const char *ns, struct slice name,
                     const char *path)
 {
-    struct download d = {.t = t, .cli = cli, .ns = slice_str(ns), .name = name};
+    struct download d = {.t = t, .cli = cli, .ns = slice_str(ns), .name = name, .fd = -1};
     char *real = real_place(cli, path);
     char *part = real != NULL ? mem_printf("%s.part-%ld", real, (long)getpid()) : NULL;
+    int opened = real != NULL ? open_part(&d, real, part) : 0;
     int rc = real != NULL ? AGAIN : cli->err.code;
 
-    d.fd = part != NULL ? open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666) : -1;
-    if (part != NULL && d.fd < 0) {
-        rc = errno == ENOENT || errno == ENOTDIR
-                 ? err_say(&cli->err, -errno, "file %.200s: its folder does not exist", path)
-                 : err_set(&cli->err, -errno, "a file beside %.200s", path);
+    if (opened != 0) {
+        rc = opened == -ENOENT || opened == -ENOTDIR
+                 ? err_say(&cli->err, opened, "file %.200s: its folder does not exist", path)
+                 : err_set(&cli->err, opened, "a file beside %.200s", path);
     }
     interrupt_begin(&d.interrupt, t);
     progress_begin(&d.progress, "downloading", 0, true);
@@ -263,7 +291,7 @@ int download_object(struct target *t, struct cli *cli, const char *ns, struct sl
     if (d.fd >= 0) {
         close(d.fd);
     }
-    if (rc != 0 && d.fd >= 0) {
+    if (rc != 0 && d.has_name) {
         unlink(part);
     }
     interrupt_end(&d.interrupt);

@@ -1,7 +1,7 @@
 /* An object into a file, window by window: of any size, through any proxy.
  *
- * The file gets its name when all of it is there, verified and flushed; until then it is called
- * NAME.part-PID. One thread; blocks. */
+ * The file gets its name when all of it is there, verified and flushed. Until then it has none, or,
+ * on a file system that knows only files with names, NAME.part-PID. One thread; blocks. */
 #ifndef ALBA_DOWNLOAD_H
 #define ALBA_DOWNLOAD_H
 

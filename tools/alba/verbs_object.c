@@ -320,6 +320,11 @@ static void show_manifest(const struct cli *cli)
         .name = "allow-overwrite", .help = "replace an object of that name"                        \
     }
 
+#define DOWNLOAD_DETAILS                                                                           \
+    "FILE is there when all of the object is, verified; until then what was there stays.\n"        \
+    "Where the file system cannot hold a file without a name, the part that has come is\n"         \
+    "FILE.part-PID, which a kill -9 leaves: it is of no use, delete it."
+
 const struct verb object_verbs[] = {
     {.name = "upload-object",
      .group = "Objects",
@@ -332,6 +337,7 @@ const struct verb object_verbs[] = {
      .group = "Objects",
      .positionals = "NAMESPACE NAME FILE",
      .summary = "read an object into a file, verified",
+     .details = DOWNLOAD_DETAILS,
      .options = {CLI_UNESCAPE},
      .run = run_download,
      .wants_registry = true},
@@ -373,6 +379,7 @@ const struct verb proxy_object_verbs[] = {
      .group = "Proxy",
      .positionals = "NAMESPACE NAME FILE",
      .summary = "the same as download-object",
+     .details = DOWNLOAD_DETAILS,
      .options = {TARGET_OPTIONS, CLI_UNESCAPE},
      .run = run_download},
     {.name = "proxy-delete-object",
