@@ -1,12 +1,15 @@
 """Several proxies of one registry: each lists itself, who dies or is frozen disappears and comes back,
 and the verbs of the CLI that are given no proxy find one that answers."""
+import contextlib
 import filecmp
 import json
 import os
 import signal
+import socket
 import subprocess
+import threading
 
-from harness import BIN, Deployment, frozen, random_file, wait_for
+from harness import BIN, Deployment, connect, frozen, random_file, refused, wait_for
 
 
 class Proxy:
@@ -53,6 +56,71 @@ def find(d, *args):
     out, error = done.communicate(timeout=120)
     assert done.returncode == 0, error.decode()
     return out.decode()
+
+
+class Relay:
+    """A folder as $ALBA_DIR whose proxy is lost: what is asked of it goes to the deployment's, until
+    its answers are more than `answers_max` bytes, or one comes to `requests_max` bytes or more."""
+
+    def __init__(self, d, name, answers_max=1 << 40, requests_max=1 << 40):
+        self.d = d
+        self.dir = d.root / name
+        self.answers_left, self.requests_left = answers_max, requests_max
+        self.is_cut = False
+        (self.dir / "run").mkdir(parents=True)
+        (self.dir / "alba.url").write_text((d.dir / "alba.url").read_text())
+        self.listener = socket.create_server(str(self.dir / "run/proxy.sock"),
+                                             family=socket.AF_UNIX)
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):  # it was shut down
+            client = self.listener.accept()[0]
+            with client, connect(self.d.dir / "run/proxy.sock") as proxy:
+                proxy.settimeout(None)
+                asking = threading.Thread(target=self.ask, args=(client, proxy))
+                asking.start()
+                self.answer(client, proxy)
+                for sock in (client, proxy):
+                    with contextlib.suppress(OSError):
+                        sock.shutdown(socket.SHUT_RDWR)
+                asking.join()
+
+    def ask(self, client, proxy):
+        with contextlib.suppress(OSError):
+            while data := client.recv(1 << 20):
+                self.requests_left -= len(data)
+                proxy.sendall(data)
+            proxy.shutdown(socket.SHUT_RDWR)
+
+    def answer(self, client, proxy):
+        while data := proxy.recv(1 << 20):
+            self.answers_left -= len(data)
+            if self.answers_left < 0 or self.requests_left <= 0:
+                self.is_cut = True
+                self.listener.close()
+                return
+            client.sendall(data)
+
+    def run(self, *args):
+        env = dict(os.environ, ALBA_DIR=str(self.dir))
+        env.pop("ALBA_CONFIG", None)
+        return subprocess.run([BIN / "alba", *map(str, args)], env=env, text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+
+    def alba(self, *args):
+        done = self.run(*args)
+        assert done.returncode == 0, done.stderr
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):  # cut
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.listener.close()
 
 
 def listed_by_where_they_listen(d, a, b):
@@ -105,6 +173,41 @@ def an_upload_goes_on_with_another(d, a, b):
     return victim
 
 
+def written(d, *proxies):
+    """Bytes that these and the deployment's have written, answers included."""
+    total = 0
+    for pid in (d.daemon("proxy")["pid"], *(proxy.pid for proxy in proxies)):
+        with open(f"/proc/{pid}/io") as io:
+            total += int(io.readlines()[1].split()[1])
+    return total
+
+
+def a_download_goes_on_with_another(d, other):
+    """The proxy of $ALBA_DIR is lost with two thirds of the object read: the last third comes from
+    another of its registry."""
+    size = (d.root / "large").stat().st_size
+    before = written(d, other)
+    with Relay(d, "cut", answers_max=2 * size // 3) as relay:
+        relay.alba("proxy-download-object", "ns", "large", d.root / "out")
+        assert relay.is_cut
+    assert filecmp.cmp(d.root / "large", d.root / "out", shallow=False)
+    assert size <= written(d, other) - before < size + (24 << 20), "more than a window came twice"
+
+
+def others_serve_while_that_of_the_folder_is_down(d, source):
+    """With $ALBA_DIR as without; --host and --port are that proxy, and no other."""
+    d.hold("proxy")
+    d.alba("proxy-upload-object", "ns", source, "elsewhere")
+    d.alba("proxy-download-object", "ns", "elsewhere", d.root / "out")
+    assert filecmp.cmp(source, d.root / "out", shallow=False)
+    d.alba("proxy-delete-object", "ns", "elsewhere")
+    d.alba("proxy-bench", "--count=3", "--size=4096", "ns")
+    refused(lambda: d.alba("proxy-list-objects", f"--port={d.info()['proxy_port']}",
+                           "--host=127.0.0.1", "ns"), "Connection refused")
+    d.start("proxy")
+    d.wait_running("proxy")
+
+
 def who_is_frozen_disappears_and_comes_back(d, a):
     with frozen(a.pid):
         wait_for("a frozen one to disappear", lambda: not a.is_listed(), 60)
@@ -136,6 +239,8 @@ with Deployment("--asds=3") as d:
         verbs_find_one(d, source)
         who_is_frozen_disappears_and_comes_back(d, a)
         victim = an_upload_goes_on_with_another(d, a, b)
+        a_download_goes_on_with_another(d, b if victim is a else a)
+        others_serve_while_that_of_the_folder_is_down(d, source)
         wait_for("a killed one to disappear", lambda: not victim.is_listed(), 60)
         c = Proxy(d, "c")
         who_is_killed_is_passed_over_and_disappears(d, c, source)

@@ -47,6 +47,13 @@ char *deployment_proxy_uri(void)
     return uri;
 }
 
+char *deployment_config(void)
+{
+    const char *dir = cli_env("ALBA_DIR");
+
+    return dir != NULL ? mem_printf("%s/alba.url", dir) : NULL;
+}
+
 char *deployment_path(const struct deployment *d, const char *sub, const char *name,
                       const char *suffix)
 {

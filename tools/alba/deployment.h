@@ -57,5 +57,7 @@ int deployment_write_file(struct deployment *d, const char *name, const char *te
 const char *deployment_dir(const char *option);
 /* "unix://$ALBA_DIR/run/proxy.sock", fresh; NULL when ALBA_DIR is not set. */
 char *deployment_proxy_uri(void);
+/* "$ALBA_DIR/alba.url", fresh; NULL when ALBA_DIR is not set. */
+char *deployment_config(void);
 
 #endif

@@ -90,7 +90,9 @@ static bool answers_as_ours(struct session *s, const char *uri, unsigned probe_m
         }
         proxy_reply_release(&reply);
     }
-    session_drop_proxy(s);
+    if (s->proxy != NULL) { /* a signal may have ended it */
+        session_drop_proxy(s);
+    }
     return is_ours;
 }
 
