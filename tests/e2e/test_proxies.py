@@ -113,6 +113,11 @@ class Relay:
         done = self.run(*args)
         assert done.returncode == 0, done.stderr
 
+    def fails(self, *args):
+        done = self.run(*args)
+        assert done.returncode == 2, done
+        return done.stderr
+
     def __enter__(self):
         return self
 
@@ -194,6 +199,17 @@ def a_download_goes_on_with_another(d, other):
     assert size <= written(d, other) - before < size + (24 << 20), "more than a window came twice"
 
 
+def an_upload_whose_answer_is_lost_says_so(d):
+    for size in (300_000, 40 << 20):  # in one request, and as a stream
+        source = random_file(d.root / "doubt", size, 3)
+        with Relay(d, f"doubt{size}", requests_max=size) as relay:
+            said = relay.fails("proxy-upload-object", "ns", source, f"doubt{size}")
+            assert f"'doubt{size}': may or may not have been stored: look with show-object" in said
+            assert relay.is_cut
+        d.alba("download-object", "ns", f"doubt{size}", d.root / "out")
+        assert filecmp.cmp(source, d.root / "out", shallow=False)
+
+
 def others_serve_while_that_of_the_folder_is_down(d, source):
     """With $ALBA_DIR as without; --host and --port are that proxy, and no other."""
     d.hold("proxy")
@@ -240,6 +256,7 @@ with Deployment("--asds=3") as d:
         who_is_frozen_disappears_and_comes_back(d, a)
         victim = an_upload_goes_on_with_another(d, a, b)
         a_download_goes_on_with_another(d, b if victim is a else a)
+        an_upload_whose_answer_is_lost_says_so(d)
         others_serve_while_that_of_the_folder_is_down(d, source)
         wait_for("a killed one to disappear", lambda: not victim.is_listed(), 60)
         c = Proxy(d, "c")

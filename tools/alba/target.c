@@ -198,6 +198,34 @@ static bool move(struct target *t)
     return false;
 }
 
+int target_say_doubt(struct cli *cli, const char *done, const char *verb_to_look)
+{
+    struct err why;
+
+    err_copy(&why, &cli->err);
+    return err_say(&cli->err, ERR_IN_DOUBT,
+                   "may or may not have been %s: look with %s, or repeat it (%s)", done,
+                   verb_to_look, why.msg);
+}
+
+/* A request that changes something was sent, and what became of it was not told. */
+static int say_doubt(struct cli *cli, uint32_t code)
+{
+    switch (code) {
+    case PROXY_APPLY_SEQUENCE:
+    case PROXY_WRITE_OBJECT_FS:
+        return target_say_doubt(cli, "stored", "show-object");
+    case PROXY_DELETE_OBJECT:
+        return target_say_doubt(cli, "deleted", "show-object");
+    case PROXY_CREATE_NAMESPACE:
+        return target_say_doubt(cli, "made", "list-namespaces");
+    case PROXY_DELETE_NAMESPACE:
+        return target_say_doubt(cli, "deleted", "list-namespaces");
+    default:
+        return cli->err.code;
+    }
+}
+
 int target_call(struct target *t, struct cli *cli, const struct proxy_request *request,
                 unsigned timeout_ms, struct proxy_reply *ret_reply)
 {
@@ -206,7 +234,15 @@ int target_call(struct target *t, struct cli *cli, const struct proxy_request *r
     for (unsigned i = 0; i < MOVES_MAX && may_go_on(t, request, rc) && move(t); i++) {
         rc = session_proxy(&t->s, request, timeout_ms, ret_reply);
     }
-    return rc == 0 ? 0 : target_fail(t, cli, &t->s.err, t->s.proxy_code);
+    if (rc == 0) {
+        return 0;
+    }
+    target_fail(t, cli, &t->s.err, t->s.proxy_code);
+    if (rc == ERR_IN_DOUBT ||
+        (t->s.proxy_code == 0 && t->s.raw.maybe_executed && rc != ERR_CANCELED)) {
+        rc = say_doubt(cli, request->code);
+    }
+    return rc;
 }
 
 int target_fail(struct target *t, struct cli *cli, const struct err *why, int32_t proxy_code)

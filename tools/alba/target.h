@@ -41,10 +41,14 @@ int target_open(struct target *t, struct cli *cli);
 int target_open_wide(struct target *t, struct cli *cli, unsigned connections);
 void target_close(struct target *t); /* also after a failed open */
 /* session_proxy() with the error in cli->err. What another proxy may do instead, it does: all that
- * was not executed, and what only reads. */
+ * was not executed, and what only reads. ERR_IN_DOUBT, and the words for it: it was sent, and
+ * changes something, and no answer came. */
 int target_call(struct target *t, struct cli *cli, const struct proxy_request *request,
                 unsigned timeout_ms, struct proxy_reply *ret_reply);
 /* Of another call over t->s.proxy: its error as cli->err. */
 int target_fail(struct target *t, struct cli *cli, const struct err *why, int32_t proxy_code);
+
+/* ERR_IN_DOUBT in the words of a verb: "may or may not have been DONE: …", DONE as "stored". */
+int target_say_doubt(struct cli *cli, const char *done, const char *verb_to_look);
 
 #endif

@@ -76,7 +76,10 @@ static int run(struct upload_stream *s)
                                   .ctx = s};
     int rc = proxy_upload_run(&upload);
 
-    return rc == 0 ? 0 : err_copy(&s->cli->err, &upload.err);
+    if (rc != 0) {
+        err_copy(&s->cli->err, &upload.err);
+    }
+    return rc == ERR_IN_DOUBT ? target_say_doubt(s->cli, "stored", "show-object") : rc;
 }
 
 int upload_stream(struct target *t, struct cli *cli, const struct upload *upload)

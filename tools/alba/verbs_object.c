@@ -32,7 +32,7 @@ static int tell(struct cli *cli, const char *name, int rc)
         err_say(&cli->err, ERR_NOT_FOUND, "object '%s' does not exist", name);
         break;
     default:
-        if (rc != 0 && strstr(cli->err.msg, name) == NULL) {
+        if (rc == ERR_IN_DOUBT || (rc != 0 && strstr(cli->err.msg, name) == NULL)) {
             err_wrap(&cli->err, "object '%.80s'", name);
         }
         break;
