@@ -170,6 +170,7 @@ static void on_later_closed(void *ctx)
     epochs_release(&engine->epochs);
     stats_release(&engine->stats);
     tags_release(&engine->tags);
+    repair_queue_release(&engine->repairs);
     free(engine);
     cb(cb_ctx);
 }
@@ -219,4 +220,17 @@ void engine_close(struct engine *engine, void (*cb)(void *ctx), void *ctx)
     repair_queue_close(&engine->repairs);
     shared_gets_end_overtaken(engine);
     engine_drop(engine);
+}
+
+bool engine_waits_for_osds(const struct engine *engine)
+{
+    if (engine->busy == 0) { /* the OSDs may be gone */
+        return false;
+    }
+    for (unsigned i = 0; i < osds_count(engine->osds); i++) {
+        if (osds_at(engine->osds, i)->in_flight > 0) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -312,14 +312,18 @@ static void on_engine_closed(void *ctx)
 /* No client waits any more for what metadata does not answer. */
 static void on_calls_late(uv_timer_t *timer)
 {
-    registry_cancel(container_of(timer, struct proxy, calls_end)->registry);
+    struct proxy *p = container_of(timer, struct proxy, calls_end);
+
+    if (!engine_waits_for_osds(p->engine)) {
+        registry_cancel(p->registry);
+    }
 }
 
 static void close_engine(struct proxy *p)
 {
     registry_unwatch(p->registry);
     CHECK(uv_timer_init(daemon_loop(p->daemon), &p->calls_end) == 0);
-    CHECK(uv_timer_start(&p->calls_end, on_calls_late, CALLS_END_MS, 0) == 0);
+    CHECK(uv_timer_start(&p->calls_end, on_calls_late, CALLS_END_MS, CALLS_END_MS) == 0);
     engine_close(p->engine, on_engine_closed, p);
 }
 

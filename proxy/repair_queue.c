@@ -1,4 +1,8 @@
-/* WAITING -> RUNNING -> forgotten, or after a failure -> LEAVING -> RESTING -> forgotten. */
+/* WAITING -> RUNNING -> forgotten, or after a failure -> LEAVING -> RESTING -> forgotten.
+ *
+ * Once it closes: RUNNING (canceled) -> WAITING -> LEAVING -> forgotten, one after another, what
+ * puts note that still end among them. The first that cannot be left ends it for the others: they
+ * would wait in vain for the same. */
 #include "proxy/repair_queue.h"
 
 #include <stdlib.h>
@@ -22,10 +26,14 @@ struct entry {
     struct repair_spec spec; /* its spots are ours */
     struct repair_spot *spots;
     enum entry_state state;
+    bool is_left; /* there is a work item */
     uint64_t first_ms, due_ms;
     struct repair *repair; /* RUNNING */
     struct list link;
 };
+
+static void leave_next(struct repair_queue *queue);
+static void give_up(struct repair_queue *queue, const struct err *why);
 
 void repair_queue_init(struct repair_queue *queue, struct engine *engine)
 {
@@ -78,7 +86,11 @@ static struct entry *entry_for(struct repair_queue *queue, uint64_t ns_id, struc
 {
     struct entry *entry = find(queue, ns_id, object_id);
 
-    if (queue->is_closing || (entry != NULL && entry->state != WAITING)) {
+    if (entry != NULL && entry->state != WAITING) {
+        return NULL;
+    }
+    if (entry == NULL && queue->has_given_up) {
+        queue->lost++;
         return NULL;
     }
     if (entry == NULL && !make_room(queue, max)) {
@@ -126,6 +138,9 @@ static void put_off(struct entry *entry)
     uint64_t last = entry->first_ms + REPAIR_QUEUE_DELAY_MAX_MS;
 
     entry->due_ms = due < last ? due : last;
+    if (entry->queue->is_closing) {
+        leave_next(entry->queue);
+    }
 }
 
 void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
@@ -189,6 +204,7 @@ static void on_left(void *ctx, int rc, const struct err *e)
     struct engine *engine = queue->engine;
     unsigned long skipped;
 
+    entry->is_left = rc == 0 || rc == ERR_EXISTS;
     if (rc == 0) {
         engine->stats.totals.repairs_left++;
     } else if (rc != ERR_EXISTS && !queue->is_closing &&
@@ -196,12 +212,15 @@ static void on_left(void *ctx, int rc, const struct err *e)
         log_warn("repair", "not left to maintenance", "why=\"%s\" skipped=%lu", e->msg, skipped);
     }
     queue->running--;
-    if (queue->is_closing) {
+    rest(entry);
+    if (!queue->is_closing) {
+        repair_queue_tick(queue);
+    } else if (entry->is_left) {
         forget(entry);
+        leave_next(queue);
     } else {
-        rest(entry);
+        give_up(queue, e);
     }
-    repair_queue_tick(queue);
     engine_drop(engine);
 }
 
@@ -248,12 +267,18 @@ static void on_repaired(void *ctx, int rc, const struct repair_result *result)
     if (rc != ERR_CANCELED) {
         log_end(queue, entry, rc, result);
     }
-    if (rc == 0 || rc == ERR_NOT_FOUND || queue->is_closing) {
+    if (rc == 0 || rc == ERR_NOT_FOUND) {
         queue->running--;
         forget(entry);
         repair_queue_tick(queue);
+        return;
+    }
+    engine->stats.totals.repairs_failed += rc != ERR_CANCELED;
+    if (queue->is_closing) {
+        queue->running--;
+        entry->state = WAITING;
+        leave_next(queue);
     } else {
-        engine->stats.totals.repairs_failed++;
         leave(entry);
     }
 }
@@ -262,6 +287,9 @@ void repair_queue_tick(struct repair_queue *queue)
 {
     uint64_t now = clock_mono_ms();
 
+    if (queue->is_closing) {
+        return;
+    }
     LIST_FOR_EACH_SAFE (it, &queue->entries) {
         struct entry *entry = container_of(it, struct entry, link);
 
@@ -270,12 +298,54 @@ void repair_queue_tick(struct repair_queue *queue)
         }
         if (entry->state == RESTING) {
             forget(entry);
-        } else if (queue->running < REPAIR_QUEUE_AT_ONCE && queue->paid_ms < now + BURST_MS &&
-                   !queue->is_closing) {
+        } else if (queue->running < REPAIR_QUEUE_AT_ONCE && queue->paid_ms < now + BURST_MS) {
             entry->state = RUNNING;
             queue->running++;
             entry->repair = repair_start(queue->engine, &entry->spec, on_repaired, entry);
         }
+    }
+}
+
+/* ---- close ---- */
+
+static bool is_to_be_left(const struct entry *entry)
+{
+    return entry->state == WAITING || (entry->state == RESTING && !entry->is_left);
+}
+
+static void give_up(struct repair_queue *queue, const struct err *why)
+{
+    if (!queue->has_given_up) {
+        queue->has_given_up = true;
+        err_copy(&queue->why, why);
+    }
+    LIST_FOR_EACH_SAFE (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
+
+        if (is_to_be_left(entry)) {
+            queue->lost++;
+            forget(entry);
+        }
+    }
+}
+
+/* One at a time, as each is a change of the registry. */
+static void leave_next(struct repair_queue *queue)
+{
+    struct entry *next = NULL;
+    bool is_leaving = false;
+
+    LIST_FOR_EACH_SAFE (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
+
+        is_leaving = is_leaving || entry->state == LEAVING;
+        next = next == NULL && is_to_be_left(entry) ? entry : next;
+    }
+    if (queue->has_given_up) {
+        give_up(queue, &queue->why);
+    } else if (!is_leaving && next != NULL) {
+        queue->running++;
+        leave(next);
     }
 }
 
@@ -287,8 +357,18 @@ void repair_queue_close(struct repair_queue *queue)
 
         if (entry->state == RUNNING) {
             repair_cancel(entry->repair);
-        } else if (entry->state != LEAVING) {
+        } else if (entry->state == RESTING && entry->is_left) {
             forget(entry);
         }
+    }
+    leave_next(queue);
+}
+
+void repair_queue_release(struct repair_queue *queue)
+{
+    CHECK(queue->count == 0);
+    if (queue->lost > 0) {
+        log_warn("repair", "at the end, not left to maintenance", "objects=%u why=\"%s\"",
+                 queue->lost, queue->why.msg);
     }
 }

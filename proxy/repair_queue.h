@@ -2,13 +2,15 @@
  * one entry for an object, few repairs at once, at a bounded rate, after the reader has its answer.
  *
  * Loop thread only. What fails is left to maintenance as a work item, and rests, so that a damaged
- * object that is read all the time is not rebuilt in vain all the time. */
+ * object that is read all the time is not rebuilt in vain all the time. So is, when the engine
+ * closes, what still waits or runs then. */
 #ifndef PROXY_REPAIR_QUEUE_H
 #define PROXY_REPAIR_QUEUE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "proxy/manifest_cache.h"
@@ -34,6 +36,9 @@ struct repair_queue {
     unsigned running;
     uint64_t paid_ms; /* until when the bytes moved so far use up the rate */
     bool is_closing;
+    bool has_given_up; /* once it closes: none can be left any more */
+    unsigned lost;     /* that were not left */
+    struct err why;
     struct log_limit log, log_no_place, log_left;
 };
 
@@ -46,7 +51,10 @@ void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice o
                       const struct repair_spot *spot);
 /* Now and then: starts what is due. */
 void repair_queue_tick(struct repair_queue *queue);
-/* Nothing starts any more; what runs is canceled. It holds the engine until it has ended. */
+/* No repair starts any more; those that run are canceled. They, those that wait, and what is noted
+ * from now on are left to maintenance, and hold the engine until then, or until that fails
+ * (registry_cancel() is for those who cannot wait). */
 void repair_queue_close(struct repair_queue *queue);
+void repair_queue_release(struct repair_queue *queue); /* the engine was held no more */
 
 #endif

@@ -1,6 +1,7 @@
 """Fragments that vanish or rot behind an ASD's back: a read through the proxy gives the right bytes
 all the same, and soon the object has all its fragments again, each of them sound. So has one that
-was put while two ASDs were away, once they are back."""
+was put while two ASDs were away, once they are back. What the proxy of a single command finds out is
+made by others, as it ends with its command."""
 import os
 
 from foreign_proxy import ForeignProxy, upload
@@ -84,6 +85,30 @@ def what_nobody_took_is_made_anew(d, p):
         assert p.read_objects("away", [name])[1][0][1] == data
 
 
+def what_a_command_found_is_made_after_it(d):
+    """Its own proxy ends with it, and leaves a work item."""
+    data = os.urandom(2 * MIB)
+    (d.root / "in").write_bytes(data)
+    d.hold("asd0")
+    d.alba("upload-object", "away", d.root / "in", "verb")
+    assert max(named(d, "verb")) < 6, named(d, "verb")
+    assert d.alba("list-work")["count"] == 1
+    d.start("asd0")
+    d.wait_running("asd0")
+    wait_for("six fragments of each chunk", lambda: set(named(d, "verb")) == {6}, seconds=120)
+    wait_for("no work to be left", lambda: d.alba("list-work")["count"] == 0, seconds=60)
+    before = d.alba("show-object", "away", "verb")
+    flip_in_slabs(d, data[:4096])
+
+    def repaired():
+        d.alba("download-object", "away", "verb", d.root / "out")
+        assert (d.root / "out").read_bytes() == data
+        return changed(before, d.alba("show-object", "away", "verb")) == [(0, 0)]
+
+    wait_for("the damaged fragment to be made anew", repaired, seconds=60)
+    wait_for("no work to be left", lambda: d.alba("list-work")["count"] == 0, seconds=60)
+
+
 def main():
     data = os.urandom(4 * MIB)
     with Deployment("--asds=6", "--nodes=3") as d:
@@ -120,6 +145,7 @@ def main():
                 delete_fragment(d, osds, ns_id, now, 0, fragment)  # the new ones carry the object
             assert whole() == data
             what_nobody_took_is_made_anew(d, p)
+            what_a_command_found_is_made_after_it(d)
             print(f"computed from parity: {reconstructed} reads before, "
                   f"{d.proxy_figure('proxy_reconstructed_total')} after")
 

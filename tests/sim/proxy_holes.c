@@ -28,11 +28,24 @@ static enum fake_fate errors(void *ctx, struct fake_asd *asd, const struct asd_r
     return FAKE_ERROR;
 }
 
+static enum fake_fate hangs(void *ctx, struct fake_asd *asd, const struct asd_request *request)
+{
+    (void)ctx;
+    (void)asd;
+    (void)request;
+    return FAKE_HANG;
+}
+
+static void trouble_two(struct world *w, fake_fate_cb fate)
+{
+    fake_asd_set_fate(w->asds[1], fate, NULL);
+    fake_asd_set_fate(w->asds[4], fate, NULL);
+}
+
 /* Two of them, or all is well. */
 static void fail_two(struct world *w, bool are_bad)
 {
-    fake_asd_set_fate(w->asds[1], are_bad ? errors : NULL, NULL);
-    fake_asd_set_fate(w->asds[4], are_bad ? errors : NULL, NULL);
+    trouble_two(w, are_bad ? errors : NULL);
 }
 
 static void on_items(void *ctx, int rc, const struct err *e, json_t *list)
@@ -72,6 +85,24 @@ static void wait_items(struct world *w, size_t count)
 static void hold_repairs(struct world *w, bool hold)
 {
     w->engine->repairs.paid_ms = hold ? UINT64_MAX / 2 : 0;
+}
+
+static enum kv_mem_fate refuse_all(void *ctx, const struct kv_txn *txn)
+{
+    (void)txn;
+    ++*(unsigned *)ctx;
+    return KV_MEM_REFUSED;
+}
+
+/* The engine ends, and metadata takes nothing. Returns how often it was asked to. */
+static unsigned end_in_vain(struct world *w)
+{
+    unsigned asked = 0;
+
+    kv_mem_set_fate(w->kv, refuse_all, &asked);
+    world_new_engine(w);
+    kv_mem_set_fate(w->kv, NULL, NULL);
+    return asked;
 }
 
 /* As if it had been put so long ago. */
@@ -140,7 +171,37 @@ static void what_can_be_placed_is_made_anew_without_a_work_item(void **state)
     fixture_free(f);
 }
 
-/* The proxy was killed before it could leave it to anybody. */
+/* As the proxy of a command that ends with its put: what it lacks is known after that only. */
+static void put_and_end(fake_fate_cb fate)
+{
+    struct fixture *f = fixture_new(6);
+    struct world *w = f->w;
+    uint8_t *data;
+
+    trouble_two(w, fate);
+    data = fixture_put(f, "o", BYTES);
+    world_new_engine(w);
+    assert_true(holes(w, "o") > 0);
+    assert_int_equal(count_items(w), 1);
+    trouble_two(w, NULL);
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    fixture_rounds(f, 1);
+    assert_int_equal(count_items(w), 0);
+    assert_true(repair_is_strong(w, "o", data)); /* young as it is */
+    repair_expect_clean_in_the_end(f);
+    free(data);
+    fixture_free(f);
+}
+
+static void a_put_whose_proxy_ends_at_once_is_left_to_maintenance(void **state)
+{
+    (void)state;
+    put_and_end(errors);
+    put_and_end(hangs);
+}
+
+/* The proxy could not leave it to anybody. */
 static void a_read_finds_an_object_that_is_still_incomplete(void **state)
 {
     struct fixture *f = fixture_new(6);
@@ -153,7 +214,8 @@ static void a_read_finds_an_object_that_is_still_incomplete(void **state)
     data = fixture_put(f, "o", BYTES);
     world_settle(w);
     fail_two(w, false);
-    world_new_engine(w);
+    end_in_vain(w);
+    assert_int_equal(count_items(w), 0);
     repair_read_slice(w, data, 5);
     assert_int_equal(w->engine->repairs.count, 0); /* its put may not have ended */
     age(w, "o");
@@ -255,26 +317,33 @@ static void an_item_is_tried_again_sooner_when_an_osd_is_taken_back(void **state
 }
 
 /* Objects that nobody knows: what matters is how many wait. */
+static void note_thousands(struct world *w)
+{
+    struct repair_queue *queue = &w->engine->repairs;
+    struct repair_spot spot = {0};
+
+    for (uint32_t i = 0; i < 2 * REPAIR_QUEUE_MAX; i++) {
+        uint8_t id[MANIFEST_OBJECT_ID_BYTES] = {0};
+
+        memcpy(id, &i, sizeof(i));
+        repair_queue_add(queue, w->ns_id, slice_of(id, sizeof(id)), &spot);
+        repair_queue_add(queue, w->ns_id, slice_of(id, sizeof(id)), &spot);
+        assert_true(queue->count <= REPAIR_QUEUE_HOLES_MAX);
+    }
+    assert_int_equal(queue->count, REPAIR_QUEUE_HOLES_MAX);
+}
+
 static void thousands_of_them_are_bounded_and_counted(void **state)
 {
     struct fixture *f = fixture_new(6);
     struct repair_queue *queue = &f->w->engine->repairs;
-    struct repair_spot spot = {0};
     struct object *object;
     uint8_t *data;
 
     (void)state;
     hold_repairs(f->w, true);
     data = fixture_put(f, "o", BYTES);
-    for (uint32_t i = 0; i < 2 * REPAIR_QUEUE_MAX; i++) {
-        uint8_t id[MANIFEST_OBJECT_ID_BYTES] = {0};
-
-        memcpy(id, &i, sizeof(i));
-        repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
-        repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
-        assert_true(queue->count <= REPAIR_QUEUE_HOLES_MAX);
-    }
-    assert_int_equal(queue->count, REPAIR_QUEUE_HOLES_MAX);
+    note_thousands(f->w);
     assert_true(f->w->engine->stats.totals.repairs_dropped >= REPAIR_QUEUE_MAX);
     repair_read_slice(f->w, data, 5);
     object = manifest_cache_get(&f->w->engine->manifests, f->w->ns_id, slice_str("o"));
@@ -288,16 +357,56 @@ static void thousands_of_them_are_bounded_and_counted(void **state)
     fixture_free(f);
 }
 
+static void at_the_end_all_of_them_are_left_or_given_up_with_the_first(void **state)
+{
+    struct fixture *f = fixture_new(6);
+
+    (void)state;
+    hold_repairs(f->w, true);
+    note_thousands(f->w);
+    assert_int_equal(end_in_vain(f->w), 1);
+    assert_int_equal(count_items(f->w), 0);
+    hold_repairs(f->w, true);
+    note_thousands(f->w);
+    world_new_engine(f->w);
+    assert_int_equal(count_items(f->w), REPAIR_QUEUE_HOLES_MAX);
+    fixture_free(f);
+}
+
+/* As alba-proxy ends then. */
+static void without_metadata_the_end_comes_when_its_calls_are_canceled(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct world *w = f->w;
+    bool closed = false;
+
+    (void)state;
+    hold_repairs(w, true);
+    note_thousands(w);
+    kv_mem_freeze(w->kv, true);
+    engine_close(w->engine, loop_set_true, &closed);
+    loop_fixture_run_ms(&w->base, 100);
+    assert_false(closed);
+    registry_cancel(w->registry);
+    loop_fixture_run_until(&w->base, &closed);
+    kv_mem_freeze(w->kv, false);
+    w->engine = engine_new(&w->base.loop, w->registry, &(struct engine_options){.threads = 1});
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_no_osd_took_is_counted_and_left_until_osds_are_back),
         cmocka_unit_test(what_can_be_placed_is_made_anew_without_a_work_item),
+        cmocka_unit_test(a_put_whose_proxy_ends_at_once_is_left_to_maintenance),
         cmocka_unit_test(a_read_finds_an_object_that_is_still_incomplete),
         cmocka_unit_test(who_reads_with_an_old_manifest_gets_the_present_one),
         cmocka_unit_test(what_fewer_osds_than_fragments_cannot_hold_is_not_tried),
         cmocka_unit_test(an_item_is_tried_again_sooner_when_an_osd_is_taken_back),
         cmocka_unit_test(thousands_of_them_are_bounded_and_counted),
+        cmocka_unit_test(at_the_end_all_of_them_are_left_or_given_up_with_the_first),
+        cmocka_unit_test(without_metadata_the_end_comes_when_its_calls_are_canceled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,13 @@ static void wait_item(struct world *w)
     assert_int_equal(count_items(w), 1);
 }
 
+static enum kv_mem_fate refuse_all(void *ctx, const struct kv_txn *txn)
+{
+    (void)ctx;
+    (void)txn;
+    return KV_MEM_REFUSED;
+}
+
 static void a_repair_that_fails_is_left_to_maintenance_once(void **state)
 {
     struct fixture *f = fixture_new(8);
@@ -197,6 +204,105 @@ static void a_damaged_item_is_taken_away_and_the_others_are_done(void **state)
     fixture_free(f);
 }
 
+/* ---- the end of a proxy that still has something to repair ---- */
+
+/* The engine is another one now; maintenance makes "o" whole. */
+static void expect_left_and_done(struct fixture *f, const uint8_t *data)
+{
+    assert_int_equal(count_items(f->w), 1);
+    assert_false(repair_is_strong(f->w, "o", data));
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    fixture_rounds(f, 1);
+    assert_int_equal(count_items(f->w), 0);
+    assert_true(repair_is_strong(f->w, "o", data));
+    repair_expect_clean_in_the_end(f);
+}
+
+static void what_a_read_found_is_left_when_its_proxy_ends_at_once(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+
+    (void)state;
+    repair_harm_everywhere(f->w, "o", 1, FLIP);
+    for (unsigned i = 0; i < 2; i++) { /* two proxies, one item */
+        repair_read_whole(f->w, data);
+        assert_int_equal(f->w->engine->repairs.count, 1);
+        world_new_engine(f->w);
+    }
+    expect_left_and_done(f, data);
+    free(data);
+    fixture_free(f);
+}
+
+static void a_repair_under_way_is_left_when_its_proxy_ends(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_HANG};
+    unsigned all = t.left;
+
+    (void)state;
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    for (unsigned ms = 0; ms < WAIT_MS && t.left == all; ms += 10) {
+        loop_fixture_run_ms(&f->w->base, 10);
+        repair_queue_tick(&f->w->engine->repairs);
+    }
+    assert_int_equal(f->w->engine->repairs.running, 1);
+    world_new_engine(f->w);
+    t.left = 0;
+    expect_left_and_done(f, data);
+    free(data);
+    fixture_free(f);
+}
+
+/* It wanted to leave it before, and could not. */
+static void what_could_not_be_left_is_left_at_the_end(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_FULL};
+
+    (void)state;
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    kv_mem_set_fate(f->w->kv, refuse_all, NULL);
+    for (unsigned ms = 0; ms < WAIT_MS && f->w->engine->repairs.log_left.next_ms == 0; ms += 50) {
+        loop_fixture_run_ms(&f->w->base, 50);
+        repair_queue_tick(&f->w->engine->repairs);
+    }
+    kv_mem_set_fate(f->w->kv, NULL, NULL);
+    assert_int_equal(count_items(f->w), 0);
+    assert_int_equal(f->w->engine->repairs.count, 1);
+    world_new_engine(f->w);
+    t.left = 0;
+    expect_left_and_done(f, data);
+    free(data);
+    fixture_free(f);
+}
+
+static void a_proxy_that_found_nothing_asks_nothing_at_its_end(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct kv_mem_counts before;
+
+    (void)state;
+    world_settle(f->w);
+    world_new_engine(f->w); /* the sums of the put are written */
+    repair_read_whole(f->w, data);
+    before = kv_mem_counts(f->w->store);
+    world_new_engine(f->w);
+    assert_int_equal(kv_mem_counts(f->w->store).applies, before.applies);
+    assert_int_equal(kv_mem_counts(f->w->store).ranges, before.ranges);
+    free(data);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +310,10 @@ int main(void)
         cmocka_unit_test(an_item_that_fails_stays_and_goes_with_its_object),
         cmocka_unit_test(items_that_nobody_can_do_do_not_keep_the_agent_from_the_others),
         cmocka_unit_test(a_damaged_item_is_taken_away_and_the_others_are_done),
+        cmocka_unit_test(what_a_read_found_is_left_when_its_proxy_ends_at_once),
+        cmocka_unit_test(a_repair_under_way_is_left_when_its_proxy_ends),
+        cmocka_unit_test(what_could_not_be_left_is_left_at_the_end),
+        cmocka_unit_test(a_proxy_that_found_nothing_asks_nothing_at_its_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
