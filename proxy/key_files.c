@@ -70,8 +70,9 @@ static int add_file(struct key_files *files, const char *path, struct err *e)
     return rc;
 }
 
-/* Names that begin with a dot are no keys: editors and mounted secrets have such. */
-static int add_dir(struct key_files *files, const char *path, struct err *e)
+/* Names that begin with a dot are no keys: editors and mounted secrets have such. What else is
+ * none is told of when a key is missed: it may be that one. */
+static int add_dir(struct key_files *files, const char *path, bool tell, struct err *e)
 {
     DIR *dir = opendir(path);
     struct dirent *entry;
@@ -88,7 +89,7 @@ static int add_dir(struct key_files *files, const char *path, struct err *e)
             continue;
         }
         name = mem_printf("%s/%s", path, entry->d_name);
-        if (add_file(files, name, &why) != 0 &&
+        if (add_file(files, name, &why) != 0 && tell &&
             log_limit_pass(&files->limit, WARN_EVERY_MS, &skipped)) {
             log_warn("keys", "skipped", "why=\"%s\" skipped=%lu", why.msg, skipped);
         }
@@ -137,7 +138,7 @@ int key_files_set(struct key_files *files, const char *const *paths, unsigned pa
     pthread_mutex_lock(&files->lock);
     for (unsigned i = 0; i < path_count && rc == 0; i++) {
         rc = paths[i][0] != '/' ? err_say(e, ERR_CONFIG, "key_files: %s is not absolute", paths[i])
-             : is_dir(paths[i]) ? add_dir(files, paths[i], e)
+             : is_dir(paths[i]) ? add_dir(files, paths[i], false, e)
                                 : add_file(files, paths[i], e);
     }
     if (rc == 0) {
@@ -175,7 +176,7 @@ static void look_again(struct key_files *files)
     }
     files->next_look_ms = now_ms + KEY_FILES_LOOK_MS;
     for (unsigned i = 0; i < files->path_count; i++) {
-        if (is_dir(files->paths[i]) && add_dir(files, files->paths[i], &e) != 0 &&
+        if (is_dir(files->paths[i]) && add_dir(files, files->paths[i], true, &e) != 0 &&
             log_limit_pass(&files->limit, WARN_EVERY_MS, &skipped)) {
             log_warn("keys", "skipped", "why=\"%s\" skipped=%lu", e.msg, skipped);
         }

@@ -29,7 +29,8 @@ int key_file_read(const char *path, uint8_t ret_bytes[CIPHER_KEY_BYTES], struct 
 void key_files_init(struct key_files *files);
 void key_files_release(struct key_files *files);
 /* Read all of them. Files that are named must be keys (ERR_CONFIG, and nothing has changed); of a
- * directory others are skipped, and named in the log. Keys known before stay known. */
+ * directory others are skipped; the log names them when a key is missed that may be in them.
+ * Keys known before stay known. */
 int key_files_set(struct key_files *files, const char *const *paths, unsigned path_count,
                   struct err *e);
 /* Could they all be read? Keeps nothing. */

@@ -192,6 +192,18 @@ def bad_key_files_are_named(d):
         assert done.returncode != 0 and "absolute" in done.stderr, done
 
 
+def a_bad_file_among_the_keys_is_no_concern_of_who_needs_none(d):
+    """Nor of who has the key it needs."""
+    wide = d.dir / "keys/wide"
+    key_file(wide, "wide", 0o644)
+    for ns in "plain-on-purpose", "aes-256-gcm-lz4":
+        done = subprocess.run([BIN / "alba", "upload-object", f"--config={d.dir}/alba.url", ns,
+                               d.root / "marked", "quiet"], capture_output=True, text=True,
+                              timeout=60, env=dict(os.environ, ALBA_DIR=str(d.dir)))
+        assert (done.returncode, done.stderr) == (0, ""), done
+    wide.unlink()
+
+
 def proxy_of(d):
     return ForeignProxy(("127.0.0.1", d.info()["proxy_port"]))
 
@@ -292,6 +304,7 @@ with Deployment("--asds=6", "--nodes=3") as d:
     nothing_readable_is_on_the_disks(d, one)
     direct_readers_decrypt_counter_mode(d, one)
     keys_of_authenticated_ciphers_stay(d)
+    a_bad_file_among_the_keys_is_no_concern_of_who_needs_none(d)
     bad_key_files_are_named(d)
     a_key_that_is_missing_is_named_and_may_come_later(d)
     former_keys_stay_readable(d)
