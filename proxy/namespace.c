@@ -12,8 +12,8 @@ static int find(struct engine *engine, struct slice name, struct ns_use *ret_use
     use.ns = registry_view_namespace_find(view, name.data, name.len);
     if (use.ns != NULL && use.ns->state == REGISTRY_NS_LOST) {
         return err_say(e, ERR_LOST,
-                       "namespace %s is lost: its manifests went with the metadata; it comes back "
-                       "with them (see alba recover-registry)",
+                       "namespace %s is lost: its manifests went with the metadata; from a backup "
+                       "of that, alba restore-metadata brings it back",
                        use.ns->name);
     }
     if (use.ns == NULL || use.ns->state != REGISTRY_NS_ACTIVE) {

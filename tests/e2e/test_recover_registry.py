@@ -121,7 +121,8 @@ def same_as(d, before):
 
 def what_is_lost_is_said(d):
     refused(lambda: d.alba("download-object", "kept", "o", d.root / "back"),
-            "namespace kept is lost: its manifests went with the metadata")
+            "namespace kept is lost: its manifests went with the metadata",
+            "alba restore-metadata brings it back")
     refused(lambda: d.alba("upload-object", "kept", d.root / "in", "p"), "namespace kept is lost")
     refused(lambda: d.alba("create-namespace", "kept"), "kept")
 
