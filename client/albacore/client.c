@@ -1,4 +1,4 @@
-/* connect: options -> thread -> (a first question) -> client. The thread runs the loop until
+/* connect: options -> thread -> (a first contact) -> client. The thread runs the loop until
  * close() has taken everything off it. */
 #include "albacore/client.h"
 
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "albacore/albacore.h"
-#include "albacore/job.h"
+#include "albacore/greet.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -121,6 +121,17 @@ static int make_tls(const struct albacore_options *o, struct net_tls **ret_tls,
     return 0;
 }
 
+static int check_tls(const struct albacore_options *o, const struct net_addr *addrs,
+                     struct albacore_error *e)
+{
+    for (size_t i = 0; i < o->proxy_count && o->tls_ca_cert == NULL; i++) {
+        if (addrs[i].is_tls) {
+            return error_say(e, ALBACORE_TLS, "%s takes tls_ca_cert", addrs[i].text);
+        }
+    }
+    return 0;
+}
+
 static struct albacore *client_new(const struct albacore_options *o, const struct net_addr *addrs,
                                    struct net_tls *tls)
 {
@@ -170,7 +181,7 @@ static void ask_to_end(struct albacore *client)
 }
 
 static int start(struct albacore *client, const struct albacore_options *o,
-                 struct albacore_error *e)
+                 const struct net_addr *addrs, struct albacore_error *e)
 {
     struct proxy_request ask = {.code = PROXY_GET_ALBA_ID};
     int rc = loop_thread_start(&client->thread, run, client);
@@ -184,7 +195,8 @@ static int start(struct albacore *client, const struct albacore_options *o,
     if ((o->flags & ALBACORE_LAZY) != 0) {
         return 0;
     }
-    rc = request_run(client, &ask, NULL, NULL, NULL, e);
+    rc = (o->flags & ALBACORE_WAIT) != 0 ? request_run(client, &ask, NULL, NULL, NULL, e)
+                                         : greet_run(client, addrs, (unsigned)o->proxy_count, e);
     if (rc != 0) {
         albacore_close(client);
     }
@@ -209,13 +221,16 @@ int albacore_connect(const struct albacore_options *options, struct albacore **r
         rc = check_near(&own, e);
     }
     if (rc == 0) {
+        rc = check_tls(&own, addrs, e);
+    }
+    if (rc == 0) {
         rc = make_tls(&own, &tls, e);
     }
     if (rc != 0) {
         return rc;
     }
     client = client_new(&own, addrs, tls);
-    rc = start(client, &own, e);
+    rc = start(client, &own, addrs, e);
     if (rc == 0) {
         *ret_client = client;
     }

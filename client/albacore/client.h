@@ -51,7 +51,8 @@ struct albacore;
 
 enum albacore_option_flags {
     ALBACORE_PROXY_ONLY = 1, /* never read from the disks directly */
-    ALBACORE_LAZY = 2        /* connect only when something is asked for */
+    ALBACORE_LAZY = 2,       /* connect only when something is asked for */
+    ALBACORE_WAIT = 4        /* connecting waits for a proxy up to timeout_ms, as later calls do */
 };
 
 struct albacore_options {
@@ -84,8 +85,9 @@ static inline struct albacore_options albacore_options_init(void)
     return options;
 }
 
-/* Starts a thread of its own, which takes no signals. Without ALBACORE_LAZY one proxy must answer.
- * Options are copied. */
+/* Starts a thread of its own, which takes no signals. Options are copied. Without ALBACORE_LAZY one
+ * proxy must answer. Each is tried once, all together; if none does, *e names each with its cause:
+ * at once when that is known, else after 5 s to connect or 10 s to answer. */
 ALBACORE_API int albacore_connect(const struct albacore_options *options,
                                   struct albacore **ret_client, struct albacore_error *e);
 /* No other call is under way, and none follows. NULL is accepted. */

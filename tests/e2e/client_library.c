@@ -381,7 +381,7 @@ int main(int argc, char **argv)
 
     options.proxies = (const char *const *)(argv + 1);
     options.proxy_count = (size_t)argc - 1;
-    options.flags = getenv("PROXY_ONLY") != NULL ? ALBACORE_PROXY_ONLY : 0;
+    options.flags = ALBACORE_WAIT | (getenv("PROXY_ONLY") != NULL ? ALBACORE_PROXY_ONLY : 0);
     options.near_nodes = near;
     options.near_node_count = (near[0] != NULL) + (near[1] != NULL);
     if (getenv("OLDER") !=

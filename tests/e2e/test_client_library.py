@@ -128,6 +128,41 @@ def check_example(installed, d, proxy):
     assert 'object "greeting"' in out, out
 
 
+def check_unreachable(installed, d, proxy):
+    """What is wrong with each proxy is said at once; later calls wait, as does who asks for it."""
+    example = installed.prefix.parent / "elsewhere/objects"
+
+    def said(*proxies):
+        done = subprocess.run([example, *proxies], capture_output=True, text=True, env=installed.env)
+        assert done.returncode == 1, done
+        return done.stderr
+
+    with socket.socket() as closed, socket.create_server(("127.0.0.1", 0)) as silent, \
+            socket.create_server(("127.0.0.1", 0)) as other:
+        closed.bind(("127.0.0.1", 0))  # nobody listens, and nobody else will
+        refused, hangs, http = ("tcp://127.0.0.1:%d" % s.getsockname()[1]
+                                for s in (closed, silent, other))
+        assert said(refused) == (f"connect: no proxy answers: proxy {refused}: connect: "
+                                 "Connection refused\n"), said(refused)
+
+        def serve():
+            sock = other.accept()[0]
+            sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            sock.recv(1)
+
+        threading.Thread(target=serve, daemon=True).start()
+        none = "unix://" + str(d.root / "none.sock")
+        each = said(refused, hangs, http, none)
+        print(each)
+        for uri, why in (refused, "Connection refused"), (hangs, "timed out"), (http, ""), \
+                (none, "No such file"):
+            assert re.search(re.escape(uri) + ": [^;]*" + why, each), (each, uri)
+        assert re.search("; [0-9]+ more\n$", said(*["unix:///" + 90 * "x"] * 16))
+        assert said("tls://127.0.0.1:1") == "connect: tls://127.0.0.1:1 takes tls_ca_cert\n"
+        assert "tcp://nowhere:1" in said("tcp://nowhere:1", proxy)
+        run(example, refused, hangs, proxy, env=installed.env)
+
+
 def check_cplusplus(installed):
     if shutil.which("c++") is None:
         print("without c++: the header was not compiled as C++")
@@ -418,6 +453,7 @@ def main():
         check_cplusplus(installed)
         first = "unix://" + str(d.dir / "run/proxy.sock")
         check_example(installed, d, first)
+        check_unreachable(installed, d, first)
         binary = installed.compile(HERE / "client_library.c", "-std=gnu11", "-O1")
         check_older(installed, binary, first)
         with Program(installed, binary, first) as p:
