@@ -101,10 +101,17 @@ void registry_preset_set_default(struct registry *registry, const char *name, re
 
 /* ---- NSM hosts ---- */
 
-void registry_nsm_host_add(struct registry *registry, const char *id, const char *url,
+/* The engine is marked as this host's first (engine_owner.h). ERR_EXISTS: the id, or the engine is
+ * somebody's; the message says whose. `adopts`: it has namespaces without a mark, of this alba. */
+void registry_nsm_host_add(struct registry *registry, const char *id, const char *url, bool adopts,
                            registry_cb cb, void *ctx);
+/* The same; but the engine that the record names is not asked when it is lost. */
 void registry_nsm_host_update(struct registry *registry, const char *id, const char *url,
-                              bool is_lost, registry_cb cb, void *ctx);
+                              bool is_lost, bool adopts, registry_cb cb, void *ctx);
+/* Before something is made or deleted there: does the engine of a host of the current view belong
+ * to this alba? 0: `cb` says; one without a mark gets it. 1: it is the registry's. Else failed. */
+int registry_nsm_host_claim(struct registry *registry, const char *host_id, registry_cb cb,
+                            void *ctx, struct err *e);
 
 /* ---- namespaces ---- */
 

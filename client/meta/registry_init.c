@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/rnd.h"
+#include "meta/engine_owner.h"
 #include "meta/registry_private.h"
 
 enum { INIT_TIMEOUT_MS = 20000 };
@@ -34,11 +35,29 @@ static void on_made(void *ctx, int rc, const struct err *e)
     init_done(ctx, rc, e);
 }
 
+/* The engine is an NSM host's. */
+static void on_mark(void *ctx, int rc, const struct kv_reply *reply)
+{
+    struct reg_op *op = ctx;
+    struct err why;
+
+    if (rc == 0 && reply->items[0].found) {
+        rc = engine_mark_refuse(kv_url(op->change.registry->kv), reply->items[0].value, &why);
+        init_done(op, rc, &why);
+    } else {
+        init_done(op, rc != 0 ? rc : ERR_BUSY, rc != 0 ? reply->err : NULL);
+    }
+}
+
 static void on_commit(void *ctx, int rc, const struct kv_commit_result *result)
 {
     struct reg_op *op = ctx;
+    struct key key;
+    struct slice mark = engine_mark_key(&key);
 
-    if (rc == 0 || rc == ERR_ASSERT_FAILED) { /* there is one now */
+    if (rc == ERR_ASSERT_FAILED && slice_eq(result->failed_key, mark)) {
+        kv_get(op->change.registry->kv, &mark, 1, 0, on_mark, op);
+    } else if (rc == 0 || rc == ERR_ASSERT_FAILED) { /* there is one now */
         registry_refresh(op->change.registry, on_made, op);
     } else {
         init_done(op, rc, result->err);
@@ -56,6 +75,7 @@ static void commit_first(struct reg_op *op)
     struct change *c = &op->change;
     char alba_id[RND_UUID_TEXT_BYTES];
     struct preset preset;
+    struct key key;
 
     rnd_uuid_text(alba_id);
     c->keys = json_array();
@@ -72,6 +92,7 @@ static void commit_first(struct reg_op *op)
     change_put_new(c, REG_NEXT_ID, "",
                    json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)1, "namespace", (json_int_t)1,
                              "work", (json_int_t)1));
+    kv_txn_assert_absent(&c->txn, engine_mark_key(&key));
     change_assert_absent(c, REG_RECOVERING, "", ERR_BUSY);
     change_seal(c, NULL);
     kv_commit(c->registry->kv, &c->txn, clock_mono_ms() + INIT_TIMEOUT_MS, on_commit, op);

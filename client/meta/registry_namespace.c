@@ -1,7 +1,8 @@
 /* Namespaces of the registry.
  *
- * create: record `creating` -> first gc epoch at the NSM host -> record `active`
- * delete: is it a disk's? -> record moved to removed/ -> gc epochs ended at the NSM host
+ * create: is the NSM host's engine ours? -> record `creating` -> first gc epoch there -> record
+ *         `active`
+ * delete: is it a disk's? -> record moved to removed/ -> gc epochs ended at the NSM host, if ours
  *
  * Stopped between the steps: KEYS.md, "Crash states". */
 #include <errno.h>
@@ -26,6 +27,7 @@ struct ns_op {
     unsigned looks;                /* delete: at the disk's record again */
     char *preset;
     char *host;
+    char *ours; /* create: a host whose engine is; NULL: none was asked yet */
     struct registry *registry;
 };
 
@@ -41,6 +43,7 @@ static void ns_done(struct change *change, int rc)
     registry_volume_release(&n->volume);
     free(n->preset);
     free(n->host);
+    free(n->ours);
     reg_op_done(change, rc);
 }
 
@@ -80,11 +83,18 @@ static struct ns_op *ns_new(struct registry *registry, const char *name, const c
 
 /* ---- create ---- */
 
-static const struct registry_nsm_host *least_loaded(const struct registry_view *view)
+/* The one that was asked, once one was: what others do meanwhile need not turn this one around. */
+static const struct registry_nsm_host *choose_host(const struct ns_op *n,
+                                                   const struct registry_view *view)
 {
+    const struct registry_nsm_host *asked =
+        n->ours != NULL ? registry_view_nsm_host_find(view, n->ours) : NULL;
     const struct registry_nsm_host *best = NULL;
     size_t best_load = SIZE_MAX;
 
+    if (asked != NULL && !asked->is_lost) {
+        return asked;
+    }
     for (size_t i = 0; i < registry_view_nsm_host_count(view); i++) {
         const struct registry_nsm_host *host = registry_view_nsm_host(view, i);
         size_t load = registry_view_nsm_host_load(view, host->id);
@@ -97,13 +107,31 @@ static const struct registry_nsm_host *least_loaded(const struct registry_view *
     return best;
 }
 
+static bool is_host_asked(const struct ns_op *n)
+{
+    return n->ours != NULL && strcmp(n->ours, n->host) == 0;
+}
+
+/* The registry's own engine is ours. */
+static void take_host(struct ns_op *n, const struct registry_view *view, const char *id)
+{
+    const struct registry_nsm_host *host = registry_view_nsm_host_find(view, id);
+
+    free(n->host);
+    n->host = mem_strdup(id);
+    if (host != NULL && strcmp(host->url, "registry:") == 0) {
+        free(n->ours);
+        n->ours = mem_strdup(id);
+    }
+}
+
 static int build_create(struct change *c, const struct registry_view *view)
 {
     struct ns_op *n = ns_of(c);
     const struct registry_namespace *old =
         registry_view_namespace_find(view, n->op.name, strlen(n->op.name));
     const struct preset *preset = registry_view_preset_find(view, n->preset);
-    const struct registry_nsm_host *host = least_loaded(view);
+    const struct registry_nsm_host *host = choose_host(n, view);
     struct registry_namespace ns;
 
     if (old != NULL) {
@@ -116,7 +144,7 @@ static int build_create(struct change *c, const struct registry_view *view)
         }
         n->op.flag = true; /* somebody began; go on for them */
         n->op.number = old->id;
-        n->host = mem_strdup(old->nsm_host);
+        take_host(n, view, old->nsm_host);
         return 1;
     }
     if (preset == NULL && n->preset[0] == '\0') {
@@ -129,8 +157,10 @@ static int build_create(struct change *c, const struct registry_view *view)
     if (host == NULL) {
         return err_say(&c->err, ERR_NOT_FOUND, "no NSM host that is not lost");
     }
-    free(n->host);
-    n->host = mem_strdup(host->id);
+    take_host(n, view, host->id);
+    if (!is_host_asked(n)) {
+        return 1; /* and then from the start */
+    }
     n->op.number = change_take_id(c, view, NEXT_NAMESPACE);
     ns = (struct registry_namespace){.id = n->op.number,
                                      .name = n->op.name,
@@ -182,6 +212,32 @@ static void on_setup(void *ctx, int rc, struct nsm_reply *reply)
     }
 }
 
+static void created(struct change *c, int rc);
+
+static void on_host_asked(void *ctx, int rc, const struct err *e)
+{
+    struct ns_op *n = ctx;
+
+    if (rc != 0) {
+        ns_fail(n, e);
+    } else if (!ns_is_closing(n)) {
+        free(n->ours);
+        n->ours = mem_strdup(n->host);
+        change_start(n->registry, &n->op.change, build_create, created);
+    }
+}
+
+/* Of another alba: its namespaces have the same ids. */
+static void ask_host(struct ns_op *n)
+{
+    struct err e = {0};
+    int rc = registry_nsm_host_claim(n->registry, n->host, on_host_asked, n, &e);
+
+    if (rc != 0) {
+        on_host_asked(n, rc > 0 ? 0 : rc, &e);
+    }
+}
+
 static void created(struct change *c, int rc)
 {
     struct ns_op *n = ns_of(c);
@@ -190,6 +246,8 @@ static void created(struct change *c, int rc)
 
     if (rc != 0) {
         ns_done(c, rc);
+    } else if (!is_host_asked(n)) {
+        ask_host(n);
     } else if (registry_nsm(n->registry, n->host, &nsm, &e) != 0) {
         ns_fail(n, &e);
     } else {
@@ -279,15 +337,33 @@ static int build_delete(struct change *c, const struct registry_view *view)
 }
 
 /* The namespace is deleted whatever comes of it: maintenance fences again. */
-static void on_fenced(void *ctx, int rc, struct nsm_reply *reply)
+static void fenced(struct ns_op *n, int rc, const struct err *e)
 {
-    struct ns_op *n = ctx;
-
     if (rc != 0) {
         log_warn("registry", "deleted namespace not fenced yet", "id=%" PRIu64 " why=\"%s\"",
-                 n->op.number, reply->err.msg);
+                 n->op.number, e->msg);
     }
     ns_done(&n->op.change, 0);
+}
+
+static void on_fenced(void *ctx, int rc, struct nsm_reply *reply)
+{
+    fenced(ctx, rc, &reply->err);
+}
+
+static void fence(void *ctx, int rc, const struct err *e)
+{
+    struct ns_op *n = ctx;
+    struct nsm *nsm;
+    struct err why = {0};
+
+    if (rc != 0) {
+        fenced(n, rc, e);
+    } else if (n->registry->closing || registry_nsm(n->registry, n->host, &nsm, &why) != 0) {
+        ns_done(&n->op.change, 0);
+    } else {
+        nsm_namespace_fence(nsm, n->op.number, on_fenced, n);
+    }
 }
 
 static void on_disk(void *ctx, int rc, const struct err *e, struct registry_volume *volume);
@@ -312,8 +388,7 @@ static void look_again(struct ns_op *n)
 static void deleted(struct change *c, int rc)
 {
     struct ns_op *n = ns_of(c);
-    struct nsm *nsm;
-    struct err e;
+    struct err e = {0};
 
     if (rc == ERR_ASSERT_FAILED) {
         if (!ns_is_closing(n)) {
@@ -321,11 +396,14 @@ static void deleted(struct change *c, int rc)
         }
         return;
     }
-    if (rc != 0 || registry_nsm(n->registry, n->host, &nsm, &e) != 0) {
+    if (rc != 0) {
         ns_done(c, rc);
         return;
     }
-    nsm_namespace_fence(nsm, n->op.number, on_fenced, n);
+    rc = registry_nsm_host_claim(n->registry, n->host, fence, n, &e);
+    if (rc != 0) {
+        fence(n, rc > 0 ? 0 : rc, &e);
+    }
 }
 
 static void on_disk(void *ctx, int rc, const struct err *e, struct registry_volume *volume)

@@ -15,6 +15,7 @@
 #include "base/hex.h"
 #include "base/mem.h"
 #include "base/rnd.h"
+#include "meta/engine_owner.h"
 #include "meta/kv_commit.h"
 #include "meta/registry_ids.h"
 #include "meta/registry_record.h"
@@ -392,7 +393,7 @@ static void on_marked(void *ctx, int rc, const struct kv_commit_result *result)
 static void mark(struct restore_op *op)
 {
     char id[RND_UUID_TEXT_BYTES];
-    struct key key, version;
+    struct key key, version, host;
     json_t *json;
 
     rnd_uuid_text(id);
@@ -408,6 +409,7 @@ static void mark(struct restore_op *op)
         kv_txn_assert_absent(&op->txn, slice_key(&key));
     }
     kv_txn_assert_absent(&op->txn, reg_key(&version, REG_VERSION, ""));
+    kv_txn_assert_absent(&op->txn, engine_mark_key(&host));
     kv_txn_put(&op->txn, slice_key(&key), slice_buf(&op->marker));
     txn_send(op, on_marked);
 }

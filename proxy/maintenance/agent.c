@@ -47,7 +47,7 @@ static bool open_ns(struct agent *agent, const struct registry_view *view,
     struct agent_ns ns = {.view = view, .record = record};
     struct err e;
 
-    if (registry_nsm(agent->registry, record->nsm_host, &ns.nsm, &e) != 0) {
+    if (agent_nsm(agent, record->nsm_host, &ns.nsm, &e) != 0) {
         agent_trouble(agent, &e);
         return false;
     }

@@ -47,6 +47,8 @@ struct agent_registry_wait {
 void agent_registry_done(void *ctx, int rc, const struct err *e);
 int agent_registry_wait(struct agent *agent, struct agent_registry_wait *wait, struct err *e);
 int agent_registry_refresh(struct agent *agent, struct err *e);
+/* Of a host whose engine is this alba's: in another's, namespaces of the same ids are not ours. */
+int agent_nsm(struct agent *agent, const char *host_id, struct nsm **ret_nsm, struct err *e);
 
 /* ---- osd.c: calls to OSDs, at Low priority, paced, with a deadline ---- */
 

@@ -137,6 +137,7 @@ static int scan_host(struct agent *agent, struct nsm *nsm, struct err *e)
     bool more = true;
     int rc = 0;
 
+    agent_where(agent, "looking for unknown namespaces in metadata");
     while (rc == 0 && more && agent_may_act(agent)) {
         struct agent_nsm_wait wait = {0};
 
@@ -187,7 +188,7 @@ void agent_remove_unknown(struct agent *agent)
     }
     for (size_t i = 0; i < registry_view_nsm_host_count(view) && agent_may_act(agent); i++) {
         struct nsm *nsm;
-        int rc = registry_nsm(agent->registry, registry_view_nsm_host(view, i)->id, &nsm, &e);
+        int rc = agent_nsm(agent, registry_view_nsm_host(view, i)->id, &nsm, &e);
 
         rc = rc != 0 ? rc : scan_host(agent, nsm, &e);
         if (rc != 0) {

@@ -170,3 +170,15 @@ int agent_registry_refresh(struct agent *agent, struct err *e)
     }
     return rc;
 }
+
+int agent_nsm(struct agent *agent, const char *host_id, struct nsm **ret_nsm, struct err *e)
+{
+    struct agent_registry_wait wait = {0};
+    int rc;
+
+    agent_where(agent, "asking whose NSM host %s is", host_id);
+    rc = registry_nsm_host_claim(agent->registry, host_id, agent_registry_done, &wait, e);
+
+    rc = rc == 0 ? agent_registry_wait(agent, &wait, e) : rc;
+    return rc < 0 ? rc : registry_nsm(agent->registry, host_id, ret_nsm, e);
+}

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 
+from asd_process import AsdProcess
 from harness import (BIN, Caller, Deployment, connect, frozen, is_asd_verb, is_gone, random_file,
                      refused, wait_for)
 
@@ -623,6 +624,21 @@ def ends(c, daemons, long_ids):
     assert c.json("list-decommissioning-osds") == []
 
 
+def refused_to_others(c, url):
+    """Namespaces of two albas on one engine would have the same ids."""
+    with Deployment() as other:
+        mine, theirs = c.json("get-alba-id")["id"], other.alba("get-alba-id")["id"]
+        said = refused(lambda: other.alba("add-nsm-host", url, "--id=second"), mine)
+        assert "'second'" in said, said
+        said = refused(lambda: c.json("add-nsm-host", other.dir / "alba.url", "--id=theirs"), theirs)
+        assert "registry" in said, said
+        refused(lambda: c.json("update-nsm-host", other.dir / "alba.url", "--id=second"), theirs)
+        assert len(c.json("list-nsm-hosts")) == 2 and len(other.alba("list-nsm-hosts")) == 1
+    with AsdProcess(c.d.root, "third") as third:
+        c.text("add-nsm-host", f"asd://127.0.0.1:{third.port}", "--id=third")
+        c.json("update-nsm-host", f"asd://127.0.0.1:{third.port}", "--id=third", "--lost")
+
+
 def more_metadata(c):
     """An ASD for the metadata of further namespaces; one that is storage is refused."""
     (c.d.root / "host").mkdir()
@@ -638,10 +654,16 @@ def more_metadata(c):
         refused(lambda: c.json("update-nsm-host", url), "unknown nsm host")
         c.json("add-nsm-host", url, "--id=second")
         refused(lambda: c.json("add-nsm-host", url, "--id=second"), "'second'")
-        c.text("add-nsm-host", url, "--id=third")
-        c.json("update-nsm-host", url, "--id=third", "--lost")
+        refused(lambda: c.json("add-nsm-host", url, "--id=third"), "--id=second")
+        own = (c.d.dir / "alba.url").read_text().strip()
+        refused(lambda: c.json("add-nsm-host", own, "--id=third"), "the registry's own engine")
+        refused(lambda: c.json("update-nsm-host", own, "--id=second"), "the registry's own engine")
+        c.text("update-nsm-host", own, "--id=registry", "--lost")
+        c.text("update-nsm-host", url, "--id=second", "--adopt")
         assert {h["id"]: h["lost"] for h in c.json("list-nsm-hosts")} == {
-            "registry": False, "second": False, "third": True}
+            "registry": True, "second": False}
+        c.json("update-nsm-host", own, "--id=registry")
+        refused_to_others(c, url)
         c.text("create-namespace", "elsewhere")
         hosts = {n["name"]: n["nsm_host_id"] for n in c.json("list-namespaces")}
         assert hosts["elsewhere"] == "second", hosts

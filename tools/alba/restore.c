@@ -10,6 +10,7 @@
 #include "alba/restore_target.h"
 #include "base/mem.h"
 #include "base/table.h"
+#include "meta/engine_owner.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm.h"
 #include "meta/registry_record.h"
@@ -236,9 +237,18 @@ static bool is_wanted(const struct restoring *r, const char *host)
     return false;
 }
 
+static void on_claimed(void *ctx, int rc, const struct err *e, bool is_registry)
+{
+    (void)is_registry;
+    session_done(ctx, rc, e);
+}
+
 static int open_other(struct restoring *r, const char *host, const char *url)
 {
     struct session *s = r->s;
+    const struct engine_claim claim = {
+        .alba_id = r->result->head.alba_id, .host_id = host, .claimer = ENGINE_KNOWN};
+    int rc;
 
     if (r->other_host != NULL && strcmp(r->other_host, host) == 0) {
         return 0;
@@ -249,7 +259,12 @@ static int open_other(struct restoring *r, const char *host, const char *url)
     }
     r->other_host = mem_strdup(host);
     kv_prepare(r->other, on_prepared, s);
-    return session_wait(s);
+    rc = session_wait(s);
+    if (rc == 0) {
+        engine_claim(r->other, &claim, on_claimed, s);
+        rc = session_wait(s);
+    }
+    return rc;
 }
 
 static int check_nothing_there(struct restoring *r, struct key low, struct slice high,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "alba/restore_end.h"
+#include "meta/engine_owner.h"
 #include "meta/registry_record.h"
 
 enum { PAGE_KEYS = 100 };
@@ -203,6 +204,21 @@ static int check_alba(struct session *s, const struct restore_target *target)
                    kv_url(s->kv), there, wanted, there);
 }
 
+/* It is an NSM host's: nothing of it is deleted for a registry. */
+static int check_mark(struct session *s)
+{
+    struct backup_page page = {0};
+    struct key key;
+    struct slice k = engine_mark_key(&key);
+    int rc = backup_get(s, s->kv, &k, 1, &page);
+
+    if (rc == 0 && page.items[0].found) {
+        rc = engine_mark_refuse(kv_url(s->kv), page.items[0].value, &s->err);
+    }
+    backup_page_release(&page);
+    return rc;
+}
+
 int restore_target_check(struct session *s, struct restore_target *target)
 {
     struct restore_fence *fence = &target->fence;
@@ -211,6 +227,7 @@ int restore_target_check(struct session *s, struct restore_target *target)
     fence->kv = s->kv;
     reg_key(&fence->key, REG_VERSION, "");
     rc = restore_fence_look(s, fence);
+    rc = rc != 0 ? rc : check_mark(s);
     rc = rc != 0 ? rc : check_empty(s, target);
     rc = rc != 0 ? rc : find_alba(s, target);
     return rc != 0 ? rc : check_alba(s, target);
@@ -239,6 +256,8 @@ static int empty(struct session *s, struct restore_target *target)
 /* Another mark when it is empty: a late copy of a delete fails as well. */
 int restore_target_take(struct session *s, struct restore_target *target)
 {
+    struct kv_txn no_host = {0};
+    struct key key;
     json_t *mark;
     int rc = restore_target_check(s, target);
 
@@ -247,7 +266,8 @@ int restore_target_take(struct session *s, struct restore_target *target)
         return rc;
     }
     mark = json_pack("{s:O, s:s}", "ids", target->ids, "alba", target->alba_id);
-    rc = restore_fence_swap(s, &target->fence, "restoring", mark, NULL);
+    kv_txn_assert_absent(&no_host, engine_mark_key(&key));
+    rc = restore_fence_swap(s, &target->fence, "restoring", mark, &no_host);
     if (rc == 0 && target->options->force) {
         rc = empty(s, target);
     }

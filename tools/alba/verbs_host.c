@@ -184,34 +184,6 @@ static void show_list(const struct cli *cli)
 
 /* ---- add, update ---- */
 
-static void on_prepared(void *ctx, int rc, const struct kv_reply *reply)
-{
-    session_done(ctx, rc, reply->err);
-}
-
-static void on_closed(void *ctx)
-{
-    session_done(ctx, 0, NULL);
-}
-
-/* It is there, and metadata may lie on it: an ASD that is storage is refused. */
-static int prepare(struct session *s, const char *url)
-{
-    struct kv *kv;
-    struct err why;
-    int rc = kv_open(&s->loop, url, s->tls, &kv, &s->err);
-
-    if (rc != 0) {
-        return rc;
-    }
-    kv_prepare(kv, on_prepared, s);
-    rc = session_wait(s);
-    err_copy(&why, &s->err);
-    kv_close(kv, on_closed, s);
-    session_wait(s);
-    return rc == 0 ? 0 : err_copy(&s->err, &why);
-}
-
 /* --id, or what stands behind the scheme of the URL. */
 static int host_id(struct cli *cli, const char *url, char ret_id[HOST_ID_BYTES_MAX])
 {
@@ -240,14 +212,13 @@ static int change_host(struct cli *cli, bool is_new)
         rc = ERR_NOT_FOUND;
         goto out;
     }
-    rc = !is_new && cli_flag(cli, "lost") ? 0 : prepare(&s, url);
-    if (rc == 0 && is_new) {
-        registry_nsm_host_add(s.registry, id, url, session_done, &s);
-        rc = session_wait(&s);
-    } else if (rc == 0) {
-        registry_nsm_host_update(s.registry, id, url, cli_flag(cli, "lost"), session_done, &s);
-        rc = session_wait(&s);
+    if (is_new) {
+        registry_nsm_host_add(s.registry, id, url, cli_flag(cli, "adopt"), session_done, &s);
+    } else {
+        registry_nsm_host_update(s.registry, id, url, cli_flag(cli, "lost"), cli_flag(cli, "adopt"),
+                                 session_done, &s);
     }
+    rc = session_wait(&s);
     if (rc != 0) {
         session_fail_mgr(&s, cli, rc == ERR_EXISTS ? MGR_NSM_HOST_EXISTS : MGR_UNKNOWN);
     }
@@ -409,6 +380,11 @@ static void show_hosts_statistics(const struct cli *cli)
         .name = "id", .arg = "NAME", .help = "its name (default: host and port of the URL)"        \
     }
 
+#define ADOPT                                                                                      \
+    {                                                                                              \
+        .name = "adopt", .help = "it has namespaces of this alba, and nothing there says so"       \
+    }
+
 const struct verb host_verbs[] = {
     {.name = "list-nsm-hosts",
      .group = "Metadata",
@@ -422,15 +398,24 @@ const struct verb host_verbs[] = {
      .summary = "use one more engine for the metadata of new namespaces",
      .details =
          "URL is that of an engine, such as asd://192.0.2.1:8000, or of a file that holds it.\n"
-         "The ASD is claimed for metadata; one that is storage is refused.",
-     .options = {HOST_ID},
+         "The ASD is claimed for metadata, and marked as this host of this alba. One that is "
+         "storage "
+         "is\nrefused, and so is an engine that is a host already, or has a registry: two would "
+         "give "
+         "their\nnamespaces the same ids, and delete each other's objects.",
+     .options = {HOST_ID, ADOPT},
      .run = run_add,
      .wants_registry = true},
     {.name = "update-nsm-host",
      .group = "Metadata",
      .positionals = "URL",
      .summary = "tell where an engine is now",
-     .options = {HOST_ID, {.name = "lost", .help = "it is gone: no new namespace comes to it"}},
+     .details =
+         "The engine is that host's, or empty. With --lost and the URL that it has, it is not "
+         "asked.",
+     .options = {HOST_ID,
+                 {.name = "lost", .help = "it is gone: no new namespace comes to it"},
+                 ADOPT},
      .run = run_update,
      .wants_registry = true},
     {.name = "nsm-get-version",

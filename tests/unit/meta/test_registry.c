@@ -330,11 +330,11 @@ static void new_namespaces_go_to_the_least_loaded_host_that_is_not_lost(void **s
     struct reg_wait w = {0};
     size_t on_second;
 
-    registry_nsm_host_add(f->a, "second", "asd://127.0.0.1:1", reg_wait_cb, &w);
+    registry_nsm_host_add(f->a, "second", "asd://127.0.0.1:1", false, reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), 0);
-    registry_nsm_host_add(f->a, "second", "asd://127.0.0.1:1", reg_wait_cb, &w);
+    registry_nsm_host_add(f->a, "second", "asd://127.0.0.1:1", false, reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), ERR_EXISTS);
-    registry_nsm_host_add(f->a, "third", "arakoon://x", reg_wait_cb, &w);
+    registry_nsm_host_add(f->a, "third", "arakoon://x", false, reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), ERR_CONFIG);
     for (int i = 0; i < 6; i++) {
         char name[8];
@@ -345,7 +345,7 @@ static void new_namespaces_go_to_the_least_loaded_host_that_is_not_lost(void **s
     on_second = registry_view_nsm_host_load(registry_view(f->b), "second");
     assert_int_equal(on_second, 3);
     assert_int_equal(kv_mem_count_prefix(f->host_store, text("/alba/v1/ns/")), 3 * 3);
-    registry_nsm_host_update(f->a, "second", "asd://127.0.0.1:1", true, reg_wait_cb, &w);
+    registry_nsm_host_update(f->a, "second", "asd://127.0.0.1:1", true, false, reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), 0);
     assert_int_equal(create_namespace(f, f->b, "last", NULL), 0);
     assert_string_equal(ns_find(registry_view(f->b), "last")->nsm_host, "registry");

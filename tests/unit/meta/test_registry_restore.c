@@ -105,7 +105,7 @@ static void fill(struct fixture *f)
         snprintf(name, sizeof(name), "ns%u", i);
         assert_int_equal(create_namespace(f, f->a, name, NULL), 0);
     }
-    registry_nsm_host_add(f->a, "far", "asd://127.0.0.1:1", reg_wait_cb, &w);
+    registry_nsm_host_add(f->a, "far", "asd://127.0.0.1:1", false, reg_wait_cb, &w);
     assert_int_equal(reg_await(f, &w), 0);
     assert_int_equal(create_namespace(f, f->a, "elsewhere", NULL), 0);
     registry_namespace_delete(f->a, "ns5", reg_wait_cb, &w);
