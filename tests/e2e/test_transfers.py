@@ -54,6 +54,23 @@ def every_size_comes_back(d):
     assert not (d.root / "out2").exists() and leftovers(d) == []
 
 
+def a_target_keeps_its_mode(d):
+    out = d.root / "mode"
+    for mode in (0o600, 0o400, 0o664):
+        for get in "download-object", "proxy-download-object":
+            out.unlink(missing_ok=True)
+            out.touch()
+            out.chmod(mode)
+            d.alba(get, "ns", "o", out)
+            assert out.stat().st_size == 33 * MIB + 5
+            assert out.stat().st_mode & 0o777 == mode, (get, oct(mode), oct(out.stat().st_mode))
+    out.unlink()
+    mask = os.umask(0o027)
+    d.alba("download-object", "ns", "o", out)
+    os.umask(mask)
+    assert out.stat().st_mode & 0o777 == 0o640, oct(out.stat().st_mode)
+
+
 def larger_than_a_message(d):
     source = giant_file(d.root / "giant")
     wanted = digest(source)
@@ -159,6 +176,7 @@ def a_replaced_object_is_never_mixed(d):
 with Deployment() as d:
     d.alba("create-namespace", "ns", "volumes")
     every_size_comes_back(d)
+    a_target_keeps_its_mode(d)
     a_replaced_object_is_never_mixed(d)
     an_interrupt_leaves_nothing(d, larger_than_a_message(d))
     a_kill_leaves_nothing(d)

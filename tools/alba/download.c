@@ -200,20 +200,24 @@ static int flush_folder(const char *path)
     return rc;
 }
 
-/* Without a name, where the file system knows that: who is killed leaves nothing. */
+/* Without a name, where the file system knows that: who is killed leaves nothing. As wide as the
+ * file that it will take the place of, at no time wider; a new one as usual. */
 static int open_part(struct download *d, const char *path, const char *part)
 {
     char *copy = mem_strdup(path);
+    struct stat st;
+    bool is_there = stat(path, &st) == 0;
+    mode_t mode = is_there ? st.st_mode & 0777 : 0666;
 
     d->fd = access("/proc/self/fd", X_OK) == 0
-                ? open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, 0666)
+                ? open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC, mode)
                 : -1;
     free(copy);
     if (d->fd < 0) {
-        d->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        d->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         d->has_name = d->fd >= 0;
     }
-    return d->fd >= 0 ? 0 : -errno;
+    return d->fd < 0 || (is_there && fchmod(d->fd, mode) != 0) ? -errno : 0;
 }
 
 /* A name is never given to a file in the place of another: so it goes by way of `part`. */
