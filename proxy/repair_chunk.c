@@ -150,27 +150,47 @@ static void note_no_place(struct repair_part *p)
     struct repair *r = p->chunk->repair;
     struct err e;
 
+    if (!manifest_fragment_at(&r->object->manifest, p->chunk->index, p->index)->has_osd &&
+        !r->fills_holes) {
+        return; /* it would have been made on the way only */
+    }
     err_set(&e, ERR_NO_POLICY, "chunk %" PRIu32 " fragment %" PRIu32, p->chunk->index, p->index);
     osds_explain(r->engine->osds, true, &e);
     repair_note_error(r, ERR_NO_POLICY, &e);
 }
 
+/* The wanted ones in the order in which they get places: holes last, as the OSD that lost a
+ * fragment may be the only one that can have it again. Returns how many. */
+static uint32_t order_parts(struct repair_chunk *c, struct repair_part *ret[PRESET_FRAGMENTS_MAX])
+{
+    const struct manifest *m = &c->repair->object->manifest;
+    uint32_t count = 0;
+
+    for (unsigned holes = 0; holes < 2; holes++) {
+        for (uint32_t i = 0; i < manifest_fragments_per_chunk(m); i++) {
+            bool is_hole = !manifest_fragment_at(m, c->index, i)->has_osd;
+
+            if ((c->wanted >> i & 1) != 0 && is_hole == (holes == 1)) {
+                c->parts[i].chunk = c;
+                c->parts[i].index = i;
+                ret[count++] = &c->parts[i];
+            }
+        }
+    }
+    return count;
+}
+
 /* Those that no OSD may take go out: to read the chunk for them would be for nothing. */
 static void keep_placeable(struct repair_chunk *c)
 {
-    uint32_t wanted = c->wanted;
+    struct repair_part *parts[PRESET_FRAGMENTS_MAX];
+    uint32_t count = order_parts(c, parts);
 
-    for (uint32_t i = 0; i < c->repair->readable.k + c->repair->readable.m; i++) {
-        struct repair_part *p = &c->parts[i];
-
-        if ((wanted >> i & 1) != 0) {
-            p->chunk = c;
-            p->index = i;
-            p->osd = place_for(p);
-        }
-        if (p->chunk != NULL && p->osd == NULL) {
-            note_no_place(p);
-            c->wanted &= ~(UINT32_C(1) << i);
+    for (uint32_t i = 0; i < count; i++) {
+        parts[i]->osd = place_for(parts[i]);
+        if (parts[i]->osd == NULL) {
+            note_no_place(parts[i]);
+            c->wanted &= ~(UINT32_C(1) << parts[i]->index);
         }
     }
     memset(c->parts, 0, sizeof(c->parts)); /* they are placed once there is something to send */
@@ -270,17 +290,12 @@ static bool send_part(struct repair_part *p)
 
 static void send_all(struct repair_chunk *c)
 {
-    struct repair *r = c->repair;
+    struct repair_part *parts[PRESET_FRAGMENTS_MAX];
+    uint32_t count = order_parts(c, parts);
 
-    for (uint32_t i = 0; i < r->readable.k + r->readable.m; i++) {
-        struct repair_part *p = &c->parts[i];
-
-        if ((c->wanted >> i & 1) != 0) {
-            p->chunk = c;
-            p->index = i;
-            p->version = r->object->manifest.version_id + 1;
-            c->sending += send_part(p);
-        }
+    for (uint32_t i = 0; i < count; i++) {
+        parts[i]->version = c->repair->object->manifest.version_id + 1;
+        c->sending += send_part(parts[i]);
     }
     if (c->sending == 0) {
         chunk_end(c);

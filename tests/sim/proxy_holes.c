@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "loop/run.h"
 #include "meta/registry_store.h"
 #include "proxy/holes.h"
@@ -316,6 +317,101 @@ static void an_item_is_tried_again_sooner_when_an_osd_is_taken_back(void **state
     fixture_free(f);
 }
 
+/* Of chunk 0, a fragment that an OSD has, or that none has; from `from` on. */
+static uint32_t find_fragment(const struct manifest *m, uint32_t from, bool has_osd)
+{
+    uint32_t i = from;
+
+    while (i < manifest_fragments_per_chunk(m) &&
+           manifest_fragment_at(m, 0, i)->has_osd != has_osd) {
+        i++;
+    }
+    return i;
+}
+
+/* Put without the OSD `away`, so that fragments before others have no OSD. */
+static struct manifest put_with_hole(struct world *w, unsigned away, const uint8_t *data)
+{
+    struct manifest m;
+
+    for (;;) {
+        fake_asd_set_fate(w->asds[away], errors, NULL);
+        assert_int_equal(world_put(w, "o", data, BYTES), 0);
+        world_settle(w);
+        assert_true(world_manifest(w, "o", &m));
+        assert_true(holes_count(&m) > 0);
+        if (find_fragment(&m, 0, false) + 1 < manifest_fragments_per_chunk(&m)) {
+            return m;
+        }
+        manifest_release(&m);
+        fake_asd_set_fate(w->asds[away], NULL, NULL);
+        world_new_engine(w);
+        hold_repairs(w, true);
+    }
+}
+
+static int make_old(void *ctx, struct manifest *m)
+{
+    (void)ctx;
+    m->timestamp_us -= REPAIR_YOUNG_US + 1000000;
+    return 0;
+}
+
+static void on_made_old(void *ctx, int rc, struct nsm_reply *reply)
+{
+    (void)reply;
+    assert_int_equal(rc, 0);
+    *(bool *)ctx = true;
+}
+
+/* The same where it is stored. */
+static void age_stored(struct world *w, const struct manifest *m)
+{
+    struct nsm *nsm = nsm_new(w->kv);
+    uint64_t epoch;
+    bool done = false;
+
+    assert_true(epochs_get(&w->engine->epochs, w->ns_id, &epoch));
+    nsm_update(nsm, w->ns_id, m->object_id, epoch, make_old, on_made_old, &done);
+    loop_fixture_run_until(&w->base, &done);
+    nsm_free(nsm);
+}
+
+/* It goes back to the only OSD that may have it. */
+static void expect_only_the_lost_one_repaired(bool is_hole_asked)
+{
+    struct world *w = world_new(6, 3, WORLD_PRESET("[[4,2,5,2]]", 16384, "lz4"));
+    uint8_t *data = mem_alloc(BYTES);
+    struct ended ended = {0};
+    uint32_t hole, lost;
+    struct manifest m;
+
+    hold_repairs(w, true);
+    world_fill(w, data, BYTES);
+    m = put_with_hole(w, 1, data);
+    hole = find_fragment(&m, 0, false);
+    lost = find_fragment(&m, hole, true);
+    repair_harm_everywhere(w, "o", lost, FLIP);
+    if (!is_hole_asked) {
+        age_stored(w, &m);
+    }
+    repair_start_repairs(w, "o", is_hole_asked ? 1U << lost | 1U << hole : 1U << lost, &ended);
+    loop_fixture_run_until(&w->base, &ended.done);
+    assert_int_equal(ended.fragments, m.chunk_count);
+    assert_int_equal(ended.rc, is_hole_asked ? ERR_NO_POLICY : 0);
+    assert_int_equal(holes(w, "o"), m.chunk_count);
+    manifest_release(&m);
+    free(data);
+    world_free(w);
+}
+
+static void what_was_lost_is_repaired_although_a_hole_finds_no_place(void **state)
+{
+    (void)state;
+    expect_only_the_lost_one_repaired(true);
+    expect_only_the_lost_one_repaired(false);
+}
+
 /* Objects that nobody knows: what matters is how many wait. */
 static void note_thousands(struct world *w)
 {
@@ -404,6 +500,7 @@ int main(void)
         cmocka_unit_test(who_reads_with_an_old_manifest_gets_the_present_one),
         cmocka_unit_test(what_fewer_osds_than_fragments_cannot_hold_is_not_tried),
         cmocka_unit_test(an_item_is_tried_again_sooner_when_an_osd_is_taken_back),
+        cmocka_unit_test(what_was_lost_is_repaired_although_a_hole_finds_no_place),
         cmocka_unit_test(thousands_of_them_are_bounded_and_counted),
         cmocka_unit_test(at_the_end_all_of_them_are_left_or_given_up_with_the_first),
         cmocka_unit_test(without_metadata_the_end_comes_when_its_calls_are_canceled),
