@@ -48,7 +48,7 @@ static int read_slice(struct world *w, const uint8_t *data, uint64_t offset, uin
 
 static struct world *make(const char *preset, unsigned asds)
 {
-    return world_new_patient(asds, asds, preset);
+    return world_new(asds, asds, preset);
 }
 
 static void end(struct world *w, uint8_t *data)

@@ -186,6 +186,7 @@ static void a_question_for_the_claim_that_is_not_answered_costs_one_timeout(void
     uint8_t data[4000];
 
     (void)state;
+    world_make_hasty(w);
     world_fill(w, data, sizeof(data));
     assert_int_equal(world_put(w, "o", data, sizeof(data)), 0);
     world_settle(w);

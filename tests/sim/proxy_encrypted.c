@@ -306,7 +306,7 @@ static void encode_again(enum cipher cipher)
 static void live(enum cipher cipher, const char *codec, const char *policies)
 {
     char *json = preset_of(cipher, codec, policies);
-    struct world *w = world_new_patient(8, 4, json);
+    struct world *w = world_new(8, 4, json);
     struct model model = {0};
     struct key_files files;
     size_t before, images;
@@ -382,7 +382,7 @@ static void no_counter_repeats_with_compressed_counter_mode(void **state)
 static void what_cannot_be_verified_is_not_given_out(void **state)
 {
     char *json = preset_of(CIPHER_AES_256_GCM, "none", "[[2,1,3,2]]");
-    struct world *w = world_new_patient(4, 4, json);
+    struct world *w = world_new(4, 4, json);
     uint8_t data[30000], *got;
     struct key_files files;
     struct manifest m;
@@ -410,7 +410,7 @@ static void what_cannot_be_verified_is_not_given_out(void **state)
 static void without_its_key_nothing_is_stored_or_read(void **state)
 {
     char *json = preset_of(CIPHER_XCHACHA20_POLY1305, "lz4", "[[2,1,3,2]]");
-    struct world *w = world_new_patient(4, 4, json);
+    struct world *w = world_new(4, 4, json);
     struct key_files files;
     uint8_t *got;
     size_t bytes;

@@ -24,6 +24,12 @@ enum fake_fate {
     FAKE_GARBAGE /* a frame of random bytes */
 };
 
+/* Only a time-out ends it; of garbage, if it says that it is longer or another's reply. */
+static inline bool fake_fate_is_silent(enum fake_fate fate)
+{
+    return fate == FAKE_HANG || fate == FAKE_HANG_LATE || fate == FAKE_GARBAGE;
+}
+
 struct fake_asd;
 typedef enum fake_fate (*fake_fate_cb)(void *ctx, struct fake_asd *asd,
                                        const struct asd_request *request);

@@ -24,7 +24,7 @@ struct play *play_new_of(unsigned asds, const char *preset, uint32_t bytes)
 {
     struct play *p = mem_zalloc(sizeof(*p));
 
-    p->w = world_new_patient(asds, asds, preset);
+    p->w = world_new(asds, asds, preset);
     p->data = mem_alloc(bytes);
     world_fill(p->w, p->data, bytes);
     assert_int_equal(world_put(p->w, "o", p->data, bytes), 0);

@@ -76,7 +76,7 @@ static enum fake_fate slow(void *ctx, struct fake_asd *asd, const struct asd_req
 
 static struct world *world_of_slow_asds(const char *preset, size_t cache_bytes, uint8_t *ret_data)
 {
-    struct world *w = world_new_patient(6, 6, preset);
+    struct world *w = world_new(6, 6, preset);
 
     engine_set_hedging(w->engine, false); /* what is asked is counted */
     block_cache_init(&w->engine->blocks, cache_bytes);

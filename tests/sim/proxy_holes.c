@@ -179,6 +179,9 @@ static void put_and_end(fake_fate_cb fate)
     struct world *w = f->w;
     uint8_t *data;
 
+    if (fate == hangs) {
+        world_make_hasty(w);
+    }
     trouble_two(w, fate);
     data = fixture_put(f, "o", BYTES);
     world_new_engine(w);

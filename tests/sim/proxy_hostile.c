@@ -47,7 +47,7 @@ static void manifests_that_contradict_each_other_are_an_error(void **state)
 {
     enum { BYTES = 4 * 131072 };
     static uint8_t data[BYTES], got[4096];
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,2]]", 131072, "lz4"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 131072, "lz4"));
     struct manifest m;
 
     (void)state;
@@ -95,7 +95,7 @@ static struct get_spec spec_of(const struct get_item *items, size_t count)
 static void the_same_byte_of_ever_so_many_objects_is_read(void **state)
 {
     static uint8_t data[65536];
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
     struct get_item *items = mem_array(GET_OBJECTS_MAX, sizeof(*items));
     struct proxy_slice slice = {.offset = 4097, .bytes = 1};
     struct get_spec spec = spec_of(items, GET_OBJECTS_MAX);
@@ -129,7 +129,7 @@ static void the_same_byte_of_ever_so_many_objects_is_read(void **state)
 static void names_that_are_too_long_are_absent(void **state)
 {
     static uint8_t data[65536], long_name[2000];
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
     struct get_item items[] = {{.name = slice_str("o")},
                                {.name = slice_of(long_name, sizeof(long_name))},
                                {.name = slice_str("")}};
@@ -158,7 +158,7 @@ static void an_object_takes_memory_once_however_often_it_is_named(void **state)
 {
     enum { COUNT = 100 };
     static uint8_t data[65536];
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
     struct get_item items[COUNT];
     struct get_spec spec = spec_of(items, COUNT);
     struct answer answer = {.done = false};
@@ -187,7 +187,7 @@ static void a_read_does_not_wait_for_a_giant_lookup(void **state)
 {
     enum { COUNT = 2000 };
     static uint8_t data[65536];
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,2]]", 65536, "none"));
     struct get_item *items = mem_array(COUNT, sizeof(*items));
     struct get_spec giant = spec_of(items, COUNT), small = spec_of(&items[COUNT - 1], 1);
     struct answer a = {.done = false}, b = {.done = false};
@@ -262,7 +262,7 @@ static size_t read_within_memory(struct world *w, const struct get_spec *spec, u
 static void slices_that_are_computed_hold_what_they_have_taken(void **state)
 {
     enum { FRAGMENT = 524288, CHUNKS = 16, BYTES = CHUNKS * 4 * FRAGMENT };
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,1]]", 524288, "none"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,1]]", 524288, "none"));
     struct proxy_slice slices[CHUNKS * 4];
     struct get_item item = {.name = slice_str("o"), .slices = slices};
     struct get_spec spec = spec_of(&item, 1);
@@ -301,7 +301,7 @@ static void slices_that_are_computed_hold_what_they_have_taken(void **state)
 static void whole_objects_that_are_computed_hold_what_they_have_taken(void **state)
 {
     enum { FRAGMENT = 262144, BYTES = 2 * 16 * FRAGMENT + 100001, OBJECTS = 3 };
-    struct world *w = world_new_patient(20, 20, WORLD_PRESET("[[16,4,20,1]]", 262144, "lz4"));
+    struct world *w = world_new(20, 20, WORLD_PRESET("[[16,4,20,1]]", 262144, "lz4"));
     struct get_item items[OBJECTS] = {
         {.name = slice_str("o0")}, {.name = slice_str("o1")}, {.name = slice_str("o2")}};
     struct get_spec spec = spec_of(items, OBJECTS);

@@ -462,7 +462,7 @@ static void proxy_open(struct race *race, struct proxy *p)
 {
     struct engine_options options = {.manifest_cache_bytes = 1 << 20,
                                      .index_cache_bytes = 1 << 20,
-                                     .osd_timeout_ms = WORLD_OSD_TIMEOUT_MS,
+                                     .osd_timeout_ms = WORLD_HASTY_MS,
                                      .threads = 1};
     bool refreshed = false;
 

@@ -245,7 +245,7 @@ static void on_put(void *ctx, struct sequence *sequence, int rc)
 
 static void a_put_that_outlives_its_epoch_is_uploaded_again(void **state)
 {
-    struct world *w = world_new_patient(6, 3, WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
+    struct world *w = world_new(6, 3, WORLD_PRESET("[[4,2,6,2]]", 16384, "lz4"));
     struct agent *agent = agent_new(w);
     uint8_t data[30000];
     struct proxy_update update = {

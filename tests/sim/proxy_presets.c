@@ -63,7 +63,7 @@ static void replicas_are_the_same_bytes_encoded_once(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
-        struct world *w = world_new_patient(4, 4, presets[i]);
+        struct world *w = world_new(4, 4, presets[i]);
         struct manifest m;
         uint8_t *data = put(w, "o", 200001, &m);
 
@@ -90,7 +90,7 @@ static void replicas_are_the_same_bytes_encoded_once(void **state)
 
 static void stripes_have_no_spare_and_give_all_back(void **state)
 {
-    struct world *w = world_new_patient(5, 5, WORLD_PRESET("[[5,0,5,1]]", 16384, "lz4"));
+    struct world *w = world_new(5, 5, WORLD_PRESET("[[5,0,5,1]]", 16384, "lz4"));
     struct manifest m;
     uint8_t *data = put(w, "o", 300001, &m), *got;
     size_t bytes;
@@ -112,7 +112,7 @@ static void the_widest_code_gives_back_what_any_eight_lost(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 2; i++) {
-        struct world *w = world_new_patient(28, 28, presets[i]);
+        struct world *w = world_new(28, 28, presets[i]);
         struct manifest m;
         uint8_t *data = put(w, "o", 500001, &m);
         uint32_t lost = 0, count = 0;
@@ -145,7 +145,7 @@ static enum fake_fate no_space(void *ctx, struct fake_asd *asd, const struct asd
 static void policies_fall_back_one_by_one_and_come_again(void **state)
 {
     struct world *w =
-        world_new_patient(6, 3, WORLD_PRESET("[[4,2,6,2],[4,2,5,2],[1,1,2,1]]", 16384, "lz4"));
+        world_new(6, 3, WORLD_PRESET("[[4,2,6,2],[4,2,5,2],[1,1,2,1]]", 16384, "lz4"));
     static const struct {
         unsigned full;
         uint32_t k, c;
@@ -180,7 +180,7 @@ static int64_t known_version(struct world *w)
 /* A change that somebody else made is used by an engine that runs, without a word to it. */
 static void a_changed_preset_is_used_by_an_engine_that_runs(void **state)
 {
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,1]]", 16384, "lz4"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,1]]", 16384, "lz4"));
     json_t *change = json_loads("{\"policies\": [[2,1,3,1]], \"fragment_size\": 8192}", 0, NULL);
     bool changed = false;
     struct manifest m;
@@ -229,7 +229,7 @@ static void fragments_of_format_0_of_every_size_come_back(void **state)
 
     (void)state;
     for (unsigned p = 0; p < sizeof(presets) / sizeof(presets[0]); p++) {
-        struct world *w = world_new_patient(6, 6, presets[p]);
+        struct world *w = world_new(6, 6, presets[p]);
 
         for (unsigned i = 0; i < 3 + sizeof(sizes) / sizeof(sizes[0]); i++) {
             size_t bytes =
@@ -259,7 +259,7 @@ static void fragments_of_format_0_of_every_size_come_back(void **state)
 /* Each byte of the stored fragments, one after the other; no other fragment can stand in. */
 static void every_flipped_byte_of_format_0_is_detected(void **state)
 {
-    struct world *w = world_new_patient(3, 3, WORLD_PRESET("[[2,0,2,1]]", 16384, "snappy"));
+    struct world *w = world_new(3, 3, WORLD_PRESET("[[2,0,2,1]]", 16384, "snappy"));
     struct manifest m;
     uint8_t *data = put(w, "o", 3000, &m);
 
@@ -311,7 +311,7 @@ static void a_lost_fragment_of_format_0_is_made_anew(void **state)
 
     (void)state;
     for (unsigned p = 0; p < 2; p++) {
-        struct world *w = world_new_patient(6, 6, presets[p]);
+        struct world *w = world_new(6, 6, presets[p]);
         struct manifest m;
         uint8_t *data = put(w, "o", 40001, &m);
         uint8_t algo = manifest_fragment_at(&m, 0, 0)->checksum.algo;
@@ -339,7 +339,7 @@ static void a_lost_fragment_of_format_0_is_made_anew(void **state)
  * entered: its tags go with its epoch, and the fragments with them. */
 static void what_another_repairer_left_of_format_0_is_not_taken_for_our_own(void **state)
 {
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[3,2,5,1]]", 16384, "snappy"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[3,2,5,1]]", 16384, "snappy"));
     struct manifest m;
     uint8_t *data = put(w, "o", 40001, &m);
     struct buf key = world_fragment_key(w, &m, 0, 0);
@@ -410,7 +410,7 @@ static void ciphers_of_format_0_hide_what_comes_back(void **state)
     for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct key_files files;
         char *json = encrypted_preset(&files, kinds[i][0], kinds[i][1]);
-        struct world *w = world_new_patient(6, 6, json);
+        struct world *w = world_new(6, 6, json);
         struct manifest m;
         uint8_t *data, *got;
         size_t bytes;
@@ -446,7 +446,7 @@ static void ciphers_of_format_0_hide_what_comes_back(void **state)
 /* What older clients are told of such an object is all that they need. */
 static void manifests_of_format_0_go_out_as_they_are(void **state)
 {
-    struct world *w = world_new_patient(6, 6, WORLD_PRESET("[[4,2,6,1]]", 16384, "snappy"));
+    struct world *w = world_new(6, 6, WORLD_PRESET("[[4,2,6,1]]", 16384, "snappy"));
     struct manifest m, again;
     uint8_t *data = put(w, "o", 100000, &m);
     struct buf encoded = {0};

@@ -31,8 +31,6 @@ static void a_straggler_within_the_slack_is_named_by_the_put(void **state)
     struct manifest m;
 
     (void)state;
-    w->osd_timeout_ms = 60000;
-    world_new_engine(w);
     engine_set_puts(w->engine, 1000, w->engine->options.object_bytes_max);
     world_fill(w, data, sizeof(data));
     assert_int_equal(world_put(w, "warm", data, sizeof(data)), 0);

@@ -104,6 +104,9 @@ static void an_osd_that_fails_under_the_repair_is_replaced_by_another(void **sta
         uint8_t *data = fixture_put(f, "o", BYTES);
         struct trouble t = {.w = f->w, .left = 1, .fate = fates[i]};
 
+        if (fake_fate_is_silent(fates[i])) {
+            world_make_hasty(f->w);
+        }
         repair_harm_everywhere(f->w, "o", 0, LOSE);
         repair_trouble_all(&t);
         repair_read_whole(f->w, data);
@@ -549,7 +552,7 @@ static enum fake_fate slow_reads(void *ctx, struct fake_asd *asd, const struct a
 static void a_repair_holds_no_more_than_it_has_taken(void **state)
 {
     enum { FRAGMENT = 1 << 20, CHUNK = 4 * FRAGMENT };
-    struct world *w = world_new_patient(8, 8, WORLD_PRESET("[[4,2,6,2]]", 1048576, "none"));
+    struct world *w = world_new(8, 8, WORLD_PRESET("[[4,2,6,2]]", 1048576, "none"));
     struct world_watch watch;
     uint8_t *data = mem_alloc(CHUNK);
     struct ended ended = {0};

@@ -22,8 +22,6 @@ static struct world *slow_world(const char *preset)
 {
     struct world *w = world_new(6, 3, preset);
 
-    w->osd_timeout_ms = 20000; /* it answers in time */
-    world_new_engine(w);
     hold_repairs(w, true); /* holes are counted */
     return w;
 }

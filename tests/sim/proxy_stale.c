@@ -85,7 +85,7 @@ static void a_read_under_way_does_not_bring_back_what_was_deleted(void **state)
 /* A repair has entered what it made: an answer that is on its way says less. */
 static void a_read_under_way_does_not_bring_back_what_was_repaired(void **state)
 {
-    struct world *w = world_new_patient(6, 3, WORLD_PRESET(P42, 4096, "none"));
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
     struct get_item item = {.name = slice_str("o")};
     struct get_spec spec = {.ns = slice_str("ns"), .items = &item, .count = 1};
     struct reader early = {0};
@@ -140,7 +140,7 @@ static void an_object_that_was_overwritten_is_read_whole_whatever_its_size_now(v
 static void what_takes_more_memory_now_is_read_with_more(void **state)
 {
     enum { FRAGMENT = 28672, NOW_BYTES = 4 * FRAGMENT };
-    struct world *w = world_new_patient(6, 3, WORLD_PRESET(P42, 28672, "none"));
+    struct world *w = world_new(6, 3, WORLD_PRESET(P42, 28672, "none"));
     struct proxy_slice first = {.bytes = 1};
     uint8_t *data = mem_zalloc(NOW_BYTES), *got = NULL;
     struct world_watch watch;
@@ -228,7 +228,7 @@ struct other {
 static struct other make_anew(struct world *w)
 {
     struct other other = {.registry = registry_new(kv_mem_open(&w->base.loop, w->store))};
-    struct engine_options options = {.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS, .threads = 1};
+    struct engine_options options = {.osd_timeout_ms = WORLD_PATIENT_MS, .threads = 1};
     bool refreshed = false, deleted = false, created = false;
 
     registry_refresh(other.registry, world_registry_done, &refreshed);
@@ -340,7 +340,7 @@ static enum kv_mem_fate held(void *ctx, const struct kv_txn *txn)
 static void a_registry_that_changes_while_an_engine_ends_is_ignored(void **state)
 {
     struct world *w = world_new(6, 3, WORLD_PRESET(P42, 4096, "none"));
-    struct engine_options options = {.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS, .threads = 1};
+    struct engine_options options = {.osd_timeout_ms = WORLD_PATIENT_MS, .threads = 1};
     struct engine *own = w->engine;
     bool ended = false;
 

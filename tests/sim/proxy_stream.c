@@ -298,6 +298,7 @@ static void nobody_is_asked_for_more_than_there_is_memory_for(void **state)
     uint64_t taken = 0;
     int32_t rc;
 
+    w->engine->options.osd_timeout_ms = WORLD_HASTY_MS;
     for (unsigned i = 0; i < w->asd_count; i++) {
         fake_asd_set_fate(w->asds[i], slowly, s);
     }

@@ -139,13 +139,10 @@ struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json)
     return world_new_of(world_seed(), asds, nodes, preset_json);
 }
 
-struct world *world_new_patient(unsigned asds, unsigned nodes, const char *preset_json)
+void world_make_hasty(struct world *world)
 {
-    struct world *world = world_new(asds, nodes, preset_json);
-
-    world->osd_timeout_ms = WORLD_PATIENT_MS;
+    world->osd_timeout_ms = WORLD_HASTY_MS;
     world_new_engine(world);
-    return world;
 }
 
 struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const char *preset_json)
@@ -156,7 +153,7 @@ struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const c
     struct err e;
 
     world->seed = seed;
-    world->osd_timeout_ms = WORLD_OSD_TIMEOUT_MS;
+    world->osd_timeout_ms = WORLD_PATIENT_MS;
     world->rnd = rnd_seed(seed);
     log_set_level(getenv("SIM_LOG") != NULL ? LOG_DEBUG : LOG_NONE);
     signal(SIGPIPE, SIG_IGN); /* as the daemons do; connections break here */

@@ -17,7 +17,7 @@
 #include "sim/proxy_fake_asd.h"
 #include "unit/meta/kv_mem.h"
 
-enum { WORLD_ASDS_MAX = 32, WORLD_OSD_TIMEOUT_MS = 400, WORLD_PATIENT_MS = 600000 };
+enum { WORLD_ASDS_MAX = 32, WORLD_PATIENT_MS = 600000, WORLD_HASTY_MS = 400 };
 
 struct world {
     struct loop_fixture base;
@@ -36,13 +36,13 @@ struct world {
 };
 
 /* ASDs d0, d1, … on `nodes` nodes, preset "p" from this JSON, namespace "ns" on it. The seed
- * is $SIM_SEED or by chance, and is printed. */
+ * is $SIM_SEED or by chance, and is printed. However slow the machine is, no OSD is given up for
+ * silent. */
 struct world *world_new(unsigned asds, unsigned nodes, const char *preset_json);
-/* The same, for tests in which no OSD has to be given up for silent: however slow the machine is,
- * none will be. */
-struct world *world_new_patient(unsigned asds, unsigned nodes, const char *preset_json);
 /* world_new() from this seed, and nothing is printed. */
 struct world *world_new_of(uint64_t seed, unsigned asds, unsigned nodes, const char *preset_json);
+/* For tests in which OSDs hang: with a fresh engine, which gives them up after WORLD_HASTY_MS. */
+void world_make_hasty(struct world *world);
 uint64_t world_seed(void); /* $SIM_SEED or by chance; printed */
 /* The preset JSON of one policy. */
 #define WORLD_PRESET(policies, fragment, codec)                                                    \

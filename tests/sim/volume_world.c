@@ -160,6 +160,7 @@ struct volume_world *volume_world_new(uint64_t seed)
     w->rnd = rnd_seed(seed ^ 0x5ca1ab1e);
     w->base = world_new_of(seed, VOLUME_WORLD_ASDS, VOLUME_WORLD_ASDS,
                            WORLD_PRESET(POLICIES, 1048576, "none"));
+    world_make_hasty(w->base);
     loop = &w->base->base.loop;
     kv_mem_store_jitter(w->base->store, 4);
     w->dir = tempdir_make();

@@ -46,7 +46,7 @@ static void refresh(struct writer *writer)
 
 static void writer_open(struct writer *writer, struct world *w)
 {
-    struct registry_copy_options options = {.is_manual = true, .timeout_ms = 300};
+    struct registry_copy_options options = {.is_manual = true, .timeout_ms = w->osd_timeout_ms};
 
     *writer = (struct writer){.w = w};
     writer->kv = kv_mem_open(&w->base.loop, w->store);
@@ -321,6 +321,9 @@ static bool round_with_fault(unsigned at, enum fake_fate fate, bool dies)
     uint64_t old, newest;
     bool was_reached;
 
+    if (fake_fate_is_silent(fate)) {
+        world_make_hasty(w);
+    }
     writer_open(&a, w);
     writer_run(&a);
     old = a.status.version;
@@ -553,7 +556,7 @@ static void the_copier_of_a_daemon_follows_changes_by_itself(void **state)
 {
     struct world *w = world_new(3, 3, PRESET);
     struct registry_copy_options options = {
-        .settle_ms = 1, .pause_ms = 1, .recheck_ms = 50, .timeout_ms = 300};
+        .settle_ms = 1, .pause_ms = 1, .recheck_ms = 50, .timeout_ms = w->osd_timeout_ms};
     struct registry_copier *copier = registry_copier_new(&w->base.loop, w->registry, &options);
     bool closed = false;
     struct writer a;

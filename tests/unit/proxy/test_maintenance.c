@@ -667,7 +667,6 @@ static void a_stop_does_not_wait_for_an_osd_that_hangs(void **state)
     free(fixture_put(f, "a", 20000));
     assert_int_equal(world_delete(f->w, "a"), 0);
     fake_asd_set_fate(f->w->asds[1], hang, NULL);
-    f->w->engine->options.osd_timeout_ms = 30000;
     timer.data = fixture_agent(f, FIXTURE_GRACE_LONG_MS);
     assert_int_equal(uv_timer_init(&f->w->base.loop, &timer), 0);
     assert_int_equal(uv_timer_start(&timer, on_time_to_stop, 50, 0), 0);
@@ -678,7 +677,6 @@ static void a_stop_does_not_wait_for_an_osd_that_hangs(void **state)
     assert_int_equal(f->agent.status.counts.failures, 0);
     uv_close((uv_handle_t *)&timer, NULL);
     fake_asd_set_fate(f->w->asds[1], NULL, NULL);
-    f->w->engine->options.osd_timeout_ms = WORLD_OSD_TIMEOUT_MS;
     fixture_collect_all(f);
     fixture_expect_clean(f);
 }

@@ -213,7 +213,7 @@ static void spring(struct trap *t)
 
         gather_borrow(&late.request, slice_buf(&t->caught[i].request));
         assert_int_equal(osd_call_start(osd_of(t->f, t->caught[i].asd), &late.call, &late.request,
-                                        OSD_WRITE, WORLD_OSD_TIMEOUT_MS, on_late),
+                                        OSD_WRITE, WORLD_PATIENT_MS, on_late),
                          0);
         loop_fixture_run_until(&t->f->w->base, &late.done);
         buf_release(&late.call.asd.failed_key);
@@ -529,6 +529,7 @@ static void puts_that_fail_and_an_agent_in_a_hurry_leave_the_live_objects_only(v
     struct writer writers[PUTS];
     unsigned good = 0;
 
+    world_make_hasty(f->w);
     for (unsigned i = 0; i < f->w->asd_count; i++) {
         f->w->asds[i]->delay_ms = 20;
     }
