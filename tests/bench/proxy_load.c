@@ -22,6 +22,7 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rnd.h"
+#include "loop/run.h"
 #include "net/addr.h"
 #include "net/proxy_client.h"
 #include "wire/gather.h"
@@ -247,9 +248,9 @@ static void print_figures(struct load *l, double seconds, double cpu_s)
            l->done != 0 ? cpu_s * 1e6 / (double)l->done : 0, l->listed);
 }
 
-static void on_closed(void *ctx)
+static bool is_idle(void *ctx)
 {
-    *(bool *)ctx = true;
+    return ((const struct load *)ctx)->busy == 0;
 }
 
 static void run(struct load *l)
@@ -263,13 +264,9 @@ static void run(struct load *l)
         l->client[i].load = l;
         next_request(l, &l->client[i]);
     }
-    while (l->busy != 0) {
-        uv_run(&l->loop, UV_RUN_ONCE);
-    }
-    proxy_client_close(l->proxy, on_closed, &closed);
-    while (!closed) {
-        uv_run(&l->loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&l->loop, is_idle, l);
+    proxy_client_close(l->proxy, loop_set_true, &closed);
+    loop_run_until(&l->loop, &closed);
     print_figures(l, (double)(clock_mono_ns() - start_ns) / 1e9, own_cpu_seconds() - cpu_s);
 }
 

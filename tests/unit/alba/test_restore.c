@@ -3,6 +3,7 @@
 #include "unit/meta/fixture.h"
 
 #include "alba/backup.h"
+#include "loop/run.h"
 #include "meta/lease.h"
 #include "meta/ns_keys.h"
 #include "meta/registry_record.h"
@@ -375,6 +376,11 @@ static void osds_of_an_alba_that_is_replaced_go(void **state)
     }
 }
 
+static bool is_held(void *lease)
+{
+    return lease_is_held(lease);
+}
+
 /* Its renewals are seen, and nothing is touched; when it has ended, the restore goes on. */
 static void an_agent_that_works_is_not_restored_under(void **state)
 {
@@ -385,9 +391,7 @@ static void an_agent_that_works_is_not_restored_under(void **state)
 
     poke_json(f, REG_NEXT_ID, json_pack("{s:i}", "namespace", 1));
     lease = lease_new(f->kv_b, &options);
-    while (!lease_is_held(lease)) {
-        uv_run(&f->s.loop, UV_RUN_ONCE);
-    }
+    loop_run_until_true(&f->s.loop, is_held, lease);
     assert_int_equal(restore(f, f->kv_a), ERR_BUSY);
     assert_non_null(strstr(f->s.err.msg, "agent works"));
     assert_int_equal(number(f, REG_NEXT_ID, "namespace"), 1);
