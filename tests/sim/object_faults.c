@@ -26,9 +26,9 @@ struct scene {
     struct fake_asd *asd;
 };
 
-static struct scene scene_new(const char *preset)
+static struct scene scene_in(struct object_world *o)
 {
-    struct scene s = {.o = object_world_new(6, preset), .data = mem_alloc(BYTES)};
+    struct scene s = {.o = o, .data = mem_alloc(BYTES)};
 
     world_fill(s.o->w, s.data, BYTES);
     assert_int_equal(object_world_put(s.o, "o", s.data, BYTES), 0);
@@ -38,6 +38,11 @@ static struct scene scene_new(const char *preset)
     s.asd = world_asd_of(s.o->w, manifest_fragment_at(&s.m, 0, 0)->osd_id);
     assert_true(object_world_expect(s.o, "o", s.data, 0, 4096));
     return s;
+}
+
+static struct scene scene_new(const char *preset)
+{
+    return scene_in(object_world_new(6, preset));
 }
 
 static void scene_free(struct scene *s)
@@ -68,7 +73,7 @@ static enum fake_fate always(void *ctx, struct fake_asd *asd, const struct asd_r
  * before; and when it is well again it is read again. */
 static void one_is_ill(enum fake_fate fate, uint64_t *(*count)(struct object_counters *))
 {
-    struct scene s = scene_new(PLAIN);
+    struct scene s = scene_in(object_world_new_hasty(6, PLAIN));
     struct object_counters counters;
     unsigned asked;
 
@@ -114,7 +119,7 @@ static void an_asd_that_answers_garbage_gives_no_bytes(void **state)
 
     (void)state;
     for (unsigned i = 0; i < 10; i++) {
-        struct scene s = scene_new(i % 2 == 0 ? PLAIN : PACKED);
+        struct scene s = scene_in(object_world_new_hasty(6, i % 2 == 0 ? PLAIN : PACKED));
 
         fake_asd_set_fate(s.asd, always, &fate);
         assert_false(read_first(&s));

@@ -58,6 +58,16 @@ struct object_world *object_world_new(unsigned asds, const char *preset_json)
     return o;
 }
 
+struct object_world *object_world_new_hasty(unsigned asds, const char *preset_json)
+{
+    struct object_world *o = mem_zalloc(sizeof(*o));
+
+    o->w = world_new(asds, asds, preset_json);
+    world_make_hasty(o->w);
+    start(o);
+    return o;
+}
+
 struct object_world *object_world_new_near(unsigned asds, const char *preset_json,
                                            const char *const *near_nodes, unsigned count)
 {

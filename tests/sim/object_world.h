@@ -19,6 +19,8 @@ struct object_world {
 };
 
 struct object_world *object_world_new(unsigned asds, const char *preset_json);
+/* Its proxies give up OSDs that are silent. */
+struct object_world *object_world_new_hasty(unsigned asds, const char *preset_json);
 /* Proxies and client prefer these nodes (borrowed), nobody hedges. ASD i is on node n<i>. */
 struct object_world *object_world_new_near(unsigned asds, const char *preset_json,
                                            const char *const *near_nodes, unsigned count);
