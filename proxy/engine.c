@@ -221,16 +221,3 @@ void engine_close(struct engine *engine, void (*cb)(void *ctx), void *ctx)
     shared_gets_end_overtaken(engine);
     engine_drop(engine);
 }
-
-bool engine_waits_for_osds(const struct engine *engine)
-{
-    if (engine->busy == 0) { /* the OSDs may be gone */
-        return false;
-    }
-    for (unsigned i = 0; i < osds_count(engine->osds); i++) {
-        if (osds_at(engine->osds, i)->in_flight > 0) {
-            return true;
-        }
-    }
-    return false;
-}

@@ -105,8 +105,5 @@ void engine_drop(struct engine *engine);
 /* Waits for all that hold it, then ends; `cb` when it is freed. Repairs that it still has to do are
  * left to maintenance, for which metadata is asked. */
 void engine_close(struct engine *engine, void (*cb)(void *ctx), void *ctx);
-/* While it closes: calls to OSDs are in flight, which end by their own deadline; what puts learn
- * by them is to be told to metadata. */
-bool engine_waits_for_osds(const struct engine *engine);
 
 #endif

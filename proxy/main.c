@@ -24,7 +24,7 @@
 #include "proxy/own_record.h"
 #include "proxy/server.h"
 
-enum { FS_DIRS_MAX = 16, CALLS_END_MS = 2000 };
+enum { FS_DIRS_MAX = 16, CALLS_END_MS = 2000, CALLS_TICK_MS = 200 };
 
 struct proxy {
     struct daemon *daemon;
@@ -309,21 +309,18 @@ static void on_engine_closed(void *ctx)
     uv_close((uv_handle_t *)&p->calls_end, on_calls_end_closed);
 }
 
-/* No client waits any more for what metadata does not answer. */
-static void on_calls_late(uv_timer_t *timer)
+/* No client waits any more for what metadata does not answer. What it does answer is still asked
+ * for: late fragments of what was acknowledged are entered. */
+static void on_calls_tick(uv_timer_t *timer)
 {
-    struct proxy *p = container_of(timer, struct proxy, calls_end);
-
-    if (!engine_waits_for_osds(p->engine)) {
-        registry_cancel(p->registry);
-    }
+    registry_cancel_silent(container_of(timer, struct proxy, calls_end)->registry, CALLS_END_MS);
 }
 
 static void close_engine(struct proxy *p)
 {
     registry_unwatch(p->registry);
     CHECK(uv_timer_init(daemon_loop(p->daemon), &p->calls_end) == 0);
-    CHECK(uv_timer_start(&p->calls_end, on_calls_late, CALLS_END_MS, CALLS_END_MS) == 0);
+    CHECK(uv_timer_start(&p->calls_end, on_calls_tick, CALLS_TICK_MS, CALLS_TICK_MS) == 0);
     engine_close(p->engine, on_engine_closed, p);
 }
 

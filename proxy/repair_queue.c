@@ -197,6 +197,24 @@ static void rest(struct entry *entry)
     entry->due_ms = clock_mono_ms() + REPAIR_QUEUE_REST_MS;
 }
 
+/* The next one, unless this one shows that there is no use in it. */
+static void leave_after(struct repair_queue *queue, struct entry *left, const struct err *e)
+{
+    struct err late;
+
+    queue->last_ms += clock_mono_ms() - queue->leave_began_ms;
+    if (!left->is_left) {
+        give_up(queue, e);
+        return;
+    }
+    forget(left);
+    if (queue->last_ms > REPAIR_QUEUE_LAST_MS) {
+        err_say(&late, UV_ETIMEDOUT, "it takes too long");
+        give_up(queue, &late);
+    }
+    leave_next(queue);
+}
+
 static void on_left(void *ctx, int rc, const struct err *e)
 {
     struct entry *entry = ctx;
@@ -215,11 +233,8 @@ static void on_left(void *ctx, int rc, const struct err *e)
     rest(entry);
     if (!queue->is_closing) {
         repair_queue_tick(queue);
-    } else if (entry->is_left) {
-        forget(entry);
-        leave_next(queue);
     } else {
-        give_up(queue, e);
+        leave_after(queue, entry, e);
     }
     engine_drop(engine);
 }
@@ -345,6 +360,7 @@ static void leave_next(struct repair_queue *queue)
         give_up(queue, &queue->why);
     } else if (!is_leaving && next != NULL) {
         queue->running++;
+        queue->leave_began_ms = clock_mono_ms();
         leave(next);
     }
 }

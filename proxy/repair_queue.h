@@ -23,7 +23,8 @@ enum {
     REPAIR_QUEUE_DELAY_MS = 200,      /* since an object's last read that found something */
     REPAIR_QUEUE_DELAY_MAX_MS = 5000, /* since the first */
     REPAIR_QUEUE_REST_MS = 60000,     /* after a failure, unless room is wanted */
-    REPAIR_QUEUE_LEAVE_MS = 50        /* each work item: it is a change of the registry */
+    REPAIR_QUEUE_LEAVE_MS = 50,       /* each work item: it is a change of the registry */
+    REPAIR_QUEUE_LAST_MS = 5000       /* all of them, once it closes */
 };
 
 struct engine;
@@ -36,6 +37,8 @@ struct repair_queue {
     unsigned running;
     uint64_t paid_ms; /* until when the bytes moved so far use up the rate */
     bool is_closing;
+    uint64_t last_ms; /* spent on work items since */
+    uint64_t leave_began_ms;
     bool has_given_up; /* once it closes: none can be left any more */
     unsigned lost;     /* that were not left */
     struct err why;

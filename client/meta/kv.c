@@ -134,7 +134,8 @@ static struct kv_op *op_new(struct kv *kv, enum kv_op_kind kind, unsigned timeou
 
     op->kind = kind;
     op->kv = kv;
-    op->deadline_ms = clock_mono_ms() + (timeout_ms != 0 ? timeout_ms : KV_TIMEOUT_DEFAULT_MS);
+    op->begun_ms = clock_mono_ms();
+    op->deadline_ms = op->begun_ms + (timeout_ms != 0 ? timeout_ms : KV_TIMEOUT_DEFAULT_MS);
     op->cb = cb;
     op->ctx = ctx;
     list_init(&op->link);
@@ -297,6 +298,18 @@ void kv_cancel(struct kv *kv)
         kv_op_fail(op);
     }
     kv->ops->cancel(kv);
+}
+
+void kv_cancel_silent(struct kv *kv, unsigned ms)
+{
+    uint64_t now = clock_mono_ms();
+
+    LIST_FOR_EACH (it, &kv->open) {
+        if (now - container_of(it, struct kv_op, link)->begun_ms >= ms) {
+            kv_cancel(kv);
+            return;
+        }
+    }
 }
 
 void kv_close(struct kv *kv, kv_close_cb cb, void *ctx)

@@ -142,9 +142,9 @@ const char *kv_url(const struct kv *kv);
 uv_loop_t *kv_loop(const struct kv *kv);
 struct net_tls *kv_tls(const struct kv *kv); /* as kv_open() was given it */
 /* Everything open, and every later call, is answered with ERR_CANCELED, not at its deadline: for
- * somebody who wants to end. Again is harmless. */
+ * somebody who wants to end. Again is harmless. _silent: if something has been open for `ms`. */
 void kv_cancel(struct kv *kv);
-/* kv_cancel(), then `cb`, and *kv is freed. */
-void kv_close(struct kv *kv, kv_close_cb cb, void *ctx);
+void kv_cancel_silent(struct kv *kv, unsigned ms);
+void kv_close(struct kv *kv, kv_close_cb cb, void *ctx); /* kv_cancel(), `cb`; *kv is freed */
 
 #endif

@@ -18,7 +18,8 @@ struct kv_op {
     size_t key_count;
     struct kv_range range;    /* RANGE; owned bytes */
     const struct kv_txn *txn; /* APPLY; borrowed */
-    uint64_t deadline_ms;     /* on clock_mono_ms() */
+    uint64_t begun_ms;        /* on clock_mono_ms(), as is this one: */
+    uint64_t deadline_ms;
 
     struct err err; /* results from here on */
     struct kv_item *items;

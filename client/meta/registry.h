@@ -41,6 +41,8 @@ void registry_unwatch(struct registry *registry);
 /* What is asked of its engines, now and later, is answered with ERR_CANCELED: for somebody who
  * wants to end and waits for calls. */
 void registry_cancel(struct registry *registry);
+/* … of those engines alone that have not answered something for `ms`. */
+void registry_cancel_silent(struct registry *registry, unsigned ms);
 /* Everything open is answered with ERR_CANCELED, then `cb`; *registry is freed. */
 void registry_close(struct registry *registry, registry_close_cb cb, void *ctx);
 

@@ -243,3 +243,11 @@ void registry_cancel(struct registry *registry)
     }
     kv_cancel(registry->kv);
 }
+
+void registry_cancel_silent(struct registry *registry, unsigned ms)
+{
+    LIST_FOR_EACH (it, &registry->hosts) {
+        kv_cancel_silent(container_of(it, struct registry_host, link)->kv, ms);
+    }
+    kv_cancel_silent(registry->kv, ms);
+}

@@ -1,8 +1,10 @@
 """SIGTERM while the metadata ASD hangs: the daemons of the backend end by themselves, with 0, in
-good time. So does the volume driver, which drains its volumes for as long as it may.
+good time. So does the volume driver, which drains its volumes for as long as it may. A proxy whose
+metadata is well enters what late ASDs have stored before it ends.
 
 The bound is far above what a daemon takes (2 s for calls at work, 2 s for a lease) and far below
 the sum of the deadlines it would wait for otherwise, and the 30 s to the supervisor's SIGKILL."""
+import json
 import os
 import random
 import signal
@@ -118,6 +120,24 @@ def resize_without_proxy(d):
     assert d.alba("vdisk-info", "disk")["size"] == 2 << 30
 
 
+def late_fragments_are_entered():
+    """One ASD takes longer than metadata would be given if it were silent; the put is answered
+    when five have answered."""
+    with Deployment("--asds=6") as d:
+        d.run("create-preset", "late", stdin=json.dumps({"policies": [[4, 2, 5, 2]]}))
+        d.alba("create-namespace", "ns", "late")
+        host, port = d.daemon("asd1")["address"].split(":")
+        slow = "asd-set-slowness", f"--host={host}", f"--port={port}"
+        d.run(*slow, "--fixed=4")
+        file = random_file(d.root / "in", 20_000_000, seed=6)  # in parts: no connection waits
+        d.alba("proxy-upload-object", "ns", file, "o")
+        stop_one(d, "proxy", 60)
+        d.run(*slow, "--off")
+        chunks = d.alba("show-object", "ns", "o")["fragments"]
+        assert all(f["osd"] is not None for chunk in chunks for f in chunk), chunks
+        d.start("proxy")
+
+
 def open_volume():
     with Deployment() as d:
         open_volume_with_hung_metadata(d)
@@ -136,5 +156,5 @@ def daemons():
         d.down()
 
 
-side_by_side(daemons, open_volume)
+side_by_side(daemons, open_volume, late_fragments_are_entered)
 print("ok")

@@ -204,6 +204,34 @@ static void canceling_ends_what_waits_for_a_silent_engine(void **state)
     close_kv(kv);
 }
 
+static void only_an_engine_that_is_silent_long_enough_is_canceled(void **state)
+{
+    struct fixture *f = *state;
+    struct kv *kv = open_store(f, f->meta.url);
+    struct kv_wait w = {0};
+    struct slice key = text("/t/x");
+
+    kv_cancel_silent(kv, 0); /* nothing is open */
+    kv_get(kv, &key, 1, 0, kv_wait_cb, &w);
+    loop_run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, 0);
+    kv_wait_release(&w);
+    asd_process_stop(&f->meta);
+    w.done = false;
+    kv_get(kv, &key, 1, 3600000, kv_wait_cb, &w);
+    kv_cancel_silent(kv, 3600000);
+    for (int i = 0; i < 50; i++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        uv_sleep(2);
+    }
+    assert_false(w.done);
+    kv_cancel_silent(kv, 100);
+    loop_run_until(&f->loop, &w.done);
+    assert_int_equal(w.rc, ERR_CANCELED);
+    kv_wait_release(&w);
+    close_kv(kv);
+}
+
 static void an_engine_that_is_not_there_is_an_error_in_time_that_names_it(void **state)
 {
     struct fixture *f = *state;
@@ -679,6 +707,7 @@ int main(void)
         TEST(commits_survive_kill_9_and_happen_once),
         TEST(reads_wait_for_an_engine_that_comes_back),
         TEST(canceling_ends_what_waits_for_a_silent_engine),
+        TEST(only_an_engine_that_is_silent_long_enough_is_canceled),
         TEST(an_engine_that_is_not_there_is_an_error_in_time_that_names_it),
         TEST(another_asd_at_that_address_is_refused),
         TEST(a_store_that_is_not_metadata_answers_nothing),
