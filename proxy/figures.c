@@ -99,7 +99,8 @@ static void print_fragments(const struct engine *engine, struct buf *out)
         {"proxy_repairs_left_total", METRIC_COUNTER, t->repairs_left,
          "Of those, left to maintenance as work items."},
         {"proxy_repairs_dropped_total", METRIC_COUNTER, t->repairs_dropped,
-         "Lost fragments found while too many others waited."},
+         "Times lost fragments were found and not noted: too many others waited, or the object was "
+         "under repair."},
         {"proxy_repairs_waiting", METRIC_GAUGE, engine->repairs.count,
          "Objects that wait for a repair, are under repair, or rest after one that failed."},
     };

@@ -25,6 +25,7 @@ struct entry {
     struct repair_queue *queue;
     struct repair_spec spec; /* its spots are ours */
     struct repair_spot *spots;
+    bool is_holes; /* all of them; else none is */
     enum entry_state state;
     bool is_left; /* there is a work item */
     uint64_t first_ms, due_ms;
@@ -51,12 +52,13 @@ static void forget(struct entry *entry)
 
 /* ---- what reads tell ---- */
 
-static struct entry *find(struct repair_queue *queue, uint64_t ns_id, struct slice object_id)
+static struct entry *find(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
+                          bool is_holes)
 {
     LIST_FOR_EACH (it, &queue->entries) {
         struct entry *entry = container_of(it, struct entry, link);
 
-        if (entry->spec.ns_id == ns_id &&
+        if (entry->spec.ns_id == ns_id && entry->is_holes == is_holes &&
             slice_eq(object_id, slice_of(entry->spec.object_id, sizeof(entry->spec.object_id)))) {
             return entry;
         }
@@ -80,28 +82,25 @@ static bool make_room(struct repair_queue *queue, unsigned max)
     return queue->count < max;
 }
 
-/* The object's entry, if more can be noted there, or a fresh one. NULL: it is not noted. */
+/* The object's entry of that kind, or a fresh one. NULL: there is no room. */
 static struct entry *entry_for(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
-                               unsigned max)
+                               bool is_holes)
 {
-    struct entry *entry = find(queue, ns_id, object_id);
+    struct entry *entry = find(queue, ns_id, object_id, is_holes);
 
-    if (entry != NULL && entry->state != WAITING) {
-        return NULL;
+    if (entry != NULL) {
+        return entry;
     }
-    if (entry == NULL && queue->has_given_up) {
+    if (queue->has_given_up) {
         queue->lost++;
-        return NULL;
-    }
-    if (entry == NULL && !make_room(queue, max)) {
+    } else if (!make_room(queue, is_holes ? REPAIR_QUEUE_HOLES_MAX : REPAIR_QUEUE_MAX)) {
         queue->engine->stats.totals.repairs_dropped++;
-        return NULL;
-    }
-    if (entry == NULL) {
+    } else {
         entry = mem_zalloc(sizeof(*entry));
         entry->queue = queue;
         entry->spec.ns_id = ns_id;
         memcpy(entry->spec.object_id, object_id.data, sizeof(entry->spec.object_id));
+        entry->is_holes = is_holes;
         entry->first_ms = clock_mono_ms();
         list_push(&queue->entries, &entry->link);
         queue->count++;
@@ -109,27 +108,18 @@ static struct entry *entry_for(struct repair_queue *queue, uint64_t ns_id, struc
     return entry;
 }
 
-static bool is_same_spot(const struct repair_spot *a, const struct repair_spot *b)
+/* One hole stands for all of them. */
+static bool has_spot(const struct entry *entry, const struct repair_spot *spot)
 {
-    return a->chunk == b->chunk && a->fragment == b->fragment && a->osd_id == b->osd_id &&
-           a->version == b->version;
-}
+    for (unsigned i = 0; i < entry->spec.spot_count; i++) {
+        const struct repair_spot *known = &entry->spots[i];
 
-static void add_spot(struct entry *entry, const struct repair_spot *spot)
-{
-    struct repair_spec *spec = &entry->spec;
-
-    for (unsigned i = 0; i < spec->spot_count; i++) {
-        if (is_same_spot(&entry->spots[i], spot)) {
-            return;
+        if (entry->is_holes || (known->chunk == spot->chunk && known->fragment == spot->fragment &&
+                                known->osd_id == spot->osd_id && known->version == spot->version)) {
+            return true;
         }
     }
-    if (spec->spot_count == REPAIR_SPOTS_MAX) {
-        return; /* the next read finds it again */
-    }
-    entry->spots = mem_realloc(entry->spots, (spec->spot_count + 1) * sizeof(*entry->spots));
-    entry->spots[spec->spot_count++] = *spot;
-    spec->spots = entry->spots;
+    return false;
 }
 
 static void put_off(struct entry *entry)
@@ -143,40 +133,64 @@ static void put_off(struct entry *entry)
     }
 }
 
+/* false: it takes no more just now; the next read finds it again. */
+static bool add_spot(struct entry *entry, const struct repair_spot *spot)
+{
+    struct repair_spec *spec = &entry->spec;
+
+    if (has_spot(entry, spot)) {
+        return true;
+    }
+    if (entry->state != WAITING || spec->spot_count == REPAIR_SPOTS_MAX) {
+        return false;
+    }
+    entry->spots = mem_realloc(entry->spots, (spec->spot_count + 1) * sizeof(*entry->spots));
+    entry->spots[spec->spot_count++] = *spot;
+    spec->spots = entry->spots;
+    return true;
+}
+
+/* Of one kind. */
+static void note(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
+                 const struct repair_spot *spots, unsigned count)
+{
+    struct entry *entry;
+    bool is_dropped = false;
+
+    entry = count != 0 ? entry_for(queue, ns_id, object_id, spots[0].osd_id == 0) : NULL;
+    if (entry == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        is_dropped = !add_spot(entry, &spots[i]) || is_dropped;
+    }
+    queue->engine->stats.totals.repairs_dropped += is_dropped;
+    if (entry->state == WAITING) {
+        put_off(entry);
+    }
+}
+
 void repair_queue_add(struct repair_queue *queue, uint64_t ns_id, struct slice object_id,
                       const struct repair_spot *spot)
 {
-    struct entry *entry = entry_for(queue, ns_id, object_id, REPAIR_QUEUE_HOLES_MAX);
-
-    if (entry != NULL) {
-        add_spot(entry, spot);
-        put_off(entry);
-    }
+    note(queue, ns_id, object_id, spot, 1);
 }
 
 void repair_queue_note(struct repair_queue *queue, const struct object *object, uint32_t chunk,
                        uint32_t bad)
 {
-    struct entry *entry =
-        entry_for(queue, object->ns_id, object->manifest.object_id, REPAIR_QUEUE_MAX);
+    struct repair_spot spots[PRESET_FRAGMENTS_MAX];
+    unsigned count = 0;
 
-    if (entry == NULL) {
-        return;
-    }
     for (uint32_t i = 0; i < manifest_fragments_per_chunk(&object->manifest); i++) {
         const struct manifest_fragment *f = manifest_fragment_at(&object->manifest, chunk, i);
-        struct repair_spot spot;
 
         if ((bad >> i & 1) != 0 && f->has_osd) {
-            memset(&spot, 0, sizeof(spot)); /* compared as bytes */
-            spot.chunk = chunk;
-            spot.fragment = i;
-            spot.osd_id = f->osd_id;
-            spot.version = f->version;
-            add_spot(entry, &spot);
+            spots[count++] = (struct repair_spot){
+                .chunk = chunk, .fragment = i, .osd_id = f->osd_id, .version = f->version};
         }
     }
-    put_off(entry);
+    note(queue, object->ns_id, object->manifest.object_id, spots, count);
 }
 
 /* ---- repairs ---- */
@@ -298,6 +312,17 @@ static void on_repaired(void *ctx, int rc, const struct repair_result *result)
     }
 }
 
+/* Two at the same object would only be in each other's way. */
+static bool other_kind_runs(struct entry *entry)
+{
+    const struct repair_spec *spec = &entry->spec;
+    const struct entry *other =
+        find(entry->queue, spec->ns_id, slice_of(spec->object_id, sizeof(spec->object_id)),
+             !entry->is_holes);
+
+    return other != NULL && other->state == RUNNING;
+}
+
 void repair_queue_tick(struct repair_queue *queue)
 {
     uint64_t now = clock_mono_ms();
@@ -313,7 +338,8 @@ void repair_queue_tick(struct repair_queue *queue)
         }
         if (entry->state == RESTING) {
             forget(entry);
-        } else if (queue->running < REPAIR_QUEUE_AT_ONCE && queue->paid_ms < now + BURST_MS) {
+        } else if (queue->running < REPAIR_QUEUE_AT_ONCE && queue->paid_ms < now + BURST_MS &&
+                   !other_kind_runs(entry)) {
             entry->state = RUNNING;
             queue->running++;
             entry->repair = repair_start(queue->engine, &entry->spec, on_repaired, entry);

@@ -1,5 +1,6 @@
 /* What reads have found lost, and what no OSD took at a put, on its way to being repaired: bounded,
- * one entry for an object, few repairs at once, at a bounded rate, after the reader has its answer.
+ * an entry for an object's holes and one for what it lost, few repairs at once, at a bounded rate,
+ * after the reader has its answer.
  *
  * Loop thread only. What fails is left to maintenance as a work item, and rests, so that a damaged
  * object that is read all the time is not rebuilt in vain all the time. So is, when the engine
@@ -16,7 +17,7 @@
 #include "proxy/manifest_cache.h"
 
 enum {
-    REPAIR_QUEUE_MAX = 1024,                       /* objects; what is found beyond is dropped */
+    REPAIR_QUEUE_MAX = 1024,                       /* entries; what is found beyond is dropped */
     REPAIR_QUEUE_HOLES_MAX = REPAIR_QUEUE_MAX / 2, /* no more holes: damage goes first */
     REPAIR_QUEUE_AT_ONCE = 2,                      /* repairs */
     REPAIR_QUEUE_BYTES_PER_S = 64 << 20,           /* read and written by repairs */

@@ -25,6 +25,17 @@ static json_t *fragments_json(const struct repair_spec *spec)
     return list;
 }
 
+/* What was lost and what never had a place are two items: one must not keep the other out. */
+static bool has_lost(const struct repair_spec *spec)
+{
+    for (unsigned i = 0; i < spec->spot_count; i++) {
+        if (spec->spots[i].osd_id != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void repair_work_add(struct registry *registry, const struct repair_spec *spec, registry_cb cb,
                      void *ctx)
 {
@@ -33,7 +44,8 @@ void repair_work_add(struct registry *registry, const struct repair_spec *spec, 
     json_t *item;
 
     hex_encode(object, spec->object_id, sizeof(spec->object_id));
-    snprintf(key, sizeof(key), REPAIR_WORK_KIND "/%" PRIu64 "/%s", spec->ns_id, object);
+    snprintf(key, sizeof(key), REPAIR_WORK_KIND "/%" PRIu64 "/%s/%s", spec->ns_id, object,
+             has_lost(spec) ? "lost" : "holes");
     item = json_pack("{s:s, s:I, s:s, s:o, s:I}", "kind", REPAIR_WORK_KIND, "namespace",
                      (json_int_t)spec->ns_id, "object", object, "fragments", fragments_json(spec),
                      "added_us", (json_int_t)clock_wall_us());

@@ -12,7 +12,8 @@
 
 enum { REPAIR_WORK_ITEMS_MAX = 10000 }; /* that may wait */
 
-/* Adds the item, one for an object at most. `cb` as registry_work_add_once(). */
+/* Adds the item: of an object one for what it lost and one for its holes at most. `cb` as
+ * registry_work_add_once(). */
 void repair_work_add(struct registry *registry, const struct repair_spec *spec, registry_cb cb,
                      void *ctx);
 /* Reads an item of this kind; what it holds came from other programs. ERR_CORRUPT. `spots` has room

@@ -37,7 +37,7 @@ struct stats_totals {
     uint64_t fragments_repaired, repaired_bytes;
     uint64_t repairs_failed;  /* objects */
     uint64_t repairs_left;    /* of those: work items for maintenance */
-    uint64_t repairs_dropped; /* not tried: too many at once */
+    uint64_t repairs_dropped; /* not noted: too many at once */
     uint64_t in_doubt;
     uint64_t requests;
 };

@@ -415,6 +415,91 @@ static void what_was_lost_is_repaired_although_a_hole_finds_no_place(void **stat
     expect_only_the_lost_one_repaired(false);
 }
 
+/* "o" without fragments on OSD 1, which stays away; that was tried, and left. */
+static uint8_t *put_that_rests(struct fixture *f)
+{
+    uint8_t *data;
+
+    fake_asd_down(f->w->asds[1]);
+    data = fixture_put(f, "o", BYTES);
+    assert_true(holes(f->w, "o") > 0);
+    wait_items(f->w, 1);
+    loop_fixture_run_ms(&f->w->base, 50);
+    assert_int_equal(f->w->engine->repairs.count, 1);
+    return data;
+}
+
+/* The first fragment of chunk 0 that an OSD has, in every chunk. Returns how many. */
+static unsigned harm_one(struct world *w, enum harm harm)
+{
+    struct manifest m;
+    unsigned chunks;
+
+    assert_true(world_manifest(w, "o", &m));
+    chunks = m.chunk_count;
+    repair_harm_everywhere(w, "o", find_fragment(&m, 0, true), harm);
+    manifest_release(&m);
+    return chunks;
+}
+
+static void damage_of_an_object_that_rests_for_its_hole_is_repaired(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct stats_totals *totals = &f->w->engine->stats.totals;
+    uint8_t *data = put_that_rests(f);
+    unsigned harmed = harm_one(f->w, FLIP);
+
+    (void)state;
+    repair_read_whole(f->w, data);
+    for (unsigned ms = 0; ms < WAIT_MS && totals->fragments_repaired < harmed; ms += 50) {
+        loop_fixture_run_ms(&f->w->base, 50);
+        repair_queue_tick(&f->w->engine->repairs);
+    }
+    assert_int_equal(totals->fragments_repaired, harmed);
+    assert_int_equal(totals->repairs_dropped, 0);
+    assert_int_equal(count_items(f->w), 1);
+    free(data);
+    fixture_free(f);
+}
+
+/* Until so many items are left: the time of a round may be over after one of them. */
+static void rounds_until(struct fixture *f, size_t items)
+{
+    for (unsigned i = 0; i < 100 && count_items(f->w) != items; i++) {
+        fixture_rounds(f, 1);
+    }
+    assert_int_equal(count_items(f->w), items);
+}
+
+/* The agent does it while the OSD that the holes wait for is still away. */
+static void damage_is_left_to_maintenance_besides_the_holes_of_its_object(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    uint8_t *data = put_that_rests(f);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_FULL};
+    unsigned harmed = harm_one(f->w, LOSE);
+
+    (void)state;
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    wait_items(f->w, 2);
+    t.left = 0;
+    for (unsigned ms = 0; ms < WAIT_MS && osds_aside_count(f->w->engine->osds) > 1; ms += 50) {
+        loop_fixture_run_ms(&f->w->base, 50);
+    }
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    rounds_until(f, 1);
+    assert_int_equal(f->agent.status.counts.fragments_repaired, harmed);
+    assert_int_equal(f->agent.status.counts.work_done, 1);
+    fake_asd_up(f->w->asds[1]);
+    fixture_osds_back(f);
+    fixture_agent(f, FIXTURE_GRACE_LONG_MS);
+    rounds_until(f, 0);
+    assert_true(repair_is_strong(f->w, "o", data));
+    free(data);
+    fixture_free(f);
+}
+
 /* Objects that nobody knows: what matters is how many wait. */
 static void note_thousands(struct world *w)
 {
@@ -504,6 +589,8 @@ int main(void)
         cmocka_unit_test(what_fewer_osds_than_fragments_cannot_hold_is_not_tried),
         cmocka_unit_test(an_item_is_tried_again_sooner_when_an_osd_is_taken_back),
         cmocka_unit_test(what_was_lost_is_repaired_although_a_hole_finds_no_place),
+        cmocka_unit_test(damage_of_an_object_that_rests_for_its_hole_is_repaired),
+        cmocka_unit_test(damage_is_left_to_maintenance_besides_the_holes_of_its_object),
         cmocka_unit_test(thousands_of_them_are_bounded_and_counted),
         cmocka_unit_test(at_the_end_all_of_them_are_left_or_given_up_with_the_first),
         cmocka_unit_test(without_metadata_the_end_comes_when_its_calls_are_canceled),
