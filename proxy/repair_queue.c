@@ -1,4 +1,5 @@
-/* WAITING -> RUNNING -> forgotten, or after a failure -> LEAVING -> RESTING -> forgotten.
+/* WAITING -> RUNNING -> forgotten, or after a failure -> LEAVING -> RESTING -> forgotten, or
+ * WAITING again when a read finds another fragment lost.
  *
  * Once it closes: RUNNING (canceled) -> WAITING -> LEAVING -> forgotten, one after another, what
  * puts note that still end among them. The first that cannot be left ends it for the others: they
@@ -141,8 +142,14 @@ static bool add_spot(struct entry *entry, const struct repair_spot *spot)
     if (has_spot(entry, spot)) {
         return true;
     }
-    if (entry->state != WAITING || spec->spot_count == REPAIR_SPOTS_MAX) {
+    if (entry->state == RUNNING || entry->state == LEAVING ||
+        spec->spot_count == REPAIR_SPOTS_MAX) {
         return false;
+    }
+    if (entry->state == RESTING) { /* for the others, not for this one */
+        entry->state = WAITING;
+        entry->is_left = false;
+        entry->first_ms = clock_mono_ms();
     }
     entry->spots = mem_realloc(entry->spots, (spec->spot_count + 1) * sizeof(*entry->spots));
     entry->spots[spec->spot_count++] = *spot;

@@ -204,6 +204,78 @@ static void a_damaged_item_is_taken_away_and_the_others_are_done(void **state)
     fixture_free(f);
 }
 
+static void tick_for(struct world *w, unsigned ms)
+{
+    for (unsigned i = 0; i < ms; i += 50) {
+        loop_fixture_run_ms(&w->base, 50);
+        repair_queue_tick(&w->engine->repairs);
+    }
+}
+
+/* For what could not be repaired; not for what is found after it. */
+static void an_object_that_rests_is_repaired_when_more_is_found_lost(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_FULL};
+    struct stats_totals *totals = &f->w->engine->stats.totals;
+    struct manifest m;
+
+    (void)state;
+    assert_true(world_manifest(f->w, "o", &m));
+    repair_harm(f->w, &m, 0, 0, LOSE);
+    repair_trouble_all(&t);
+    repair_read_whole(f->w, data);
+    wait_item(f->w);
+    t.left = 0;
+    fixture_osds_back(f);
+    repair_read_whole(f->w, data);
+    tick_for(f->w, 1000);
+    assert_int_equal(totals->fragments_repaired, 0); /* that is known: it rests */
+    repair_harm(f->w, &m, 1, 0, LOSE);
+    manifest_release(&m);
+    repair_read_whole(f->w, data);
+    repair_wait_strong(f->w, "o", data);
+    assert_int_equal(totals->fragments_repaired, 2);
+    assert_int_equal(totals->repairs_dropped, 0);
+    free(data);
+    fixture_free(f);
+}
+
+static void what_is_found_while_a_repair_runs_is_counted_as_dropped(void **state)
+{
+    struct fixture *f = fixture_new(8);
+    uint8_t *data = fixture_put(f, "o", BYTES);
+    struct trouble t = {.w = f->w, .left = 100000, .fate = FAKE_HANG};
+    struct repair_queue *queue;
+    struct stats_totals *totals;
+    struct object *object;
+
+    (void)state;
+    world_make_hasty(f->w);
+    queue = &f->w->engine->repairs;
+    totals = &f->w->engine->stats.totals;
+    repair_harm_everywhere(f->w, "o", 0, LOSE);
+    repair_trouble_all(&t);
+    repair_read_slice(f->w, data, 5);
+    for (unsigned ms = 0; ms < WAIT_MS && t.left == 100000; ms += 5) { /* it is storing */
+        loop_fixture_run_ms(&f->w->base, 5);
+        repair_queue_tick(queue);
+    }
+    assert_int_equal(queue->running, 1);
+    object = manifest_cache_get(&f->w->engine->manifests, f->w->ns_id, slice_str("o"));
+    assert_non_null(object);
+    repair_queue_note(queue, object, 0, 1);
+    assert_int_equal(totals->repairs_dropped, 0);
+    repair_queue_note(queue, object, 1, 1);
+    assert_int_equal(totals->repairs_dropped, 1);
+    assert_int_equal(queue->count, 1);
+    object_drop(object);
+    t.left = 0;
+    free(data);
+    fixture_free(f);
+}
+
 /* ---- the end of a proxy that still has something to repair ---- */
 
 /* The engine is another one now; maintenance makes "o" whole. */
@@ -309,6 +381,8 @@ int main(void)
         cmocka_unit_test(a_repair_that_fails_is_left_to_maintenance_once),
         cmocka_unit_test(an_item_that_fails_stays_and_goes_with_its_object),
         cmocka_unit_test(items_that_nobody_can_do_do_not_keep_the_agent_from_the_others),
+        cmocka_unit_test(an_object_that_rests_is_repaired_when_more_is_found_lost),
+        cmocka_unit_test(what_is_found_while_a_repair_runs_is_counted_as_dropped),
         cmocka_unit_test(a_damaged_item_is_taken_away_and_the_others_are_done),
         cmocka_unit_test(what_a_read_found_is_left_when_its_proxy_ends_at_once),
         cmocka_unit_test(a_repair_under_way_is_left_when_its_proxy_ends),
