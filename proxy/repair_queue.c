@@ -330,6 +330,24 @@ static bool other_kind_runs(struct entry *entry)
     return other != NULL && other->state == RUNNING;
 }
 
+static void start_due(struct repair_queue *queue, bool holes, uint64_t now)
+{
+    LIST_FOR_EACH_SAFE (it, &queue->entries) {
+        struct entry *entry = container_of(it, struct entry, link);
+
+        if (queue->running >= REPAIR_QUEUE_AT_ONCE || queue->paid_ms >= now + BURST_MS) {
+            return;
+        }
+        if (entry->state == WAITING && entry->is_holes == holes && now >= entry->due_ms &&
+            !other_kind_runs(entry)) {
+            entry->state = RUNNING;
+            queue->running++;
+            entry->repair = repair_start(queue->engine, &entry->spec, on_repaired, entry);
+        }
+    }
+}
+
+/* What was lost goes before holes, of which there may be as many as objects put in an outage. */
 void repair_queue_tick(struct repair_queue *queue)
 {
     uint64_t now = clock_mono_ms();
@@ -340,18 +358,12 @@ void repair_queue_tick(struct repair_queue *queue)
     LIST_FOR_EACH_SAFE (it, &queue->entries) {
         struct entry *entry = container_of(it, struct entry, link);
 
-        if (entry->state == RUNNING || entry->state == LEAVING || now < entry->due_ms) {
-            continue;
-        }
-        if (entry->state == RESTING) {
+        if (entry->state == RESTING && now >= entry->due_ms) {
             forget(entry);
-        } else if (queue->running < REPAIR_QUEUE_AT_ONCE && queue->paid_ms < now + BURST_MS &&
-                   !other_kind_runs(entry)) {
-            entry->state = RUNNING;
-            queue->running++;
-            entry->repair = repair_start(queue->engine, &entry->spec, on_repaired, entry);
         }
     }
+    start_due(queue, false, now);
+    start_due(queue, true, now);
 }
 
 /* ---- close ---- */

@@ -541,6 +541,56 @@ static void thousands_of_them_are_bounded_and_counted(void **state)
     fixture_free(f);
 }
 
+struct first_look {
+    struct world *w;
+    unsigned waiting; /* entries, when a repair first asked an OSD for something; 0: none has */
+};
+
+static enum fake_fate look(void *ctx, struct fake_asd *asd, const struct asd_request *request)
+{
+    struct first_look *first = ctx;
+
+    (void)asd;
+    if (request->prio == ASD_PRIO_LOW && first->waiting == 0) {
+        first->waiting = first->w->engine->repairs.count;
+    }
+    return FAKE_NORMAL;
+}
+
+/* Objects that nobody knows: their repairs ask no OSD. */
+static void what_was_lost_is_repaired_before_holes_that_came_earlier(void **state)
+{
+    struct fixture *f = fixture_new(6);
+    struct repair_queue *queue = &f->w->engine->repairs;
+    struct first_look first = {.w = f->w};
+    struct repair_spot spot = {0};
+    uint8_t *data = fixture_put(f, "o", BYTES);
+
+    (void)state;
+    world_settle(f->w);
+    hold_repairs(f->w, true);
+    for (uint32_t i = 0; i < REPAIR_QUEUE_HOLES_MAX; i++) {
+        uint8_t id[MANIFEST_OBJECT_ID_BYTES] = {0};
+
+        memcpy(id, &i, sizeof(i));
+        repair_queue_add(queue, f->w->ns_id, slice_of(id, sizeof(id)), &spot);
+    }
+    harm_one(f->w, LOSE);
+    repair_read_whole(f->w, data);
+    assert_int_equal(queue->count, REPAIR_QUEUE_HOLES_MAX + 1);
+    loop_fixture_run_ms(&f->w->base, 2 * REPAIR_QUEUE_DELAY_MS); /* all are due */
+    for (unsigned i = 0; i < f->w->asd_count; i++) {
+        fake_asd_set_fate(f->w->asds[i], look, &first);
+    }
+    hold_repairs(f->w, false);
+    repair_queue_tick(queue);
+    repair_wait_strong(f->w, "o", data);
+    assert_true(first.waiting > REPAIR_QUEUE_HOLES_MAX / 2);
+    repair_wait_idle(f->w);
+    free(data);
+    fixture_free(f);
+}
+
 static void at_the_end_all_of_them_are_left_or_given_up_with_the_first(void **state)
 {
     struct fixture *f = fixture_new(6);
@@ -591,6 +641,7 @@ int main(void)
         cmocka_unit_test(what_was_lost_is_repaired_although_a_hole_finds_no_place),
         cmocka_unit_test(damage_of_an_object_that_rests_for_its_hole_is_repaired),
         cmocka_unit_test(damage_is_left_to_maintenance_besides_the_holes_of_its_object),
+        cmocka_unit_test(what_was_lost_is_repaired_before_holes_that_came_earlier),
         cmocka_unit_test(thousands_of_them_are_bounded_and_counted),
         cmocka_unit_test(at_the_end_all_of_them_are_left_or_given_up_with_the_first),
         cmocka_unit_test(without_metadata_the_end_comes_when_its_calls_are_canceled),
