@@ -113,6 +113,17 @@ static void on_namespaces(void *ctx, int rc, const struct kv_reply *reply)
     }
 }
 
+/* Its objects would seem not to exist. */
+static void refuse_move(struct engine_op *op)
+{
+    err_say(&op->err, ERR_NOT_FOUND,
+            "metadata %.90s does not say that it is NSM host '%.50s', which has namespaces: are "
+            "they there (--adopt)? If they are gone: update-nsm-host --lost, then restore-metadata "
+            "--host=%.50s",
+            kv_url(op->kv), op->host_id, op->host_id);
+    finish(op, ERR_NOT_FOUND, false);
+}
+
 static void look_for_namespaces(struct engine_op *op)
 {
     struct key low = {0}, high;
@@ -217,6 +228,8 @@ static void on_looked(void *ctx, int rc, const struct kv_reply *reply)
         judge_mark(op, &items[KEY_MARK]);
     } else if (op->claimer == ENGINE_NEW) {
         look_for_namespaces(op);
+    } else if (op->claimer == ENGINE_MOVED) {
+        refuse_move(op);
     } else {
         mark(op);
     }

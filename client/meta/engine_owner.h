@@ -11,7 +11,8 @@
 
 enum engine_claimer {
     ENGINE_NEW,   /* a host that comes to this engine: it is marked as that host's, or is empty */
-    ENGINE_ADOPT, /* … or has namespaces and no mark, and an operator says that they are ours */
+    ENGINE_ADOPT, /* … or has no mark, and an operator says that what is there is that host's */
+    ENGINE_MOVED, /* a host that has namespaces: the engine is marked as that host's */
     ENGINE_KNOWN  /* a host that the registry has on this engine, perhaps longer than marks exist:
                      it is not another alba's */
 };

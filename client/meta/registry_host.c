@@ -126,6 +126,9 @@ static void on_prepared(void *ctx, int rc, const struct kv_reply *reply)
         claim.claimer = ENGINE_ADOPT;
     } else if (record != NULL && strcmp(record->url, h->url) == 0) {
         claim.claimer = ENGINE_KNOWN;
+    } else if (record != NULL && !h->is_lost &&
+               registry_view_nsm_host_load(view, h->op.name) != 0) {
+        claim.claimer = ENGINE_MOVED;
     }
     engine_claim(h->kv, &claim, on_claimed, h);
 }

@@ -299,6 +299,24 @@ static void a_host_moves_to_its_own_engine_or_an_empty_one(void **state)
     assert_int_equal(update(f, "nobody", NEAR, false, false, &w), ERR_NOT_FOUND);
 }
 
+static void a_host_with_namespaces_moves_only_to_where_they_are(void **state)
+{
+    struct fixture *f = *state;
+    struct reg_wait w = {0};
+
+    assert_int_equal(add(f, f->a, "far", FAR, &w), 0);
+    registry_nsm_host_update(f->a, "registry", OURS, true, false, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0); /* so that the namespace goes to the other */
+    registry_namespace_create(f->a, "one", NULL, reg_wait_cb, &w);
+    assert_int_equal(reg_await(f, &w), 0);
+    assert_int_equal(update(f, "far", NEAR, false, false, &w), ERR_NOT_FOUND);
+    assert_non_null(strstr(w.err.msg, "restore-metadata --host=far"));
+    assert_string_equal(url_of(f, "far"), FAR);
+    assert_int_equal(update(f, "far", NEAR, true, false, &w), 0); /* to restore it there */
+    assert_int_equal(update(f, "far", NEAR, false, false, &w), 0);
+    assert_int_equal(update(f, "far", FAR, false, false, &w), 0); /* it is marked, too */
+}
+
 static void a_lost_host_is_not_asked(void **state)
 {
     struct fixture *f = *state;
@@ -395,6 +413,7 @@ int main(void)
         TEST(of_a_registry_and_a_host_that_come_at_once_one_has_the_engine),
         TEST(namespaces_of_nobody_are_taken_only_when_somebody_says_so),
         TEST(a_host_moves_to_its_own_engine_or_an_empty_one),
+        TEST(a_host_with_namespaces_moves_only_to_where_they_are),
         TEST(a_lost_host_is_not_asked),
         TEST(the_registrys_host_stays_the_registrys_by_any_url),
         TEST(a_damaged_mark_is_written_anew_only_when_somebody_says_so),
