@@ -108,12 +108,12 @@ static void on_reply(struct asd_call *asd, int rc)
 {
     struct osd_call *call = container_of(asd, struct osd_call, asd);
     struct osd *osd = call->osd;
-    double ms = (double)((clock_mono_ns() - call->sent_ns) / 1000000);
+    uint64_t ms = (clock_mono_ns() - call->sent_ns) / 1000000;
 
     list_remove(&call->link);
     osd->in_flight--;
     call->submitted = false;
-    osd->latency_ms += (ms - osd->latency_ms) * 0.1;
+    osd->latency_ms += ((double)ms - osd->latency_ms) * 0.1;
     if (rc == ERR_CANCELED && !call->canceled && !osd->osds->closing) {
         rc = UV_ECONNRESET; /* the OSD has moved, its old client was closed */
     }

@@ -174,15 +174,15 @@ static bool move(struct target *t)
     struct proxy_client *lost = s->proxy;
     bool maybe_executed = s->raw.maybe_executed;
     struct err why;
-    int rc = 0;
 
     err_copy(&why, &s->err);
     s->proxy = NULL;
     if (!t->has_registry) {
-        rc = session_open_registry(s, t->config);
-        t->has_registry = rc == 0;
+        t->has_registry = session_open_registry(s, t->config) == 0;
     }
-    rc = rc != 0 ? rc : proxies_use(s);
+    if (t->has_registry) {
+        proxies_use(s);
+    }
     if (s->proxy != NULL) {
         blocking_proxy_close(&s->loop, lost);
         return true;
