@@ -7,6 +7,7 @@
 #include "loop/run.h"
 #include "meta/ns_keys.h"
 #include "meta/nsm_gc.h"
+#include "meta/registry_record.h"
 #include "proxy/osd_probe.h"
 
 struct fixture *fixture_new(unsigned asds)
@@ -254,4 +255,16 @@ void fixture_expect_clean(struct fixture *f)
     assert_int_equal(fixture_count_meta(f, 'x'), 0);
     assert_int_equal(fixture_count_meta(f, 't'), 0);
     assert_int_equal(fixture_count_meta(f, 'n'), fixture_count_meta(f, 'o'));
+}
+
+void fixture_poke_record(struct fixture *f, const char *prefix, const char *id, json_t *take_json)
+{
+    struct buf value = {0};
+    struct key key;
+
+    reg_key(&key, prefix, id);
+    value_make_json(&value, slice_key(&key), take_json);
+    kv_mem_poke(f->w->store, slice_key(&key), slice_buf(&value));
+    buf_release(&value);
+    json_decref(take_json);
 }

@@ -45,4 +45,7 @@ void fixture_expect_clean(struct fixture *f);
 /* Every fragment that a manifest names is there. */
 void fixture_expect_whole(struct fixture *f);
 
+/* A record of the registry, written behind its back. */
+void fixture_poke_record(struct fixture *f, const char *prefix, const char *id, json_t *take_json);
+
 #endif

@@ -24,18 +24,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void poke_record(struct fixture *f, const char *prefix, const char *id, json_t *take_json)
-{
-    struct buf value = {0};
-    struct key key;
-
-    reg_key(&key, prefix, id);
-    value_make_json(&value, slice_key(&key), take_json);
-    kv_mem_poke(f->w->store, slice_key(&key), slice_buf(&value));
-    buf_release(&value);
-    json_decref(take_json);
-}
-
 /* ---- obsolete objects ---- */
 
 static void deleted_and_overwritten_objects_leave_nothing(void **state)
@@ -314,7 +302,7 @@ static void fragments_of_an_osd_that_got_another_id_stay(void **state)
     }
     fixture_orphan(f, 0, 7, epoch);
     osd.osd_id = 4097;
-    poke_record(f, REG_OSD, osd.long_id, record_osd_json(&osd));
+    fixture_poke_record(f, REG_OSD, osd.long_id, record_osd_json(&osd));
     registry_raise_version(f->w->registry, version + 10, world_registry_done, &raised);
     loop_fixture_run_until(&f->w->base, &raised);
     assert_non_null(registry_view_osd_by_id(registry_view(f->w->registry), 4097));
@@ -531,12 +519,12 @@ static void a_namespace_of_a_change_that_was_lost_stays(void **state)
     uint64_t next = registry_view_next_namespace_id(view);
     bool raised = false;
 
-    poke_record(f, REG_NEXT_ID, "",
-                json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
-                          (json_int_t)(next + 100), "work", (json_int_t)100));
-    poke_record(f, REG_RECOVERED, "",
-                json_pack("{s:I, s:I}", "unsure_from", (json_int_t)next, "unsure_to",
-                          (json_int_t)(next + 50)));
+    fixture_poke_record(f, REG_NEXT_ID, "",
+                        json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
+                                  (json_int_t)(next + 100), "work", (json_int_t)100));
+    fixture_poke_record(f, REG_RECOVERED, "",
+                        json_pack("{s:I, s:I}", "unsure_from", (json_int_t)next, "unsure_to",
+                                  (json_int_t)(next + 50)));
     registry_raise_version(f->w->registry, registry_view_version(view) + 10, world_registry_done,
                            &raised);
     loop_fixture_run_until(&f->w->base, &raised);

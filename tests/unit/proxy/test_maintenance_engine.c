@@ -22,18 +22,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static void poke_record(struct fixture *f, const char *prefix, const char *id, json_t *take_json)
-{
-    struct buf value = {0};
-    struct key key;
-
-    reg_key(&key, prefix, id);
-    value_make_json(&value, slice_key(&key), take_json);
-    kv_mem_poke(f->w->store, slice_key(&key), slice_buf(&value));
-    buf_release(&value);
-    json_decref(take_json);
-}
-
 static int open_far(uv_loop_t *loop, const char *url, struct net_tls *tls, struct kv **ret_kv,
                     struct err *e)
 {
@@ -75,12 +63,12 @@ static void add_far(struct fixture *f)
     kv_mem_poke(far, ns_key_info(&key, next), slice_str("a"));
     kv_mem_poke(far, ns_key_info(&key, next + 1), slice_str("b"));
     record_id_text(next, id);
-    poke_record(f, REG_REMOVED, id, record_namespace_json(&ns));
-    poke_record(f, REG_NSM_HOST, "far",
-                json_pack("{s:s, s:s}", "id", "far", "url", "asd://127.0.0.1:1"));
-    poke_record(f, REG_NEXT_ID, "",
-                json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
-                          (json_int_t)(next + 10), "work", (json_int_t)100));
+    fixture_poke_record(f, REG_REMOVED, id, record_namespace_json(&ns));
+    fixture_poke_record(f, REG_NSM_HOST, "far",
+                        json_pack("{s:s, s:s}", "id", "far", "url", "asd://127.0.0.1:1"));
+    fixture_poke_record(f, REG_NEXT_ID, "",
+                        json_pack("{s:I, s:I, s:I}", "osd", (json_int_t)100, "namespace",
+                                  (json_int_t)(next + 10), "work", (json_int_t)100));
     registry_raise_version(f->w->registry, registry_view_version(view) + 10, world_registry_done,
                            &raised);
     loop_fixture_run_until(&f->w->base, &raised);
